@@ -1,0 +1,83 @@
+"""The one gate between a name in a pipeline file and an import."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from airflow_mlops_provider.exceptions import NotAllowedError
+from airflow_mlops_provider.spec import Frozen
+
+#: Distributions whose name differs from their module.
+_DISTRIBUTIONS = {"sklearn": ("scikit-learn",), "xgboost": ("xgboost", "xgboost-cpu")}
+
+
+class AllowList(Frozen):
+    """What pipeline files may name: scikit-learn, the modules of `[mlops] allowed_modules`, the plugins folder.
+
+    :param modules: top-level modules, such as `xgboost`.
+    :param plugins_folder: folder whose modules may be named; Airflow puts it on `sys.path`.
+    """
+
+    modules: tuple[str, ...] = ()
+    plugins_folder: str | None = None
+
+    def check(self, dotted: str) -> None:
+        """Refuse a name outside the list, without importing anything.
+
+        :raises NotAllowedError: names the module and what is allowed.
+        """
+        top = dotted.partition(".")[0]
+        if top != "sklearn" and top not in self.modules and self._plugin_file(top) is None:
+            raise NotAllowedError(
+                f"{dotted!r} is outside the allow-list",
+                got=top,
+                expected=f"sklearn, {', '.join((*self.modules, 'a module in the plugins folder'))}",
+                hint="Add the module to `[mlops] allowed_modules`, or put your code into the plugins folder.",
+            )
+
+    def load(self, dotted: str) -> Any:
+        """Import and return the class or function.
+
+        :raises NotAllowedError: outside the list, or not there.
+        """
+        self.check(dotted)
+        module_name, _, name = dotted.rpartition(".")
+        try:
+            return getattr(importlib.import_module(module_name), name)
+        except ModuleNotFoundError as error:
+            raise NotAllowedError(
+                f"{dotted!r} cannot be imported", got=str(error), hint="Install it, or correct the name."
+            ) from error
+        except AttributeError as error:
+            raise NotAllowedError(f"module {module_name!r} has no {name!r}", hint="Correct the name.") from error
+
+    def fingerprint(self, dotted: str) -> str:
+        """Return what identifies the code behind a name: a plugin's digest, a library's version. Imports nothing."""
+        top = dotted.partition(".")[0]
+        if (file := self._plugin_file(top)) is not None:
+            return hashlib.sha256(file.read_bytes()).hexdigest()
+        return version_of(top)
+
+    def _plugin_file(self, top: str) -> Path | None:
+        if self.plugins_folder is None:
+            return None
+        folder = Path(self.plugins_folder)
+        for file in (folder / f"{top}.py", folder / top / "__init__.py"):
+            if file.is_file():
+                return file
+        return None
+
+
+def version_of(module: str) -> str:
+    """Return the installed version of a module's distribution, or 'absent'."""
+    for name in _DISTRIBUTIONS.get(module, (module.replace("_", "-"),)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "absent"

@@ -1,0 +1,104 @@
+"""The errors of this package: one class a kind of trouble, each holding its evidence.
+
+Nothing here knows Airflow; operators turn these into the right task state. Only
+`TransientServiceError` is worth another try: everything else needs a person or other data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MAX_SHOWN = 400
+_MAX_PROBLEMS = 20
+
+
+def shorten(value: object, limit: int = _MAX_SHOWN) -> str:
+    """Return `value` as bounded text.
+
+    >>> shorten("a" * 10, limit=6)
+    'aaa...'
+    """
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class MLOpsError(Exception):
+    """Something went wrong that a person can act on.
+
+    :param what: one sentence that names the file, column, row or setting at fault.
+    :param got: what was found there.
+    :param expected: what should have been there.
+    :param hint: what to do about it.
+
+    >>> print(MLOpsError("column 'late' is missing", got=["a"], expected="late", hint="Add it."))
+    column 'late' is missing: got ['a'], expected late. Add it.
+    """
+
+    def __init__(self, what: str, *, got: object = None, expected: object = None, hint: str | None = None) -> None:
+        self.what = what
+        self.got = got
+        self.expected = expected
+        self.hint = hint
+        super().__init__(self._render())
+
+    def _render(self) -> str:
+        parts = []
+        if self.got is not None:
+            parts.append(f"got {shorten(self.got)}")
+        if self.expected is not None:
+            parts.append(f"expected {shorten(self.expected)}")
+        sentence = self.what + (": " + ", ".join(parts) if parts else "")
+        return f"{sentence}. {self.hint}" if self.hint else sentence
+
+
+class SpecError(MLOpsError):
+    """A setting in the pipeline file (or an operator's argument) is wrong.
+
+    :param problems: one sentence for each wrong setting.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        problems: Sequence[str] = (),
+        got: object = None,
+        expected: object = None,
+        hint: str | None = None,
+    ) -> None:
+        self.problems = tuple(problems)
+        lines = [what, *(f"  - {shorten(problem)}" for problem in self.problems[:_MAX_PROBLEMS])]
+        if (more := len(self.problems) - _MAX_PROBLEMS) > 0:
+            lines.append(f"  ... and {more} more")
+        super().__init__("\n".join(lines), got=got, expected=expected, hint=hint)
+
+
+class NotAllowedError(SpecError):
+    """A pipeline names a class or function that the allow-list does not hold."""
+
+
+class DataError(MLOpsError):
+    """The data cannot be used as it is."""
+
+
+class ArtifactError(MLOpsError):
+    """A stored artifact is missing, damaged or may not be addressed."""
+
+
+class ModelError(MLOpsError):
+    """A model cannot be trained, stored, trusted or applied."""
+
+
+class RegistryError(MLOpsError):
+    """MLflow answered, and the answer means that a person must act."""
+
+
+class ResultTooLargeError(MLOpsError):
+    """A step's result is too large, or not finite, for an XCom."""
+
+
+class TransientServiceError(MLOpsError):
+    """A service could not be reached or failed for now: the one error that is retried."""

@@ -1,0 +1,135 @@
+"""Finds and reads pipeline files; says in one error everything that is wrong with one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.spec import Pipeline
+
+#: The C parser is ten times as fast, and parsing is what the DAG processor does all day.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{%")
+    "absolute",
+    "champion",
+    "baseline",
+    "worst_slice",
+    "latency",
+    "predictions",
+    "model_size",
+    "champion_age",
+}
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    """Return the pipeline files of a folder, sorted by name."""
+    return sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+
+
+def load_pipeline(file: Path) -> Pipeline:
+    """Read one pipeline file.
+
+    Relative paths in `data.source.uri` are relative to the file's folder.
+
+    :raises SpecError: names the file and, for each problem, the path inside it and the nearest valid key.
+    """
+    try:
+        raw = yaml.load(file.read_bytes(), Loader=_LOADER)
+    except FileNotFoundError as error:
+        raise SpecError(f"pipeline file {file} is missing") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"pipeline file {file} is not YAML", got=str(error)) from error
+    if not isinstance(raw, dict):
+        raise SpecError(
+            f"pipeline file {file} is not a mapping", got=type(raw).__name__, expected="name:, task:, data: …"
+        )
+    return parse_pipeline(raw, where=str(file), folder=file.parent)
+
+
+def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = None) -> Pipeline:
+    """Return the pipeline in a mapping.
+
+    :param where: what an error calls the mapping.
+    :param folder: what a relative `data.source.uri` is relative to.
+    :raises SpecError: as `load_pipeline`.
+    """
+    if strange := _strange_templates(raw):
+        raise SpecError(
+            f"{where} uses template variables that do not exist",
+            problems=strange,
+            expected="{{ as_of }} alone",
+        )
+    try:
+        pipeline = Pipeline.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(
+            f"{where} has {error.error_count()} wrong setting{'s' if error.error_count() > 1 else ''}:",
+            problems=[_problem(problem) for problem in error.errors()],
+        ) from error
+    return _with_absolute_uri(pipeline, folder)
+
+
+def _with_absolute_uri(pipeline: Pipeline, folder: Path | None) -> Pipeline:
+    uri = pipeline.data.source.uri
+    if folder is None or uri is None or "://" in uri or Path(uri).is_absolute():
+        return pipeline
+    source = pipeline.data.source.model_copy(update={"uri": str(folder.resolve() / uri)})
+    return pipeline.model_copy(update={"data": pipeline.data.model_copy(update={"source": source})})
+
+
+def _problem(problem: Any) -> str:
+    """Return one sentence: the path, what is wrong, what was got, the nearest valid key."""
+    location = list(problem["loc"])
+    if location[:1] == ["gates"] and len(location) > 2:
+        del location[2]  # pydantic puts the gate's kind there, which is no part of the file
+    path = ".".join(str(part) for part in location) or "the file"
+    if problem["type"] == "extra_forbidden":
+        key, valid = str(location[-1]), _valid_keys(location[:-1])
+        nearest = difflib.get_close_matches(key, valid, n=1)
+        return f"{path}: unknown key {key!r}" + (
+            f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(sorted(valid))}" if valid else ""
+        )
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] in ("missing", "value_error"):
+        return f"{path}: {message}"
+    return f"{path}: {message}, got {problem['input']!r}"
+
+
+def _valid_keys(location: list[Any]) -> list[str]:
+    """Return the keys that the model at a path knows."""
+    models: list[type[BaseModel]] = [Pipeline]
+    for part in location:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if fields:
+            models = [found for field in fields for found in _models_in(field.annotation)]
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+
+
+def _strange_templates(value: Any, path: str = "") -> list[str]:
+    if isinstance(value, dict):
+        return [
+            bad
+            for key, item in value.items()
+            for bad in _strange_templates(item, f"{path}.{key}" if path else str(key))
+        ]
+    if isinstance(value, list):
+        return [bad for index, item in enumerate(value) for bad in _strange_templates(item, f"{path}.{index}")]
+    if isinstance(value, str):
+        return [
+            f"{path}: {match.group(0)}"
+            for match in _TEMPLATE.finditer(value)
+            if match.group(1) is None or match.group(1).strip() != "as_of"
+        ]
+    return []

@@ -1,0 +1,76 @@
+"""What a step takes and gives back: small, finite, JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field, JsonValue
+
+from airflow_mlops_provider.exceptions import ResultTooLargeError
+from airflow_mlops_provider.spec import Frozen
+
+#: What one task may put into XCom, in bytes of JSON.
+MAX_XCOM_BYTES = 4096
+
+
+class ArtifactRef(Frozen):
+    """Where an artifact lies, and what it must be when it is read."""
+
+    uri: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Failure(Frozen):
+    """Why a verdict is bad: the evidence of an `MLOpsError`, as data."""
+
+    what: str
+    got: str | None = None
+    expected: str | None = None
+    hint: str | None = None
+
+
+class StepResult(Frozen):
+    """What a step made. Stored as `receipt.json`, written last: the commit point of the step.
+
+    :param key: digest of everything that the result depends on; equal keys mean an equal result.
+    :param artifacts: what was stored, by role.
+    :param facts: a few numbers and names, a kilobyte or two; what is long is an artifact.
+    :param failure: set when the step ran well and its verdict is bad.
+    :param cached: True when a committed receipt was returned and nothing was computed.
+    """
+
+    step: str
+    pipeline: str
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    as_of: datetime
+    artifacts: dict[str, ArtifactRef] = Field(default_factory=dict)
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+    failure: Failure | None = None
+    cached: bool = False
+
+    def xcom(self) -> dict[str, Any]:
+        """Return the result as XCom takes it.
+
+        :raises ResultTooLargeError: over 4 KB, or a number that is not finite.
+        """
+        value = self.model_dump(mode="json", exclude_defaults=True)
+        check_xcom(value, f"result of step {self.step!r} of {self.pipeline!r}")
+        return value
+
+
+def check_xcom(value: Any, what: str) -> None:
+    """Refuse what Airflow would store badly: over 4 KB of JSON, or NaN, which fails the task too late."""
+    try:
+        size = len(json.dumps(value, allow_nan=False).encode())
+    except ValueError as error:
+        raise ResultTooLargeError(f"{what} holds a number that is not finite", got=str(error)) from error
+    if size > MAX_XCOM_BYTES:
+        raise ResultTooLargeError(
+            f"{what} is too large for XCom",
+            got=f"{size} bytes",
+            expected=f"at most {MAX_XCOM_BYTES}",
+            hint="Store what is long as an artifact.",
+        )

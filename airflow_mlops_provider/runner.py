@@ -1,0 +1,147 @@
+"""Runs a compute step once per key: the same in a worker, a container, a test or a backtest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from pydantic import ValidationError
+
+from airflow_mlops_provider import __version__
+from airflow_mlops_provider.allow_list import version_of
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.job import Job, StepRequest
+from airflow_mlops_provider.results import StepResult
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.job import Outcome, SqlReader
+    from airflow_mlops_provider.spec import Frozen
+    from airflow_mlops_provider.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate")
+
+
+class Step(Protocol):
+    """A module in `steps/`. Importing one imports no heavy library.
+
+    `Section` parses the step's settings. `LIBRARIES` are the modules whose version decides the result.
+    `names(section)` lists what the settings name in plugins and libraries. `fingerprint(section, job)` identifies
+    the source of a step that reads the outside world; None means that it has to be read each time.
+    """
+
+    Section: type[Frozen]
+    LIBRARIES: tuple[str, ...]
+
+    def run(self, section: Any, job: Job) -> Outcome:
+        """Compute."""
+
+    def names(self, section: Any) -> list[str]:
+        """Dotted names in the settings."""
+
+    def fingerprint(self, section: Any, job: Job) -> str | None:
+        """Identity of the source."""
+
+
+def run_step(request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader | None = None) -> StepResult:
+    """Return the committed result of a step, computing it when there is none.
+
+    :raises SpecError: for a wrong section.
+    :raises MLOpsError: whatever the step finds wrong.
+    """
+    step = _step(request.step)
+    section = _section(step, request)
+    job = Job(request, store, read_sql)
+    key = step_key(step, section, job)
+    if key is not None and not request.recompute:
+        receipt = store.read_receipt(request.pipeline, request.step, key)
+        if receipt is not None:
+            log.info("%s: step %s is done already: receipt %s. Nothing is computed.", *_names(request), key[:12])
+            return receipt
+    started = time.perf_counter()
+    outcome = step.run(section, job)
+    if key is None:
+        # The source has no fingerprint, so what was read identifies it.
+        key = _digest({"request": _identity(step, section, job), "read": _digests(outcome.artifacts)})
+    result = StepResult(
+        step=request.step,
+        pipeline=request.pipeline,
+        key=key,
+        as_of=request.as_of,
+        artifacts=dict(outcome.artifacts),
+        facts=dict(outcome.facts),
+        failure=outcome.failure,
+    )
+    result.xcom()  # refused now, before anything is committed
+    store.write_request(*_names(request), key, request.model_dump_json())
+    store.write_receipt(result)
+    log.info("%s: step %s took %.2f s.", *_names(request), time.perf_counter() - started)
+    return result
+
+
+def step_key(step: Step, section: Frozen, job: Job) -> str | None:
+    """Return the digest of everything that the result depends on; None when only reading can tell."""
+    identity = _identity(step, section, job)
+    if hasattr(step, "fingerprint"):
+        source = step.fingerprint(section, job)
+        if source is None:
+            return None
+        identity["source"] = source
+    return _digest(identity)
+
+
+def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
+    request = job.request
+    named = step.names(section) if hasattr(step, "names") else []
+    for name in named:
+        request.allow_list.check(name)
+    return {
+        "step": request.step,
+        "pipeline": request.pipeline,
+        "section": section.model_dump(mode="json"),
+        "as_of": request.as_of.isoformat(),
+        "seed": request.seed,
+        "package": __version__,
+        "libraries": {library: version_of(library) for library in step.LIBRARIES},
+        "code": {name: request.allow_list.fingerprint(name) for name in named},
+        "inputs": {
+            role: sorted(json.dumps(_digests(result.artifacts), sort_keys=True) for result in results)
+            for role, results in request.inputs.items()
+        },
+        "champion": None
+        if request.champion is None
+        else {"version": request.champion.version, "digest": request.champion.digest},
+    }
+
+
+def _digests(artifacts: Any) -> dict[str, str]:
+    return {role: ref.sha256 for role, ref in artifacts.items()}
+
+
+def _digest(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _names(request: StepRequest) -> tuple[str, str]:
+    return request.pipeline, request.step
+
+
+def _step(name: str) -> Step:
+    if name not in STEPS:
+        raise SpecError("there is no such step", got=name, expected=", ".join(STEPS))
+    return cast("Step", importlib.import_module(f"airflow_mlops_provider.steps.{name}"))
+
+
+def _section(step: Step, request: StepRequest) -> Frozen:
+    try:
+        return step.Section.model_validate(request.section)
+    except ValidationError as error:
+        raise SpecError(
+            f"the settings of step {request.step!r} of {request.pipeline!r} are wrong",
+            problems=[f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()],
+        ) from error

@@ -1,0 +1,193 @@
+"""The sections of a pipeline up to the measured candidates; each is also an operator's dict."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from airflow_mlops_provider.spec.frozen import DottedName, Frozen, OpenShare, Share
+
+# ---------------------------------------------------------------- data
+
+
+class Source(Frozen):
+    """Where rows come from: exactly one of `reader`, `uri` and `sql`."""
+
+    reader: DottedName | None = Field(
+        None,
+        description="Function in the plugins folder (or an allowed module): "
+        "`reader(as_of, start, **params)` gives a DataFrame or yields several.",
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the reader.")
+    uri: str | None = Field(None, description="File, or folder of files. May hold `{{ as_of }}`.")
+    format: Literal["parquet", "csv", "jsonl"] | None = Field(
+        None,
+        description="Taken from the file name when it is left out (.parquet .csv .csv.zip .csv.gz .jsonl).",
+    )
+    partitioned_by: str | None = Field(
+        None,
+        description="Folder key with a date, as in `date=2013-03-01/`: only the days asked for are read.",
+    )
+    sql: str | None = Field(None, description="A query, run through the connection. May hold `{{ as_of }}`.")
+    conn_id: str | None = Field(None, description="Airflow connection of the database, or of the object store.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        named = [kind for kind in ("reader", "uri", "sql") if getattr(self, kind) is not None]
+        if len(named) != 1:
+            raise ValueError(f"name exactly one of reader, uri, sql; got {named or 'none'}")
+        if self.sql is not None and self.conn_id is None:
+            raise ValueError("sql needs conn_id, the Airflow connection to run it through")
+        return self
+
+
+class Columns(Frozen):
+    """The role of each column. Columns without a role are not read."""
+
+    target: str
+    numeric: list[str] = Field(default_factory=list, description="Features used as numbers.")
+    categorical: list[str] = Field(default_factory=list, description="Features used as categories.")
+    timestamp: str | None = Field(None, description="When the row became known. Needed for as_of and time splits.")
+    keys: list[str] = Field(default_factory=list, description="What identifies a row. Never a feature.")
+
+    @property
+    def features(self) -> list[str]:
+        """Numeric and then categorical features."""
+        return [*self.numeric, *self.categorical]
+
+    @property
+    def all(self) -> list[str]:
+        """Every column with a role, each once."""
+        roles = [*self.keys, *([self.timestamp] if self.timestamp else []), *self.features, self.target]
+        return list(dict.fromkeys(roles))
+
+    @model_validator(mode="after")
+    def _roles_do_not_clash(self) -> Columns:
+        if not self.features:
+            raise ValueError("name at least one numeric or categorical feature")
+        twice = sorted({name for name in self.features if self.features.count(name) > 1})
+        if twice:
+            raise ValueError(f"features named twice: {twice}")
+        for role in (self.target, self.timestamp):
+            if role in self.features:
+                raise ValueError(f"{role!r} cannot be a feature as well: the model would see it")
+        return self
+
+
+class Data(Frozen):
+    """What is read, and what its columns mean."""
+
+    source: Source
+    columns: Columns
+    timezone: str | None = Field(None, description="Zone of timestamps that carry none, such as `UTC`.")
+    label_delay: timedelta = Field(timedelta(0), description="How long after its timestamp a row has its label.")
+    window: timedelta | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
+
+
+# ---------------------------------------------------------------- validation, preparation
+
+
+class Expectation(Frozen):
+    """One Great Expectations expectation, by its own name."""
+
+    type: str = Field(pattern=r"^expect_\w+$")
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    policy: Literal["fail", "warn"] | None = Field(None, description="Overrides the section's policy.")
+
+
+class Validation(Frozen):
+    """What must be true of the data."""
+
+    policy: Literal["fail", "warn"] = "fail"
+    min_rows: PositiveInt = 20
+    max_rows: PositiveInt | None = None
+    required: list[str] = Field(
+        default_factory=list,
+        description="Columns in which no value may be missing, besides target, timestamp and keys.",
+    )
+    expectations: list[Expectation] = Field(default_factory=list)
+    keep_failing_rows: int = Field(1000, ge=0, le=100_000, description="Failing rows kept as an artifact.")
+
+
+class Missing(Frozen):
+    """How much of a feature may be missing."""
+
+    max_share: Share = 0.3
+    over: Literal["drop", "fail"] = "fail"
+
+
+class Split(Frozen):
+    """How the holdout is taken.
+
+    `time`: the last part by timestamp. `random`: by a hash of the row's keys, so a row stays on its side from
+    day to day. `cross_validation`: every row is held out once, in one of `folds` folds.
+    """
+
+    by: Literal["time", "random", "cross_validation"] = "time"
+    holdout: OpenShare = 0.2
+    folds: int = Field(5, ge=2, le=50)
+
+
+class Preparation(Frozen):
+    """What is decided before anything is fitted."""
+
+    missing: Missing = Missing()
+    max_categories: PositiveInt = Field(1000, description="More distinct values than this in a category is an error.")
+    split: Split = Split()
+    max_target_association: Share = Field(
+        0.999,
+        description="A feature that alone tells the target better than this (AUC or |rank correlation|) leaks it.",
+    )
+
+
+# ---------------------------------------------------------------- training, evaluation
+
+
+class Candidate(Frozen):
+    """One estimator with its parameters and the preprocessing that is fitted with it."""
+
+    estimator: DottedName
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments. A nested estimator is `{estimator: dotted.Name, params: {…}}`.",
+    )
+    impute_numeric: Literal["mean", "median", "most_frequent", "knn", "none"] = "median"
+    impute_categorical: Literal["most_frequent", "missing"] = "missing"
+    encode: Literal["onehot", "ordinal"] = "onehot"
+    scale: Literal["standard", "none"] = "standard"
+
+
+CandidateName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]
+
+
+class Training(Frozen):
+    """The candidates, by name."""
+
+    candidates: dict[CandidateName, Candidate] = Field(min_length=1, max_length=50)
+
+
+class Bootstrap(Frozen):
+    """Resampling behind every interval (percentile bootstrap; Efron & Tibshirani 1993, ch. 13)."""
+
+    resamples: int = Field(200, ge=20, le=10_000)
+    confidence: OpenShare = 0.95
+
+
+class Importance(Frozen):
+    """Permutation importance on a bounded sample of the holdout (Breiman 2001)."""
+
+    repeats: int = Field(3, ge=1, le=100)
+    rows: PositiveInt = 2000
+
+
+class Evaluation(Frozen):
+    """How candidates are measured. The first metric decides."""
+
+    metrics: list[str] = Field(default_factory=list, description="Names; by task when left out.")
+    slices: list[str] = Field(default_factory=list, description="Categorical columns; each value is a slice.")
+    min_slice_rows: PositiveInt = 200
+    bootstrap: Bootstrap = Bootstrap()
+    importance: Importance | None = Importance()
+    latency_calls: int = Field(50, ge=10, le=10_000)

@@ -1,0 +1,107 @@
+"""Tables as Parquet artifacts whose schema says what each column means.
+
+The roles of the columns travel in the Parquet file itself, so a step needs only the file. Categories are
+dictionary columns. Reading is by row group, of the columns asked for, with pre-buffering off: memory does
+not grow with rows (pyarrow's `iter_batches` does not keep that promise).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.exceptions import ArtifactError, DataError
+from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.sections import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from airflow_mlops_provider.results import ArtifactRef
+    from airflow_mlops_provider.storage import ArtifactStore
+
+ROW_GROUP_ROWS = 65_536
+_METADATA_KEY = b"airflow_mlops_provider"
+
+
+class TableInfo(Frozen):
+    """What a table is for: the task and the role of each column."""
+
+    task: Task
+    columns: Columns
+
+
+def write_table(store: ArtifactStore, batches: Iterable[pa.Table], schema: pa.Schema, info: TableInfo) -> ArtifactRef:
+    """Store tables of one schema as one Parquet file, never holding more than one of them.
+
+    :raises pyarrow.ArrowInvalid: when a batch does not fit the schema.
+    """
+    import pyarrow.parquet as pq
+
+    with store.workspace() as folder:
+        file = folder / "table.parquet"
+        metadata = {**(schema.metadata or {}), _METADATA_KEY: info.model_dump_json().encode()}
+        with pq.ParquetWriter(file, schema.with_metadata(metadata), compression="zstd", compression_level=1) as writer:
+            for batch in batches:
+                writer.write_table(batch, row_group_size=ROW_GROUP_ROWS)
+        return store.add(file, ".parquet")
+
+
+def table_info(store: ArtifactStore, ref: ArtifactRef) -> TableInfo:
+    """Return the roles of a table's columns, from its footer.
+
+    :raises ArtifactError: when the file was not written by us.
+    """
+    raw = (_open(store, ref).schema_arrow.metadata or {}).get(_METADATA_KEY)
+    if raw is None:
+        raise ArtifactError(f"table {ref.uri} does not say what its columns mean", hint="Make it with ingest.")
+    return TableInfo.model_validate_json(raw)
+
+
+def table_rows(store: ArtifactStore, ref: ArtifactRef) -> int:
+    """Return the number of rows, from the footer."""
+    return int(_open(store, ref).metadata.num_rows)
+
+
+def table_schema(store: ArtifactStore, ref: ArtifactRef) -> pa.Schema:
+    """Return the Arrow schema, from the footer."""
+    return _open(store, ref).schema_arrow
+
+
+def iter_tables(store: ArtifactStore, ref: ArtifactRef, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield a table one row group at a time."""
+    file = _open(store, ref)
+    wanted = _columns(file, ref, columns)
+    for index in range(file.num_row_groups):
+        yield file.read_row_group(index, columns=wanted)
+
+
+def read_table(store: ArtifactStore, ref: ArtifactRef, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a table, or some of its columns in the order asked for. Dictionary columns become categories."""
+    file = _open(store, ref)
+    wanted = _columns(file, ref, columns)
+    frame: pd.DataFrame = file.read(columns=wanted).select(wanted).to_pandas(ignore_metadata=True, split_blocks=True)
+    return frame
+
+
+def _open(store: ArtifactStore, ref: ArtifactRef) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = store.fetch(ref)
+    try:
+        return pq.ParquetFile(path, pre_buffer=False, memory_map=False)
+    except pa.ArrowInvalid as error:
+        raise ArtifactError(f"artifact {ref.uri} is not a Parquet table", got=str(error)) from error
+
+
+def _columns(file: pq.ParquetFile, ref: ArtifactRef, columns: Sequence[str] | None) -> list[str]:
+    present = file.schema_arrow.names
+    if columns is None:
+        return list(present)
+    if missing := [name for name in columns if name not in present]:
+        raise DataError(f"table {ref.uri} has no column {missing[0]!r}", got=present, expected=missing)
+    return list(columns)
