@@ -16,15 +16,6 @@ from airflow_mlops_provider.spec import Pipeline
 #: The C parser is ten times as fast, and parsing is what the DAG processor does all day.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{%")
-    "absolute",
-    "champion",
-    "baseline",
-    "worst_slice",
-    "latency",
-    "predictions",
-    "model_size",
-    "champion_age",
-}
 
 
 def pipeline_files(folder: Path) -> list[Path]:
