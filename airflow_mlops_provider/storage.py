@@ -16,12 +16,12 @@ import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
-from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.exceptions import ArtifactError, DataError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.results import ArtifactRef, StepResult
 
@@ -66,6 +66,48 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, read in bounded pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class SourceFile(NamedTuple):
+    """One file of a source, and what tells that it changed.
+
+    :param name: path below the listed folder, or the file's own name.
+    :param version: size and time of change; on other stores an ETag.
+    """
+
+    uri: str
+    name: str
+    version: str
+
+
+def list_files(uri: str) -> list[SourceFile]:
+    """Return the file that a URI names, or every file below the folder that it names, sorted by name.
+
+    Names that begin with `.` or `_` (markers, temporary files) are left out, as Spark and Arrow do.
+
+    :raises DataError: when there is nothing.
+    """
+    root = local_path(uri)
+    if root.is_file():
+        return [_source_file(root, root.name)]
+    if not root.is_dir():
+        raise DataError(f"source {uri} is missing", expected="a file, or a folder of files", hint="Correct the path.")
+    names = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return [
+        _source_file(root / name, name.as_posix())
+        for name in names
+        if not any(part.startswith((".", "_")) for part in name.parts)
+    ]
+
+
+def fetch_file(file: SourceFile) -> Path:
+    """Return a local file with the bytes of a source file. Never write to it."""
+    return local_path(file.uri)
+
+
+def _source_file(path: Path, name: str) -> SourceFile:
+    status = path.stat()
+    return SourceFile(str(path), name, f"{status.st_size}-{status.st_mtime_ns}")
 
 
 class LocalObjects:

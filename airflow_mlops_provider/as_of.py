@@ -1,0 +1,35 @@
+"""The one template variable of a pipeline file: `{{ as_of }}`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+_AS_OF = re.compile(r"\{\{\s*as_of\s*\}\}")
+
+
+def as_of_text(as_of: datetime) -> str:
+    """Return how `as_of` is written: a date at midnight UTC, else a moment in UTC to the second.
+
+    >>> as_of_text(datetime(2013, 3, 1, tzinfo=UTC)), as_of_text(datetime(2013, 3, 1, 6, tzinfo=UTC))
+    ('2013-03-01', '2013-03-01T06:00:00Z')
+    """
+    moment = as_of.astimezone(UTC)
+    midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
+    return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def render_as_of(value: Any, as_of: datetime) -> Any:
+    """Return `value` with `{{ as_of }}` filled in, in every string of nested lists and mappings.
+
+    >>> render_as_of({"uri": ["/data/{{ as_of }}.csv"]}, datetime(2013, 3, 1, tzinfo=UTC))
+    {'uri': ['/data/2013-03-01.csv']}
+    """
+    if isinstance(value, str):
+        return _AS_OF.sub(as_of_text(as_of), value)
+    if isinstance(value, dict):
+        return {key: render_as_of(item, as_of) for key, item in value.items()}
+    if isinstance(value, list):
+        return [render_as_of(item, as_of) for item in value]
+    return value

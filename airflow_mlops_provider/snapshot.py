@@ -1,0 +1,228 @@
+"""From batches of a source to the snapshot: what may be seen at `as_of`, typed, sorted, stored.
+
+Rows from `as_of` on are the future. Rows from `as_of - label_delay` on have no label yet: training on them
+would be training on what nobody knew at `as_of`. Both are left out and counted.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.conversion import Column, to_category, to_key, to_label, to_moment, to_number
+from airflow_mlops_provider.exceptions import DataError
+from airflow_mlops_provider.tables import ROW_GROUP_ROWS, TableInfo, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pyarrow as pa
+    from pydantic import JsonValue
+
+    from airflow_mlops_provider.batches import Batch
+    from airflow_mlops_provider.results import ArtifactRef
+    from airflow_mlops_provider.spec import Data, Task
+    from airflow_mlops_provider.storage import ArtifactStore
+
+
+class OutOfOrderError(Exception):
+    """A batch begins before the last one ended."""
+
+
+class Intake:
+    """One reading of a source, and the count of what was kept and left out."""
+
+    def __init__(self, task: Task, data: Data, as_of: datetime) -> None:
+        self.task = task
+        self.data = data
+        self.as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+        self.rows = 0
+        self.excluded = {"future": 0, "unlabelled": 0, "older": 0}
+        self.seen: tuple[datetime, datetime] | None = None
+        self.kept: tuple[datetime, datetime] | None = None
+        self._order = [*([data.columns.timestamp] if data.columns.timestamp else []), *data.columns.keys]
+
+    def store_in_order(self, batches: Iterable[Batch], store: ArtifactStore) -> ArtifactRef:
+        """Store batches that follow each other in time, holding one of them at a time.
+
+        :raises OutOfOrderError: when they do not; nothing is stored then.
+        :raises DataError: for rows that cannot be used, or when none is left.
+        """
+        return self._store(self._in_order(self._typed(batches)), store)
+
+    def store_sorted(self, batches: Iterable[Batch], store: ArtifactStore) -> ArtifactRef:
+        """Store batches in any order, holding all of them.
+
+        :raises DataError: for rows that cannot be used, or when none is left.
+        """
+        import pyarrow as pa
+
+        tables = list(self._typed(batches))
+        return self._store(iter([self._sorted(pa.concat_tables(tables))] if tables else []), store)
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return the counts, and the first and last timestamp that were kept."""
+        first, last = (None, None) if self.kept is None else (moment.isoformat() for moment in self.kept)
+        return {"rows": self.rows, "first": first, "last": last, "excluded": dict(self.excluded)}
+
+    def _store(self, tables: Iterator[pa.Table], store: ArtifactStore) -> ArtifactRef:
+        import pyarrow as pa
+
+        first = next(tables, None)
+        if first is None:
+            raise self._nothing_left()
+        text = {*self.data.columns.categorical, self.data.columns.target}
+        encoded = pa.dictionary(pa.int32(), pa.string())
+        schema = pa.schema(
+            (field.name, encoded if field.name in text and field.type == pa.string() else field.type)
+            for field in first.schema
+        )
+        groups = (_encode(group, schema) for group in _regroup(chain([first], tables)))
+        return write_table(store, groups, schema, TableInfo(task=self.task, columns=self.data.columns))
+
+    def _typed(self, batches: Iterable[Batch]) -> Iterator[pa.Table]:
+        """Yield the rows of each batch that are kept, typed and sorted."""
+        import pyarrow as pa
+
+        schema = None
+        for batch in batches:
+            table, rows = self._visible(batch)
+            if not len(table):
+                continue
+            names = self.data.columns.all
+            typed = pa.table(
+                {
+                    name: self._convert(Column(name, table[name], batch.where, rows))
+                    for name in names
+                    if name in table.column_names
+                }
+            )
+            schema = schema or typed.schema
+            if typed.schema != schema:
+                raise _retyped(typed.schema, schema, batch)
+            self.rows += len(typed)
+            yield self._sorted(typed)
+
+    def _visible(self, batch: Batch) -> tuple[pa.Table, pa.Array]:
+        """Return the rows that may be seen at as_of, timestamps converted, and their numbers in the source."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table, name = batch.table, self.data.columns.timestamp
+        rows = pa.array(range(batch.first_row, batch.first_row + len(table)), pa.int64())
+        if name is None or not len(table):
+            return table, rows
+        moments = to_moment(Column(name, table[name], batch.where, rows), self.data.timezone)
+        table = table.set_column(table.column_names.index(name), name, moments)
+        self.seen = _widen(self.seen, moments)
+        labelled = self.as_of - self.data.label_delay
+        mask = pc.less(moments, pa.scalar(labelled, moments.type))
+        future = pc.sum(pc.greater_equal(moments, pa.scalar(self.as_of, moments.type))).as_py()
+        self.excluded["future"] += future
+        self.excluded["unlabelled"] += len(table) - pc.sum(mask).as_py() - future
+        if self.data.window is not None:
+            recent = pc.greater_equal(moments, pa.scalar(self.as_of - self.data.window, moments.type))
+            self.excluded["older"] += len(table) - pc.sum(recent).as_py()
+            mask = pc.and_(mask, recent)
+        kept = table.filter(mask)
+        if len(kept):
+            self.kept = _widen(self.kept, kept[name])
+        return kept, rows.filter(mask.combine_chunks())
+
+    def _convert(self, column: Column) -> pa.ChunkedArray:
+        columns = self.data.columns
+        if column.name == columns.timestamp:
+            return column.values
+        if column.name == columns.target:
+            return to_label(column, self.task)
+        if column.name in columns.numeric:
+            return to_number(column)
+        return to_category(column) if column.name in columns.categorical else to_key(column)
+
+    def _sorted(self, table: pa.Table) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not self._order:
+            return table
+        indices = pc.sort_indices(table, [(name, "ascending") for name in self._order])
+        if indices.equals(pa.array(range(len(table)), indices.type)):
+            return table
+        return table.combine_chunks().take(indices)
+
+    def _in_order(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        last: list[Any] | None = None
+        for table in tables:
+            if self._order:
+                first = self._rank(table, 0)
+                if last is not None and first < last:
+                    raise OutOfOrderError
+                last = self._rank(table, len(table) - 1)
+            yield table
+
+    def _rank(self, table: pa.Table, index: int) -> list[Any]:
+        values = [table[name][index].as_py() for name in self._order]
+        return [(value is None, "" if value is None else value) for value in values]
+
+    def _nothing_left(self) -> DataError:
+        where = self.data.source.uri or self.data.source.reader or f"the query on {self.data.source.conn_id!r}"
+        if self.seen is None:
+            return DataError(f"source {where} holds no row", expected="at least one row")
+        earliest, latest = (moment.isoformat() for moment in self.seen)
+        window = f", window {self.data.window}" if self.data.window else ""
+        return DataError(
+            f"source {where} has no row that may be seen at as_of {self.as_of.isoformat()}",
+            got=f"rows from {earliest} to {latest}",
+            expected=f"rows before as_of less label_delay {self.data.label_delay}{window}",
+            hint="Choose a later as_of, or repair the source.",
+        )
+
+
+def _regroup(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables of exactly one row group's rows, the last one excepted: equal rows, equal bytes."""
+    import pyarrow as pa
+
+    waiting, rows = [], 0
+    for table in tables:
+        waiting.append(table)
+        rows += len(table)
+        if rows < ROW_GROUP_ROWS:
+            continue
+        whole = pa.concat_tables(waiting)
+        complete = rows - rows % ROW_GROUP_ROWS
+        for start in range(0, complete, ROW_GROUP_ROWS):
+            yield whole.slice(start, ROW_GROUP_ROWS)
+        waiting, rows = [whole.slice(complete)], rows - complete
+    if rows:
+        yield pa.concat_tables(waiting)
+
+
+def _encode(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the table with its text encoded anew, so that a dictionary depends on the group's rows alone."""
+    import pyarrow as pa
+
+    arrays = [
+        table[field.name].combine_chunks().dictionary_encode()
+        if pa.types.is_dictionary(field.type)
+        else table[field.name]
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _retyped(found: pa.Schema, schema: pa.Schema, batch: Batch) -> DataError:
+    name = next(field.name for field in schema if found.field(field.name).type != field.type)
+    return DataError(
+        f"column {name!r} changes its type in {batch.where}, from row {batch.first_row} on",
+        got=found.field(name).type,
+        expected=schema.field(name).type,
+    )
+
+
+def _widen(span: tuple[datetime, datetime] | None, moments: pa.ChunkedArray) -> tuple[datetime, datetime]:
+    import pyarrow.compute as pc
+
+    bounds = pc.min_max(moments).as_py()
+    low, high = bounds["min"].astimezone(UTC), bounds["max"].astimezone(UTC)
+    return (low, high) if span is None else (min(span[0], low), max(span[1], high))

@@ -1,0 +1,196 @@
+"""Reads CSV and JSON-lines files, plain, zipped or gzipped, and says what is wrong with one that is not that."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import zipfile
+import zlib
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
+
+from airflow_mlops_provider.batches import Batch, python_column, wanted_columns
+from airflow_mlops_provider.exceptions import DataError, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from airflow_mlops_provider.spec.sections import Columns
+
+_BLOCK_BYTES = 4 << 20
+_JSON_ROWS = 65_536
+_HEAD_BYTES = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_INVALID_VALUE = re.compile(r"conversion error to (?P<kind>\w+).*: invalid value '(?P<value>.*)'", re.DOTALL)
+_OTHER_DELIMITERS = {"\t": "a tab", ";": "a semicolon", "|": "a bar"}
+
+
+def read_csv(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:
+    """Yield the rows of a CSV file: UTF-8, comma, a header. Keys, categories and timestamps are read as text.
+
+    :param absent: columns that the file need not hold.
+    :raises DataError: names the file, and the column, row and value at fault.
+    """
+    import pyarrow as pa
+
+    header, empty = _csv_header(path, where, columns)
+    wanted = wanted_columns(header, columns, where, absent)
+    if empty:
+        return
+    kinds = {name: pa.string() for name in (*columns.categorical, *columns.keys, columns.timestamp) if name in wanted}
+    # The target's own type is read off the first block: whole numbers, truth values and text all label classes.
+    kinds |= {name: pa.float64() for name in columns.numeric}
+    try:
+        yield from _csv_batches(path, where, wanted, kinds)
+    except pa.ArrowInvalid as error:
+        _explain_csv(path, where, wanted, kinds, error)
+
+
+def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:
+    """Yield the rows of a file with one JSON object a line; empty lines are passed over.
+
+    :param absent: columns that the file need not hold.
+    :raises DataError: names the file, and the column, row and value at fault.
+    """
+    import pyarrow as pa
+
+    _check_text(_head(path, where), where, "JSON lines")
+    text = {*columns.categorical, *columns.keys}
+    with _opened(path, where) as stream:
+        records = _json_records(io.TextIOWrapper(stream, "utf-8-sig"), where)
+        row = 1
+        while block := list(islice(records, _JSON_ROWS)):
+            present = list(dict.fromkeys(name for record in block for name in record))
+            wanted = wanted_columns(present, columns, where, absent)
+            arrays = [
+                python_column([record.get(name) for record in block], name, where, row, as_text=name in text)
+                for name in wanted
+            ]
+            yield Batch(pa.table(arrays, names=wanted), where, row)
+            row += len(block)
+
+
+def _json_records(lines: io.TextIOWrapper, where: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"line {number} of {where} is not JSON", got=line, expected="one object a line") from error
+        if not isinstance(record, dict):
+            raise DataError(f"line {number} of {where} is not an object", got=line, expected="one object a line")
+        yield record
+
+
+def _csv_batches(path: Path, where: str, wanted: list[str], kinds: dict[str, pa.DataType]) -> Iterator[Batch]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    with _opened(path, where) as stream:
+        reader = arrow_csv.open_csv(
+            pa.PythonFile(stream, mode="r"),
+            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=wanted, column_types=kinds, strings_can_be_null=True
+            ),
+        )
+        with reader:
+            row = 1
+            for block in reader:
+                if any(pa.types.is_binary(field.type) for field in block.schema):
+                    raise DataError(f"{where} is not UTF-8 text", hint="Save it as UTF-8.")
+                yield Batch(pa.Table.from_batches([block]), where, row)
+                row += len(block)
+
+
+def _explain_csv(
+    path: Path, where: str, wanted: list[str], kinds: dict[str, pa.DataType], error: pa.ArrowInvalid
+) -> NoReturn:
+    """Find the row of the value that did not convert: Arrow names the value and not its row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    match = _INVALID_VALUE.search(str(error))
+    typed = [name for name in wanted if kinds.get(name) != pa.string()]
+    if match is not None and typed:
+        for batch in _csv_batches(path, where, typed, dict.fromkeys(typed, pa.string())):
+            for name in typed:
+                if (index := pc.index(batch.table[name], match["value"]).as_py()) >= 0:
+                    raise DataError(
+                        f"column {name!r}, row {batch.first_row + index} of {where} cannot be used",
+                        got=match["value"],
+                        expected="a number" if match["kind"] == "double" else f"{match['kind']}, like the rows before",
+                    ) from error
+    raise DataError(
+        f"{where} is not a readable CSV file", got=str(error), expected="UTF-8, fields separated by commas"
+    ) from error
+
+
+def _csv_header(path: Path, where: str, columns: Columns) -> tuple[list[str], bool]:
+    """Return the names in the header, and whether no row follows it."""
+    head = _head(path, where)
+    _check_text(head, where, "CSV")
+    line, _, rest = head.removeprefix(_BOM).replace(b"\r\n", b"\n").partition(b"\n")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 text", got=str(error), hint="Save it as UTF-8.") from error
+    header = next(csv.reader([text]), [])
+    for delimiter, name in _OTHER_DELIMITERS.items():
+        others = next(csv.reader([text], delimiter=delimiter), [])
+        if len(others) > len(header) and not set(columns.all) <= set(header):
+            raise DataError(
+                f"{where} separates its fields by {name}", got=text, expected="commas", hint="Save it as CSV."
+            )
+    return header, not rest.strip()
+
+
+def _check_text(head: bytes, where: str, expected: str) -> None:
+    start = head.removeprefix(_BOM).lstrip()
+    if not start:
+        raise DataError(f"{where} is empty", expected=f"{expected} with at least one row")
+    if re.match(rb"<(!doctype|html|\?xml|!--)", start, re.IGNORECASE):
+        raise DataError(
+            f"{where} is a web page, not {expected}",
+            got=shorten(start[:80].decode(errors="replace"), 80),
+            hint="Download the file itself; a login or error page was probably saved instead.",
+        )
+    if b"\0" in head:
+        raise DataError(f"{where} is not UTF-8 text", got=repr(head[:8]), expected=expected, hint="Save it as UTF-8.")
+
+
+def _head(path: Path, where: str) -> bytes:
+    with _opened(path, where) as stream:
+        return stream.read(_HEAD_BYTES)
+
+
+@contextmanager
+def _opened(path: Path, where: str) -> Iterator[IO[bytes]]:
+    """Open a file, unpacked; turn what a damaged archive raises into one DataError."""
+    try:
+        if path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                members = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(members) != 1:
+                    raise DataError(f"{where} must hold exactly one file", got=members)
+                with archive.open(members[0]) as member:
+                    yield member
+        elif path.suffix.lower() == ".gz":
+            with gzip.open(path) as member:
+                yield cast("IO[bytes]", member)
+        else:
+            with path.open("rb") as plain:
+                yield plain
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise DataError(
+            f"{where} is a damaged or truncated archive", got=str(error), hint="Write the file again."
+        ) from error
