@@ -38,18 +38,22 @@ class AbsoluteGate(_Gate):
 
 
 class ChampionGate(_Gate):
-    """The challenger is better than the champion on the same holdout, or not worse by more than a margin."""
+    """The challenger is better than the champion on the same holdout, or not worse by more than a margin.
+
+    The lower bound of the two-sided interval of the gain decides. Without a champion the gate passes; with one that
+    cannot predict the new data it fails, and `on_fail` says what follows.
+    """
 
     kind: Literal["champion"]
     metric: str | None = None
     rule: Literal["better", "not_worse"] = "better"
-    margin: Finite = Field(0.0, ge=0)
-    confidence: OpenShare = 0.95
+    margin: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
+    confidence: OpenShare = Field(0.95, description="Of the two-sided bootstrap interval of the gain.")
     on_fail: OnFail = "skip"
 
 
 class BaselineGate(_Gate):
-    """The challenger beats a dummy that knows only the training target."""
+    """The challenger beats a dummy that knows only the training target; a tie does not beat it."""
 
     kind: Literal["baseline"]
     metric: str | None = None
@@ -83,13 +87,22 @@ class PredictionsGate(_Gate):
     """Predictions are complete and look like the training target."""
 
     kind: Literal["predictions"]
-    min_class_share: Share = Field(0.05, description="Each class must be at least this share of the predictions.")
-    max_shift: Finite = Field(
-        0.25,
-        gt=0,
-        description="Total variation distance of class shares; for regression, Wasserstein distance over the "
-        "standard deviation of the training target.",
+    min_class_share: Share = Field(
+        0.05, description="Each class must be the most probable one for at least this share of the rows."
     )
+    max_shift: Finite | None = Field(
+        None,
+        gt=0,
+        description="Total variation distance of the mean predicted probabilities from the class shares of the "
+        "training target (0.25 when left out); for regression, Wasserstein distance of predictions and training "
+        "target over the target's standard deviation (0.5 when left out: predictions vary less than targets).",
+    )
+
+    def limit(self, task: str) -> float:
+        """Return the largest shift for a task."""
+        if self.max_shift is not None:
+            return self.max_shift
+        return 0.5 if task == "regression" else 0.25
 
 
 class SizeGate(_Gate):

@@ -1,0 +1,180 @@
+"""What evaluate writes and gate, publishing and the UI read: one JSON file, every number finite or null."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, JsonValue
+
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_mlops_provider.metrics import Measured
+
+
+class Scores(Frozen):
+    """Metrics by name; an undefined one is null, and `undefined` says why."""
+
+    metrics: dict[str, Finite | None]
+    undefined: dict[str, str] = Field(default_factory=dict)
+
+
+class CandidateScores(Scores):
+    """A candidate on the held-out rows; under cross-validation each fold as well."""
+
+    folds: dict[str, list[Finite | None]] = Field(default_factory=dict)
+
+
+class Interval(Frozen):
+    """Two-sided percentile bootstrap interval. Null bounds: `why` says why."""
+
+    low: Finite | None
+    high: Finite | None
+    confidence: OpenShare
+    resamples: int = Field(description="Resamples on which the metric was defined.")
+    why: str | None = None
+
+
+class Difference(Frozen):
+    """By how much the challenger is better than the champion: positive is better, also for a loss.
+
+    :param quantiles: resampled differences in ascending order; at most 1,001 evenly spaced quantiles of them, so
+        that a gate can state the interval of its own confidence.
+    """
+
+    value: Finite | None
+    quantiles: list[Finite] = Field(default_factory=list)
+    why: str | None = None
+
+
+class ChampionScores(Scores):
+    """The champion beside the challenger.
+
+    :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
+        champion had when it was registered, since under cross-validation it has seen every row.
+    :param unusable: why the champion cannot predict this data, null when it can.
+    """
+
+    seq: int
+    version: int
+    order_key: datetime
+    compared: Literal["paired", "recorded"]
+    unusable: str | None = None
+    differences: dict[str, Difference] = Field(default_factory=dict)
+
+
+class Slice(Scores):
+    """The winner on the held-out rows with one value of one column."""
+
+    column: str
+    value: str
+    rows: int
+
+
+class WorstSlice(Frozen):
+    """The slice with the worst value of a metric."""
+
+    column: str
+    value: str
+    rows: int
+    metric: Finite
+
+
+class Latency(Frozen):
+    """How fast the winner predicts on this machine, single-threaded."""
+
+    p50_ms: Finite
+    p95_ms: Finite
+    rows_per_second: Finite
+    calls: int
+    batch_rows: int
+
+
+class PredictionStats(Frozen):
+    """What the winner's predictions look like beside the target of the training rows.
+
+    :param shares: share of the rows for which each class is the most probable.
+    :param expected_shares: mean predicted probability of each class.
+    :param target_shares: share of each class in the training target.
+    :param shift: total variation distance of `expected_shares` from `target_shares`; for a regression the
+        Wasserstein distance of predictions and training target over the target's standard deviation.
+    """
+
+    rows: int
+    nulls: int
+    shares: dict[str, Finite] = Field(default_factory=dict)
+    expected_shares: dict[str, Finite] = Field(default_factory=dict)
+    target_shares: dict[str, Finite] = Field(default_factory=dict)
+    mean: Finite | None = None
+    sd: Finite | None = None
+    target_mean: Finite | None = None
+    target_sd: Finite | None = None
+    shift: Finite | None = None
+    why: str | None = None
+
+
+class ImportanceOf(Frozen):
+    """How much the first metric falls when a column is shuffled: positive is important."""
+
+    mean: Finite
+    sd: Finite
+
+
+class Importances(Frozen):
+    """Permutation importance of each raw column, for the first metric."""
+
+    metric: str
+    rows: int
+    repeats: int
+    columns: dict[str, ImportanceOf] = Field(default_factory=dict)
+    why: str | None = None
+
+
+class Rows(Frozen):
+    """Row counts. Under cross-validation every row is trained on and held out."""
+
+    total: int
+    training: int
+    holdout: int
+
+
+class EvaluationReport(Frozen):
+    """Everything that evaluate found out. The first metric decides."""
+
+    task: Task
+    as_of: datetime
+    metrics: list[str]
+    classes: list[JsonValue] = Field(default_factory=list)
+    split_by: str
+    folds: int
+    rows: Rows
+    candidates: dict[str, CandidateScores]
+    lost: list[str] = Field(default_factory=list)
+    winner: str
+    intervals: dict[str, Interval]
+    baseline: Scores
+    slices: list[Slice] = Field(default_factory=list)
+    too_small: dict[str, int] = Field(default_factory=dict, description="By column: values with too few rows.")
+    worst_slices: dict[str, WorstSlice] = Field(default_factory=dict)
+    champion: ChampionScores | None = None
+    importance: Importances | None = None
+    latency: Latency
+    predictions: PredictionStats
+    model_bytes: int
+    lineage: str
+
+    @property
+    def challenger(self) -> CandidateScores:
+        """The winner's metrics."""
+        return self.candidates[self.winner]
+
+
+def scores_of(measured: Mapping[str, Measured]) -> Scores:
+    """Return measured metrics as they are stored."""
+    return Scores(
+        metrics={name: value for name, (value, _) in measured.items()},
+        undefined={name: why for name, (_, why) in measured.items() if why is not None},
+    )

@@ -1,0 +1,185 @@
+"""The held-out rows: what was true of them, and what models said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.exceptions import ArtifactError, DataError
+from airflow_mlops_provider.metrics import Predictions, predictions_of
+from airflow_mlops_provider.predictions import feature_frame, predict, predictions_frame, probability_columns
+from airflow_mlops_provider.splits import read_split
+from airflow_mlops_provider.tables import iter_tables, read_table, table_info, table_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.results import ArtifactRef, StepResult
+    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.splits import SplitPlan
+    from airflow_mlops_provider.storage import ArtifactStore
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The rows on which models are judged.
+
+    :param target: every row of the dataset: the index of its class, or its target value.
+    :param fold: every row: the fold in which it is held out, 0 for always trained on.
+    :param rows: positions of the held-out rows in the dataset, ascending.
+    """
+
+    store: ArtifactStore
+    dataset: ArtifactRef
+    plan: SplitPlan
+    target: NDArray[Any]
+    fold: NDArray[Any]
+    rows: NDArray[Any]
+
+    @property
+    def truth(self) -> NDArray[Any]:
+        """What was true of the held-out rows."""
+        truth: NDArray[Any] = self.target[self.rows]
+        return truth
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether every row is held out once, so that a model fitted on all rows has seen them."""
+        return self.plan.by == "cross_validation"
+
+    @property
+    def training_target(self) -> NDArray[Any]:
+        """The target of the rows that the winner was fitted on."""
+        target: NDArray[Any] = self.target if self.cross_validated else self.target[self.fold != 1]
+        return target
+
+    def predictions(self, scores: NDArray[Any]) -> Predictions:
+        """Return scores of the held-out rows beside the truth."""
+        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or ())
+
+    def of_fold(self, predictions: Predictions, fold: int) -> Predictions:
+        """Return the predictions of one fold's rows."""
+        return predictions.take(self.fold[self.rows] == fold)
+
+
+def read_holdout(job: Job) -> Holdout:
+    """Return the held-out rows of the step's inputs.
+
+    :raises DataError: when a held-out row has a class that the split does not know.
+    """
+    import numpy as np
+
+    dataset = job.artifact("dataset", "dataset")
+    split = read_split(job.store, job.artifact("split", "split"), job.artifact("split", "assignment"))
+    name = split.plan.columns.target
+    target = _coded(read_table(job.store, dataset, [name])[name], split.plan)
+    if len(target) != len(split.fold):
+        raise ArtifactError(
+            f"the split does not belong to dataset {dataset.uri}",
+            got=f"{len(split.fold)} rows",
+            expected=f"{len(target)} rows",
+            hint="Give evaluate the results of one and the same run.",
+        )
+    return Holdout(job.store, dataset, split.plan, target, split.fold, np.flatnonzero(split.fold != 0))
+
+
+def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:
+    import numpy as np
+    import pandas as pd
+
+    if plan.task == "regression":
+        return target.to_numpy(dtype=np.float64)
+    codes: NDArray[Any] = pd.Index(plan.classes or [], dtype=object).get_indexer(pd.Index(target.astype(object)))
+    if len(strange := np.flatnonzero(codes < 0)):
+        raise DataError(
+            f"target {target.name!r}, row {int(strange[0]) + 1} of the dataset: the split does not know this class",
+            got=target.iloc[int(strange[0])],
+            expected=plan.classes,
+            hint="Clear the prepare task with the Param `recompute` set.",
+        )
+    return codes
+
+
+def stored_scores(holdout: Holdout, candidate: str, result: StepResult) -> NDArray[Any]:
+    """Return what a candidate said of the held-out rows, in their order, from its stored predictions.
+
+    :raises ArtifactError: when they are of other rows.
+    """
+    import numpy as np
+
+    ref = result.artifacts["predictions"]
+    frame = predictions_frame(holdout.store, ref)
+    if not np.array_equal(frame["row"].to_numpy(), holdout.rows):
+        raise ArtifactError(
+            f"the predictions of candidate {candidate!r} are not of the held-out rows",
+            got=f"{len(frame)} rows",
+            expected=f"{len(holdout.rows)} rows, in the order of the dataset",
+            hint="Give evaluate the results of one and the same run.",
+        )
+    if holdout.plan.task == "regression":
+        return frame["prediction"].to_numpy()
+    scores: NDArray[Any] = frame[probability_columns(len(holdout.plan.classes or ()))].to_numpy()
+    return scores
+
+
+def predict_holdout(holdout: Holdout, pipeline: Any) -> NDArray[Any]:
+    """Return what a fitted model says of the held-out rows, a row group at a time.
+
+    The model may use features that this run dropped: every feature of the dataset is at hand.
+
+    :raises DataError: when a column that the model needs is gone.
+    :raises ModelError: when the model refuses the rows.
+    """
+    import numpy as np
+
+    columns = _columns_of(holdout, pipeline)
+    parts = [
+        predict(pipeline, feature_frame(table.to_pandas(), columns), holdout.plan.task)
+        for table in _held_out_tables(holdout, columns.features, holdout.rows)
+    ]
+    return np.concatenate(parts)
+
+
+def sample_frame(holdout: Holdout, rows: NDArray[Any]) -> pd.DataFrame:
+    """Return the features of some rows (ascending positions in the dataset), as a model takes them."""
+    import pyarrow as pa
+
+    columns = holdout.plan.columns
+    tables = list(_held_out_tables(holdout, columns.features, rows))
+    return feature_frame(pa.concat_tables(tables).unify_dictionaries().to_pandas(), columns)
+
+
+def read_held_out(holdout: Holdout, columns: Sequence[str]) -> pd.DataFrame:
+    """Return some columns of the held-out rows."""
+    return read_table(holdout.store, holdout.dataset, columns).iloc[holdout.rows]
+
+
+def _columns_of(holdout: Holdout, pipeline: Any) -> Columns:
+    """Return the columns that a model was fitted on, each in the role that it has in this dataset."""
+    roles = table_info(holdout.store, holdout.dataset).columns
+    names = [str(name) for name in getattr(pipeline, "feature_names_in_", holdout.plan.columns.features)]
+    present = table_schema(holdout.store, holdout.dataset).names
+    if gone := [name for name in names if name not in present or name not in roles.features]:
+        raise DataError(f"the model needs feature {gone[0]!r}, which the data does not have", got=roles.features)
+    return roles.model_copy(
+        update={
+            "numeric": [name for name in names if name in roles.numeric],
+            "categorical": [name for name in names if name in roles.categorical],
+        }
+    )
+
+
+def _held_out_tables(holdout: Holdout, columns: Sequence[str], rows: NDArray[Any]) -> Iterator[pa.Table]:
+    import numpy as np
+
+    start = 0
+    for table in iter_tables(holdout.store, holdout.dataset, columns):
+        first, last = np.searchsorted(rows, [start, start + table.num_rows])
+        if last > first:
+            yield table.take(rows[first:last] - start)
+        start += table.num_rows

@@ -1,0 +1,129 @@
+"""What is measured on the winner itself: speed, importance of columns, the look of its predictions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.evaluation import ImportanceOf, Importances, Latency, PredictionStats
+from airflow_mlops_provider.exceptions import ModelError
+from airflow_mlops_provider.metrics import gain, measure, predictions_of
+from airflow_mlops_provider.predictions import predict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.metrics import Predictions
+    from airflow_mlops_provider.spec.sections import Importance
+
+_WARMUP_CALLS = 3
+_BATCHES = 3
+
+
+def measure_latency(pipeline: Any, frame: pd.DataFrame, task: str, calls: int) -> Latency:
+    """Time one-row predictions, each of another row, and batches of the whole frame, with one OpenMP/BLAS thread."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    rows = [frame.iloc[[index % len(frame)]] for index in range(calls + _WARMUP_CALLS)]
+    with threadpool_limits(limits=1):
+        times = [_seconds(pipeline, row, task) for row in rows][_WARMUP_CALLS:]
+        batch = float(np.median([_seconds(pipeline, frame, task) for _ in range(_BATCHES)]))
+    p50, p95 = np.quantile(times, [0.5, 0.95]) * 1000
+    return Latency(
+        p50_ms=float(p50),
+        p95_ms=float(p95),
+        rows_per_second=len(frame) / max(batch, 1e-9),
+        calls=calls,
+        batch_rows=len(frame),
+    )
+
+
+def _seconds(pipeline: Any, frame: pd.DataFrame, task: str) -> float:
+    started = time.perf_counter()
+    predict(pipeline, frame, task)
+    return time.perf_counter() - started
+
+
+def measure_importance(
+    pipeline: Any, frame: pd.DataFrame, sample: Predictions, metric: str, settings: Importance, seed: int
+) -> Importances:
+    """Shuffle each raw column in turn and see what the metric loses (Breiman 2001).
+
+    :param sample: the truth of the frame's rows, with the winner's stored predictions.
+    """
+    from sklearn.inspection import permutation_importance
+
+    def score(model: Any, shuffled: pd.DataFrame, truth: NDArray[Any]) -> float:
+        said = predictions_of(sample.task, truth, predict(model, shuffled, sample.task), sample.classes)
+        value = measure(metric, said).value
+        return float("nan") if value is None else gain(metric, value, 0.0)
+
+    outcome = Importances(metric=metric, rows=len(frame), repeats=settings.repeats)
+    if (why := measure(metric, sample).why) is not None:
+        return outcome.model_copy(update={"why": f"{metric} is undefined on the sample: {why}"})
+    try:
+        found = permutation_importance(
+            pipeline, frame, sample.truth, scoring=score, n_repeats=settings.repeats, random_state=seed
+        )
+    except ModelError as error:
+        return outcome.model_copy(update={"why": str(error)})
+    columns = {
+        str(name): ImportanceOf(mean=float(mean), sd=float(sd))
+        for name, mean, sd in zip(frame.columns, found.importances_mean, found.importances_std, strict=True)
+    }
+    return outcome.model_copy(update={"columns": columns})
+
+
+def prediction_stats(predictions: Predictions, training_target: NDArray[Any]) -> PredictionStats:
+    """Compare predictions with the target of the training rows."""
+    import numpy as np
+
+    finite = np.isfinite(predictions.scores.reshape(predictions.rows, -1)).all(axis=1)
+    nulls = int((~finite).sum())
+    if not finite.any():
+        return PredictionStats(rows=predictions.rows, nulls=nulls, why="no prediction is finite")
+    usable = predictions.take(finite)
+    described = _numbers if predictions.task == "regression" else _classes
+    return PredictionStats(rows=predictions.rows, nulls=nulls, **described(usable, training_target))
+
+
+def _classes(predictions: Predictions, training_target: NDArray[Any]) -> dict[str, Any]:
+    import numpy as np
+
+    size = len(predictions.classes)
+    shares = np.bincount(predictions.labels, minlength=size) / predictions.rows
+    expected = predictions.scores.mean(axis=0)
+    target = np.bincount(training_target, minlength=size) / len(training_target)
+
+    def named(values: NDArray[Any]) -> dict[str, float]:
+        return {str(label): float(value) for label, value in zip(predictions.classes, values, strict=True)}
+
+    return {
+        "shares": named(shares),
+        "expected_shares": named(expected),
+        "target_shares": named(target),
+        "shift": float(np.abs(expected - target).sum() / 2),
+    }
+
+
+def _numbers(predictions: Predictions, training_target: NDArray[Any]) -> dict[str, Any]:
+    import numpy as np
+    from scipy.stats import wasserstein_distance
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = {
+            "mean": float(predictions.scores.mean()),
+            "sd": float(predictions.scores.std()),
+            "target_mean": float(training_target.mean()),
+            "target_sd": float(training_target.std()),
+        }
+        distance = float(wasserstein_distance(predictions.scores, training_target))
+    if values["target_sd"] == 0:
+        return values | {"why": "the training target is constant"}
+    shift = distance / values["target_sd"]
+    finite: dict[str, Any] = {name: value if np.isfinite(value) else None for name, value in values.items()}
+    if not np.isfinite(shift):
+        return finite | {"why": "the predictions are too large to compare"}
+    return finite | {"shift": shift}

@@ -1,0 +1,274 @@
+"""Measures every candidate on the held-out rows, picks the winner, and sets it beside the champion.
+
+Losers are judged by their stored predictions; only the winner and the champion are ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.bootstrap import interval, quantiles, resample, statistic
+from airflow_mlops_provider.evaluation import (
+    CandidateScores,
+    ChampionScores,
+    Difference,
+    EvaluationReport,
+    Rows,
+    Scores,
+    scores_of,
+)
+from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
+from airflow_mlops_provider.holdout import predict_holdout, read_holdout, sample_frame, stored_scores
+from airflow_mlops_provider.job import Outcome
+from airflow_mlops_provider.metrics import gain, measure_all
+from airflow_mlops_provider.model_file import load_model
+from airflow_mlops_provider.probes import measure_importance, measure_latency, prediction_stats
+from airflow_mlops_provider.slices import measure_slices, worst_slices
+from airflow_mlops_provider.spec import Evaluation, Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.evaluation import Importances, Interval, Latency
+    from airflow_mlops_provider.holdout import Holdout
+    from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.metrics import Predictions
+    from airflow_mlops_provider.results import StepResult
+
+LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
+
+_SHOWN_LOST = 20
+_PROBE_ROWS = 2000
+
+
+class Section(Frozen):
+    """What is measured.
+
+    :param metrics: names; the first decides.
+    :param candidates: every candidate that was asked for, so that a lost one is noticed.
+    """
+
+    evaluation: Evaluation = Evaluation()
+    metrics: list[str]
+    candidates: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner's resampled metrics, and the champion beside it."""
+
+    intervals: dict[str, Interval]
+    champion: ChampionScores | None
+
+
+def run(section: Section, job: Job) -> Outcome:
+    """Judge the candidates.
+
+    :raises MLOpsError: when there is no candidate, or the results given do not belong together.
+    """
+    results = _candidates(job)
+    holdout = read_holdout(job)
+    said = {name: holdout.predictions(stored_scores(holdout, name, result)) for name, result in results.items()}
+    scores = {name: _candidate_scores(section, holdout, predictions) for name, predictions in said.items()}
+    winner = pick_winner(section.metrics[0], scores)
+    comparison = _compare(section, job, holdout, said[winner])
+    slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
+    importance, latency = _probe(section, job, holdout, said[winner], results[winner])
+    model = results[winner].artifacts["model"]
+    report = EvaluationReport(
+        task=holdout.plan.task,
+        as_of=job.as_of,
+        metrics=section.metrics,
+        classes=list(holdout.plan.classes or ()),
+        split_by=holdout.plan.by,
+        folds=holdout.plan.folds,
+        rows=Rows(total=len(holdout.fold), training=len(holdout.training_target), holdout=len(holdout.rows)),
+        candidates=scores,
+        lost=sorted(set(section.candidates) - set(results)),
+        winner=winner,
+        intervals=comparison.intervals,
+        baseline=scores_of(measure_all(section.metrics, holdout.predictions(baseline_scores(holdout)))),
+        slices=slices,
+        too_small=too_small,
+        worst_slices=worst_slices(section.metrics, slices),
+        champion=comparison.champion,
+        importance=importance,
+        latency=latency,
+        predictions=prediction_stats(said[winner], holdout.training_target),
+        model_bytes=model.size,
+        lineage=lineage_of(list(results.values())),
+    )
+    artifacts = {
+        "evaluation": job.store.add_json(report.model_dump(mode="json")),
+        "model": model,
+        "model_info": results[winner].artifacts["model_info"],
+    }
+    return Outcome(artifacts, _facts(report))
+
+
+def pick_winner(metric: str, scores: Mapping[str, Scores]) -> str:
+    """Return the best candidate; a tie goes to the first by name, and an undefined metric loses to any number."""
+
+    def rank(name: str) -> tuple[bool, float, str]:
+        value = scores[name].metrics[metric]
+        return (True, 0.0, name) if value is None else (False, -gain(metric, value, 0.0), name)
+
+    return min(scores, key=rank)
+
+
+def lineage_of(results: list[StepResult]) -> str:
+    """Return the digest of what was trained: the keys of the train steps and nothing else."""
+    return hashlib.sha256("\n".join(sorted(result.key for result in results)).encode()).hexdigest()
+
+
+def baseline_scores(holdout: Holdout) -> NDArray[Any]:
+    """Return what a dummy says that knows only the target of the rows that train.
+
+    Class shares, or the mean, as `DummyClassifier(strategy="prior")` and `DummyRegressor()` have it; under
+    cross-validation each fold's dummy knows the other folds.
+    """
+    import numpy as np
+
+    held_out_in = holdout.fold[holdout.rows]
+    size = len(holdout.plan.classes or ())
+    scores = np.empty((len(holdout.rows), size) if size else len(holdout.rows))
+    for fold in range(1, holdout.plan.folds + 1):
+        known = holdout.target[holdout.fold != fold]
+        scores[held_out_in == fold] = np.bincount(known, minlength=size) / len(known) if size else known.mean()
+    return scores
+
+
+def _candidates(job: Job) -> dict[str, StepResult]:
+    results = {str(result.facts["candidate"]): result for result in job.results("models")}
+    if not results:
+        raise MLOpsError(
+            f"step 'evaluate' of {job.request.pipeline!r} was given no trained candidate",
+            got="no results in the role 'models'",
+            expected="the result of each train task that succeeded",
+        )
+    return dict(sorted(results.items()))
+
+
+def _candidate_scores(section: Section, holdout: Holdout, predictions: Predictions) -> CandidateScores:
+    whole = scores_of(measure_all(section.metrics, predictions))
+    folds: dict[str, list[float | None]] = {}
+    if holdout.cross_validated:
+        parts = [holdout.of_fold(predictions, fold) for fold in range(1, holdout.plan.folds + 1)]
+        measured = [measure_all(section.metrics, part) for part in parts]
+        folds = {name: [part[name].value for part in measured] for name in section.metrics}
+    return CandidateScores(metrics=whole.metrics, undefined=whole.undefined, folds=folds)
+
+
+# ---------------------------------------------------------------- the champion
+
+
+def _compare(section: Section, job: Job, holdout: Holdout, challenger: Predictions) -> Comparison:
+    """Resample challenger and champion together."""
+    champion, beside = _champion(section, job, holdout)
+    statistics = {}
+    for name in section.metrics:
+        if (own := statistic(name, challenger)) is not None:
+            statistics["challenger", name] = own
+        if beside is not None and (theirs := statistic(name, beside)) is not None:
+            statistics["champion", name] = theirs
+    settings = section.evaluation.bootstrap
+    resampled = resample(statistics, challenger.rows, settings.resamples, job.seed)
+    own_values = {name: resampled.get(("challenger", name)) for name in section.metrics}
+    point = measure_all(section.metrics, challenger)
+    intervals = {name: interval(values, settings.confidence, point[name].why) for name, values in own_values.items()}
+    if champion is None or champion.unusable is not None:
+        return Comparison(intervals, champion)
+    differences = {}
+    for name in section.metrics:
+        recorded = champion.metrics.get(name)
+        theirs_values = resampled.get(("champion", name)) if champion.compared == "paired" else recorded
+        differences[name] = _difference(name, point[name].value, recorded, own_values[name], theirs_values)
+    return Comparison(intervals, champion.model_copy(update={"differences": differences}))
+
+
+def _difference(name: str, own: float | None, theirs: float | None, mine: Any, others: Any) -> Difference:
+    """Return the difference of one metric; `mine` and `others` are resampled values (or one recorded number)."""
+    import numpy as np
+
+    if own is None or theirs is None or mine is None or others is None:
+        whose = "the challenger" if own is None else "the champion"
+        return Difference(value=None, why=f"{name} of {whose} is undefined or was not recorded")
+    found, why = quantiles(np.asarray(gain(name, mine, others)))
+    return Difference(value=gain(name, own, theirs), quantiles=found, why=why)
+
+
+def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionScores | None, Predictions | None]:
+    """Return the champion's scores, and its predictions where it can be asked fairly."""
+    champion = job.request.champion
+    if champion is None:
+        return None, None
+    known = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
+    if holdout.cross_validated:
+        recorded = {name: champion.metrics.get(name) for name in section.metrics}
+        missing = {name: "not recorded" for name, value in recorded.items() if value is None}
+        return ChampionScores(**known, compared="recorded", metrics=recorded, undefined=missing), None
+    try:
+        said = holdout.predictions(_ask(holdout, load_model(job.store, champion.model)))
+    except (DataError, ModelError) as error:
+        nothing: dict[str, float | None] = dict.fromkeys(section.metrics)
+        why = shorten(str(error))
+        return ChampionScores(**known, compared="paired", metrics=nothing, unusable=why), None
+    scores = scores_of(measure_all(section.metrics, said))
+    return ChampionScores(**known, compared="paired", **scores.model_dump()), said
+
+
+def _ask(holdout: Holdout, pipeline: Any) -> NDArray[Any]:
+    """Return the champion's predictions.
+
+    :raises ModelError: when it was made for another task or other classes.
+    """
+    classes = list(holdout.plan.classes or ())
+    known = list(getattr(pipeline, "classes_", ()))
+    if known != classes:
+        raise ModelError("the model knows other classes than the data has", got=known, expected=classes)
+    return predict_holdout(holdout, pipeline)
+
+
+# ---------------------------------------------------------------- the winner
+
+
+def _probe(
+    section: Section, job: Job, holdout: Holdout, said: Predictions, result: StepResult
+) -> tuple[Importances | None, Latency]:
+    import numpy as np
+
+    settings = section.evaluation.importance
+    pipeline = load_model(job.store, result.artifacts["model"])
+    size = min(len(holdout.rows), settings.rows if settings is not None else _PROBE_ROWS)
+    chosen = np.sort(np.random.default_rng(job.seed).choice(len(holdout.rows), size=size, replace=False))
+    frame = sample_frame(holdout, holdout.rows[chosen])
+    latency = measure_latency(pipeline, frame, holdout.plan.task, section.evaluation.latency_calls)
+    if settings is None:
+        return None, latency
+    sample = said.take(chosen)
+    return measure_importance(pipeline, frame, sample, section.metrics[0], settings, job.seed), latency
+
+
+def _facts(report: EvaluationReport) -> dict[str, Any]:
+    first = report.metrics[0]
+    span, worst = report.intervals[first], report.worst_slices.get(first)
+    return {
+        "winner": report.winner,
+        "metrics": report.challenger.metrics,
+        "interval": [span.low, span.high],
+        "baseline": report.baseline.metrics[first],
+        "champion": None if report.champion is None else report.champion.version,
+        "lost": report.lost[:_SHOWN_LOST],
+        "lost_count": len(report.lost),
+        "lineage": report.lineage,
+        "worst_slice": None if worst is None else _slice_fact(worst),
+        "rows": report.rows.model_dump(),
+    }
+
+
+def _slice_fact(worst: Any) -> dict[str, Any]:
+    return {"column": shorten(worst.column, 60), "value": shorten(worst.value, 60), "metric": worst.metric}

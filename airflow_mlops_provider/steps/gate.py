@@ -1,0 +1,95 @@
+"""Judges what evaluate found. All verdicts are made and stored before any is acted on. No heavy library."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_mlops_provider.evaluation import EvaluationReport
+from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.gates import Verdict, gates_table, judge
+from airflow_mlops_provider.job import Outcome
+from airflow_mlops_provider.results import Failure
+from airflow_mlops_provider.spec import Frozen, Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.job import Job
+
+log = logging.getLogger(__name__)
+
+LIBRARIES: tuple[str, ...] = ()
+
+Decision = Literal["promote", "skip", "fail"]
+
+#: What of the verdicts goes into XCom; the artifact holds them whole.
+_SHOWN_GATES = 12
+_SHOWN_CHARACTERS = 48
+
+
+class Section(Frozen):
+    """The gates of a pipeline.
+
+    :param metrics: names; a gate that names none uses the first.
+    """
+
+    gates: list[Gate] = []
+    metrics: list[str] = []
+
+
+def run(section: Section, job: Job) -> Outcome:
+    """Judge the challenger: promote, skip (a normal day), or fail (a person must act).
+
+    :raises MLOpsError: when the result of evaluate is missing.
+    """
+    report = EvaluationReport.model_validate(job.store.read_json(job.artifact("evaluation", "evaluation")))
+    verdicts = judge(section.gates, report)
+    log.info("Gates of %s, challenger %r:\n%s", job.request.pipeline, report.winner, gates_table(verdicts))
+    decision = decide(verdicts)
+    facts: dict[str, Any] = {
+        "passed": decision == "promote",
+        "decision": decision,
+        "verdicts": _shown(verdicts),
+        "reason": reason_of(verdicts, decision),
+    }
+    artifacts = {"verdicts": job.store.add_json([verdict.model_dump(mode="json") for verdict in verdicts])}
+    return Outcome(artifacts, facts, _failure(verdicts) if decision == "fail" else None)
+
+
+def decide(verdicts: Sequence[Verdict]) -> Decision:
+    """Return what follows from the verdicts: one failed gate with `on_fail: fail` outweighs any that skip."""
+    failed = {verdict.on_fail for verdict in verdicts if not verdict.passed}
+    return "fail" if "fail" in failed else "skip" if failed else "promote"
+
+
+def reason_of(verdicts: Sequence[Verdict], decision: Decision) -> str:
+    """Return the decision's reason in words."""
+    if decision == "promote":
+        return f"all {len(verdicts)} gates passed" if verdicts else "there are no gates"
+    return shorten("; ".join(_sentence(verdict) for verdict in verdicts if not verdict.passed))
+
+
+def _sentence(verdict: Verdict) -> str:
+    because = f" ({verdict.why})" if verdict.why else ""
+    return f"{verdict.name}: {verdict.got}, expected {verdict.expected}{because}"
+
+
+def _failure(verdicts: Sequence[Verdict]) -> Failure:
+    bad = [verdict for verdict in verdicts if not verdict.passed]
+    return Failure(
+        what=shorten(f"the challenger fails {', '.join(verdict.name for verdict in bad)}"),
+        got=shorten("; ".join(f"{verdict.name}: {verdict.got}" for verdict in bad)),
+        expected=shorten("; ".join(f"{verdict.name}: {verdict.expected}" for verdict in bad)),
+        hint="Look at the verdicts and the evaluation, then correct the data, the candidates or the gates.",
+    )
+
+
+def _shown(verdicts: Sequence[Verdict]) -> list[Any]:
+    """Return verdicts short enough for XCom, failed ones first."""
+    ordered = sorted(verdicts, key=lambda verdict: verdict.passed)[:_SHOWN_GATES]
+    return [
+        [shorten(verdict.name, 40), verdict.passed, shorten(verdict.got, _SHOWN_CHARACTERS)]
+        + [shorten(verdict.expected, _SHOWN_CHARACTERS)]
+        for verdict in ordered
+    ]
