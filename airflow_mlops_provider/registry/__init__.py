@@ -1,0 +1,30 @@
+"""The only code that talks to MLflow: runs, versions, the ledger of champions and its alias.
+
+Importing this imports no MLflow; the first call does.
+"""
+
+from __future__ import annotations
+
+from airflow_mlops_provider.registry.ledger import LedgerEntry
+from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
+from airflow_mlops_provider.registry.publication import (
+    CandidateRun,
+    DatasetInfo,
+    ModelInfo,
+    Publication,
+    Published,
+)
+from airflow_mlops_provider.registry.service import Registry
+
+__all__ = [
+    "CandidateRun",
+    "DatasetInfo",
+    "LedgerEntry",
+    "ModelInfo",
+    "PromotionOutcome",
+    "PromotionRequest",
+    "Publication",
+    "Published",
+    "Reconciliation",
+    "Registry",
+]

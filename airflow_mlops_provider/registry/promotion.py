@@ -1,0 +1,254 @@
+"""Promotion: one ledger entry, then the alias made to follow it.
+
+Every decision is taken against the ledger's head. The alias `champion` and the tag `mlops.status` only
+show it, and are repaired by whoever looks.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.client import NotThereError
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, quarantine
+from airflow_mlops_provider.results import ArtifactRef
+from airflow_mlops_provider.spec.frozen import Finite, Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.registry.client import Connection
+
+CHAMPION = "champion"
+STATUS_TAG = "mlops.status"
+#: Lost races (or moving heads) in a row after which the retry is left to Airflow.
+_PATIENCE = 50
+
+Refusal = Literal["already", "older", "stale", "quarantined"]
+
+
+class PromotionRequest(Frozen):
+    """A version that passed its gates. Fields as in `LedgerEntry`.
+
+    :param compared_with: `seq` of the entry that `champion_for` named, None when there was none.
+    :param allow_older: promote although the champion has newer data.
+    :param lift_quarantine: promote although a rollback put the version in quarantine.
+    """
+
+    model: str
+    idem: str
+    version: int = Field(ge=1)
+    digest: str
+    sha256: str
+    artifact: ArtifactRef
+    lineage: str
+    order_key: datetime
+    compared_with: int | None = None
+    metrics: dict[str, Finite] = Field(default_factory=dict)
+    gates: list[JsonValue] = Field(default_factory=list)
+    allow_older: bool = False
+    lift_quarantine: bool = False
+    approver: str | None = None
+    reason: str = ""
+
+
+class PromotionOutcome(Frozen):
+    """What came of it.
+
+    :param status: `promoted`; `already` (this effect's entry exists, or the version is champion);
+        `older`; `stale` (gate again against the new champion); `quarantined`.
+    :param entry: this effect's entry, else the head that decided.
+    :param changed: this very call wrote the ledger. A retry after a crash finds `entry.idem` equal to
+        its own instead.
+    :param repaired: the alias did not show the head and was set.
+    :param reason: for people.
+    """
+
+    status: Literal["promoted", "already", "older", "stale", "quarantined"]
+    entry: LedgerEntry | None = None
+    changed: bool = False
+    repaired: bool = False
+    reason: str
+
+
+class Reconciliation(Frozen):
+    """Whether the alias shows the ledger's head."""
+
+    model: str
+    champion: int | None = Field(description="Version that the ledger names.")
+    alias: int | None = Field(description="Version that the alias named when we looked.")
+    agrees: bool
+    repaired: bool = False
+    reason: str
+
+
+def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[Refusal, str] | None:
+    """Decide against the head; None means promote."""
+    if not history:
+        if request.compared_with is None:
+            return None
+        return "stale", f"compared with entry {request.compared_with}, and the ledger is empty"
+    head = history[-1]
+    if head.version == request.version:
+        return "already", f"version {head.version} is the champion (entry {head.seq})"
+    if (barred := _barred(history, request)) is not None and not request.lift_quarantine:
+        same = "" if barred == request.version else f" (the same model as version {barred})"
+        return "quarantined", f"version {request.version}{same} was rolled back and is in quarantine"
+    if head.order_key > request.order_key and not request.allow_older:
+        return "older", (
+            f"the champion, version {head.version}, has data up to {head.order_key.isoformat()}; "
+            f"version {request.version} only up to {request.order_key.isoformat()}"
+        )
+    rival = champion_for(history, as_of=request.order_key, lineage=request.lineage, allow_older=request.allow_older)
+    if (expected := rival.seq if rival else None) != request.compared_with:
+        return "stale", f"compared with entry {request.compared_with}, now to be compared with {expected}"
+    return None
+
+
+def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -> PromotionOutcome:
+    """Make the version champion, or say why not. Safe to repeat, and to race.
+
+    :raises RegistryError: MLflow refused, or the entry is too long.
+    :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
+    """
+    for _ in range(_PATIENCE):
+        history = ledger.history()
+        if mine := [entry for entry in history if entry.idem == request.idem]:
+            repaired = project(connection, ledger, request.model)
+            return PromotionOutcome(
+                status="already",
+                entry=mine[0],
+                repaired=repaired,
+                reason=f"entry {mine[0].seq} was written by this task before; the champion is version "
+                f"{history[-1].version} (entry {history[-1].seq})",
+            )
+        if (refused := refusal(history, request)) is not None:
+            repaired = bool(history) and project(connection, ledger, request.model)
+            head = history[-1] if history else None
+            return PromotionOutcome(status=refused[0], entry=head, repaired=repaired, reason=refused[1])
+        entry = _entry(history, request)
+        if ledger.append(entry):
+            project(connection, ledger, request.model)
+            return PromotionOutcome(
+                status="promoted",
+                entry=entry,
+                changed=True,
+                reason=f"version {entry.version} is the champion (entry {entry.seq})"
+                + (f", after version {history[-1].version}" if history else ", the first"),
+            )
+    raise TransientServiceError(f"the ledger of {request.model!r} is too busy", got=f"{_PATIENCE} lost races")
+
+
+def _barred(history: Sequence[LedgerEntry], request: PromotionRequest) -> int | None:
+    """Return the version in quarantine that this is: the same model under another number is as bad."""
+    barred = quarantine(history)
+    if request.version in barred:
+        return request.version
+    same = [entry.version for entry in history if entry.version in barred and entry.digest == request.digest]
+    return same[-1] if same else None
+
+
+def _entry(history: Sequence[LedgerEntry], request: PromotionRequest) -> LedgerEntry:
+    return LedgerEntry(
+        **request.model_dump(exclude={"model", "allow_older", "lift_quarantine"}),
+        seq=len(history) + 1,
+        at=datetime.now(UTC),
+        lifted=_barred(history, request),
+    )
+
+
+def project(connection: Connection, ledger: Ledger, model: str) -> bool:
+    """Make alias and status tags show the ledger's head; return whether the alias had to be set.
+
+    Whoever sets the alias reads the head again afterwards, so the last writer of all sets the last head.
+
+    :raises RegistryError: the version that the ledger names is gone from the registry.
+    """
+    was_set = False
+    for _ in range(_PATIENCE):
+        head = ledger.history()[-1]
+        if alias(connection, model, CHAMPION) != head.version:
+            _set_champion(connection, model, head)
+            was_set = True
+        _tag(connection, model, head.version)
+        if ledger.history()[-1].seq == head.seq and alias(connection, model, CHAMPION) == head.version:
+            return was_set
+    raise TransientServiceError(f"the alias of {model!r} does not settle", got=f"{_PATIENCE} moves")
+
+
+def alias(connection: Connection, model: str, name: str) -> int | None:
+    """Return the version that the alias names; None without one."""
+    try:
+        registered = connection.ask(
+            f"reading the aliases of model {model!r}", lambda client: client.get_registered_model(model)
+        )
+    except NotThereError:
+        return None
+    found = registered.aliases.get(name)
+    return None if found is None else int(found)
+
+
+def set_alias(connection: Connection, model: str, name: str, version: int) -> None:
+    """Set an alias by one request, which cannot arrive late through a retry."""
+    failpoint("alias.write.before")
+    connection.tell(
+        f"setting the alias {name!r} of model {model!r} to version {version}",
+        lambda client: client.set_registered_model_alias(model, name, str(version)),
+    )
+    failpoint("alias.write.after")
+
+
+def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: bool = True) -> Reconciliation:
+    """Compare alias and head; make them agree when `repair`."""
+    history = ledger.history()
+    found = alias(connection, model, CHAMPION)
+    wanted = history[-1].version if history else None
+    if wanted is None:
+        reason = (
+            "no champion yet"
+            if found is None
+            else f"the alias names version {found}, which was never promoted by the ledger; left as it is"
+        )
+        return Reconciliation(model=model, champion=None, alias=found, agrees=found is None, reason=reason)
+    if found == wanted:
+        return Reconciliation(
+            model=model, champion=wanted, alias=found, agrees=True, reason=f"version {wanted} is the champion"
+        )
+    reason = f"the alias named {'no version' if found is None else f'version {found}'}, the ledger {wanted}"
+    repaired = repair and project(connection, ledger, model)
+    return Reconciliation(model=model, champion=wanted, alias=found, agrees=False, repaired=repaired, reason=reason)
+
+
+def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> None:
+    try:
+        set_alias(connection, model, CHAMPION, head.version)
+    except NotThereError as error:
+        raise RegistryError(
+            f"version {head.version} of model {model!r}, champion by entry {head.seq} of the ledger, is gone "
+            f"from MLflow at {connection.address}",
+            hint="Promote another version; its entry will replace this one.",
+        ) from error
+
+
+def _tag(connection: Connection, model: str, champion: int) -> None:
+    tagged: list[Any] = connection.ask(
+        f"reading the champions of model {model!r}",
+        lambda client: client.search_model_versions(f"name = '{model}' and tags.`{STATUS_TAG}` = 'champion'"),
+    )
+    versions = {int(found.version) for found in tagged}
+    wanted = {version: "archived" for version in sorted(versions - {champion})}
+    if champion not in versions:
+        wanted[champion] = "champion"
+    for version, status in wanted.items():
+        _set_tag(connection, model, version, status)
+
+
+def _set_tag(connection: Connection, model: str, version: int, status: str) -> None:
+    connection.ask(
+        f"marking version {version} of model {model!r} as {status}",
+        lambda client: client.set_model_version_tag(model, str(version), STATUS_TAG, status),
+    )

@@ -1,0 +1,243 @@
+"""Publishing a training: its runs, the winner's model, a registered version, the alias `challenger`.
+
+Each part is found by its tags before it is made, so a repeated publish changes nothing and a killed one
+is completed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.client import AlreadyThereError, NotThereError
+from airflow_mlops_provider.registry.ledger import experiment_id
+from airflow_mlops_provider.registry.promotion import alias, set_alias
+from airflow_mlops_provider.registry.publication import Publication, Published
+from airflow_mlops_provider.registry.runs import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text, write_runs
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+    from airflow_mlops_provider.registry.client import Connection
+
+CHALLENGER = "challenger"
+DIGEST_TAG = "mlops.digest"
+_VERSIONS_TAG = "mlflow.modelVersions"
+
+
+def publish(connection: Connection, publication: Publication) -> Published:
+    """Show a training in MLflow and register its winner. Safe to repeat.
+
+    :raises RegistryError: MLflow refused; ArtifactError: the model file is not the evaluated one.
+    :raises TransientServiceError: MLflow cannot be reached; repeat with the same publication.
+    """
+    experiment = experiment_id(connection, publication.experiment)
+    failpoint("publish.runs.before")
+    parent, children = write_runs(connection, experiment, publication)
+    failpoint("publish.runs.after")
+    winner = children[publication.winner]
+    version = _find_version(connection, publication)
+    if version is None:
+        model = _upload(connection, experiment, publication, winner)
+        failpoint("publish.register.before")
+        version = _register(connection, publication, model, winner)
+        failpoint("publish.register.after")
+    number = int(version.version)
+    # Of versions published in any order the newest is the challenger.
+    if (alias(connection, publication.model, CHALLENGER) or 0) < number:
+        set_alias(connection, publication.model, CHALLENGER, number)
+    return Published(
+        experiment_id=experiment,
+        parent_run_id=parent,
+        run_ids=children,
+        run_id=winner,
+        version=number,
+    )
+
+
+def _upload(connection: Connection, experiment: str, publication: Publication, run_id: str) -> LoggedModel:
+    """Upload the winner as MLflow's logged model; complete when READY, which is written last."""
+    failpoint("publish.upload.before")
+    model = _find_model(connection, experiment, publication)
+    if model is None:
+        model = _create_model(connection, experiment, publication, run_id)
+    if str(model.status) != "READY":
+        _upload_files(connection, publication, model, run_id)
+        _link(connection, publication, model, run_id)
+        model_id = model.model_id
+        connection.ask(
+            f"finishing the logged model {model_id}",
+            lambda client: client.finalize_logged_model(model_id, "READY"),
+        )
+    failpoint("publish.upload.after")
+    return model
+
+
+def _find_model(connection: Connection, experiment: str, publication: Publication) -> LoggedModel | None:
+    where = f"tags.`{LINEAGE_TAG}` = '{publication.lineage}' AND tags.`{DIGEST_TAG}` = '{_digest(publication)}'"
+    found = connection.ask(
+        f"looking for the logged model of {publication.model!r}",
+        lambda client: client.search_logged_models([experiment], filter_string=where),
+    )
+    if not found:
+        return None
+    # A complete one first: two processes may have made one each.
+    first, *others = sorted(found, key=lambda model: (str(model.status) != "READY", model.model_id))
+    for other in others:
+        _mark_model(connection, other)
+    return first
+
+
+def _mark_model(connection: Connection, model: LoggedModel) -> None:
+    if model.tags.get(DUPLICATE_TAG) != "true":
+        connection.ask(
+            f"marking the logged model {model.model_id} as a duplicate",
+            lambda client: client.set_logged_model_tags(model.model_id, {DUPLICATE_TAG: "true"}),
+        )
+
+
+def _create_model(connection: Connection, experiment: str, publication: Publication, run_id: str) -> LoggedModel:
+    params = {key: param_text(value) for key, value in legal_keys(publication.winning.params).items()}
+    lost: TransientServiceError | None = None
+    try:
+        connection.tell(
+            f"creating the logged model of {publication.model!r}",
+            lambda client: client.create_logged_model(
+                experiment, publication.winner, run_id, _version_tags(publication), params
+            ),
+        )
+    except TransientServiceError as error:
+        lost = error
+    model = _find_model(connection, experiment, publication)
+    if model is None:
+        raise lost or TransientServiceError("MLflow does not list the logged model that it has created")
+    return model
+
+
+def _upload_files(connection: Connection, publication: Publication, model: LoggedModel, run_id: str) -> None:
+    from airflow_mlops_provider.registry.model_format import write_model_directory
+
+    source = publication.model_file
+    with tempfile.TemporaryDirectory(prefix="mlops-publish-") as folder:
+        write_model_directory(
+            Path(folder),
+            publication.model_info,
+            source if isinstance(source, Path) else source(),
+            model_id=model.model_id,
+            location=model.artifact_location,
+            run_id=run_id,
+        )
+        connection.ask(
+            f"uploading the model {publication.model!r}",
+            lambda client: client.log_model_artifacts(model.model_id, folder),
+        )
+
+
+def _link(connection: Connection, publication: Publication, model: LoggedModel, run_id: str) -> None:
+    """Show the model in its run, and the run's metrics in the model."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    what = f"linking the logged model {model.model_id} to run {run_id}"
+    run = connection.ask(what, lambda client: client.get_run(run_id))
+    outputs = run.outputs.model_outputs if run.outputs is not None else []
+    if model.model_id not in {output.model_id for output in outputs}:
+        connection.tell(what, lambda client: client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)]))
+    metrics = [
+        Metric(key, value, int(run.info.start_time), 0, model_id=model.model_id, run_id=run_id)
+        for key, value in legal_keys(publication.winning.metrics).items()
+    ]
+    connection.ask(what, lambda client: client.log_batch(run_id, metrics=metrics))
+
+
+def _find_version(connection: Connection, publication: Publication) -> ModelVersion | None:
+    where = (
+        f"name = '{publication.model}' AND tags.`{LINEAGE_TAG}` = '{publication.lineage}' "
+        f"AND tags.`{DIGEST_TAG}` = '{_digest(publication)}'"
+    )
+    found = connection.ask(
+        f"looking for versions of model {publication.model!r}",
+        lambda client: client.search_model_versions(where),
+    )
+    if not found:
+        return None
+    first, *others = sorted(found, key=lambda version: int(version.version))
+    for other in others:
+        _mark_version(connection, other)
+    return first
+
+
+def _mark_version(connection: Connection, version: ModelVersion) -> None:
+    if version.tags.get(DUPLICATE_TAG) != "true":
+        connection.ask(
+            f"marking version {version.version} of model {version.name!r} as a duplicate",
+            lambda client: client.set_model_version_tag(version.name, str(version.version), DUPLICATE_TAG, "true"),
+        )
+
+
+def _register(connection: Connection, publication: Publication, model: LoggedModel, run_id: str) -> ModelVersion:
+    name = publication.model
+    _ensure_registered(connection, name)
+    # A bare database would resolve models:/ through MLflow's global tracking URI, which is not ours;
+    # a server takes nothing else, for it lets nobody name a path.
+    source = f"models:/{model.model_id}" if connection.is_server else model.artifact_location
+    lost: TransientServiceError | None = None
+    try:
+        connection.tell(
+            f"registering a version of model {name!r}",
+            lambda client: client.create_model_version(
+                name,
+                source,
+                run_id,
+                tags=_version_tags(publication),
+                await_creation_for=None,
+                model_id=model.model_id,
+            ),
+        )
+    except TransientServiceError as error:
+        lost = error
+    version = _find_version(connection, publication)
+    if version is None:
+        raise lost or RegistryError(f"MLflow does not list the version of {name!r} that it has created")
+    _show_version(connection, model, name, int(version.version))
+    return version
+
+
+def _ensure_registered(connection: Connection, name: str) -> None:
+    what = f"opening the registered model {name!r}"
+    try:
+        connection.ask(what, lambda client: client.get_registered_model(name))
+    except NotThereError:
+        try:
+            connection.tell(what, lambda client: client.create_registered_model(name))
+        except AlreadyThereError:
+            return  # Another process was quicker.
+
+
+def _show_version(connection: Connection, model: LoggedModel, name: str, version: int) -> None:
+    """Link the logged model to its version in the UI; a server does it by itself."""
+    what = f"linking the logged model {model.model_id} to version {version}"
+    tags = connection.ask(what, lambda client: client.get_logged_model(model.model_id)).tags
+    shown = json.loads(tags.get(_VERSIONS_TAG, "[]"))
+    if not any(entry["name"] == name and int(entry["version"]) == version for entry in shown):
+        value = json.dumps([*shown, {"name": name, "version": version}])
+        connection.ask(what, lambda client: client.set_logged_model_tags(model.model_id, {_VERSIONS_TAG: value}))
+
+
+def _digest(publication: Publication) -> str:
+    return publication.model_info.digest
+
+
+def _version_tags(publication: Publication) -> dict[str, str]:
+    info = publication.model_info
+    return {
+        LINEAGE_TAG: publication.lineage,
+        DIGEST_TAG: info.digest,
+        "mlops.sha256": info.sha256,
+        "mlops.as_of": publication.as_of.isoformat(),
+        "mlops.artifact": info.artifact.uri,
+    }

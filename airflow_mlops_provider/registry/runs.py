@@ -1,0 +1,227 @@
+"""MLflow runs that a repeated or killed publish finds again, completes and never doubles.
+
+A run is found by its tags, which are written with it, and is complete when it is FINISHED, which is
+written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.exceptions import TransientServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow.entities import Run
+    from pydantic import JsonValue
+
+    from airflow_mlops_provider.registry.client import Connection
+    from airflow_mlops_provider.registry.publication import CandidateRun, DatasetInfo, Publication
+
+LINEAGE_TAG = "mlops.lineage"
+ROLE_TAG = "mlops.role"
+NAME_TAG = "mlops.candidate"
+STEP_TAG = "mlops.step_key"
+DUPLICATE_TAG = "mlops.duplicate"
+_PARENT_TAG = "mlflow.parentRunId"
+
+# MLflow's limits, in characters.
+_MAX_PARAM = 6000
+_MAX_TAG = 8000
+_MAX_KEY = 250
+_MAX_DATASET_DIGEST = 36
+_ILLEGAL = re.compile(r"[^\w\-. :/]")
+
+
+def write_runs(connection: Connection, experiment: str, publication: Publication) -> tuple[str, dict[str, str]]:
+    """Write the parent run and one run a candidate; return the ids of what is there now."""
+    found = _Runs(connection, experiment, publication.lineage)
+    parent = found.one({ROLE_TAG: "training"}) or found.create(
+        {ROLE_TAG: "training", **_own_tags(publication.tags)}, publication.name
+    )
+    parent_id = str(parent.info.run_id)
+    children = {
+        candidate.name: _write_candidate(found, parent_id, candidate, publication)
+        for candidate in publication.candidates
+    }
+    tags = {**publication.tags, "mlops.winner": publication.winner, "mlops.as_of": publication.as_of.isoformat()}
+    # A repeated training of changed data has the same parent: its tags and metrics follow the last one.
+    if not found.shows(parent, publication.metrics, tags):
+        found.log(parent, publication.metrics, {}, tags, publication.dataset)
+    found.finish(parent, None, None)
+    return parent_id, children
+
+
+def _write_candidate(found: _Runs, parent_id: str, candidate: CandidateRun, publication: Publication) -> str:
+    identity = {ROLE_TAG: "candidate", NAME_TAG: candidate.name, STEP_TAG: candidate.step_key}
+    tags = {**candidate.tags, _PARENT_TAG: parent_id, "mlops.as_of": publication.as_of.isoformat()}
+    run = found.one(identity) or found.create({**_own_tags(tags), **identity}, candidate.name, candidate.started)
+    if run.info.status != "FINISHED":
+        found.log(run, candidate.metrics, candidate.params, tags, publication.dataset)
+        found.finish(run, candidate.started, candidate.seconds)
+    return str(run.info.run_id)
+
+
+class _Runs:
+    """The runs of one lineage in one experiment."""
+
+    def __init__(self, connection: Connection, experiment: str, lineage: str) -> None:
+        self._connection = connection
+        self._experiment = experiment
+        self._lineage = lineage
+        self._known = self._search()
+
+    def one(self, identity: Mapping[str, str]) -> Run | None:
+        """Return the run with these tags; of several the lowest id, and the others are marked."""
+        same = [run for run in self._known if identity.items() <= run.data.tags.items()]
+        if not same:
+            return None
+        first, *others = sorted(same, key=lambda run: str(run.info.run_id))
+        for run in others:
+            self._mark_duplicate(run)
+        return first
+
+    def create(self, tags: dict[str, str], name: str, started: datetime | None = None) -> Run:
+        """Create a run, or return the one that a lost reply or another process has made meanwhile."""
+        identity = {key: tags[key] for key in (ROLE_TAG, NAME_TAG, STEP_TAG) if key in tags}
+        every = {**tags, LINEAGE_TAG: self._lineage}
+        lost: TransientServiceError | None = None
+        try:
+            self._connection.tell(
+                f"creating the run {name!r}",
+                lambda client: client.create_run(self._experiment, _milliseconds(started), every, name),
+            )
+        except TransientServiceError as error:
+            lost = error
+        self._known = self._search()
+        run = self.one(identity)
+        if run is None:
+            raise lost or TransientServiceError(f"MLflow does not list the run {name!r} that it has created")
+        return run
+
+    def shows(self, run: Run, metrics: Mapping[str, float], tags: Mapping[str, str]) -> bool:
+        """Whether the run holds these metrics and tags already, completely."""
+        complete = run.info.status == "FINISHED"
+        same_metrics = legal_keys(metrics).items() <= run.data.metrics.items()
+        same_tags = _own_tags(tags).items() <= run.data.tags.items()
+        return bool(complete and same_metrics and same_tags)
+
+    def log(
+        self,
+        run: Run,
+        metrics: Mapping[str, float],
+        params: Mapping[str, JsonValue],
+        tags: Mapping[str, str],
+        dataset: DatasetInfo,
+    ) -> None:
+        """Write what the run holds. Repeating it changes nothing: the metrics carry a fixed time."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        run_id, stamp = str(run.info.run_id), int(run.info.start_time)
+        if run.info.status == "FINISHED":
+            stamp = _milliseconds(datetime.now(UTC)) or stamp  # A later result of the same run.
+        every = {**_own_tags(tags), "mlops.dataset_digest": dataset.digest}
+        self._connection.ask(
+            f"logging run {run_id}",
+            lambda client: client.log_batch(
+                run_id,
+                metrics=[Metric(key, value, stamp, 0) for key, value in legal_keys(metrics).items()],
+                params=[Param(key, param_text(value)) for key, value in legal_keys(params).items()],
+                tags=[RunTag(key, value) for key, value in every.items()],
+            ),
+        )
+        self._connection.ask(
+            f"naming the data of run {run_id}",
+            lambda client: client.log_inputs(run_id, datasets=[_dataset_input(dataset)]),
+        )
+
+    def finish(self, run: Run, started: datetime | None, seconds: float | None) -> None:
+        """End the run: the last write, by which a retry knows that it is complete."""
+        if run.info.status == "FINISHED":
+            return
+        run_id, end = str(run.info.run_id), None
+        if started is not None and seconds is not None:
+            end = (_milliseconds(started) or 0) + round(seconds * 1000)
+        self._connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "FINISHED", end))
+
+    def _search(self) -> list[Run]:
+        where = f"tags.`{LINEAGE_TAG}` = '{self._lineage}'"
+        return list(
+            self._connection.ask(
+                f"looking for runs of lineage {self._lineage!r}",
+                lambda client: client.search_runs([self._experiment], where),
+            )
+        )
+
+    def _mark_duplicate(self, run: Run) -> None:
+        run_id = str(run.info.run_id)
+        if run.data.tags.get(DUPLICATE_TAG) != "true":
+            self._connection.ask(
+                f"marking run {run_id} as a duplicate",
+                lambda client: client.set_tag(run_id, DUPLICATE_TAG, "true"),
+            )
+        if run.info.status == "RUNNING":
+            self._connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "KILLED"))
+
+
+def legal_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values under keys that MLflow takes; a key that had to change ends in its digest.
+
+    >>> legal_keys({"roc_auc": 1, "late?": 2})
+    {'roc_auc': 1, 'late_-884c4c': 2}
+    """
+    return {_legal_key(key): value for key, value in values.items()}
+
+
+def _legal_key(key: str) -> str:
+    # MLflow takes keys that are clean relative paths.
+    clean_path = posixpath.normpath(key) == key and not key.startswith((".", "/"))
+    if clean_path and len(key) <= _MAX_KEY and not _ILLEGAL.search(key):
+        return key
+    clean = _ILLEGAL.sub("_", key).replace("/", "_").lstrip(".")
+    return f"{clean[: _MAX_KEY - 7]}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
+
+
+def param_text(value: JsonValue, limit: int = _MAX_PARAM) -> str:
+    """Return a parameter as text; what MLflow could not hold ends in a note of what is missing.
+
+    >>> param_text({"a": [1, None]})
+    '{"a": [1, null]}'
+    >>> param_text("x" * 50, limit=40)
+    'xxxxxxxxx... (shortened, 50 characters)'
+    """
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= limit:
+        return text
+    note = f"... (shortened, {len(text)} characters)"
+    return text[: limit - len(note) - 1] + note
+
+
+def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {_legal_key(key): param_text(value, _MAX_TAG) for key, value in tags.items()}
+
+
+def _dataset_input(dataset: DatasetInfo) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    scheme = dataset.uri.partition("://")[0]
+    return DatasetInput(
+        dataset=Dataset(
+            name=dataset.name,
+            digest=dataset.digest[:_MAX_DATASET_DIGEST],  # In full as the tag mlops.dataset_digest.
+            source_type="s3" if scheme == "s3" else "local",
+            source=json.dumps({"uri": dataset.uri}),
+            profile=json.dumps({"num_rows": dataset.rows}),
+        ),
+        tags=[InputTag("mlflow.data.context", "training")],
+    )
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
+from airflow_mlops_provider.registry import PromotionRequest, Publication, Registry
+from airflow_mlops_provider.registry.client import Connection, without_password
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "/data/mlruns", "file:///data/mlruns", ""])
+def test_the_file_store_is_refused(uri: str) -> None:
+    with pytest.raises(RegistryError, match="file store cannot hold a ledger.*sqlite:////data/mlflow.db"):
+        Registry.connect(uri)
+    with pytest.raises(RegistryError, match="file store"):
+        Registry.connect("http://mlflow", registry_uri=uri or "./x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("ftp://host", "unknown kind"),
+        ("databricks", "file store"),
+        ("sqlite://", "in-memory"),
+        ("sqlite:///:memory:", "in-memory"),
+    ],
+)
+def test_other_uris_are_refused(uri: str, said: str) -> None:
+    with pytest.raises(RegistryError, match=said):
+        Registry.connect(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://h:1", "https://h", "sqlite:////d/x.db", "postgresql+psycopg2://u:p@h/db", "mysql://h/db"]
+)
+def test_servers_and_databases_are_taken_without_reaching_them(uri: str) -> None:
+    Registry.connect(uri)
+
+
+def test_connecting_imports_no_mlflow() -> None:
+    code = (
+        "import sys; from airflow_mlops_provider.registry import Registry; Registry.connect('http://h');"
+        "print([m for m in ('mlflow', 'pandas', 'numpy', 'sqlalchemy', 'requests') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_publishing_again_imports_neither_sklearn_nor_pyfunc(
+    registry: Registry, mlflow_uri: str, publication: Callable[..., Publication], tmp_path: Path
+) -> None:
+    wanted = publication()
+    registry.publish(wanted)
+    import pickle
+
+    (tmp_path / "publication").write_bytes(pickle.dumps(wanted))
+    code = (
+        "import pickle, sys; from airflow_mlops_provider.registry import Registry;"
+        f"Registry.connect({mlflow_uri!r}).publish(pickle.load(open({str(tmp_path / 'publication')!r}, 'rb')));"
+        "print([m for m in ('sklearn', 'mlflow.pyfunc.model', 'mlflow.sklearn.utils') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_mlflow_down_is_transient_and_names_the_address(
+    closed_port: int,
+    publication: Callable[..., Publication],
+    request_for: Callable[..., PromotionRequest],
+) -> None:
+    registry = Registry.connect(f"http://ann:hush@127.0.0.1:{closed_port}")
+    calls: list[Callable[[], Any]] = [
+        registry.ping,
+        lambda: registry.publish(publication()),
+        lambda: registry.history("flights"),
+        lambda: registry.promote(request_for(1, day=1)),
+        lambda: registry.reconcile("flights"),
+    ]
+    started = time.monotonic()
+    for call in calls:
+        with pytest.raises(TransientServiceError, match=rf"http://ann:\*\*\*@127.0.0.1:{closed_port} ") as caught:
+            call()
+        assert "hush" not in str(caught.value)
+    assert time.monotonic() - started < 10
+
+
+def test_a_locked_database_is_transient(registry: Registry, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    def locked(_: Any) -> None:
+        try:
+            raise sqlalchemy.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
+        except sqlalchemy.exc.OperationalError as error:
+            raise MlflowException(str(error), error_code=500) from error
+
+    with pytest.raises(TransientServiceError, match="did not answer while testing: got .*database is locked"):
+        Connection(mlflow_uri).ask("testing", locked)
+
+
+def test_a_missing_folder_of_the_database_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=f"folder of MLflow's database is missing: {tmp_path}/no"):
+        Registry.connect(f"sqlite:///{tmp_path}/no/mlflow.db").ping()
+
+
+def test_ping_says_that_mlflow_answers(registry: Registry, mlflow_uri: str) -> None:
+    assert registry.ping() == f"MLflow at {mlflow_uri} answers."
+
+
+def test_an_mlflow_error_is_told_in_its_words(mlflow_uri: str) -> None:
+    with pytest.raises(RegistryError, match=r"refused while reading: got Run with id=0+ not found"):
+        Connection(mlflow_uri).ask("reading", lambda client: client.get_run("0" * 32))
+
+
+def test_settings_hold_only_during_a_call(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "before")
+    connection = Connection(
+        mlflow_uri, environment={"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "hush"}
+    )
+    names = ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
+
+    def look(_: Any) -> list[str | None]:
+        return [os.environ.get(name) for name in names]
+
+    assert connection.ask("looking", look) == ["ann", "hush", "1"]
+    assert connection.tell("looking", look) == ["ann", "hush", "0"]
+    assert look(None) == ["before", None, None]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://ann:hu%40sh@h:8/x", "https://ann:***@h:8/x"),
+        ("https://ann@h", "https://ann@h"),
+        ("sqlite:////d/x.db", "sqlite:////d/x.db"),
+    ],
+)
+def test_a_password_is_never_shown(uri: str, shown: str) -> None:
+    assert without_password(uri) == shown
+
+
+def test_a_deleted_experiment_of_the_same_name_is_a_clear_error(
+    registry: Registry, client: Any, publication: Callable[..., Publication]
+) -> None:
+    experiment = client.create_experiment("flights")
+    client.delete_experiment(experiment)
+    with pytest.raises(RegistryError, match=f"'flights' .* was deleted. .*--experiment-id {experiment}"):
+        registry.publish(publication())
+
+
+def test_a_bare_database_needs_a_folder_for_files() -> None:
+    connection = Connection("postgresql://u:hush@h/db")
+    with pytest.raises(RegistryError, match=r"u:\*\*\*@h/db is a bare database.*artifact_root"):
+        connection.artifact_location("flights")
+    assert Connection("postgresql://h/db", artifact_root="s3://b/x/").artifact_location("a/b") == "s3://b/x/a%2Fb"
+    assert Connection("http://h").artifact_location("flights") is None

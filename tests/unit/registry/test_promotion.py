@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.registry import LedgerEntry, PromotionRequest, Registry
+from airflow_mlops_provider.registry.client import Connection
+from airflow_mlops_provider.registry.ledger import Ledger, champion_for
+from airflow_mlops_provider.registry.promotion import refusal
+
+Versions = Callable[[str, int], None]
+Request = Callable[..., PromotionRequest]
+
+
+def champion(client: Any) -> int:
+    return int(client.get_registered_model("flights").aliases["champion"])
+
+
+def status(client: Any) -> list[str | None]:
+    found = client.search_model_versions("name = 'flights'")
+    return [version.tags.get("mlops.status") for version in sorted(found, key=lambda found: int(found.version))]
+
+
+def roll_back(registry: Registry, uri: str, *, to: LedgerEntry) -> LedgerEntry:
+    head = registry.head("flights")
+    assert head is not None
+    entry = to.model_copy(
+        update={
+            "seq": head.seq + 1,
+            "idem": "rollback",
+            "nonce": "rollback",
+            "action": "rollback",
+            "order_key": max(head.order_key, to.order_key),
+            "quarantined": head.version,
+        }
+    )
+    assert Ledger(Connection(uri), "flights").append(entry)
+    registry.reconcile("flights")
+    return entry
+
+
+def test_the_first_version_becomes_champion(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    assert registry.head("flights") is None
+    outcome = registry.promote(request_for(1, day=1))
+    assert (outcome.status, outcome.changed, outcome.entry) == ("promoted", True, registry.head("flights"))
+    assert outcome.reason == "version 1 is the champion (entry 1), the first"
+    assert champion(client) == 1
+    assert status(client) == ["champion"]
+
+
+def test_a_better_version_takes_over_and_the_former_is_archived(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 2)
+    registry.promote(request_for(1, day=1))
+    outcome = registry.promote(request_for(2, day=2, compared_with=1, approver="ann"))
+    assert outcome.status == "promoted"
+    assert [(entry.seq, entry.version, entry.approver) for entry in registry.history("flights")] == [
+        (1, 1, None),
+        (2, 2, "ann"),
+    ]
+    assert champion(client) == 2
+    assert status(client) == ["archived", "champion"]
+
+
+def test_an_entry_keeps_what_was_asked(registry: Registry, versions: Versions, request_for: Request) -> None:
+    versions("flights", 1)
+    wanted = request_for(1, day=1)
+    registry.promote(wanted)
+    head = registry.head("flights")
+    assert head is not None
+    kept = head.model_dump(exclude={"seq", "nonce", "at", "action", "quarantined", "lifted"})
+    assert kept == wanted.model_dump(exclude={"model", "allow_older", "lift_quarantine"})
+
+
+def test_the_same_effect_again_changes_nothing(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 2)
+    registry.promote(request_for(1, day=1))
+    registry.promote(request_for(2, day=2, compared_with=1))
+    outcome = registry.promote(request_for(1, day=1))
+    assert (outcome.status, outcome.changed, outcome.repaired) == ("already", False, False)
+    assert outcome.entry is not None
+    assert outcome.entry.seq == 1
+    assert outcome.reason.endswith("the champion is version 2 (entry 2)")
+    assert len(registry.history("flights")) == 2
+    assert champion(client) == 2
+
+
+def test_another_effect_on_the_champion_changes_nothing(
+    registry: Registry, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    registry.promote(request_for(1, day=1))
+    outcome = registry.promote(request_for(1, day=1, idem="another", compared_with=1))
+    assert (outcome.status, outcome.changed) == ("already", False)
+    assert len(registry.history("flights")) == 1
+
+
+def test_an_older_version_leaves_the_newer_champion(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 2)
+    registry.promote(request_for(2, day=2))
+    outcome = registry.promote(request_for(1, day=1))
+    assert (outcome.status, outcome.changed) == ("older", False)
+    assert "version 2, has data up to 2013-03-02" in outcome.reason
+    assert champion(client) == 2
+    forced = registry.promote(request_for(1, day=1, allow_older=True, compared_with=1))
+    assert forced.status == "promoted"
+    assert champion(client) == 1
+
+
+def test_a_challenger_gated_against_a_former_champion_is_stale(
+    registry: Registry, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 3)
+    registry.promote(request_for(1, day=1))
+    registry.promote(request_for(2, day=2, compared_with=1))
+    outcome = registry.promote(request_for(3, day=3, compared_with=1))
+    assert (outcome.status, outcome.reason) == ("stale", "compared with entry 1, now to be compared with 2")
+    assert registry.promote(request_for(3, day=3, compared_with=2)).status == "promoted"
+
+
+def test_a_repaired_training_of_the_same_day_replaces_its_own_champion(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 3)
+    registry.promote(request_for(1, day=1))
+    registry.promote(request_for(2, day=2, compared_with=1))
+    again = registry.champion_for("flights", as_of=datetime(2013, 3, 2, tzinfo=UTC), lineage="lineage-2")
+    assert again is not None
+    assert again.seq == 1
+    assert registry.promote(request_for(3, day=2, compared_with=again.seq)).status == "promoted"
+    assert champion(client) == 3
+
+
+def test_a_version_that_was_rolled_back_needs_its_quarantine_lifted(
+    registry: Registry, client: Any, mlflow_uri: str, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 3)
+    first = registry.promote(request_for(1, day=1)).entry
+    registry.promote(request_for(2, day=2, compared_with=1))
+    assert first is not None
+    roll_back(registry, mlflow_uri, to=first)
+    assert champion(client) == 1
+    assert status(client) == ["champion", "archived", None]
+    again = {"idem": "again", "compared_with": 3}
+    assert registry.promote(request_for(2, day=2, **again)).status == "quarantined"
+    assert registry.promote(request_for(2, day=2, allow_older=True, **again)).status == "quarantined"
+    twin = registry.promote(request_for(3, day=3, digest="digest-2", compared_with=3))
+    assert twin.status == "quarantined"
+    assert twin.reason == "version 3 (the same model as version 2) was rolled back and is in quarantine"
+    lifted = registry.promote(request_for(2, day=2, lift_quarantine=True, **again))
+    assert lifted.status == "promoted"
+    assert lifted.entry is not None
+    assert lifted.entry.lifted == 2
+    assert registry.promote(request_for(1, day=3, idem="x", compared_with=4)).status == "promoted"
+    assert registry.promote(request_for(2, day=4, idem="y", compared_with=5)).status == "promoted"
+
+
+def test_the_entry_of_a_rolled_back_effect_is_not_written_again(
+    registry: Registry, client: Any, mlflow_uri: str, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 2)
+    first = registry.promote(request_for(1, day=1)).entry
+    registry.promote(request_for(2, day=2, compared_with=1))
+    assert first is not None
+    roll_back(registry, mlflow_uri, to=first)
+    outcome = registry.promote(request_for(2, day=2, compared_with=1))
+    assert (outcome.status, outcome.changed) == ("already", False)
+    assert champion(client) == 1
+
+
+def test_who_a_challenger_is_compared_with(request_for: Request) -> None:
+    history = [
+        LedgerEntry(
+            **request_for(version, day=day).model_dump(exclude={"model", "allow_older", "lift_quarantine"}),
+            seq=version,
+            at=datetime(2026, 11, day, tzinfo=UTC),
+        )
+        for version, day in [(1, 1), (2, 3), (3, 5)]
+    ]
+
+    def rival(day: int, lineage: str = "new", allow_older: bool = False, entries: Any = history) -> int | None:
+        moment = datetime(2013, 3, day, tzinfo=UTC)
+        found = champion_for(entries, as_of=moment, lineage=lineage, allow_older=allow_older)
+        return found.seq if found else None
+
+    assert rival(6) == 3
+    assert rival(5) == 3
+    assert rival(4) == 2
+    assert rival(4, allow_older=True) == 3
+    assert rival(5, lineage="lineage-5") == 2
+    assert rival(1, lineage="lineage-1") is None
+    assert rival(6, entries=[]) is None
+    bad = history[2].model_copy(update={"quarantined": 2, "version": 1, "lineage": "lineage-1"})
+    assert rival(6, lineage="lineage-1", entries=[*history[:2], bad]) is None
+
+
+def test_a_comparison_with_an_empty_ledger_is_stale(request_for: Request) -> None:
+    assert refusal([], request_for(1, day=1)) is None
+    assert refusal([], request_for(1, day=1, compared_with=4)) == (
+        "stale",
+        "compared with entry 4, and the ledger is empty",
+    )
+
+
+def test_an_entry_that_is_too_long_is_refused_before_it_is_written(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    with pytest.raises(RegistryError, match="entry for version 1 is too long: got .* most in reason, .* at most 6000"):
+        registry.promote(request_for(1, day=1, reason="x" * 6000))
+    assert registry.history("flights") == []
+    assert client.get_registered_model("flights").aliases == {}
+    almost = request_for(1, day=1, reason="é" * 850)
+    assert registry.promote(almost).status == "promoted"
+    head = registry.head("flights")
+    assert head is not None
+    assert head.reason == almost.reason
+
+
+def test_a_moved_alias_is_reported_and_repaired(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 2)
+    registry.promote(request_for(1, day=1))
+    assert registry.reconcile("flights").agrees
+    client.set_registered_model_alias("flights", "champion", "2")
+    report = registry.reconcile("flights", repair=False)
+    assert (report.champion, report.alias, report.agrees, report.repaired) == (1, 2, False, False)
+    assert report.reason == "the alias named version 2, the ledger 1"
+    assert champion(client) == 2
+    assert registry.reconcile("flights").repaired
+    assert champion(client) == 1
+    client.delete_registered_model_alias("flights", "champion")
+    assert registry.promote(request_for(1, day=1)).repaired
+    assert champion(client) == 1
+
+
+def test_an_alias_without_a_ledger_is_left_as_it_is(registry: Registry, client: Any, versions: Versions) -> None:
+    assert registry.reconcile("flights").agrees
+    versions("flights", 1)
+    client.set_registered_model_alias("flights", "champion", "1")
+    report = registry.reconcile("flights")
+    assert (report.agrees, report.repaired, report.alias) == (False, False, 1)
+    assert champion(client) == 1
+
+
+def test_a_champion_that_is_gone_from_the_registry_is_named(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 2)
+    registry.promote(request_for(1, day=1))
+    client.delete_model_version("flights", "1")
+    with pytest.raises(RegistryError, match=r"version 1 of model 'flights', champion by entry 1 .* is gone"):
+        registry.reconcile("flights")
+    assert registry.promote(request_for(2, day=2, compared_with=1)).status == "promoted"
+    assert champion(client) == 2
+
+
+def test_a_deleted_ledger_is_an_error_that_says_how_to_restore_it(
+    registry: Registry, mlflow_uri: str, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    registry.promote(request_for(1, day=1))
+    ledger = client.get_experiment_by_name("ledger/flights")
+    client.delete_run(ledger.tags["run"])
+    with pytest.raises(RegistryError, match="was deleted. Restore it: mlflow runs restore"):
+        registry.history("flights")
+    client.restore_run(ledger.tags["run"])
+    client.delete_experiment(ledger.experiment_id)
+    with pytest.raises(RegistryError, match=f"mlflow experiments restore --experiment-id {ledger.experiment_id}"):
+        Registry.connect(mlflow_uri).history("flights")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seq-3", "{}", r"entries \[2\] are missing"),
+        ("seq-2", "no json", "entry 2 cannot be read"),
+        ("seq-2", json.dumps({"idem": "x"}), "entry 2 cannot be read"),
+    ],
+)
+def test_a_damaged_ledger_is_an_error(
+    registry: Registry, client: Any, versions: Versions, request_for: Request, key: str, value: str, said: str
+) -> None:
+    versions("flights", 1)
+    registry.promote(request_for(1, day=1))
+    client.log_param(client.get_experiment_by_name("ledger/flights").tags["run"], key, value)
+    with pytest.raises(RegistryError, match=said):
+        registry.history("flights")
+
+
+def test_an_older_release_reads_what_a_newer_one_wrote(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    registry.promote(request_for(1, day=1))
+    run = client.get_experiment_by_name("ledger/flights").tags["run"]
+    entry = json.loads(client.get_run(run).data.params["seq-1"])
+    client.log_param(run, "seq-2", json.dumps({**entry, "idem": "new", "mood": "good"}))
+    client.log_param(run, "decision-1", "kept")
+    assert [entry.idem for entry in registry.history("flights")] == ["task-1", "new"]
+
+
+def test_the_second_of_two_writers_of_one_place_loses(
+    mlflow_uri: str, registry: Registry, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    entry = registry.promote(request_for(1, day=1)).entry
+    assert entry is not None
+    other = entry.model_copy(update={"nonce": "other"})
+    assert not Ledger(Connection(mlflow_uri), "flights").append(other)
+    assert registry.history("flights") == [entry]
+
+
+def test_the_ledger_leaves_no_run_open_and_no_loser(
+    registry: Registry, client: Any, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    registry.promote(request_for(1, day=1))
+    shared = client.get_experiment_by_name("mlops-ledger").experiment_id
+    assert [run.info.status for run in client.search_runs([shared])] == ["FINISHED"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "o'hara", 'a"b', "a`b", "", "x" * 300])
+def test_a_name_that_mlflow_or_its_filters_cannot_hold_is_refused(registry: Registry, name: str) -> None:
+    with pytest.raises(RegistryError, match="cannot have this name"):
+        registry.history(name)
