@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make demo` and `make test`.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+ifeq ($(UV),)
+CREATE = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --upgrade pip
+INSTALL = $(BIN)/pip install --quiet
+else
+CREATE = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+endif
+
+.PHONY: demo demo-up test lint docs bench clean constraints schema
+
+demo: $(VENV)/examples  ## from nothing to a champion, on this machine
+	$(BIN)/python tools/demo.py run
+
+demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
+	$(BIN)/python tools/demo.py up
+
+test: $(VENV)/dev  ## every test; the real scheduler's too
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: $(VENV)/dev  ## style, types, layers, dependencies
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+docs: $(VENV)/dev  ## what is generated: the pipeline file's JSON schema
+	$(BIN)/python tools/write_schema.py
+
+bench: $(VENV)/dev  ## the DAG beside one plain script; a few minutes
+	$(BIN)/python benchmarks/training.py
+
+constraints:  ## compile constraints.txt from pyproject.toml
+	uv pip compile --quiet --python-version 3.11 --extra dev --no-emit-index-url --no-annotate --no-header pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf $(VENV) .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+
+$(VENV)/bin/python:
+	$(CREATE)
+
+$(VENV)/examples: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --constraint constraints.txt --editable ".[examples]"
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --constraint constraints.txt --editable ".[dev]"
+	@touch $@ $(VENV)/examples

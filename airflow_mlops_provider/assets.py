@@ -1,0 +1,25 @@
+"""The assets of a pipeline. Every event carries `as_of` in its extra."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, AssetAlias
+
+
+def dataset_asset(pipeline: str) -> Asset:
+    """Return what changes when ingest has read a new snapshot."""
+    return Asset(name=f"{pipeline}.dataset", uri=f"mlops://{pipeline}/dataset")
+
+
+def champion_asset(model: str) -> Asset:
+    """Return what changes when the ledger names another champion."""
+    return Asset(name=f"{model}.champion", uri=f"mlops://{model}/champion")
+
+
+def champion_alias(model: str) -> AssetAlias:
+    """Return the outlet through which the champion event is emitted, only when there is one."""
+    return AssetAlias(name=f"{model}.champion")
+
+
+def retrain_asset(pipeline: str) -> Asset:
+    """Return what asks the training DAG for a run."""
+    return Asset(name=f"{pipeline}.retrain", uri=f"mlops://{pipeline}/retrain")

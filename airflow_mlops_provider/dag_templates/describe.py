@@ -1,0 +1,41 @@
+"""The documentation of a generated DAG, in Markdown, from its pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec import Gate, Pipeline
+
+
+def training_doc(pipeline: Pipeline) -> str:
+    """Return what the training DAG's page says."""
+    data, split = pipeline.data, pipeline.preparation.split
+    source = data.source.reader or data.source.uri or f"a query through `{data.source.conn_id}`"
+    held_out = f"{split.folds} folds" if split.by == "cross_validation" else f"{split.holdout:.0%} held out"
+    lines = [
+        f"### {pipeline.name}",
+        pipeline.description,
+        "",
+        f"A **{pipeline.task}** model of `{data.columns.target}`, from `{source}`. "
+        f"{len(data.columns.features)} features, split by {split.by.replace('_', ' ')} ({held_out}). "
+        f"The first of {', '.join(f'`{metric}`' for metric in pipeline.metrics)} decides.",
+        "",
+        "| candidate | estimator |",
+        "|---|---|",
+        *(f"| {name} | `{candidate.estimator}` |" for name, candidate in pipeline.training.candidates.items()),
+        "",
+        "| gate | must hold | when it does not |",
+        "|---|---|---|",
+        *(f"| {gate.label} | {_rule(gate)} | {gate.on_fail} |" for gate in pipeline.gates),
+        "",
+        f"The champion is the alias `champion` of the MLflow model `{pipeline.model_name}`. A challenger that is not "
+        "better is a normal day: the run is green, `promote` is skipped and says why. Red means: a person must act.",
+    ]
+    return "\n".join(lines)
+
+
+def _rule(gate: Gate) -> str:
+    """Return a gate's settings in a line."""
+    settings = gate.model_dump(mode="json", exclude={"kind", "name", "on_fail"}, exclude_none=True)
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()) or gate.kind

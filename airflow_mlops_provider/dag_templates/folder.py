@@ -1,0 +1,74 @@
+"""Which pipelines a DAG file builds: one with a mistake in it does not take the others down."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow.sdk import conf, get_parsing_context
+
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+def pipelines_folder() -> Path:
+    """Return the folder of the pipeline files."""
+    configured = conf.get("mlops", "pipelines_folder", fallback="")
+    if configured:
+        return Path(configured).expanduser()
+    return Path(conf.get("core", "dags_folder")).expanduser().parent / "config" / "pipelines"
+
+
+def load_pipelines(kind: str, folder: str | Path | None = None) -> list[Pipeline]:
+    """Return the pipelines whose DAGs of a kind are being parsed.
+
+    When Airflow parses for one DAG, as it does to run a task, only that pipeline is read. A file with a mistake is
+    logged and left out; `check_pipelines` turns it into an import error that people see.
+
+    :param kind: suffix of the DAG ids, such as `training`.
+    :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
+    """
+    place = Path(folder) if folder is not None else pipelines_folder()
+    files = pipeline_files(place)
+    wanted = get_parsing_context().dag_id
+    if wanted is not None:
+        files = [file for file in files if f"{file.stem}_{kind}" == wanted]
+    pipelines = []
+    for file in files:
+        try:
+            pipelines.append(load_pipeline(file))
+        except SpecError as error:
+            log.error("No DAG for %s: %s", file, error)
+    return pipelines
+
+
+def check_pipelines(folder: str | Path | None = None) -> None:
+    """Raise one error that holds every mistake in every pipeline file.
+
+    Call it in a DAG file of its own: Airflow shows it as an import error of that file, and the DAGs of all other
+    pipelines stay.
+
+    :raises SpecError: when there is no folder, or a file is wrong.
+    """
+    if get_parsing_context().dag_id is not None:
+        return
+    place = Path(folder) if folder is not None else pipelines_folder()
+    if not place.is_dir():
+        raise SpecError(
+            f"the folder of pipeline files {place} is missing",
+            hint="Create it, or set `[mlops] pipelines_folder` to where they are.",
+        )
+    problems = []
+    for file in pipeline_files(place):
+        try:
+            load_pipeline(file)
+        except SpecError as error:
+            problems.append(str(error))
+    if problems:
+        raise SpecError("some pipelines have no DAG:", problems=problems)

@@ -1,0 +1,109 @@
+"""What Airflow is told about this provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_INTEGRATION = "MLOps"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description, checked in the tests against Airflow's own schema."""
+    return {
+        "package-name": "airflow-mlops-provider",
+        "name": "MLOps",
+        "description": "The whole life of a model: validate, train, gate, promote, monitor, roll back.",
+        "integrations": [{"integration-name": _INTEGRATION, "tags": ["service"]}],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_mlops_provider.operators.data",
+                    "airflow_mlops_provider.operators.training",
+                    "airflow_mlops_provider.operators.promotion",
+                ],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_mlops_provider.hooks.mlflow",
+                    "airflow_mlops_provider.hooks.object_storage",
+                    "airflow_mlops_provider.hooks.sql",
+                ],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "mlflow",
+                "hook-class-name": "airflow_mlops_provider.hooks.mlflow.MlflowHook",
+                "hook-name": "MLflow",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {"host": "Tracking URI", "login": "Username"},
+                    "placeholders": {"host": "https://mlflow.example.org or sqlite:////data/mlflow.db"},
+                },
+                "conn-fields": {
+                    "registry_uri": {
+                        "label": "Registry URI",
+                        "description": "Only when the model registry is not the tracking server.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "artifact_root": {
+                        "label": "Artifact root",
+                        "description": "For a bare database: where models' files are kept. A server has its own.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "ui_url": {
+                        "label": "Address of the MLflow UI",
+                        "description": "For links; the tracking URI when left out.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                },
+            }
+        ],
+        "extra-links": [
+            "airflow_mlops_provider.links.MlflowRunLink",
+            "airflow_mlops_provider.links.MlflowVersionLink",
+        ],
+        "asset-uris": [{"schemes": ["mlops"], "handler": None}],
+        "config": {
+            "mlops": {
+                "description": "Settings of airflow-mlops-provider.",
+                "options": {
+                    "pipelines_folder": {
+                        "description": "Folder of the pipeline files. When empty: `config/pipelines` beside "
+                        "the DAGs folder.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/config/pipelines",
+                        "default": "",
+                    },
+                    "artifacts_uri": {
+                        "description": "Where artifacts and receipts are stored. When empty: `mlops` in AIRFLOW_HOME.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "file:///data/mlops",
+                        "default": "",
+                    },
+                    "allowed_modules": {
+                        "description": "Top-level modules, besides scikit-learn and the plugins folder, whose classes "
+                        "and functions pipeline files may name. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "xgboost,lightgbm,acme_features",
+                        "default": "xgboost,lightgbm",
+                    },
+                    "warm_imports": {
+                        "description": "Import the ML libraries in the scheduler before it forks its workers, so that "
+                        "tasks do not pay for it. Linux and LocalExecutor only; costs the scheduler about 200 MB.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
+                },
+            }
+        },
+    }

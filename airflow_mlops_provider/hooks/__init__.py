@@ -1,0 +1,1 @@
+"""Airflow connections and settings to clients."""

@@ -1,0 +1,1 @@
+"""Operators: each parses its dict, runs one step or one effect, and returns a small result."""

@@ -1,0 +1,150 @@
+"""From a challenger to a champion: gates, then the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_mlops_provider.assets import champion_asset
+from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
+from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.results import StepResult
+
+
+class QualityGateOperator(StepOperator):
+    """Hold the challenger against every gate; all verdicts are computed and shown before one is acted on.
+
+    A failed gate with `on_fail: fail` fails the task. With `on_fail: skip` the task succeeds, and
+    `PromoteModelOperator` is skipped with the reason: a challenger that is not better is a normal day.
+
+    .. code-block:: python
+
+        gate = QualityGateOperator(
+            task_id="gate",
+            pipeline="churn",
+            evaluation=evaluate.output,
+            metrics=["roc_auc", "log_loss"],
+            gates=[{"kind": "absolute", "metric": "roc_auc", "min": 0.7}, {"kind": "champion"}],
+        )
+
+    :param evaluation: what `EvaluateModelOperator` returned.
+    :param metrics: names of metrics; the first decides where a gate names none.
+    :param gates: the `gates` of a pipeline file.
+    """
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "evaluation", "gates")
+    step = "gate"
+
+    def __init__(self, *, evaluation: Result, metrics: list[str], gates: list[dict[str, Any]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.evaluation = evaluation
+        self.metrics = metrics
+        self.gates = gates
+
+    def run(self, context: Context) -> StepResult:
+        """Compute the verdicts and show them."""
+        from airflow_mlops_provider.gates import gates_table
+
+        result = self.compute(
+            context,
+            {"gates": self.gates, "metrics": self.metrics},
+            {"evaluation": [parsed(self.evaluation, "evaluation")]},
+        )
+        self.log.info(
+            "Gates of %s:\n%s", self.pipeline, gates_table(self.store().read_json(result.artifacts["verdicts"]))
+        )
+        return result
+
+
+class PromoteModelOperator(StepOperator):
+    """Write the challenger into the ledger as champion and set the alias, once, whatever happens in between.
+
+    Skipped, with the reason, when the gates said so or the ledger already holds a newer champion. The Params
+    `allow_older` and `lift_quarantine` of the DAG run are honoured when the DAG declares them.
+    An `AssetAlias` among the task's outlets gets the event `<model>.champion` only when the ledger changed: once for
+    each entry when that asset is among the inlets too, so that the events already sent can be seen.
+
+    .. code-block:: python
+
+        promote = PromoteModelOperator(
+            task_id="promote", pipeline="churn", evaluation=evaluate.output, gate=gate.output
+        )
+
+    :param evaluation: what `EvaluateModelOperator` returned.
+    :param gate: what `QualityGateOperator` returned.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (
+        *StepOperator.template_fields,
+        "evaluation",
+        "gate",
+        "model",
+        "mlflow_conn_id",
+    )
+    operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
+    step = "promote"
+
+    def __init__(
+        self,
+        *,
+        evaluation: Result,
+        gate: Result,
+        model: str | None = None,
+        mlflow_conn_id: str = "mlflow_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.evaluation = evaluation
+        self.gate = gate
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+        self.mlflow_links: dict[str, str] = {}
+
+    def run(self, context: Context) -> StepResult:
+        """Promote, or skip with the reason."""
+        from airflow_mlops_provider import effects
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
+        hook = MlflowHook(self.mlflow_conn_id)
+        model = self.model or self.pipeline
+        self.mlflow_links = effects.links(hook.ui_url, model, evaluation)
+        ti = context["ti"]
+        promotion = effects.promote(
+            hook.registry(),
+            self.store(),
+            evaluation,
+            gate,
+            model=model,
+            caller=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
+            allow_older=flag(context, "allow_older"),
+            lift_quarantine=flag(context, "lift_quarantine"),
+        )
+        if promotion.skipped:
+            raise AirflowSkipException(promotion.reason)
+        self.log.info("%s", promotion.reason)
+        if promotion.mine:
+            self._announce(context, model, promotion.result)
+        return promotion.result
+
+    def _announce(self, context: Context, model: str, result: StepResult) -> None:
+        """Emit the champion event of a ledger entry, once: not again when the run is cleared."""
+        champion, seq = champion_asset(model), result.facts["seq"]
+        if champion in self.inlets and any(
+            (event.extra or {}).get("seq") == seq for event in context["inlet_events"][champion]
+        ):
+            return
+        for outlet in self.outlets:
+            if isinstance(outlet, AssetAlias):
+                extra = {"as_of": result.as_of.isoformat(), **result.facts}
+                context["outlet_events"][outlet].add(champion, extra=extra)

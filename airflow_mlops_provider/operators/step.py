@@ -1,0 +1,139 @@
+"""What every operator shares: the run's as_of, the store, one compute step, and a verdict as a task state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
+from airflow_mlops_provider.results import StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.storage import ArtifactStore
+
+#: What an upstream operator returned, or an XComArg that becomes it.
+Result = Any
+
+
+class StepOperator(BaseOperator):
+    """Run one compute step of a pipeline.
+
+    The Params `as_of` and `recompute` of the DAG run are honoured when the DAG declares them.
+
+    :param pipeline: name under which receipts are kept.
+    :param as_of: ISO date and time before which data is seen; resolved from the run when left out.
+    :param seed: seed of everything random.
+    :param artifacts: URI of the artifact store; `[mlops] artifacts_uri` when left out.
+    """
+
+    template_fields: Sequence[str] = ("pipeline", "as_of", "artifacts")
+    step: str
+
+    def __init__(
+        self, *, pipeline: str, as_of: str | None = None, seed: int = 0, artifacts: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self.as_of = as_of
+        self.seed = seed
+        self.artifacts = artifacts
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; a bad verdict is pushed to XCom first and fails the task without a retry."""
+        try:
+            result = self.run(context)
+            return self.settle(context, result)
+        except TransientServiceError:
+            raise
+        except MLOpsError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def run(self, context: Context) -> StepResult:
+        """Do the operator's work."""
+        raise NotImplementedError
+
+    def settle(self, context: Context, result: StepResult) -> dict[str, Any]:
+        """Turn a result into the XCom value, and a bad verdict into a failed task."""
+        value = result.xcom()
+        if result.failure is not None:
+            context["ti"].xcom_push(key="return_value", value=value)
+            failure = result.failure
+            raise AirflowFailException(
+                str(MLOpsError(failure.what, got=failure.got, expected=failure.expected, hint=failure.hint))
+            )
+        return value
+
+    def compute(
+        self,
+        context: Context,
+        section: dict[str, Any],
+        inputs: dict[str, list[StepResult]],
+        *,
+        step: str | None = None,
+        champion: Champion | None = None,
+    ) -> StepResult:
+        """Run a compute step, or return its committed receipt."""
+        from airflow_mlops_provider.hooks.sql import read_sql
+        from airflow_mlops_provider.job import StepRequest
+        from airflow_mlops_provider.run_context import resolve_as_of
+        from airflow_mlops_provider.runner import run_step
+
+        request = StepRequest(
+            step=step or self.step,
+            pipeline=self.pipeline,
+            as_of=resolve_as_of(context, self.as_of),
+            seed=self.seed,
+            section=section,
+            inputs=inputs,
+            champion=champion,
+            recompute=flag(context, "recompute"),
+            allow_list=allow_list(),
+        )
+        return run_step(request, self.store(), read_sql=read_sql)
+
+    def store(self) -> ArtifactStore:
+        """Return the artifact store."""
+        from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+
+        return ObjectStorageHook(self.artifacts).store()
+
+
+def allow_list() -> Any:
+    """Return what pipeline files may name, from `[mlops] allowed_modules` and Airflow's plugins folder."""
+    from airflow_mlops_provider.allow_list import AllowList
+
+    modules = conf.get("mlops", "allowed_modules", fallback="xgboost,lightgbm")
+    return AllowList(
+        modules=tuple(name.strip() for name in modules.split(",") if name.strip()),
+        plugins_folder=conf.get("core", "plugins_folder", fallback=None),
+    )
+
+
+def flag(context: Context, name: str) -> bool:
+    """Return a boolean Param of the run, False when the DAG does not declare it."""
+    params: Any = context.get("params") or {}
+    return bool(params.get(name, False))
+
+
+def parsed(value: Result, role: str) -> StepResult:
+    """Return what an upstream task returned as a result.
+
+    :raises MLOpsError: when it is nothing of the kind.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return StepResult.model_validate(value)
+    except ValidationError as error:
+        raise MLOpsError(
+            f"input {role!r} is not the result of one of our operators",
+            got=value,
+            hint=f"Pass the {role} operator's output, such as `{role}=task.output`.",
+        ) from error

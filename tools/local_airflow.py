@@ -1,0 +1,277 @@
+"""A whole Airflow on this machine, on loopback only: for the demo, the tests and the benchmarks.
+
+SQLite, LocalExecutor, and MLflow on SQLite beside it. Everything lies in one folder, and nothing is left
+running: a second start first ends what an earlier one, killed the hard way, left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from base64 import urlsafe_b64encode
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PARTS = ("api-server", "scheduler", "dag-processor")
+_PROJECT = Path(__file__).resolve().parent.parent
+
+
+class LocalAirflow:
+    """One Airflow under `home`; a context manager that starts and stops it.
+
+    :param home: folder for everything: metadata database, logs, MLflow, artifacts.
+    :param dags: DAGs folder; the project's when left out.
+    :param pipelines: folder of pipeline files; the project's when left out.
+    :param environment: settings besides ours.
+    :param port: of the API and UI; a free one when 0.
+    :param mlflow_ui: where links to MLflow lead, when a server shows the database.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        dags: Path = _PROJECT / "dags",
+        pipelines: Path = _PROJECT / "config" / "pipelines",
+        environment: dict[str, str] | None = None,
+        port: int = 0,
+        mlflow_ui: str | None = None,
+    ) -> None:
+        self.home = home.resolve()
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.mlflow_uri = f"sqlite:///{self.home}/mlflow.db"
+        self.mlflow_ui = mlflow_ui
+        self.artifacts = self.home / "artifacts"
+        self.environment = {**os.environ, **self._settings(dags, pipelines), **(environment or {})}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._token: str | None = None
+
+    def _settings(self, dags: Path, pipelines: Path) -> dict[str, str]:
+        mlflow = {"conn_type": "mlflow", "host": self.mlflow_uri, "extra": {"ui_url": self.mlflow_ui}}
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(_PROJECT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(os.urandom(32)).decode(),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW__MLOPS__PIPELINES_FOLDER": str(pipelines),
+            "AIRFLOW__MLOPS__ARTIFACTS_URI": self.artifacts.as_uri(),
+            "AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps(mlflow),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "1",
+        }
+
+    def __enter__(self) -> LocalAirflow:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Make the databases, start every part, and wait until all are healthy.
+
+        :raises RuntimeError: when a part ends or is not healthy within two minutes; names its log.
+        """
+        end_leftovers(self.home)
+        logs = self.home / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._migrate(logs)
+            for part in PARTS:
+                self._spawn(part, logs)
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _migrate(self, logs: Path) -> None:
+        """Make both databases at the same time: each takes some seconds, once."""
+        mlflow = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+        commands = {
+            "migrate": ["airflow", "db", "migrate"],
+            "mlflow": [sys.executable, "-W", "ignore", "-c", mlflow, self.mlflow_uri],
+        }
+        running = {}
+        for name, command in commands.items():
+            with (logs / f"{name}.log").open("ab") as log:
+                running[name] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        for name, process in running.items():
+            if process.wait() != 0:
+                raise RuntimeError(f"{name} failed; see {logs / name}.log")
+
+    def _spawn(self, part: str, logs: Path) -> None:
+        # The log server of the scheduler would listen on every interface, and serves nothing here.
+        options = ["--skip-serve-logs"] if part == "scheduler" else []
+        with (logs / f"{part}.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["airflow", part, *options],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.home,
+                start_new_session=True,
+            )
+        self._processes[part] = process
+        (self.home / "pids").write_text("\n".join(str(running.pid) for running in self._processes.values()))
+
+    def _wait_until_healthy(self, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for part, process in self._processes.items():
+                if process.poll() is not None:
+                    raise RuntimeError(
+                        f"airflow {part} ended with {process.returncode}; see {self.home}/logs/{part}.log"
+                    )
+            try:
+                health = self.get("/api/v2/monitor/health", authenticated=False)
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.3)
+                continue
+            if all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor")):
+                return
+            time.sleep(0.3)
+        raise RuntimeError(f"Airflow was not healthy after {seconds:.0f} s; see {self.home}/logs")
+
+    def stop(self) -> None:
+        """End every part and everything that it started."""
+        end([process.pid for process in self._processes.values()])
+        self._processes = {}
+        (self.home / "pids").unlink(missing_ok=True)
+
+    def cli(self, *arguments: str, check: bool = True) -> str:
+        """Run an `airflow` command against this Airflow and return what it prints.
+
+        :raises RuntimeError: when it fails; holds what it printed.
+        """
+        done = subprocess.run(["airflow", *arguments], env=self.environment, capture_output=True, text=True)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        return done.stdout
+
+    def get(self, path: str, *, authenticated: bool = True) -> Any:
+        """GET from the REST API."""
+        return self._request("GET", path, None, authenticated)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """POST to the REST API."""
+        return self._request("POST", path, body, True)
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None, authenticated: bool) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if authenticated:
+            if self._token is None:
+                self._token = self._request("GET", "/auth/token", None, False)["access_token"]
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+
+    def wait_for_dag(self, dag_id: str, seconds: float = 60) -> None:
+        """Wait until a DAG has been parsed.
+
+        :raises RuntimeError: when it has not; holds the import errors.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                self.get(f"/api/v2/dags/{dag_id}")
+            except urllib.error.HTTPError as error:
+                if error.code != 404:
+                    raise
+                time.sleep(0.3)
+            else:
+                return
+        errors = self.get("/api/v2/importErrors")["import_errors"]
+        raise RuntimeError(f"{dag_id} was not parsed in {seconds:.0f} s: {errors}")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the task instances of a run."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=200"
+        instances: list[dict[str, Any]] = self.get(path)["task_instances"]
+        return instances
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, key: str = "return_value") -> Any:
+        """Return what a task pushed."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.get(f"{path}?map_index={map_index}")["value"]
+
+    def wait_for_run(self, dag_id: str, run_id: str, seconds: float = 240) -> str:
+        """Wait until a run has ended, and return its state.
+
+        :raises RuntimeError: when it has not; holds the state of each task.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state: str = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        states = {f"{task['task_id']}[{task['map_index']}]": task["state"] for task in self.tasks(dag_id, run_id)}
+        raise RuntimeError(f"{dag_id} {run_id} did not end in {seconds:.0f} s: {states}")
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def end(pids: list[int], patience: float = 5) -> None:
+    """End processes and all their descendants: politely, then not."""
+    family: dict[int, psutil.Process] = {}
+    for pid in pids:
+        try:
+            parent = psutil.Process(pid)
+            family |= {process.pid: process for process in (parent, *parent.children(recursive=True))}
+        except psutil.NoSuchProcess:
+            continue
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        for process in family.values():
+            try:
+                process.send_signal(sign)
+            except psutil.NoSuchProcess:
+                continue
+        _, alive = psutil.wait_procs(family.values(), timeout=patience)
+        family = {process.pid: process for process in alive}
+
+
+def end_leftovers(home: Path) -> None:
+    """End what an earlier Airflow of this folder left running."""
+    place = str(home.resolve())
+    left = []
+    for process in psutil.process_iter(["pid"]):
+        try:
+            if process.pid != os.getpid() and process.environ().get("AIRFLOW_HOME") == place:
+                left.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    end(left)
