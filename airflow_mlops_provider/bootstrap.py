@@ -183,7 +183,8 @@ def _average_precision(positive: NDArray[Any], scores: NDArray[Any]) -> Statisti
         seen = np.cumsum(rows, axis=1)
         # A group that no resampled row is in has no positives either: it adds 0 whatever its precision.
         terms = positives * (above / np.maximum(seen, 1))
-        return np.asarray(terms.sum(axis=1) / above[:, -1])
+        both = np.where(above[:, -1] < seen[:, -1], above[:, -1], np.nan)
+        return np.asarray(terms.sum(axis=1) / both)
 
     return precision
 

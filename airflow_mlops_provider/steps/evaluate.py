@@ -212,7 +212,7 @@ def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionSco
         missing = {name: "not recorded" for name, value in recorded.items() if value is None}
         return ChampionScores(**known, compared="recorded", metrics=recorded, undefined=missing), None
     try:
-        said = holdout.predictions(_ask(holdout, load_model(job.store, champion.model)))
+        said = holdout.predictions(_ask(holdout, load_model(job.store, champion.model, job.allow_list)))
     except (DataError, ModelError) as error:
         nothing: dict[str, float | None] = dict.fromkeys(section.metrics)
         why = shorten(str(error))
@@ -242,7 +242,7 @@ def _probe(
     import numpy as np
 
     settings = section.evaluation.importance
-    pipeline = load_model(job.store, result.artifacts["model"])
+    pipeline = load_model(job.store, result.artifacts["model"], job.allow_list)
     size = min(len(holdout.rows), settings.rows if settings is not None else _PROBE_ROWS)
     chosen = np.sort(np.random.default_rng(job.seed).choice(len(holdout.rows), size=size, replace=False))
     frame = sample_frame(holdout, holdout.rows[chosen])
