@@ -81,3 +81,16 @@ def version_of(module: str) -> str:
         except metadata.PackageNotFoundError:
             continue
     return "absent"
+
+
+def requirement_of(module: str) -> str:
+    """Return the pinned pip requirement of an installed module.
+
+    :raises NotAllowedError: when it is not installed.
+    """
+    for name in _DISTRIBUTIONS.get(module, (module.replace("_", "-"),)):
+        try:
+            return f"{name}=={metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            continue
+    raise NotAllowedError(f"module {module!r} is not installed")

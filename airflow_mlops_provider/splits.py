@@ -1,0 +1,180 @@
+"""The split of a dataset: which rows are held out, and what else was decided before anything is fitted.
+
+A split is two artifacts. The plan is JSON that people can read. The assignment is one small integer a row, in the
+order of the dataset: `0` is always trained on, `1…folds` is held out in that fold. A single holdout is fold 1;
+cross-validation has no 0. Rows that train for fold `k` are therefore those whose number is not `k`, in both cases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.sections import Columns
+from airflow_mlops_provider.tables import iter_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.results import ArtifactRef
+    from airflow_mlops_provider.storage import ArtifactStore
+
+#: A class of a classification target, as JSON keeps it.
+ClassLabel = bool | int | float | str
+
+
+class SplitPlan(Frozen):
+    """What `prepare` decided.
+
+    :param columns: the roles of the columns, without the features that were dropped.
+    :param dropped: share missing of each dropped feature.
+    :param by: how rows were assigned.
+    :param folds: 1 for a single holdout, else the folds of the cross-validation.
+    :param rows: rows of the dataset; equal to the length of the assignment.
+    :param rows_train: rows that the stored model is fitted to; all of them for cross-validation.
+    :param rows_holdout: rows that are held out in some fold; all of them for cross-validation.
+    :param boundary: first timestamp of the holdout (ISO 8601), for a split by time.
+    :param classes: the classes in sorted order, which is the order of probability columns; None for regression.
+    :param class_shares: share of each class (by its text) among the rows that the stored model is fitted to.
+    """
+
+    task: Task
+    columns: Columns
+    dropped: dict[str, float] = Field(default_factory=dict)
+    by: Literal["time", "random", "cross_validation"]
+    folds: int = Field(ge=1, le=50)
+    rows: int = Field(ge=1)
+    rows_train: int = Field(ge=1)
+    rows_holdout: int = Field(ge=1)
+    boundary: str | None = None
+    classes: list[ClassLabel] | None = None
+    class_shares: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A plan with its assignment.
+
+    :param fold: int8, one for each row of the dataset, in its order.
+    """
+
+    plan: SplitPlan
+    fold: NDArray[np.int8]
+
+    def train_mask(self, fold: int) -> NDArray[np.bool_]:
+        """Return which rows train when `fold` is held out."""
+        mask: NDArray[np.bool_] = self.fold != fold
+        return mask
+
+    def holdout_mask(self, fold: int) -> NDArray[np.bool_]:
+        """Return which rows are held out in `fold`."""
+        mask: NDArray[np.bool_] = self.fold == fold
+        return mask
+
+
+def write_split(store: ArtifactStore, split: Split) -> dict[str, ArtifactRef]:
+    """Store a split as the artifacts `split` (the plan) and `assignment`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with store.workspace() as folder:
+        file = folder / "assignment.parquet"
+        pq.write_table(pa.table({"fold": pa.array(split.fold, pa.int8())}), file, compression="zstd")
+        assignment = store.add(file, ".parquet")
+    return {"split": store.add_json(split.plan.model_dump(mode="json")), "assignment": assignment}
+
+
+def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef) -> Split:
+    """Return a stored split.
+
+    :raises ArtifactError: when an artifact is damaged, or the two do not belong together.
+    """
+    import pyarrow.parquet as pq
+
+    decided = SplitPlan.model_validate(store.read_json(plan))
+    fold = pq.read_table(store.fetch(assignment), memory_map=False)["fold"].to_numpy()
+    if len(fold) != decided.rows:
+        raise ArtifactError(
+            f"assignment {assignment.uri} does not belong to split {plan.uri}",
+            got=f"{len(fold)} rows",
+            expected=f"{decided.rows} rows",
+            hint="Clear the prepare task with the Param `recompute` set.",
+        )
+    return Split(decided, fold)
+
+
+def assign_by_time(timestamps: NDArray[np.int64], holdout: float) -> tuple[NDArray[np.int8], int]:
+    """Hold out the last `holdout` share, and return the position of a row at the boundary.
+
+    All rows of one moment go to one side, so the holdout may be a little larger than asked for.
+
+    >>> import numpy as np
+    >>> fold, boundary = assign_by_time(np.array([1, 2, 3, 3, 4]), 0.4)
+    >>> fold.tolist(), boundary
+    ([0, 0, 1, 1, 1], 2)
+    """
+    import numpy as np
+
+    rows = len(timestamps)
+    cut = min(rows - 1, rows - round(rows * holdout))
+    boundary = np.partition(timestamps, cut)[cut]
+    return (timestamps >= boundary).astype(np.int8), int(np.argmax(timestamps == boundary))
+
+
+def assign_by_hash(
+    hashes: NDArray[np.uint64], *, seed: int, holdout: float | None = None, folds: int = 1
+) -> NDArray[np.int8]:
+    """Assign each row by its own hash, so that it stays on its side whatever other rows come and go.
+
+    :param holdout: the share that is held out, in fold 1; None assigns each row to one of `folds` folds.
+    """
+    import numpy as np
+
+    mixed = _mix(hashes, seed)
+    if holdout is None:
+        return (mixed % np.uint64(folds) + np.uint64(1)).astype(np.int8)
+    uniform = (mixed >> np.uint64(11)) * 2.0**-53
+    return (uniform < holdout).astype(np.int8)
+
+
+def _mix(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Return hashes that differ from seed to seed (the finalizer of splitmix64: Steele, Lea & Flood 2014)."""
+    import numpy as np
+
+    golden = np.full(1, 0x9E3779B97F4A7C15, np.uint64)
+    mixed = hashes + golden * np.uint64(seed + 1)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    finished: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return finished
+
+
+def row_hashes(store: ArtifactStore, table: ArtifactRef, columns: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a hash of some columns for each row, read one row group at a time.
+
+    The hash is of values alone: it does not change with row groups, dictionaries or other rows' nulls.
+    """
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    # Without these, integers would hash as floats wherever their row group holds a null.
+    nullable = {
+        pa.int8(): pd.Int8Dtype(), pa.int16(): pd.Int16Dtype(), pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(), pa.uint8(): pd.UInt8Dtype(), pa.uint16(): pd.UInt16Dtype(),
+        pa.uint32(): pd.UInt32Dtype(), pa.uint64(): pd.UInt64Dtype(), pa.bool_(): pd.BooleanDtype(),
+    }  # fmt: skip
+    parts = [
+        pd.util.hash_pandas_object(
+            group.to_pandas(ignore_metadata=True, types_mapper=nullable.get), index=False, categorize=False
+        ).to_numpy()
+        for group in iter_tables(store, table, columns)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint64)

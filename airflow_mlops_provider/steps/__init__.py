@@ -1,0 +1,1 @@
+"""The compute steps: pure functions of settings and artifacts, one module each. None imports another."""

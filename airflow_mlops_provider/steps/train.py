@@ -1,0 +1,249 @@
+"""Fits one candidate and asks it for the held-out rows.
+
+The number of OpenMP and BLAS threads is capped at one while it runs: candidates train beside one another, and
+their thread pools would starve each other (a boosting of 1.4 s took 25 s). joblib's `n_jobs` stays as it is set.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.estimators import MISSING, build_pipeline, nested_names
+from airflow_mlops_provider.exceptions import MLOpsError, ModelError, SpecError, shorten
+from airflow_mlops_provider.job import Job, Outcome
+from airflow_mlops_provider.model_file import (
+    SUFFIX,
+    Feature,
+    ModelInfo,
+    canonical_digest,
+    requirements_for,
+    save_model,
+)
+from airflow_mlops_provider.predictions import feature_frame, predict, write_predictions
+from airflow_mlops_provider.spec import Candidate, Frozen
+from airflow_mlops_provider.splits import Split, read_split
+from airflow_mlops_provider.tables import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.results import ArtifactRef
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
+
+_MAX_WARNINGS = 5
+_EXAMPLE_ROWS = 3
+
+
+class Section(Frozen):
+    """One candidate, by name."""
+
+    name: str
+    candidate: Candidate
+
+
+def names(section: Section) -> list[str]:
+    """Return the dotted names of the estimator and of every estimator in its parameters."""
+    return [section.candidate.estimator, *nested_names(section.candidate.params)]
+
+
+def run(section: Section, job: Job) -> Outcome:
+    """Store the artifacts `model`, `model_info` and `predictions`.
+
+    :raises SpecError: when the estimator or a parameter of it cannot be used.
+    :raises ModelError: when fitting fails, or the fitted model cannot be stored.
+    """
+    dataset = job.artifact("dataset", "dataset")
+    split = read_split(job.store, job.artifact("split", "split"), job.artifact("split", "assignment"))
+    frame, target = _read(job, dataset, split)
+    training = _Training(section, job, split, frame, target)
+    with _one_thread(names(section), job):
+        predictions = training.hold_out()
+        pipeline = training.final()
+    info, model = _store_model(training, pipeline)
+    return Outcome(
+        artifacts={
+            "model": model,
+            "model_info": job.store.add_json(info.model_dump(mode="json")),
+            "predictions": predictions,
+        },
+        facts={
+            "candidate": section.name,
+            "estimator": section.candidate.estimator,
+            "digest": info.digest,
+            "model_bytes": info.size,
+            "fit_seconds": round(training.fit_seconds, 3),
+            "predict_seconds": round(training.predict_seconds, 3),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "warnings": list(training.warnings),
+        },
+    )
+
+
+def _read(job: Job, dataset: ArtifactRef, split: Split) -> tuple[pd.DataFrame, NDArray[Any]]:
+    columns = split.plan.columns
+    raw = read_table(job.store, dataset, [*columns.features, columns.target])
+    target = raw.pop(columns.target)
+    if split.plan.task == "regression":
+        return feature_frame(raw, columns), target.to_numpy(dtype="float64")
+    return feature_frame(raw, columns), target.to_numpy()
+
+
+@contextmanager
+def _one_thread(dotted: list[str], job: Job) -> Iterator[None]:
+    from threadpoolctl import threadpool_limits
+
+    for name in dotted:
+        job.allow_list.load(name)  # a limit holds for the libraries that are loaded when it is set
+    with threadpool_limits(1):
+        yield
+
+
+@dataclass
+class _Training:
+    """One candidate being trained, and what was seen on the way."""
+
+    section: Section
+    job: Job
+    split: Split
+    frame: pd.DataFrame
+    target: NDArray[Any]
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    warnings: dict[str, None] = field(default_factory=dict)
+    pipeline: Any = None
+
+    def hold_out(self) -> ArtifactRef:
+        """Fit each fold without its held-out rows, and store what it says of them."""
+        import numpy as np
+
+        plan = self.split.plan
+        held = np.flatnonzero(self.split.fold > 0)
+        shape = held.size if plan.classes is None else (held.size, len(plan.classes))
+        values = np.empty(shape)
+        for fold in range(1, plan.folds + 1):
+            self.pipeline = self._fit(self.split.train_mask(fold))
+            values[self.split.fold[held] == fold] = self._predict(self.pipeline, self.split.holdout_mask(fold))
+        return write_predictions(self.job.store, held.astype(np.int32), self.split.fold[held], values)
+
+    def final(self) -> Any:
+        """Return the model to keep: of the training rows, or of all rows after a cross-validation."""
+        if self.split.plan.folds == 1:
+            return self.pipeline
+        import numpy as np
+
+        return self._fit(np.ones(len(self.frame), bool))
+
+    def _fit(self, rows: NDArray[np.bool_]) -> Any:
+        plan = self.split.plan
+        pipeline = build_pipeline(
+            self.section.candidate,
+            plan.columns,
+            task=plan.task,
+            seed=self.job.seed,
+            allow_list=self.job.allow_list,
+            classes=plan.classes or (),
+        )
+        started = time.perf_counter()
+        with self._named("be trained"):
+            pipeline.fit(self.frame[rows], self.target[rows])
+        self.fit_seconds += time.perf_counter() - started
+        self._check_classes(pipeline)
+        return pipeline
+
+    def _check_classes(self, pipeline: Any) -> None:
+        plan = self.split.plan
+        if plan.classes is None:
+            return
+        if not hasattr(pipeline, "predict_proba"):
+            raise SpecError(
+                f"candidate {self.section.name!r}: {self.section.candidate.estimator} gives no probabilities, "
+                "and every metric needs them",
+                hint="Wrap it in sklearn.calibration.CalibratedClassifierCV, or set the parameter that gives them.",
+            )
+        if (known := pipeline.classes_.tolist()) != plan.classes:
+            raise ModelError(f"candidate {self.section.name!r} learned other classes", got=known, expected=plan.classes)
+
+    def _predict(self, pipeline: Any, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        started = time.perf_counter()
+        with self._named("predict the holdout"):
+            values = predict(pipeline, self.frame[rows], self.split.plan.task)
+        self.predict_seconds += time.perf_counter() - started
+        return values
+
+    @contextmanager
+    def _named(self, doing: str) -> Iterator[None]:
+        """Keep warnings, and name the candidate in whatever goes wrong."""
+        name, estimator = self.section.name, self.section.candidate.estimator
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                yield
+            except MLOpsError:
+                raise
+            except Exception as error:
+                raise ModelError(
+                    f"candidate {name!r} ({estimator}) could not {doing}",
+                    got=f"{type(error).__name__}: {error}",
+                    hint="Correct its parameters, or its impute_numeric, encode and scale.",
+                ) from error
+        for warning in caught:
+            text = shorten(f"{warning.category.__name__}: {' '.join(str(warning.message).split())}", 200)
+            if text not in self.warnings and len(self.warnings) < _MAX_WARNINGS:
+                log.warning("Candidate %s: %s", name, text)
+                self.warnings[text] = None
+
+
+def _store_model(training: _Training, pipeline: Any) -> tuple[ModelInfo, ArtifactRef]:
+    job, plan = training.job, training.split.plan
+    candidate = training.section.candidate
+    with job.store.workspace() as folder:
+        path = folder / f"model{SUFFIX}"
+        trusted = save_model(pipeline, path, job.allow_list)
+        digest = canonical_digest(path)
+        ref = job.store.add(path, SUFFIX)
+    libraries = {name.partition(".")[0] for name in names(training.section)}
+    info = ModelInfo(
+        task=plan.task,
+        candidate=training.section.name,
+        estimator=candidate.estimator,
+        target=plan.columns.target,
+        classes=plan.classes,
+        features=[
+            *(Feature(name=name, kind="numeric") for name in plan.columns.numeric),
+            *(Feature(name=name, kind="categorical") for name in plan.columns.categorical),
+        ],
+        digest=digest,
+        size=ref.size,
+        predict_fn="predict" if plan.task == "regression" else "predict_proba",
+        trusted_types=trusted,
+        requirements=requirements_for(frozenset(libraries & set(job.allow_list.modules))),
+        input_example=_example(training),
+    )
+    return info, ref
+
+
+def _example(training: _Training) -> dict[str, list[Any]]:
+    """Return the first complete training rows; where there are too few, the columns' first known values."""
+    frame = training.frame[training.split.fold != 1]
+    rows = frame.head(10_000).dropna().head(_EXAMPLE_ROWS)
+    if len(rows) == _EXAMPLE_ROWS:
+        return {str(name): rows[name].tolist() for name in rows}
+    known = {str(name): frame[name].dropna().head(_EXAMPLE_ROWS).tolist() for name in frame}
+    numeric = set(training.split.plan.columns.numeric)
+    return {
+        name: ((values or [0.0 if name in numeric else MISSING]) * _EXAMPLE_ROWS)[:_EXAMPLE_ROWS]
+        for name, values in known.items()
+    }
