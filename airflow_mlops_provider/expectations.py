@@ -1,0 +1,206 @@
+"""Great Expectations on a stored table: each expectation's verdict, and the rows behind the bad ones.
+
+Expectations on the same columns run together on a frame of only those columns, because the library copies the
+whole frame for each condition. Row indices cost as much again as the verdicts, so only expectations that failed
+are run a second time for them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.checks import Check, Finding
+from airflow_mlops_provider.exceptions import SpecError, shorten
+from airflow_mlops_provider.guards import require_columns
+from airflow_mlops_provider.tables import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+    from airflow_mlops_provider.results import ArtifactRef
+    from airflow_mlops_provider.spec import Expectation, Validation
+    from airflow_mlops_provider.storage import ArtifactStore
+
+_COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
+_SHOWN_VALUES = 5
+
+
+def run_expectations(
+    store: ArtifactStore, dataset: ArtifactRef, section: Validation, columns: Sequence[str]
+) -> list[Finding]:
+    """Return the verdict of each expectation, in the order of the section.
+
+    :param columns: every column of the dataset.
+    :raises SpecError: for an expectation that does not exist, or cannot be computed with its arguments.
+    :raises DataError: for a column that does not exist.
+    """
+    if not section.expectations:
+        return []
+    expectations = _configured(section.expectations, columns)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, expectation in enumerate(section.expectations):
+        groups.setdefault(_columns_of(expectation, columns), []).append(index)
+    findings: dict[int, Finding] = {}
+    context = _context()
+    for names, indices in groups.items():
+        batch = _batch(context, _frame(store, dataset, names or columns))
+        results = _validate(batch, [expectations[index] for index in indices], "BASIC")
+        failed = [index for index in indices if not results[index].success]
+        rows = {}
+        if failed and section.keep_failing_rows:
+            complete = _validate(batch, [expectations[index] for index in failed], "COMPLETE")
+            rows = {index: _rows(complete[index].result, section.keep_failing_rows) for index in failed}
+        for index in indices:
+            check = _check(section.expectations[index], results[index], section)
+            findings[index] = Finding(check, rows.get(index, ()))
+    return [findings[index] for index in sorted(findings)]
+
+
+def _configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> list[Any]:
+    """Build every expectation before any runs, so that one error says all that is wrong."""
+    _quiet()
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+
+    known = list_registered_expectation_implementations()
+    built, problems = [], []
+    for index, expectation in enumerate(expectations):
+        where = f"validation.expectations.{index}"
+        if expectation.type not in known:
+            nearest = difflib.get_close_matches(expectation.type, known, n=1)
+            problems.append(
+                f"{where}: Great Expectations has no {expectation.type!r}"
+                + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+            )
+            continue
+        require_columns(_columns_of(expectation, columns), columns, f"{where}, {expectation.type},")
+        try:
+            configuration = ExpectationConfiguration(
+                type=expectation.type, kwargs=dict(expectation.kwargs), meta={"index": index}
+            )
+            built.append(configuration.to_domain_obj())
+        except (ValueError, TypeError) as error:
+            problems.append(f"{where}, {expectation.type}: {' '.join(str(error).split())}")
+    if problems:
+        raise SpecError(f"{len(problems)} expectations cannot be used:", problems=problems)
+    return built
+
+
+def _columns_of(expectation: Expectation, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that an expectation reads: all, when only the library knows which."""
+    kwargs = expectation.kwargs
+    named = [kwargs[argument] for argument in _COLUMN_ARGUMENTS if kwargs.get(argument) is not None]
+    flat = [str(name) for item in named for name in (item if isinstance(item, (list, tuple)) else [item])]
+    if not flat or kwargs.get("row_condition"):
+        return tuple(dict.fromkeys([*flat, *columns]))
+    return tuple(dict.fromkeys(flat))
+
+
+def _quiet() -> None:
+    """Keep the library from calling home, and from writing hundreds of lines into the task's log."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the library is imported
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+
+
+def _context() -> Any:
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+
+    # A docs site would leave a temporary folder behind in every run.
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    context = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=stores))
+    context.variables.progress_bars = {"globally": False}
+    return context
+
+
+def _frame(store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str]) -> pd.DataFrame:
+    frame = read_table(store, dataset, columns)
+    # Conditions on categories compare codes or fail: the library wants plain text.
+    return frame.astype({name: object for name in frame.select_dtypes("category").columns})
+
+
+def _batch(context: Any, frame: pd.DataFrame) -> Any:
+    source = context.data_sources.add_or_update_pandas("snapshot")
+    definition = source.add_dataframe_asset("table").add_batch_definition_whole_dataframe("whole")
+    return definition.get_batch({"dataframe": frame})
+
+
+def _validate(batch: Any, expectations: Sequence[Any], result_format: str) -> dict[int, Any]:
+    """Return the library's results by the expectation's place in the section.
+
+    :raises SpecError: when one could not be computed.
+    """
+    from great_expectations.core import ExpectationSuite
+
+    suite = ExpectationSuite(name="validation", expectations=list(expectations))
+    validated = batch.validate(suite, result_format={"result_format": result_format})
+    results = {result.expectation_config.meta["index"]: result for result in validated.results}
+    if problems := [
+        f"validation.expectations.{index}, {result.expectation_config.type}: {message}"
+        for index, result in sorted(results.items())
+        if (message := _exception(result.exception_info))
+    ]:
+        raise SpecError(
+            f"{len(problems)} expectations cannot be computed on this data:",
+            problems=problems,
+            hint="Correct the expectation's arguments, or the column's role.",
+        )
+    return results
+
+
+def _exception(info: Any) -> str | None:
+    """Return the message in GX's two shapes of exception_info: one exception, or one for each metric."""
+    for item in [info, *(info.values() if info else ())]:
+        if isinstance(item, dict) and item.get("raised_exception"):
+            return " ".join(str(item.get("exception_message")).split())
+    return None
+
+
+def _check(expectation: Expectation, outcome: Any, section: Validation) -> Check:
+    result = outcome.result
+    unexpected, elements = result.get("unexpected_count"), result.get("element_count")
+    kwargs = expectation.kwargs
+    names = [str(kwargs[name]) for name in _COLUMN_ARGUMENTS if kwargs.get(name) is not None]
+    expected = {name: value for name, value in kwargs.items() if name not in _COLUMN_ARGUMENTS}
+    return Check(
+        name=expectation.type,
+        column=", ".join(names) or None,
+        policy=expectation.policy or section.policy,
+        passed=bool(outcome.success),
+        expected=shorten(", ".join(f"{name} {_words(value)}" for name, value in expected.items()), 300) or "true",
+        got=_got(result),
+        unexpected=unexpected,
+        share=unexpected / elements if unexpected is not None and elements else None,
+    )
+
+
+def _got(result: dict[str, Any]) -> str:
+    if (unexpected := result.get("unexpected_count")) is not None:
+        text = f"{unexpected} of {result.get('element_count')} values"
+        examples = list(dict.fromkeys(_words(value) for value in result.get("partial_unexpected_list", ())))
+        return shorten(text + (f", such as {', '.join(examples[:_SHOWN_VALUES])}" if examples else ""), 300)
+    return shorten(_words(result.get("observed_value")), 300)
+
+
+def _words(value: Any) -> str:
+    """Return a value of the library, numpy's scalars among them, as people write it."""
+    if hasattr(value, "item") and callable(value.item):
+        value = value.item()
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_words(item) for item in value) + "]"
+    return str(value)
+
+
+def _rows(result: dict[str, Any], keep: int) -> list[int]:
+    found: Iterable[Any] = result.get("unexpected_index_list") or ()
+    return [int(row) for _, row in zip(range(keep), found, strict=False)]
