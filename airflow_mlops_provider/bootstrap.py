@@ -16,7 +16,7 @@ from airflow_mlops_provider.evaluation import Interval
 from airflow_mlops_provider.metrics import broken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,9 +35,10 @@ _MAX_QUANTILES = 1001
 def resample(statistics: Mapping[Any, Statistic], rows: int, resamples: int, seed: int) -> dict[Hashable, NDArray[Any]]:
     """Return each statistic on the same resamples, one value a resample."""
     import numpy as np
+    from threadpoolctl import threadpool_limits
 
     values: dict[Hashable, list[NDArray[Any]]] = {key: [] for key in statistics}
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"), threadpool_limits(limits=1):
         for counts in _counts(rows, resamples, seed):
             for key, statistic in statistics.items():
                 values[key].append(statistic(counts))
@@ -69,17 +70,14 @@ def quantiles(values: NDArray[Any]) -> tuple[list[float], str | None]:
     return [float(value) for value in defined], None
 
 
-def statistic(name: str, predictions: Predictions) -> Statistic | None:
-    """Return a metric of one model as a function of counts; None when the predictions are unusable."""
+def statistics_of(names: Sequence[str], predictions: Predictions) -> dict[str, Statistic]:
+    """Return metrics of one model as functions of counts; none when its predictions are unusable."""
     if broken(predictions) is not None:
-        return None
+        return {}
     if predictions.task == "regression":
-        return _REGRESSION[name](predictions.truth, predictions.scores)
-    if name in ("roc_auc", "average_precision"):
-        return _ranking(name, predictions)
-    if name in ("log_loss", "brier", "accuracy"):
-        return _mean(_row_losses(name, predictions))
-    return _confusion(name, predictions)
+        return {name: _REGRESSION[name](predictions.truth, predictions.scores) for name in names}
+    ranked = _ranked(predictions) if set(names) & set(_RANKING) else []
+    return {name: _classification(name, predictions, ranked) for name in names}
 
 
 def _too_few(defined: int, resamples: int) -> str | None:
@@ -122,71 +120,72 @@ def _mean(values: NDArray[Any]) -> Statistic:
     return lambda counts: counts @ values / len(values)
 
 
-def _ranking(name: str, predictions: Predictions) -> Statistic:
+def _classification(name: str, predictions: Predictions, ranked: list[_Ranked]) -> Statistic:
     import numpy as np
 
-    one = {"roc_auc": _roc_auc, "average_precision": _average_precision}[name]
-    if len(predictions.classes) == 2:
-        return one(predictions.truth == 1, predictions.scores[:, 1])
-    each = [one(predictions.truth == index, predictions.scores[:, index]) for index in range(len(predictions.classes))]
-    return lambda counts: np.mean([part(counts) for part in each], axis=0)
+    if name in ("log_loss", "brier", "accuracy"):
+        return _mean(_row_losses(name, predictions))
+    if (one := _RANKING.get(name)) is None:
+        return _confusion(name, predictions)
+    return lambda counts: np.mean([one(*ranks.reached(counts)) for ranks in ranked], axis=0)
 
 
 class _Ranked:
-    """Rows in descending order of score, ties as one group: what a ranking metric needs of counts."""
+    """Rows in descending order of score, tied rows as one step."""
 
     def __init__(self, positive: NDArray[Any], scores: NDArray[Any]) -> None:
         import numpy as np
 
-        self.order = np.argsort(-scores, kind="stable")
-        ranked = scores[self.order]
-        self.positive = positive[self.order].astype(np.float64)
-        self.starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+        self._order = np.argsort(-scores, kind="stable")
+        ranked = scores[self._order]
+        self._positive = positive[self._order].astype(np.float64)
+        self._ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
+        self._last: tuple[NDArray[Any], tuple[NDArray[Any], NDArray[Any]]] | None = None
 
-    def groups(self, counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the counted positives and the counted rows of each group."""
+    def reached(self, counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the positives and the rows down to each step; metrics of the same counts share the work."""
         import numpy as np
 
-        rows = counts[:, self.order]
-        positives = rows * self.positive
-        if len(self.starts) == rows.shape[1]:
-            return positives, rows
-        return np.add.reduceat(positives, self.starts, axis=1), np.add.reduceat(rows, self.starts, axis=1)
+        if self._last is None or self._last[0] is not counts:
+            rows = counts[:, self._order]
+            positives = np.cumsum(rows * self._positive, axis=1)
+            np.cumsum(rows, axis=1, out=rows)
+            if len(self._ends) < rows.shape[1]:
+                positives, rows = positives[:, self._ends], rows[:, self._ends]
+            self._last = counts, (positives, rows)
+        return self._last[1]
 
 
-def _roc_auc(positive: NDArray[Any], scores: NDArray[Any]) -> Statistic:
-    """Mann-Whitney U over the number of pairs, ties as halves (Hanley & McNeil 1982)."""
-    ranked = _Ranked(positive, scores)
-
-    def auc(counts: NDArray[Any]) -> NDArray[Any]:
-        import numpy as np
-
-        positives, rows = ranked.groups(counts)
-        negatives = rows - positives
-        above = np.cumsum(positives, axis=1)
-        pairs = above[:, -1] * negatives.sum(axis=1)
-        won = np.einsum("ij,ij->i", negatives, above - 0.5 * positives)
-        return np.asarray(won / pairs)
-
-    return auc
+def _ranked(predictions: Predictions) -> list[_Ranked]:
+    """Return the ranking of the positive class of a binary task, else of each class against the rest."""
+    size = len(predictions.classes)
+    wanted = [1] if size == 2 else range(size)
+    return [_Ranked(predictions.truth == index, predictions.scores[:, index]) for index in wanted]
 
 
-def _average_precision(positive: NDArray[Any], scores: NDArray[Any]) -> Statistic:
+def _roc_auc(positives: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Area under the ROC curve by trapezoids: the Mann-Whitney U, ties as halves (Hanley & McNeil 1982)."""
+    import numpy as np
+
+    negatives = rows - positives
+    width = np.diff(negatives, axis=1, prepend=0.0)
+    height = np.diff(positives, axis=1, prepend=0.0)
+    area = np.einsum("ij,ij->i", width, positives) - 0.5 * np.einsum("ij,ij->i", width, height)
+    return np.asarray(area / (positives[:, -1] * negatives[:, -1]))
+
+
+def _average_precision(positives: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
     """Sum of precision times the gain in recall, as `sklearn.metrics.average_precision_score` has it."""
-    ranked = _Ranked(positive, scores)
+    import numpy as np
 
-    def precision(counts: NDArray[Any]) -> NDArray[Any]:
-        import numpy as np
+    gained = np.diff(positives, axis=1, prepend=0.0)
+    # Above the first counted row there are no positives either: such a step adds 0 whatever its precision.
+    total = np.einsum("ij,ij->i", gained, positives / np.maximum(rows, 1.0))
+    both = np.where(positives[:, -1] < rows[:, -1], positives[:, -1], np.nan)
+    return np.asarray(total / both)
 
-        positives, rows = ranked.groups(counts)
-        above = np.cumsum(positives, axis=1)
-        seen = np.cumsum(rows, axis=1)
-        # A group that no resampled row is in has no positives either: it adds 0 whatever its precision.
-        terms = positives * (above / np.maximum(seen, 1))
-        both = np.where(above[:, -1] < seen[:, -1], above[:, -1], np.nan)
-        return np.asarray(terms.sum(axis=1) / both)
 
-    return precision
+_RANKING = {"roc_auc": _roc_auc, "average_precision": _average_precision}
 
 
 def _confusion(name: str, predictions: Predictions) -> Statistic:

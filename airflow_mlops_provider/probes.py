@@ -53,7 +53,9 @@ def measure_importance(
 
     :param sample: the truth of the frame's rows, with the winner's stored predictions.
     """
+    import numpy as np
     from sklearn.inspection import permutation_importance
+    from threadpoolctl import threadpool_limits
 
     def score(model: Any, shuffled: pd.DataFrame, truth: NDArray[Any]) -> float:
         said = predictions_of(sample.task, truth, predict(model, shuffled, sample.task), sample.classes)
@@ -64,11 +66,14 @@ def measure_importance(
     if (why := measure(metric, sample).why) is not None:
         return outcome.model_copy(update={"why": f"{metric} is undefined on the sample: {why}"})
     try:
-        found = permutation_importance(
-            pipeline, frame, sample.truth, scoring=score, n_repeats=settings.repeats, random_state=seed
-        )
+        with threadpool_limits(limits=1):
+            found = permutation_importance(
+                pipeline, frame, sample.truth, scoring=score, n_repeats=settings.repeats, random_state=seed
+            )
     except ModelError as error:
         return outcome.model_copy(update={"why": str(error)})
+    if not np.isfinite(found.importances).all():
+        return outcome.model_copy(update={"why": f"{metric} is undefined once a column is shuffled"})
     columns = {
         str(name): ImportanceOf(mean=float(mean), sd=float(sd))
         for name, mean, sd in zip(frame.columns, found.importances_mean, found.importances_std, strict=True)

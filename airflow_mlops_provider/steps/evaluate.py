@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.bootstrap import interval, quantiles, resample, statistic
+from airflow_mlops_provider.bootstrap import interval, quantiles, resample, statistics_of
 from airflow_mlops_provider.evaluation import (
     CandidateScores,
     ChampionScores,
@@ -169,12 +169,9 @@ def _candidate_scores(section: Section, holdout: Holdout, predictions: Predictio
 def _compare(section: Section, job: Job, holdout: Holdout, challenger: Predictions) -> Comparison:
     """Resample challenger and champion together."""
     champion, beside = _champion(section, job, holdout)
-    statistics = {}
-    for name in section.metrics:
-        if (own := statistic(name, challenger)) is not None:
-            statistics["challenger", name] = own
-        if beside is not None and (theirs := statistic(name, beside)) is not None:
-            statistics["champion", name] = theirs
+    statistics = {("challenger", name): each for name, each in statistics_of(section.metrics, challenger).items()}
+    if beside is not None:
+        statistics |= {("champion", name): each for name, each in statistics_of(section.metrics, beside).items()}
     settings = section.evaluation.bootstrap
     resampled = resample(statistics, challenger.rows, settings.resamples, job.seed)
     own_values = {name: resampled.get(("challenger", name)) for name in section.metrics}

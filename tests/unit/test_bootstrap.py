@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_mlops_provider.bootstrap import interval, quantiles, resample, statistic
+from airflow_mlops_provider.bootstrap import interval, quantiles, resample, statistics_of
 from airflow_mlops_provider.metrics import Predictions, measure, predictions_of
 from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
@@ -42,8 +42,7 @@ def test_counts_give_what_the_repeated_rows_give(name: str, predictions: Predict
     generator = np.random.default_rng(7)
     drawn = generator.integers(predictions.rows, size=(20, predictions.rows))
     counts = np.array([np.bincount(rows, minlength=predictions.rows) for rows in drawn], dtype=float)
-    function = statistic(name, predictions)
-    assert function is not None
+    function = statistics_of([name], predictions)[name]
     values = resample({"it": function}, predictions.rows, 1, 0)["it"]
     assert values.shape == (1,)
     found = function(counts)
@@ -58,8 +57,7 @@ def test_counts_give_what_the_repeated_rows_give(name: str, predictions: Predict
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f1", "precision", "recall", "balanced_accuracy"])
 def test_a_resample_without_a_class_is_undefined(name: str) -> None:
     predictions = predictions_of("binary", np.array([0, 0, 1]), np.array([[0.8, 0.2], [0.3, 0.7], [0.1, 0.9]]), (0, 1))
-    function = statistic(name, predictions)
-    assert function is not None
+    function = statistics_of([name], predictions)[name]
     with np.errstate(divide="ignore", invalid="ignore"):
         assert not np.isfinite(function(np.array([[2.0, 1.0, 0.0]])))[0]
         assert not np.isfinite(function(np.array([[0.0, 0.0, 3.0]])))[0]
@@ -67,21 +65,19 @@ def test_a_resample_without_a_class_is_undefined(name: str) -> None:
 
 def test_a_resample_of_one_target_value_has_no_r2() -> None:
     predictions = predictions_of("regression", np.array([1e9, 1e9 + 1, 3.0]), np.array([1e9, 1e9, 2.0]))
-    function = statistic("r2", predictions)
-    assert function is not None
+    function = statistics_of(["r2"], predictions)["r2"]
     with np.errstate(divide="ignore", invalid="ignore"):
         assert not np.isfinite(function(np.array([[3.0, 0.0, 0.0]])))[0]
 
 
 def test_predictions_that_are_not_finite_have_no_statistic() -> None:
     predictions = predictions_of("regression", np.array([1.0, 2.0]), np.array([1.0, np.nan]))
-    assert statistic("rmse", predictions) is None
+    assert statistics_of(["rmse"], predictions) == {}
 
 
 def test_the_interval_is_that_of_scipy() -> None:
     predictions = valued(400)
-    function = statistic("mae", predictions)
-    assert function is not None
+    function = statistics_of(["mae"], predictions)["mae"]
     ours = interval(resample({"mae": function}, predictions.rows, 4000, 3)["mae"], 0.9)
     errors = np.abs(predictions.truth - predictions.scores)
     theirs = stats.bootstrap(
@@ -94,9 +90,7 @@ def test_the_interval_is_that_of_scipy() -> None:
 
 def test_the_same_seed_gives_the_same_resamples_however_many_statistics() -> None:
     predictions = classified(2)
-    auc, loss = statistic("roc_auc", predictions), statistic("log_loss", predictions)
-    assert auc is not None
-    assert loss is not None
+    auc, loss = statistics_of(["roc_auc"], predictions)["roc_auc"], statistics_of(["log_loss"], predictions)["log_loss"]
     alone = resample({"auc": auc}, predictions.rows, 50, 1)["auc"]
     together = resample({"loss": loss, "auc": auc}, predictions.rows, 50, 1)["auc"]
     other = resample({"auc": auc}, predictions.rows, 50, 2)["auc"]
@@ -106,9 +100,10 @@ def test_the_same_seed_gives_the_same_resamples_however_many_statistics() -> Non
 
 def test_a_model_does_not_differ_from_itself_on_any_resample() -> None:
     predictions = classified(2)
-    ours, theirs = statistic("roc_auc", predictions), statistic("roc_auc", predictions)
-    assert ours is not None
-    assert theirs is not None
+    ours, theirs = (
+        statistics_of(["roc_auc"], predictions)["roc_auc"],
+        statistics_of(["roc_auc"], predictions)["roc_auc"],
+    )
     values = resample({"a": ours, "b": theirs}, predictions.rows, 30, 0)
     assert np.array_equal(values["a"], values["b"])
 
@@ -137,7 +132,7 @@ def test_four_metrics_of_sixty_five_thousand_rows_take_a_second_or_two() -> None
     score = np.clip(0.2 + 0.1 * truth + 0.1 * generator.standard_normal(65_000), 0.01, 0.99)
     predictions = predictions_of("binary", truth, np.column_stack([1 - score, score]), (0, 1))
     names = ("roc_auc", "log_loss", "average_precision", "brier")
-    prepared = {name: function for name in names if (function := statistic(name, predictions)) is not None}
+    prepared = statistics_of(names, predictions)
     # Processor time, since the machine may be busy; 0.8 s when it is quiet.
     started = time.process_time()
     resample(prepared, predictions.rows, 200, 0)
