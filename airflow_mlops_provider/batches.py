@@ -35,21 +35,13 @@ def read_frames(frames: Iterable[Any], where: str, columns: Columns) -> Iterator
 
     :raises DataError: for anything else, or a column that mixes types.
     """
-    import pandas as pd
     import pyarrow as pa
 
     row = 1
     for frame in frames:
-        if not isinstance(frame, (pd.DataFrame, pa.Table)):
-            raise DataError(f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame")
-        names = [str(name) for name in (frame.columns if isinstance(frame, pd.DataFrame) else frame.column_names)]
-        wanted = wanted_columns(names, columns, where)
-        if isinstance(frame, pd.DataFrame):
-            text = {*columns.categorical, *columns.keys}
-            arrays = [_from_series(frame[name], name, where, row, as_text=name in text) for name in wanted]
-            frame = pa.table(arrays, names=wanted)
-        yield Batch(frame.select(wanted), where, row)
-        row += len(frame)
+        table = frame if isinstance(frame, pa.Table) else _from_pandas(frame, where, row, columns)
+        yield Batch(table.select(wanted_columns(table.column_names, columns, where)), where, row)
+        row += len(table)
 
 
 def wanted_columns(
@@ -93,6 +85,20 @@ def python_column(values: list[Any], name: str, where: str, first_row: int, *, a
             got=values[index],
             expected=expected,
         ) from error
+
+
+def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(
+            f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
+        )
+    wanted = wanted_columns([str(name) for name in frame.columns], columns, where)
+    text = {*columns.categorical, *columns.keys}
+    arrays = [_from_series(frame[name], name, where, first_row, as_text=name in text) for name in wanted]
+    return pa.table(arrays, names=wanted)
 
 
 def _from_series(series: pd.Series, name: str, where: str, first_row: int, *, as_text: bool) -> pa.Array:

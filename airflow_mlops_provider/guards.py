@@ -185,7 +185,7 @@ def _keys_are_unique(
     if not (keys := info.columns.keys):
         return
     table = pa.concat_tables(iter_tables(store, dataset, keys))
-    groups = table.append_column("row", pa.array(range(len(table)), pa.int64())).group_by(keys, use_threads=False)
+    groups = table.append_column("row", pa.arange(0, len(table))).group_by(keys, use_threads=False)
     counted = groups.aggregate([("row", "count"), ("row", "max")])
     twice = counted.filter(pc.greater(counted["row_count"], 1))
     extra = len(table) - len(counted)

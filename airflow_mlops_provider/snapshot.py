@@ -110,7 +110,7 @@ class Intake:
         import pyarrow.compute as pc
 
         table, name = batch.table, self.data.columns.timestamp
-        rows = pa.array(range(batch.first_row, batch.first_row + len(table)), pa.int64())
+        rows = pa.arange(batch.first_row, batch.first_row + len(table))
         if name is None or not len(table):
             return table, rows
         moments = to_moment(Column(name, table[name], batch.where, rows), self.data.timezone)
@@ -147,7 +147,7 @@ class Intake:
         if not self._order:
             return table
         indices = pc.sort_indices(table, [(name, "ascending") for name in self._order])
-        if indices.equals(pa.array(range(len(table)), indices.type)):
+        if indices.equals(pa.arange(0, len(table)).cast(indices.type)):
             return table
         return table.combine_chunks().take(indices)
 

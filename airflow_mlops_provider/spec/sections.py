@@ -18,7 +18,7 @@ class Source(Frozen):
     reader: DottedName | None = Field(
         None,
         description="Function in the plugins folder (or an allowed module): "
-        "`reader(as_of, start, **params)` gives a DataFrame or yields several.",
+        "`reader(as_of, start, **params)` gives a DataFrame or an Arrow table, or yields several.",
     )
     params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the reader.")
     uri: str | None = Field(None, description="File, or folder of files. May hold `{{ as_of }}`.")
