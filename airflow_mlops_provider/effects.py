@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
+from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
 from airflow_mlops_provider.registry import (
     CandidateRun,
@@ -38,6 +39,27 @@ _PATIENCE = 5
 def lineage_of(models: Sequence[StepResult]) -> str:
     """Return what identifies a set of trained candidates: equal settings, data and code give an equal lineage."""
     return hashlib.sha256(json.dumps(sorted(model.key for model in models)).encode()).hexdigest()
+
+
+def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dict[str, list[StepResult]]:
+    """Return what candidates are measured on: the dataset and the split that each of them was trained with.
+
+    :raises MLOpsError: when there is no candidate, or they were trained on different data.
+    """
+    if not models:
+        raise MLOpsError("there is no trained candidate to evaluate", hint="Look at the train tasks of this run.")
+    requests = [StepRequest.model_validate_json(store.read_request(model)) for model in models]
+    trained_on = {
+        tuple(ref.sha256 for role in ("dataset", "split") for ref in request.inputs[role][0].artifacts.values())
+        for request in requests
+    }
+    if len(trained_on) > 1:
+        raise MLOpsError(
+            "the candidates were trained on different data",
+            got=[model.facts.get("candidate") for model in models],
+            expected="one dataset and one split",
+        )
+    return {"dataset": requests[0].inputs["dataset"], "split": requests[0].inputs["split"], "models": list(models)}
 
 
 def champion_for(

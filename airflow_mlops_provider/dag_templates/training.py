@@ -99,8 +99,6 @@ def _tasks(pipeline: Pipeline) -> None:
         **_task(pipeline, "evaluate"),
         **common,
         **mlflow,
-        dataset=ingest.output,
-        split=prepare.output,
         models=train.output,
         metrics=pipeline.metrics,
         candidates=list(candidates),

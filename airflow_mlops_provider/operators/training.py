@@ -77,17 +77,14 @@ class EvaluateModelOperator(StepOperator):
         evaluate = EvaluateModelOperator(
             task_id="evaluate",
             pipeline="churn",
-            dataset=ingest.output,
-            split=prepare.output,
             models=train.output,
             metrics=["roc_auc", "log_loss"],
             candidates=["logistic", "boosting"],
             trigger_rule="all_done_min_one_success",
         )
 
-    :param dataset: what `IngestDataOperator` returned.
-    :param split: what `PrepareDataOperator` returned.
-    :param models: what the mapped `TrainModelOperator` returned.
+    :param models: what the mapped `TrainModelOperator` returned. They know the dataset and the split; so this task has
+        no other upstream task whose success `all_done_min_one_success` would take for a trained candidate.
     :param metrics: names of metrics; the first decides.
     :param candidates: the names that were to be trained, so that a lost one is reported.
     :param evaluation: the `evaluation` section of a pipeline file.
@@ -97,8 +94,6 @@ class EvaluateModelOperator(StepOperator):
 
     template_fields: Sequence[str] = (
         *StepOperator.template_fields,
-        "dataset",
-        "split",
         "models",
         "evaluation",
         "model",
@@ -110,8 +105,6 @@ class EvaluateModelOperator(StepOperator):
     def __init__(
         self,
         *,
-        dataset: Result,
-        split: Result,
         models: Result,
         metrics: list[str],
         candidates: list[str],
@@ -121,8 +114,6 @@ class EvaluateModelOperator(StepOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dataset = dataset
-        self.split = split
         self.models = models
         self.metrics = metrics
         self.candidates = candidates
@@ -137,11 +128,8 @@ class EvaluateModelOperator(StepOperator):
         from airflow_mlops_provider.hooks.mlflow import MlflowHook
         from airflow_mlops_provider.run_context import resolve_as_of
 
-        inputs = {
-            "dataset": [parsed(self.dataset, "dataset")],
-            "split": [parsed(self.split, "split")],
-            "models": [parsed(value, "models") for value in self.models if value is not None],
-        }
+        models = [parsed(value, "models") for value in self.models if value is not None]
+        inputs = effects.evaluation_inputs(self.store(), models)
         asked = asked_for(context, self.candidates)
         hook = MlflowHook(self.mlflow_conn_id)
         registry = hook.registry()
@@ -150,7 +138,7 @@ class EvaluateModelOperator(StepOperator):
             registry,
             model,
             as_of=resolve_as_of(context, self.as_of),
-            models=inputs["models"],
+            models=models,
             allow_older=flag(context, "allow_older"),
         )
         result = self.compute(
