@@ -1,16 +1,13 @@
 """A fitted model as a file: skops, never pickle.
 
 Loading trusts a list of our own, not what a file says of itself. Integrity is the sha256 of the stored file;
-identity (same settings, same data, same model) is `canonical_digest`, because an archive of the same model never
-has the same bytes twice.
+identity (same settings, same data, same model) is `canonical_digest`, which does not ask how many cores made it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
-import zipfile
+import io
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,7 @@ from pydantic import JsonValue
 
 from airflow_mlops_provider.allow_list import AllowList, requirement_of
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError
+from airflow_mlops_provider.model_archive import canonical_digest, write_canonical
 from airflow_mlops_provider.spec.frozen import Frozen, Task
 from airflow_mlops_provider.splits import ClassLabel
 
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.storage import ArtifactStore
+
+__all__ = ["ModelInfo", "canonical_digest", "load_model", "requirements_for", "save_model"]
 
 SUFFIX = ".skops"
 
@@ -124,7 +124,7 @@ def save_model(pipeline: Any, path: Path, allow_list: AllowList | None = None) -
     import skops.io
 
     try:
-        skops.io.dump(pipeline, path, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+        write_canonical(io.BytesIO(skops.io.dumps(pipeline)), path)
     except Exception as error:
         raise ModelError(
             f"estimator {_names(pipeline)} cannot be stored without pickle",
@@ -191,54 +191,6 @@ def _is_own_class(name: str, allow_list: AllowList) -> bool:
 def _names(pipeline: Any) -> str:
     model = pipeline[-1] if hasattr(pipeline, "steps") else pipeline
     return type(model).__name__
-
-
-# ---------------------------------------------------------------- identity
-
-
-def canonical_digest(path: Path) -> str:
-    """Return the identity of the model in a skops archive: equal for equal models, in any process.
-
-    Members of an archive are named by memory address, and each object carries its own. Here a member is replaced by
-    the sha256 of its bytes, and addresses are left out, because every object is written in full wherever it occurs.
-    `n_jobs` is left out too: it says how fast a model was made, not what it is. (xgboost and lightgbm write theirs
-    into their own model text, where it stays.)
-
-    :raises ModelError: when the file is not a skops archive.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            schema = json.loads(archive.read("schema.json"))
-            schema.pop("_skops_version", None)
-            content = _Canonical(archive).node(schema)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(str(path), error) from error
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-class _Canonical:
-    """Rewrites the schema of one archive."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive = archive
-
-    def node(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self.node(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        # Only a reference to an object without its content would need the address; skops 0.16 writes none.
-        if value.get("__loader__") == "CachedNode":
-            raise ValueError("the archive refers to objects by address")
-        fresh = {key: self._item(key, item) for key, item in value.items() if key != "__id__"}
-        if fresh.get("__loader__") == "SetNode":
-            fresh["content"] = sorted(fresh["content"], key=json.dumps)
-        return fresh
-
-    def _item(self, key: str, item: Any) -> Any:
-        if key == "file" and isinstance(item, str):
-            return hashlib.sha256(self.archive.read(item)).hexdigest()
-        return None if key == "n_jobs" else self.node(item)
 
 
 # ---------------------------------------------------------------- requirements

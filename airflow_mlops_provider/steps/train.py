@@ -177,8 +177,11 @@ class _Training:
             raise ModelError(f"candidate {self.section.name!r} learned other classes", got=known, expected=plan.classes)
 
     def _predict(self, pipeline: Any, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        from joblib import parallel_config
+
         started = time.perf_counter()
-        with self._named("predict the holdout"):
+        # In threads, a forest adds its trees up in any order, and the last digit differs from run to run.
+        with self._named("predict the holdout"), parallel_config(backend="sequential"):
             values = predict(pipeline, self.frame[rows], self.split.plan.task)
         self.predict_seconds += time.perf_counter() - started
         return values

@@ -1,0 +1,126 @@
+"""The canonical form of a skops archive: the same model gives the same bytes, in any process.
+
+skops names an archive's members by memory address or at random, and writes the address of every object beside it.
+Here members are named by their content and addresses become small numbers, kept only where an object occurs twice:
+that is what loading needs them for. skops reads the result like any archive of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any
+
+from airflow_mlops_provider.exceptions import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SCHEMA = "schema.json"
+#: The earliest time that a zip file can hold, since every member has one.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def write_canonical(archive: IO[bytes], path: Path) -> None:
+    """Write a skops archive in canonical form, compressed.
+
+    :raises ValueError: when it refers to objects by address without their content, which skops 0.16 does not do.
+    """
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w") as target:
+        schema = json.loads(source.read(_SCHEMA))
+        names = {member: _content_name(source, member) for member in source.namelist() if member != _SCHEMA}
+        for name, member in sorted({name: member for member, name in names.items()}.items()):
+            _write(target, name, source.read(member))
+        _write(target, _SCHEMA, json.dumps(_Numbered(schema, names).node(schema)).encode())
+
+
+def canonical_digest(path: Path) -> str:
+    """Return the identity of the model in a skops archive, canonical or not: equal for equal models.
+
+    `n_jobs` does not count: it says how a model was made, not what it is. (xgboost and lightgbm write theirs into
+    a text of their own, where it does.) Searches such as GridSearchCV keep how long their fits took, so no two of
+    them are equal.
+
+    :raises ModelError: when the file is not a skops archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            schema = json.loads(archive.read(_SCHEMA))
+            del schema["_skops_version"]
+            names = {member: _content_name(archive, member) for member in archive.namelist() if member != _SCHEMA}
+            content = _Identity(names).node(schema)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} is no skops archive", got=f"{type(error).__name__}: {error}") from error
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _content_name(archive: zipfile.ZipFile, member: str) -> str:
+    digest = hashlib.sha256(archive.read(member)).hexdigest()
+    return f"{digest}.{member.rpartition('.')[2]}"
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _NO_TIME)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, data, zipfile.ZIP_DEFLATED, compresslevel=1)
+
+
+class _Identity:
+    """Rewrites a schema without addresses, and without what does not belong to a model's identity."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.names = names
+
+    def node(self, value: Any) -> Any:
+        """Return the canonical form of one part of a schema."""
+        if isinstance(value, list):
+            return [self.node(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        loader = value.get("__loader__")
+        if loader == "CachedNode":
+            raise ValueError("the archive refers to an object by its address")
+        if loader == "SetNode":
+            # The order of a set of text differs from process to process.
+            without = _Identity(self.names)
+            ordered = sorted(value["content"], key=lambda item: json.dumps(without.node(item)))
+            value = {**value, "content": ordered}
+        return {key: self.item(key, item) for key, item in self.kept(value).items()}
+
+    def kept(self, node: dict[str, Any]) -> dict[str, Any]:
+        """Return the entries of a node that stay."""
+        return {key: None if key == "n_jobs" else item for key, item in node.items() if key != "__id__"}
+
+    def item(self, key: str, item: Any) -> Any:
+        """Return the canonical form of one entry of a node."""
+        return self.names[item] if key == "file" and isinstance(item, str) else self.node(item)
+
+
+class _Numbered(_Identity):
+    """Rewrites a schema so that skops can load it: objects that occur twice keep a number."""
+
+    def __init__(self, schema: Any, names: dict[str, str]) -> None:
+        super().__init__(names)
+        self.shared = {address for address, count in Counter(_addresses(schema)).items() if count > 1}
+        self.numbers: dict[int, int] = {}
+
+    def kept(self, node: dict[str, Any]) -> dict[str, Any]:
+        """Return the entries of a node that stay, its address as a number by first appearance."""
+        address = node.get("__id__")
+        kept = {key: item for key, item in node.items() if key != "__id__"}
+        if address in self.shared and node["__loader__"] != "JsonNode":
+            kept["__id__"] = self.numbers.setdefault(address, len(self.numbers) + 1)
+        return kept
+
+
+def _addresses(value: Any) -> Iterator[int]:
+    if isinstance(value, dict):
+        if "__id__" in value:
+            yield value["__id__"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _addresses(item)
