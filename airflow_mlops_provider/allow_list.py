@@ -49,7 +49,7 @@ class AllowList(Frozen):
         module_name, _, name = dotted.rpartition(".")
         try:
             return getattr(importlib.import_module(module_name), name)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             raise NotAllowedError(
                 f"{dotted!r} cannot be imported", got=str(error), hint="Install it, or correct the name."
             ) from error

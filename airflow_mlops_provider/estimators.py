@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec.sections import Candidate, Columns
     from airflow_mlops_provider.splits import ClassLabel
 
+#: Libraries whose threads `threadpoolctl` does not always reach; they write the number of them into the model, too.
+_OWN_THREADS = ("lightgbm", "xgboost")
+_THREAD_SETTINGS = frozenset({"n_jobs", "nthread", "num_threads", "num_thread", "nthreads"})
+
 #: What a missing category becomes with `impute_categorical: missing`.
 MISSING = "missing"
 
@@ -50,7 +54,8 @@ def build_pipeline(
 ) -> Any:
     """Return the unfitted Pipeline `preprocess` → `model`.
 
-    :param seed: becomes `random_state` of every estimator, nested ones too, whose settings do not name one.
+    :param seed: becomes `random_state` of every estimator, nested ones too, whose settings do not name one. In the
+        same way xgboost and lightgbm get one thread, so that candidates do not starve each other.
     :param classes: lets `class_weight: {0: 1, 1: 5}` find its classes after JSON made text of the keys.
     :raises SpecError: names the setting that is wrong.
     """
@@ -85,6 +90,8 @@ class _Builder:
         params = {key: self.value(item, f"{where}.{key}") for key, item in settings.items()}
         if isinstance(params.get("class_weight"), dict):
             params["class_weight"] = {self.classes.get(str(k), k): v for k, v in params["class_weight"].items()}
+        if _is_of(cls, _OWN_THREADS) and not _THREAD_SETTINGS & set(params):
+            params["n_jobs"] = 1
         try:
             model = cls(**params)
         except (TypeError, ValueError) as error:
@@ -103,6 +110,10 @@ class _Builder:
             # scikit-learn wants its (name, estimator) pairs as tuples, which JSON does not have.
             return tuple(items) if any(map(_is_estimator, value)) and isinstance(items[0], str) else items
         return value
+
+
+def _is_of(cls: type, libraries: tuple[str, ...]) -> bool:
+    return any(base.__module__.partition(".")[0] in libraries for base in cls.__mro__)
 
 
 def _check_params(cls: type, settings: dict[str, Any], where: str) -> None:
@@ -139,11 +150,18 @@ def _check_task(model: Any, candidate: Candidate, task: str) -> None:
             expected=wanted,
             hint="Name another estimator, or correct the pipeline's task.",
         )
+    # A stacking without a final estimator gets a logistic regression, but does not know of it before it is fitted.
+    unsure = getattr(model, "final_estimator", model) is None
+    if task != "regression" and not unsure and not hasattr(model, "predict_proba"):
+        raise SpecError(
+            f"estimator {candidate.estimator} gives no probabilities with these parameters, and every metric needs them",
+            hint="Set what gives them (such as voting: soft), or wrap it in sklearn.calibration.CalibratedClassifierCV.",
+        )
 
 
 def _numbers_its_classes(model: Any) -> bool:
     """Return whether the classifier takes no classes but 0, 1, 2, …, as xgboost's do."""
-    return any(base.__module__.startswith("xgboost.") for base in type(model).__mro__)
+    return _is_of(type(model), ("xgboost",))
 
 
 def _with_any_classes(model: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import DataError, ModelError
+from airflow_mlops_provider.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,20 @@ def feature_frame(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     data: dict[str, Any] = {name: _numbers(frame[name]) for name in columns.numeric}
     data |= {name: _categories(frame[name]) for name in columns.categorical}
     return pd.DataFrame(data, index=frame.index, copy=False)
+
+
+def read_features(store: ArtifactStore, table: ArtifactRef, columns: Columns) -> pd.DataFrame:
+    """Return the features of a stored table as `feature_frame` gives them.
+
+    Read a column at a time, so that memory holds the result and one raw column, not the raw table.
+    """
+    import pandas as pd
+
+    data = {}
+    for name in columns.features:
+        column = read_table(store, table, [name])[name]
+        data[name] = pd.Series(_numbers(column)) if name in columns.numeric else _categories(column)
+    return pd.DataFrame(data, copy=False)
 
 
 def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:

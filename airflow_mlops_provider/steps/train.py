@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.estimators import MISSING, build_pipeline, nested_names
-from airflow_mlops_provider.exceptions import MLOpsError, ModelError, SpecError, shorten
+from airflow_mlops_provider.exceptions import MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Job, Outcome
 from airflow_mlops_provider.model_file import (
     SUFFIX,
@@ -25,7 +25,7 @@ from airflow_mlops_provider.model_file import (
     requirements_for,
     save_model,
 )
-from airflow_mlops_provider.predictions import feature_frame, predict, write_predictions
+from airflow_mlops_provider.predictions import predict, read_features, write_predictions
 from airflow_mlops_provider.spec import Candidate, Frozen
 from airflow_mlops_provider.splits import Split, read_split
 from airflow_mlops_provider.tables import read_table
@@ -94,11 +94,9 @@ def run(section: Section, job: Job) -> Outcome:
 
 def _read(job: Job, dataset: ArtifactRef, split: Split) -> tuple[pd.DataFrame, NDArray[Any]]:
     columns = split.plan.columns
-    raw = read_table(job.store, dataset, [*columns.features, columns.target])
-    target = raw.pop(columns.target)
-    if split.plan.task == "regression":
-        return feature_frame(raw, columns), target.to_numpy(dtype="float64")
-    return feature_frame(raw, columns), target.to_numpy()
+    target = read_table(job.store, dataset, [columns.target])[columns.target]
+    values = target.to_numpy(dtype="float64") if split.plan.task == "regression" else target.to_numpy()
+    return read_features(job.store, dataset, columns), values
 
 
 @contextmanager
@@ -167,12 +165,6 @@ class _Training:
         plan = self.split.plan
         if plan.classes is None:
             return
-        if not hasattr(pipeline, "predict_proba"):
-            raise SpecError(
-                f"candidate {self.section.name!r}: {self.section.candidate.estimator} gives no probabilities, "
-                "and every metric needs them",
-                hint="Wrap it in sklearn.calibration.CalibratedClassifierCV, or set the parameter that gives them.",
-            )
         if (known := pipeline.classes_.tolist()) != plan.classes:
             raise ModelError(f"candidate {self.section.name!r} learned other classes", got=known, expected=plan.classes)
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.spec import Columns
+from airflow_mlops_provider.storage import ArtifactStore
+from airflow_mlops_provider.tables import TableInfo, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pandas as pd
+
+AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def ingested(store: ArtifactStore) -> Callable[..., StepResult]:
+    """Store a frame as ingest does: categories as dictionaries of text, the task and roles in the file."""
+
+    def write(frame: pd.DataFrame, *, task: str = "binary", batch_rows: int = 10_000, **roles: Any) -> StepResult:
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({})
+        for name in roles.get("categorical", ()):
+            index = table.schema.get_field_index(name)
+            table = table.set_column(index, name, table[name].cast(pa.dictionary(pa.int32(), pa.string())))
+        info = TableInfo(task=task, columns=Columns(**roles))
+        batches = [table.slice(start, batch_rows) for start in range(0, len(table), batch_rows)]
+        ref = write_table(store, batches, table.schema, info)
+        return StepResult(step="ingest", pipeline="tests", key="0" * 64, as_of=AS_OF, artifacts={"dataset": ref})
+
+    return write
+
+
+@pytest.fixture
+def step(store: ArtifactStore) -> Callable[..., StepResult]:
+    """Run one step by name on the results of others."""
+
+    def run(name: str, section: dict[str, Any], *, seed: int = 7, recompute: bool = False, **inputs: Any) -> StepResult:
+        request = StepRequest(
+            step=name,
+            pipeline="tests",
+            as_of=AS_OF,
+            seed=seed,
+            section=section,
+            inputs={role: [result] for role, result in inputs.items()},
+            recompute=recompute,
+            allow_list=AllowList(modules=("xgboost", "lightgbm")),
+        )
+        return run_step(request, store)
+
+    return run
