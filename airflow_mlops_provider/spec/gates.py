@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share
 
 OnFail = Literal["fail", "skip"]
+_FIRST = "One of `evaluation.metrics`; the first of them when left out."
 
 
 class _Gate(Frozen):
     name: str | None = Field(None, description="Shown in the table; the kind when left out.")
-    on_fail: OnFail = "fail"
+    on_fail: OnFail = Field("fail", description="Fail the task, or skip the promotion and stay green.")
 
     @property
     def label(self) -> str:
@@ -26,9 +27,9 @@ class AbsoluteGate(_Gate):
     """The metric is at least `min`, or at most `max`."""
 
     kind: Literal["absolute"]
-    metric: str
-    min: Finite | None = None
-    max: Finite | None = None
+    metric: str = Field(description="One of `evaluation.metrics`.")
+    min: Finite | None = Field(None, description="Least value that passes.")
+    max: Finite | None = Field(None, description="Largest value that passes.")
 
     @model_validator(mode="after")
     def _bounded(self) -> AbsoluteGate:
@@ -45,28 +46,30 @@ class ChampionGate(_Gate):
     """
 
     kind: Literal["champion"]
-    metric: str | None = None
-    rule: Literal["better", "not_worse"] = "better"
+    metric: str | None = Field(None, description=_FIRST)
+    rule: Literal["better", "not_worse"] = Field(
+        "better", description="The gain is above the margin, or a loss is at most the margin."
+    )
     margin: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
     confidence: OpenShare = Field(0.95, description="Of the two-sided bootstrap interval of the gain.")
-    on_fail: OnFail = "skip"
+    on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
 
 
 class BaselineGate(_Gate):
     """The challenger beats a dummy that knows only the training target; a tie does not beat it."""
 
     kind: Literal["baseline"]
-    metric: str | None = None
-    min_gain: Finite = Field(0.0, ge=0)
+    metric: str | None = Field(None, description=_FIRST)
+    min_gain: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
 
 
 class SliceGate(_Gate):
     """The worst slice still reaches the bound."""
 
     kind: Literal["worst_slice"]
-    metric: str | None = None
-    min: Finite | None = None
-    max: Finite | None = None
+    metric: str | None = Field(None, description=_FIRST)
+    min: Finite | None = Field(None, description="Least value that passes.")
+    max: Finite | None = Field(None, description="Largest value that passes.")
 
     @model_validator(mode="after")
     def _bounded(self) -> SliceGate:
@@ -80,7 +83,7 @@ class LatencyGate(_Gate):
 
     kind: Literal["latency"]
     max_p95_ms: Finite = Field(100.0, gt=0, description="95th percentile of a one-row predict, milliseconds.")
-    min_rows_per_second: Finite | None = Field(None, gt=0)
+    min_rows_per_second: Finite | None = Field(None, gt=0, description="Of one predict on many rows.")
 
 
 class PredictionsGate(_Gate):
@@ -109,15 +112,15 @@ class SizeGate(_Gate):
     """The stored model is not too large."""
 
     kind: Literal["model_size"]
-    max_mb: Finite = Field(500.0, gt=0)
+    max_mb: Finite = Field(500.0, gt=0, description="Of the model file, in megabytes (10^6 bytes).")
 
 
 class ChampionAgeGate(_Gate):
     """The champion has served at least this long (in data time), so that models do not churn."""
 
     kind: Literal["champion_age"]
-    min: timedelta = Field(ge=timedelta(0))
-    on_fail: OnFail = "skip"
+    min: timedelta = Field(ge=timedelta(0), description="Such as `7 days`.")
+    on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
 
 
 Gate = Annotated[

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,11 +19,11 @@ from airflow_mlops_provider.spec.sections import Data, Evaluation, Preparation, 
 class Schedule(Frozen):
     """When training runs by itself, besides retrain requests. Each run covers one cron interval."""
 
-    cron: str = "@daily"
-    timezone: str = "UTC"
-    start: datetime | None = None
-    end: datetime | None = None
-    catchup: bool = False
+    cron: str = Field("@daily", description="Cron expression, or a preset such as `@daily`.")
+    timezone: str = Field("UTC", description="Zone that the cron expression is read in.")
+    start: datetime | None = Field(None, description="No interval before; 2020-01-01 when left out.")
+    end: datetime | None = Field(None, description="No interval after.")
+    catchup: bool = Field(False, description="Also run the intervals that are over already.")
 
 
 class Promotion(Frozen):
@@ -36,25 +36,29 @@ class Promotion(Frozen):
 class Notifier(Frozen):
     """An Airflow notifier and its arguments."""
 
-    notifier: DottedName
-    params: dict[str, Any] = Field(default_factory=dict)
+    notifier: DottedName = Field(
+        description="Class of an Airflow provider, of the plugins folder or an allowed module."
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments.")
 
 
 class Notifications(Frozen):
     """Who is told."""
 
-    on_failure: list[Notifier] = Field(default_factory=list)
+    on_failure: list[Notifier] = Field(default_factory=list, description="Called when a training run fails.")
 
 
 class TaskSettings(Frozen):
     """Airflow's own settings of one step's task."""
 
-    pool: str | None = None
-    queue: str | None = None
-    executor: str | None = None
-    executor_config: dict[str, Any] | None = None
-    retries: int | None = Field(None, ge=0)
-    execution_timeout: timedelta | None = None
+    pool: str | None = Field(None, description="Airflow pool.")
+    queue: str | None = Field(None, description="Queue of the executor.")
+    executor: str | None = Field(None, description="Name of one of Airflow's configured executors.")
+    executor_config: dict[str, Any] | None = Field(None, description="What the executor is told.")
+    retries: int | None = Field(None, ge=0, description="After an error that may pass; 3 when left out.")
+    retry_delay: timedelta | None = Field(None, description="Before the first retry; each further one doubles it.")
+    max_retry_delay: timedelta | None = Field(None, description="Longest time between two tries.")
+    execution_timeout: timedelta | None = Field(None, description="A try that takes longer fails.")
 
 
 TaskName = Literal["ingest", "validate", "prepare", "train", "evaluate", "gate", "promote"]
@@ -63,22 +67,24 @@ TaskName = Literal["ingest", "validate", "prepare", "train", "evaluate", "gate",
 class Pipeline(Frozen):
     """One model's whole life."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    task: Task
-    description: str = ""
-    owner: str = "airflow"
-    tags: list[str] = Field(default_factory=list)
-    seed: int = Field(0, ge=0, lt=2**32)
-    schedule: Schedule | None = None
-    data: Data
-    validation: Validation = Validation()
-    preparation: Preparation = Preparation()
-    training: Training
-    evaluation: Evaluation = Evaluation()
-    gates: list[Gate] = Field(default_factory=list)
-    promotion: Promotion = Promotion()
-    notifications: Notifications = Notifications()
-    tasks: dict[TaskName, TaskSettings] = Field(default_factory=dict)
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Begins the DAG ids; also the file's name.")
+    task: Task = Field(description="What kind of target is predicted.")
+    description: str = Field("", description="One sentence, shown in Airflow.")
+    owner: str = Field("airflow", description="Owner of the DAG's tasks.")
+    tags: list[str] = Field(default_factory=list, description="Tags of the DAG, besides `mlops` and `training`.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random.")
+    schedule: Schedule | None = Field(None, description="When training runs by itself; by hand or on request without.")
+    data: Data = Field(description="What is read, and what its columns mean.")
+    validation: Validation = Field(Validation(), description="What must be true of the data.")
+    preparation: Preparation = Field(Preparation(), description="What is decided before anything is fitted.")
+    training: Training = Field(description="The candidates.")
+    evaluation: Evaluation = Field(Evaluation(), description="How candidates are measured.")
+    gates: list[Gate] = Field(default_factory=list, description="What a challenger must reach.")
+    promotion: Promotion = Field(Promotion(), description="Where the champion lives.")
+    notifications: Notifications = Field(Notifications(), description="Who is told.")
+    tasks: dict[TaskName, TaskSettings] = Field(
+        default_factory=dict, description="Airflow's own settings, by task id: " + ", ".join(get_args(TaskName)) + "."
+    )
 
     @property
     def model_name(self) -> str:

@@ -46,7 +46,7 @@ class Source(Frozen):
 class Columns(Frozen):
     """The role of each column. Columns without a role are not read."""
 
-    target: str
+    target: str = Field(description="What is predicted.")
     numeric: list[str] = Field(default_factory=list, description="Features used as numbers.")
     categorical: list[str] = Field(default_factory=list, description="Features used as categories.")
     timestamp: str | None = Field(None, description="When the row became known. Needed for as_of and time splits.")
@@ -79,8 +79,8 @@ class Columns(Frozen):
 class Data(Frozen):
     """What is read, and what its columns mean."""
 
-    source: Source
-    columns: Columns
+    source: Source = Field(description="Where rows come from.")
+    columns: Columns = Field(description="The role of each column.")
     timezone: str | None = Field(None, description="Zone of timestamps that carry none, such as `UTC`.")
     label_delay: timedelta = Field(timedelta(0), description="How long after its timestamp a row has its label.")
     window: timedelta | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
@@ -92,30 +92,30 @@ class Data(Frozen):
 class Expectation(Frozen):
     """One Great Expectations expectation, by its own name."""
 
-    type: str = Field(pattern=r"^expect_\w+$")
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    type: str = Field(pattern=r"^expect_\w+$", description="Its name, such as `expect_column_values_to_be_between`.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments, by Great Expectations' own names.")
     policy: Literal["fail", "warn"] | None = Field(None, description="Overrides the section's policy.")
 
 
 class Validation(Frozen):
     """What must be true of the data."""
 
-    policy: Literal["fail", "warn"] = "fail"
-    min_rows: PositiveInt = 20
-    max_rows: PositiveInt | None = None
+    policy: Literal["fail", "warn"] = Field("fail", description="Whether a failed check fails the task or is reported.")
+    min_rows: PositiveInt = Field(20, description="Fewer rows than this fail.")
+    max_rows: PositiveInt | None = Field(None, description="More rows than this fail.")
     required: list[str] = Field(
         default_factory=list,
         description="Columns in which no value may be missing, besides target, timestamp and keys.",
     )
-    expectations: list[Expectation] = Field(default_factory=list)
+    expectations: list[Expectation] = Field(default_factory=list, description="What else must be true.")
     keep_failing_rows: int = Field(1000, ge=0, le=100_000, description="Failing rows kept as an artifact.")
 
 
 class Missing(Frozen):
     """How much of a feature may be missing."""
 
-    max_share: Share = 0.3
-    over: Literal["drop", "fail"] = "fail"
+    max_share: Share = Field(0.3, description="Largest share of missing values, on either side of the split.")
+    over: Literal["drop", "fail"] = Field("fail", description="What happens to a feature with more.")
 
 
 class Split(Frozen):
@@ -125,17 +125,17 @@ class Split(Frozen):
     day to day. `cross_validation`: every row is held out once, in one of `folds` folds.
     """
 
-    by: Literal["time", "random", "cross_validation"] = "time"
-    holdout: OpenShare = 0.2
-    folds: int = Field(5, ge=2, le=50)
+    by: Literal["time", "random", "cross_validation"] = Field("time", description="What decides.")
+    holdout: OpenShare = Field(0.2, description="Share of the rows held out, by time or at random.")
+    folds: int = Field(5, ge=2, le=50, description="Of a cross-validation.")
 
 
 class Preparation(Frozen):
     """What is decided before anything is fitted."""
 
-    missing: Missing = Missing()
+    missing: Missing = Field(Missing(), description="How much of a feature may be missing.")
     max_categories: PositiveInt = Field(1000, description="More distinct values than this in a category is an error.")
-    split: Split = Split()
+    split: Split = Field(Split(), description="How the holdout is taken.")
     max_target_association: Share = Field(
         0.999,
         description="A feature that alone tells the target better than this (AUC or |rank correlation|) leaks it.",
@@ -148,15 +148,19 @@ class Preparation(Frozen):
 class Candidate(Frozen):
     """One estimator with its parameters and the preprocessing that is fitted with it."""
 
-    estimator: DottedName
+    estimator: DottedName = Field(description="Class, such as `sklearn.linear_model.LogisticRegression`.")
     params: dict[str, Any] = Field(
         default_factory=dict,
         description="Keyword arguments. A nested estimator is `{estimator: dotted.Name, params: {…}}`.",
     )
-    impute_numeric: Literal["mean", "median", "most_frequent", "knn", "none"] = "median"
-    impute_categorical: Literal["most_frequent", "missing"] = "missing"
-    encode: Literal["onehot", "ordinal"] = "onehot"
-    scale: Literal["standard", "none"] = "standard"
+    impute_numeric: Literal["mean", "median", "most_frequent", "knn", "none"] = Field(
+        "median", description="What fills a missing number; `none` leaves it to an estimator that can do without."
+    )
+    impute_categorical: Literal["most_frequent", "missing"] = Field(
+        "missing", description="What fills a missing category; `missing` is a category of its own."
+    )
+    encode: Literal["onehot", "ordinal"] = Field("onehot", description="How categories become numbers.")
+    scale: Literal["standard", "none"] = Field("standard", description="Whether numbers are centred and scaled.")
 
 
 CandidateName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]
@@ -165,21 +169,25 @@ CandidateName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]
 class Training(Frozen):
     """The candidates, by name."""
 
-    candidates: dict[CandidateName, Candidate] = Field(min_length=1, max_length=50)
+    candidates: dict[CandidateName, Candidate] = Field(
+        min_length=1,
+        max_length=50,
+        description="Each is trained by a mapped task of its own; the best is the challenger.",
+    )
 
 
 class Bootstrap(Frozen):
     """Resampling behind every interval (percentile bootstrap; Efron & Tibshirani 1993, ch. 13)."""
 
-    resamples: int = Field(200, ge=20, le=10_000)
-    confidence: OpenShare = 0.95
+    resamples: int = Field(200, ge=20, le=10_000, description="How often the held-out rows are drawn anew.")
+    confidence: OpenShare = Field(0.95, description="Of the two-sided intervals that are reported.")
 
 
 class Importance(Frozen):
     """Permutation importance on a bounded sample of the holdout (Breiman 2001)."""
 
-    repeats: int = Field(3, ge=1, le=100)
-    rows: PositiveInt = 2000
+    repeats: int = Field(3, ge=1, le=100, description="How often each column is shuffled.")
+    rows: PositiveInt = Field(2000, description="Largest sample of the holdout.")
 
 
 class Evaluation(Frozen):
@@ -187,7 +195,7 @@ class Evaluation(Frozen):
 
     metrics: list[str] = Field(default_factory=list, description="Names; by task when left out.")
     slices: list[str] = Field(default_factory=list, description="Categorical columns; each value is a slice.")
-    min_slice_rows: PositiveInt = 200
-    bootstrap: Bootstrap = Bootstrap()
-    importance: Importance | None = Importance()
-    latency_calls: int = Field(50, ge=10, le=10_000)
+    min_slice_rows: PositiveInt = Field(200, description="A slice with fewer rows is counted and not measured.")
+    bootstrap: Bootstrap = Field(Bootstrap(), description="Resampling behind every interval.")
+    importance: Importance | None = Field(Importance(), description="Permutation importance; null turns it off.")
+    latency_calls: int = Field(50, ge=10, le=10_000, description="One-row predictions that are timed.")
