@@ -124,7 +124,7 @@ def to_moment(column: Column, timezone: str | None) -> pa.ChunkedArray:
             raise column.misfit(0, "a timestamp with its zone", "Set data.timezone, for example to UTC.")
         zone_of(timezone)
         naive = values.cast(pa.timestamp("us"), safe=False)
-        values = pc.assume_timezone(naive, timezone, ambiguous="earliest", nonexistent="earliest")
+        values = pc.assume_timezone(naive, timezone, ambiguous="earliest", nonexistent="latest")
     return values.cast(pa.timestamp("us", "UTC"), safe=False)
 
 

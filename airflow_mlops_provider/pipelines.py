@@ -26,6 +26,7 @@ def pipeline_files(folder: Path) -> list[Path]:
 def load_pipeline(file: Path) -> Pipeline:
     """Read one pipeline file.
 
+    Its `name` is the file's own, without the suffix: so one DAG's pipeline is found without reading the others.
     Relative paths in `data.source.uri` are relative to the file's folder.
 
     :raises SpecError: names the file and, for each problem, the path inside it and the nearest valid key.
@@ -40,7 +41,15 @@ def load_pipeline(file: Path) -> Pipeline:
         raise SpecError(
             f"pipeline file {file} is not a mapping", got=type(raw).__name__, expected="name:, task:, data: …"
         )
-    return parse_pipeline(raw, where=str(file), folder=file.parent)
+    pipeline = parse_pipeline(raw, where=str(file), folder=file.parent)
+    if pipeline.name != file.stem:
+        raise SpecError(
+            f"pipeline file {file} has another name than its pipeline",
+            got=pipeline.name,
+            expected=file.stem,
+            hint=f"Call the file {pipeline.name}{file.suffix}, or the pipeline {file.stem}.",
+        )
+    return pipeline
 
 
 def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = None) -> Pipeline:
