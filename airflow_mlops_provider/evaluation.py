@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -10,9 +12,10 @@ from pydantic import Field, JsonValue
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow_mlops_provider.metrics import Measured
+    from airflow_mlops_provider.results import StepResult
 
 
 class Scores(Frozen):
@@ -170,6 +173,11 @@ class EvaluationReport(Frozen):
     def challenger(self) -> CandidateScores:
         """The winner's metrics."""
         return self.candidates[self.winner]
+
+
+def lineage_of(models: Iterable[StepResult]) -> str:
+    """Return what identifies a set of trained candidates: equal settings, data and code give an equal lineage."""
+    return hashlib.sha256(json.dumps(sorted(model.key for model in models)).encode()).hexdigest()
 
 
 def scores_of(measured: Mapping[str, Measured]) -> Scores:

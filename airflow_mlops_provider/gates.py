@@ -22,7 +22,7 @@ from airflow_mlops_provider.spec.gates import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_mlops_provider.evaluation import ChampionScores, EvaluationReport, Scores
     from airflow_mlops_provider.spec.gates import Gate
@@ -56,15 +56,15 @@ def judge(gates: Sequence[Gate], report: EvaluationReport) -> list[Verdict]:
     return [*_measured(report), *(_JUDGES[gate.kind](gate, report) for gate in gates)]
 
 
-def gates_table(verdicts: Sequence[Verdict]) -> str:
-    """Return the verdicts as an aligned table of plain text, for a log.
+def gates_table(verdicts: Sequence[Verdict | Mapping[str, Any]]) -> str:
+    """Return verdicts, or what was stored of them, as an aligned table of plain text, for a log.
 
     >>> print(gates_table([Verdict(name="size", kind="model_size", passed=True, got="3.0 MB", expected="<= 50 MB")]))
     gate  verdict  got     expected  why
     size  pass     3.0 MB  <= 50 MB
     """
     lines: list[tuple[str, ...]] = [("gate", "verdict", "got", "expected", "why")]
-    for verdict in verdicts:
+    for verdict in map(Verdict.model_validate, verdicts):
         outcome = "pass" if verdict.passed else verdict.on_fail.upper()
         lines.append((verdict.name, outcome, verdict.got, verdict.expected, verdict.why))
     # A column name may hold a line break, which would tear the table.
@@ -163,7 +163,7 @@ def _predictions(gate: PredictionsGate, report: EvaluationReport) -> Verdict:
     if stats.nulls:
         problems.append(f"{stats.nulls} of {stats.rows} predictions are not finite")
     if report.task != "regression":
-        label, share = min(stats.shares.items(), key=lambda item: item[1], default=("none", None))
+        label, share = min(stats.shares.items(), key=_order_of_share, default=("none", None))
         got.append(f"smallest class {number(share)}")
         expected.append(f">= {number(gate.min_class_share)}")
         if not _within(share, gate.min_class_share, None):
@@ -199,7 +199,7 @@ def _champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
     difference = champion.differences.get(metric)
     if champion.unusable is not None or difference is None or _finite(difference.value) is None or difference.why:
         why = champion.unusable or (difference.why if difference is not None else None) or "it was not compared"
-        return _verdict(gate, passed=False, got=got, expected=expected, why=why)
+        return _verdict(gate, passed=False, got=got, expected=expected, why=f"champion v{champion.version}: {why}")
     low, high = span(difference.quantiles, gate.confidence)
     passed = low is not None and (low > bound if gate.rule == "better" else low >= bound)
     return _verdict(
@@ -207,7 +207,7 @@ def _champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
         passed=passed,
         got=f"{got}, gain {number(difference.value)} [{number(low)}, {number(high)}]",
         expected=expected,
-        why=_compared(champion),
+        why="; ".join(filter(None, ["" if passed else _not(gate, champion), _compared(champion)])),
     )
 
 
@@ -248,7 +248,7 @@ def span(quantiles: Sequence[float], confidence: float) -> tuple[float | None, f
     >>> span([0.0, 1.0, 2.0, 3.0, 4.0], 0.5)
     (1.0, 3.0)
     """
-    if len(quantiles) < 2 or not all(map(math.isfinite, quantiles)):
+    if len(quantiles) < 2 or any(_finite(value) is None for value in quantiles):
         return None, None
     return _at(quantiles, (1 - confidence) / 2), _at(quantiles, (1 + confidence) / 2)
 
@@ -257,6 +257,10 @@ def _at(quantiles: Sequence[float], share: float) -> float:
     place = share * (len(quantiles) - 1)
     below = min(math.floor(place), len(quantiles) - 2)
     return quantiles[below] + (place - below) * (quantiles[below + 1] - quantiles[below])
+
+
+def _not(gate: ChampionGate, champion: ChampionScores) -> str:
+    return f"{'not better' if gate.rule == 'better' else 'perhaps worse'} than champion v{champion.version}"
 
 
 def _compared(champion: ChampionScores) -> str:
@@ -279,6 +283,11 @@ def _within(value: float | None, low: float | None, high: float | None) -> bool:
     if _finite(value) is None or value is None:
         return False
     return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _order_of_share(item: tuple[str, float | None]) -> float:
+    share = _finite(item[1])
+    return -math.inf if share is None else share
 
 
 def _bounds(low: float | None, high: float | None) -> str:

@@ -9,7 +9,7 @@ from airflow_mlops_provider.exceptions import ArtifactError, DataError
 from airflow_mlops_provider.metrics import Predictions, predictions_of
 from airflow_mlops_provider.predictions import feature_frame, predict, predictions_frame, probability_columns
 from airflow_mlops_provider.splits import read_split
-from airflow_mlops_provider.tables import iter_tables, read_table, table_info, table_schema
+from airflow_mlops_provider.tables import iter_tables, read_table, table_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,18 +163,25 @@ def read_held_out(holdout: Holdout, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _columns_of(holdout: Holdout, pipeline: Any) -> Columns:
-    """Return the columns that a model was fitted on, each in the role that it has in this dataset."""
-    roles = table_info(holdout.store, holdout.dataset).columns
-    names = [str(name) for name in getattr(pipeline, "feature_names_in_", holdout.plan.columns.features)]
-    present = table_schema(holdout.store, holdout.dataset).names
-    if gone := [name for name in names if name not in present or name not in roles.features]:
-        raise DataError(f"the model needs feature {gone[0]!r}, which the data does not have", got=roles.features)
-    return roles.model_copy(
-        update={
-            "numeric": [name for name in names if name in roles.numeric],
-            "categorical": [name for name in names if name in roles.categorical],
-        }
-    )
+    """Return the columns that a model was fitted on, in the roles that they have in it.
+
+    :raises DataError: when the dataset lacks one, or has it in another role: an encoder that meets numbers instead
+        of its categories would know none of them, and say nothing.
+    """
+    data = table_info(holdout.store, holdout.dataset).columns
+    present = {**dict.fromkeys(data.numeric, "numeric"), **dict.fromkeys(data.categorical, "categorical")}
+    fitted: dict[str, list[str]] = {"numeric": [], "categorical": []}
+    for role, _, names in pipeline.named_steps["preprocess"].transformers_:
+        if role in fitted:
+            fitted[role] = [str(name) for name in names]
+    for role, names in fitted.items():
+        for name in names:
+            if present.get(name) != role:
+                raise DataError(
+                    f"the model needs feature {name!r} as {role}",
+                    got=f"{name!r} as {present[name]}" if name in present else f"features {sorted(present)}",
+                )
+    return data.model_copy(update=fitted)
 
 
 def _held_out_tables(holdout: Holdout, columns: Sequence[str], rows: NDArray[Any]) -> Iterator[pa.Table]:

@@ -5,7 +5,6 @@ Losers are judged by their stored predictions; only the winner and the champion 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from airflow_mlops_provider.evaluation import (
     EvaluationReport,
     Rows,
     Scores,
+    lineage_of,
     scores_of,
 )
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
@@ -100,7 +100,7 @@ def run(section: Section, job: Job) -> Outcome:
         latency=latency,
         predictions=prediction_stats(said[winner], holdout.training_target),
         model_bytes=model.size,
-        lineage=lineage_of(list(results.values())),
+        lineage=lineage_of(results.values()),
     )
     artifacts = {
         "evaluation": job.store.add_json(report.model_dump(mode="json")),
@@ -118,11 +118,6 @@ def pick_winner(metric: str, scores: Mapping[str, Scores]) -> str:
         return (True, 0.0, name) if value is None else (False, -gain(metric, value, 0.0), name)
 
     return min(scores, key=rank)
-
-
-def lineage_of(results: list[StepResult]) -> str:
-    """Return the digest of what was trained: the keys of the train steps and nothing else."""
-    return hashlib.sha256("\n".join(sorted(result.key for result in results)).encode()).hexdigest()
 
 
 def baseline_scores(holdout: Holdout) -> NDArray[Any]:
@@ -255,7 +250,7 @@ def _facts(report: EvaluationReport) -> dict[str, Any]:
     span, worst = report.intervals[first], report.worst_slices.get(first)
     return {
         "winner": report.winner,
-        "metrics": report.challenger.metrics,
+        "metrics": {name: value for name, value in report.challenger.metrics.items() if value is not None},
         "interval": [span.low, span.high],
         "baseline": report.baseline.metrics[first],
         "champion": None if report.champion is None else report.champion.version,

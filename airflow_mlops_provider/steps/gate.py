@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlops_provider.evaluation import EvaluationReport
 from airflow_mlops_provider.exceptions import shorten
-from airflow_mlops_provider.gates import Verdict, gates_table, judge
+from airflow_mlops_provider.gates import Verdict, judge
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.results import Failure
 from airflow_mlops_provider.spec import Frozen, Gate
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mlops_provider.job import Job
-
-log = logging.getLogger(__name__)
 
 LIBRARIES: tuple[str, ...] = ()
 
@@ -45,7 +42,6 @@ def run(section: Section, job: Job) -> Outcome:
     """
     report = EvaluationReport.model_validate(job.store.read_json(job.artifact("evaluation", "evaluation")))
     verdicts = judge(section.gates, report)
-    log.info("Gates of %s, challenger %r:\n%s", job.request.pipeline, report.winner, gates_table(verdicts))
     decision = decide(verdicts)
     facts: dict[str, Any] = {
         "passed": decision == "promote",
@@ -71,8 +67,8 @@ def reason_of(verdicts: Sequence[Verdict], decision: Decision) -> str:
 
 
 def _sentence(verdict: Verdict) -> str:
-    because = f" ({verdict.why})" if verdict.why else ""
-    return f"{verdict.name}: {verdict.got}, expected {verdict.expected}{because}"
+    numbers = f"{verdict.name}: {verdict.got}, expected {verdict.expected}"
+    return f"{verdict.why} ({numbers})" if verdict.why else numbers
 
 
 def _failure(verdicts: Sequence[Verdict]) -> Failure:

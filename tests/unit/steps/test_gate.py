@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mlops_provider.evaluation import (
+    CandidateScores,
+    ChampionScores,
+    Difference,
+    EvaluationReport,
+    Interval,
+    Latency,
+    PredictionStats,
+    Rows,
+    Scores,
+)
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.results import MAX_XCOM_BYTES, StepResult
+from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
+FLOOR = {"kind": "absolute", "name": "floor", "metric": "log_loss", "max": 0.5}
+BETTER = {"kind": "champion", "metric": "log_loss"}
+CHAMPION = ChampionScores(
+    seq=2,
+    version=3,
+    order_key=AS_OF,
+    compared="paired",
+    metrics={"log_loss": 0.409},
+    differences={"log_loss": Difference(value=-0.003, quantiles=[-0.006, -0.003, 0.001])},
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path))
+
+
+def evaluated(store: ArtifactStore, **changes: Any) -> StepResult:
+    values: dict[str, Any] = {
+        "task": "binary",
+        "as_of": AS_OF,
+        "metrics": ["log_loss"],
+        "classes": [0, 1],
+        "split_by": "time",
+        "folds": 1,
+        "rows": Rows(total=100, training=80, holdout=20),
+        "candidates": {"forest": CandidateScores(metrics={"log_loss": 0.412})},
+        "winner": "forest",
+        "intervals": {"log_loss": Interval(low=0.4, high=0.43, confidence=0.95, resamples=200)},
+        "baseline": Scores(metrics={"log_loss": 0.6}),
+        "latency": Latency(p50_ms=3, p95_ms=5, rows_per_second=50_000, calls=50, batch_rows=2000),
+        "predictions": PredictionStats(rows=20, nulls=0, shares={"0": 0.9, "1": 0.1}, shift=0.05),
+        "model_bytes": 3_000_000,
+        "lineage": "0" * 64,
+    }
+    ref = store.add_json(EvaluationReport(**values | changes).model_dump(mode="json"))
+    return StepResult(step="evaluate", pipeline="flights", key="a" * 64, as_of=AS_OF, artifacts={"evaluation": ref})
+
+
+def gate(store: ArtifactStore, gates: list[dict[str, Any]], evaluation: StepResult | None = None) -> StepResult:
+    inputs = {"evaluation": [evaluation or evaluated(store)]}
+    section = {"gates": gates, "metrics": ["log_loss"]}
+    return run_step(StepRequest(step="gate", pipeline="flights", as_of=AS_OF, section=section, inputs=inputs), store)
+
+
+def test_when_every_gate_passes_the_decision_is_to_promote(store: ArtifactStore) -> None:
+    result = gate(store, [FLOOR, BETTER, {"kind": "latency"}])
+    assert result.facts["decision"] == "promote"
+    assert result.facts["passed"] is True
+    assert result.facts["reason"] == "all 3 gates passed"
+    assert result.failure is None
+
+
+def test_without_gates_the_decision_is_to_promote(store: ArtifactStore) -> None:
+    assert gate(store, []).facts["reason"] == "there are no gates"
+
+
+def test_a_challenger_that_is_not_better_is_skipped_with_the_reason_in_words(store: ArtifactStore) -> None:
+    result = gate(store, [FLOOR, BETTER], evaluated(store, champion=CHAMPION))
+    assert result.failure is None
+    assert result.facts["decision"] == "skip"
+    assert result.facts["passed"] is False
+    assert result.facts["reason"] == (
+        "not better than champion v3 (champion: log_loss 0.412 vs v3 0.409, gain -0.003 [-0.00585, 0.0008], "
+        "expected better: gain > 0 with 0.95)"
+    )
+
+
+def test_one_failing_gate_makes_the_run_red_and_every_failed_gate_is_named(store: ArtifactStore) -> None:
+    gates = [
+        FLOOR | {"max": 0.4},
+        BETTER,
+        {"kind": "model_size", "max_mb": 1},
+        {"kind": "latency"},
+    ]
+    result = gate(store, gates, evaluated(store, champion=CHAMPION))
+    assert result.facts["decision"] == "fail"
+    assert result.failure is not None
+    assert result.failure.what == "the challenger fails floor, champion, model_size"
+    assert "log_loss 0.412" in str(result.failure.got)
+    assert "<= 0.4" in str(result.failure.expected)
+    assert "3 MB" in str(result.failure.got)
+
+
+def test_all_verdicts_are_stored_before_any_is_acted_on(store: ArtifactStore) -> None:
+    gates = [FLOOR | {"max": 0.1}, BETTER, {"kind": "latency"}, {"kind": "model_size"}]
+    result = gate(store, gates, evaluated(store, champion=CHAMPION))
+    verdicts = store.read_json(result.artifacts["verdicts"])
+    assert [(verdict["name"], verdict["passed"], verdict["on_fail"]) for verdict in verdicts] == [
+        ("floor", False, "fail"),
+        ("champion", False, "skip"),
+        ("latency", True, "fail"),
+        ("model_size", True, "fail"),
+    ]
+    assert set(verdicts[0]) == {"name", "kind", "passed", "on_fail", "got", "expected", "why"}
+
+
+def test_a_gate_that_names_no_metric_uses_the_first(store: ArtifactStore) -> None:
+    assert "log_loss 0.412 vs 0.6" in str(gate(store, [{"kind": "baseline"}]).facts["verdicts"])
+
+
+def test_the_facts_fit_into_xcom_however_many_gates_fail(store: ArtifactStore) -> None:
+    gates = [FLOOR | {"name": f"a gate with a long name, number {index}" + "x" * 80, "max": 0.1} for index in range(60)]
+    result = gate(store, gates)
+    assert len(json.dumps(result.xcom())) < MAX_XCOM_BYTES
+    assert len(store.read_json(result.artifacts["verdicts"])) == 60
+
+
+def test_failed_gates_come_first_in_the_facts(store: ArtifactStore) -> None:
+    gates = [{"kind": "latency", "name": f"latency {index}"} for index in range(30)] + [FLOOR | {"max": 0.1}]
+    shown: Any = gate(store, gates).facts["verdicts"]
+    assert shown[0][:2] == ["floor", False]
+
+
+def test_a_metric_that_is_undefined_fails_even_without_gates(store: ArtifactStore) -> None:
+    broken = CandidateScores(metrics={"log_loss": None}, undefined={"log_loss": "3 of 20 predictions are not finite"})
+    result = gate(store, [], evaluated(store, candidates={"forest": broken}))
+    assert result.facts["decision"] == "fail"
+    assert "3 of 20 predictions are not finite" in str(result.facts["reason"])
+
+
+def test_the_result_of_evaluate_is_asked_for_by_name(store: ArtifactStore) -> None:
+    request = StepRequest(step="gate", pipeline="flights", as_of=AS_OF, section={"gates": [], "metrics": []})
+    with pytest.raises(MLOpsError, match="needs the result of one 'evaluation' task"):
+        run_step(request, store)
+
+
+def test_the_same_evaluation_is_judged_once(store: ArtifactStore) -> None:
+    assert not gate(store, [FLOOR]).cached
+    assert gate(store, [FLOOR]).cached
+    assert not gate(store, [FLOOR | {"max": 0.4}]).cached
+
+
+def test_judging_imports_no_heavy_library(store: ArtifactStore) -> None:
+    inputs = {"evaluation": [evaluated(store, champion=CHAMPION)]}
+    kinds = [FLOOR, BETTER, {"kind": "latency"}, {"kind": "predictions"}, {"kind": "worst_slice", "min": 0}]
+    section = {"gates": kinds, "metrics": ["log_loss"]}
+    request = StepRequest(step="gate", pipeline="flights", as_of=AS_OF, section=section, inputs=inputs)
+    code = (
+        "import sys; from airflow_mlops_provider.job import StepRequest;"
+        "from airflow_mlops_provider.runner import run_step;"
+        "from airflow_mlops_provider.storage import ArtifactStore;"
+        "run_step(StepRequest.model_validate_json(sys.argv[1]), ArtifactStore(sys.argv[2]));"
+        "heavy = ('numpy', 'pandas', 'sklearn', 'scipy', 'pyarrow', 'skops', 'mlflow', 'airflow');"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    run = [sys.executable, "-c", code, request.model_dump_json(), store.root]
+    assert subprocess.check_output(run, text=True).strip() == "[]"

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from airflow_mlops_provider.evaluation import (
+    CandidateScores,
+    ChampionScores,
+    Difference,
+    EvaluationReport,
+    Interval,
+    Latency,
+    PredictionStats,
+    Rows,
+    Scores,
+    Slice,
+    WorstSlice,
+)
+from airflow_mlops_provider.gates import NO_CHAMPION, Verdict, gates_table, judge, span
+from airflow_mlops_provider.spec import Gate
+
+AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
+GATE: TypeAdapter[Any] = TypeAdapter(Gate)
+
+
+def champion(*, gains: list[float] | None = None, metric: str = "roc_auc", **changes: Any) -> ChampionScores:
+    difference = Difference(value=0.02, quantiles=sorted(gains or [0.01, 0.02, 0.03]))
+    values: dict[str, Any] = {
+        "seq": 4,
+        "version": 3,
+        "order_key": AS_OF - timedelta(days=2),
+        "compared": "paired",
+        "metrics": {"roc_auc": 0.7, "log_loss": 0.5},
+        "differences": {metric: difference},
+    }
+    return ChampionScores(**values | changes)
+
+
+def report(**changes: Any) -> EvaluationReport:
+    values: dict[str, Any] = {
+        "task": "binary",
+        "as_of": AS_OF,
+        "metrics": ["roc_auc", "log_loss"],
+        "classes": [0, 1],
+        "split_by": "time",
+        "folds": 1,
+        "rows": Rows(total=100, training=80, holdout=20),
+        "candidates": {"forest": CandidateScores(metrics={"roc_auc": 0.72, "log_loss": 0.48})},
+        "winner": "forest",
+        "intervals": {"roc_auc": Interval(low=0.7, high=0.74, confidence=0.95, resamples=200)},
+        "baseline": Scores(metrics={"roc_auc": 0.5, "log_loss": 0.6}),
+        "slices": [
+            Slice(column="origin", value="EWR", rows=900, metrics={"roc_auc": 0.66, "log_loss": 0.51}),
+            Slice(
+                column="origin",
+                value="LGA",
+                rows=900,
+                metrics={"roc_auc": None, "log_loss": 0.4},
+                undefined={"roc_auc": "there is no row of class 1"},
+            ),
+        ],
+        "worst_slices": {
+            "roc_auc": WorstSlice(column="origin", value="EWR", rows=900, metric=0.66),
+            "log_loss": WorstSlice(column="origin", value="EWR", rows=900, metric=0.51),
+        },
+        "latency": Latency(p50_ms=3, p95_ms=5, rows_per_second=50_000, calls=50, batch_rows=2000),
+        "predictions": PredictionStats(
+            rows=20,
+            nulls=0,
+            shares={"0": 0.9, "1": 0.1},
+            expected_shares={"0": 0.8, "1": 0.2},
+            target_shares={"0": 0.75, "1": 0.25},
+            shift=0.05,
+        ),
+        "model_bytes": 3_000_000,
+        "lineage": "0" * 64,
+    }
+    return EvaluationReport(**values | changes)
+
+
+def one(gate: dict[str, Any], given: EvaluationReport) -> Verdict:
+    (verdict,) = judge([GATE.validate_python(gate)], given)
+    return verdict
+
+
+UNDEFINED = {
+    "candidates": {
+        "forest": CandidateScores(
+            metrics={"roc_auc": 0.72, "log_loss": None}, undefined={"log_loss": "2 of 20 predictions are not finite"}
+        )
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("gate", "passes", "shown"),
+    [
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.72}, True, "roc_auc 0.72"),
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.721}, False, "roc_auc 0.72"),
+        ({"kind": "absolute", "metric": "log_loss", "max": 0.48}, True, "log_loss 0.48"),
+        ({"kind": "absolute", "metric": "log_loss", "max": 0.47}, False, "log_loss 0.48"),
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.5, "max": 0.7}, False, "roc_auc 0.72"),
+        ({"kind": "baseline"}, True, "roc_auc 0.72 vs 0.5"),
+        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.1}, True, "log_loss 0.48 vs 0.6"),
+        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.13}, False, "log_loss 0.48 vs 0.6"),
+        ({"kind": "worst_slice", "min": 0.66}, True, "roc_auc 0.66 (origin=EWR)"),
+        ({"kind": "worst_slice", "min": 0.67}, False, "roc_auc 0.66 (origin=EWR)"),
+        ({"kind": "worst_slice", "metric": "log_loss", "max": 0.5}, False, "log_loss 0.51 (origin=EWR)"),
+        ({"kind": "latency"}, True, "p95 5 ms"),
+        ({"kind": "latency", "max_p95_ms": 4.9}, False, "p95 5 ms"),
+        ({"kind": "latency", "min_rows_per_second": 60_000}, False, "5e+04 rows/s"),
+        ({"kind": "predictions"}, True, "0 nulls, smallest class 0.1, shift 0.05"),
+        ({"kind": "predictions", "min_class_share": 0.11}, False, "smallest class 0.1"),
+        ({"kind": "predictions", "max_shift": 0.04}, False, "shift 0.05"),
+        ({"kind": "model_size", "max_mb": 3}, True, "3 MB"),
+        ({"kind": "model_size", "max_mb": 2.9}, False, "3 MB"),
+    ],
+)
+def test_a_gate_compares_and_shows_what_it_got(gate: dict[str, Any], passes: bool, shown: str) -> None:
+    verdict = one(gate, report())
+    assert verdict.passed is passes
+    assert shown in verdict.got
+    assert verdict.expected
+    assert verdict.name == verdict.kind == gate["kind"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "gains", "passes"),
+    [
+        ({"rule": "better"}, [0.001, 0.002, 0.003], True),
+        ({"rule": "better"}, [-0.01, 0.02, 0.03], False),
+        ({"rule": "better"}, [0.0, 0.0, 0.0], False),
+        ({"rule": "better", "margin": 0.005}, [0.004, 0.02, 0.03], False),
+        ({"rule": "better", "margin": 0.005}, [0.006, 0.02, 0.03], True),
+        ({"rule": "not_worse"}, [0.0, 0.0, 0.0], True),
+        ({"rule": "not_worse", "margin": 0.01}, [-0.009, 0.0, 0.0], True),
+        ({"rule": "not_worse", "margin": 0.01}, [-0.02, -0.02, 0.0], False),
+    ],
+)
+def test_the_lower_bound_of_the_gain_decides_against_the_champion(
+    gate: dict[str, Any], gains: list[float], passes: bool
+) -> None:
+    verdict = one({"kind": "champion", **gate}, report(champion=champion(gains=gains)))
+    assert verdict.passed is passes
+    assert "roc_auc 0.72 vs v3 0.7, gain 0.02 [" in verdict.got
+
+
+def test_a_gate_states_the_interval_of_its_own_confidence() -> None:
+    gains = [float(value) for value in np.linspace(-0.01, 0.09, 101)]
+    given = report(champion=champion(gains=gains))
+    assert one({"kind": "champion", "confidence": 0.5}, given).passed
+    assert not one({"kind": "champion", "confidence": 0.95}, given).passed
+    assert "0.95" in one({"kind": "champion"}, given).expected
+
+
+def test_the_interval_of_stored_quantiles_is_that_of_numpy() -> None:
+    values = sorted(np.random.default_rng(0).normal(size=200).tolist())
+    assert span(values, 0.9) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [{"kind": "champion"}, {"kind": "champion", "metric": "log_loss"}, {"kind": "champion_age", "min": "P7D"}],
+)
+def test_the_first_challenger_passes_the_gates_against_the_champion(gate: dict[str, Any]) -> None:
+    verdict = one(gate, report())
+    assert verdict.passed
+    assert verdict.why == NO_CHAMPION
+
+
+def test_without_a_champion_an_undefined_metric_still_fails() -> None:
+    verdict = one({"kind": "champion", "metric": "log_loss"}, report(**UNDEFINED))
+    assert not verdict.passed
+    assert verdict.why == "2 of 20 predictions are not finite"
+
+
+def test_a_champion_that_cannot_predict_the_data_fails_its_gate_with_the_reason() -> None:
+    unusable = champion(unusable="the model needs feature 'visib', which the data does not have", differences={})
+    verdict = one({"kind": "champion"}, report(champion=unusable))
+    assert (verdict.passed, verdict.on_fail) == (False, "skip")
+    assert "'visib'" in verdict.why
+    assert one({"kind": "champion", "on_fail": "fail"}, report(champion=unusable)).on_fail == "fail"
+
+
+def test_an_unpaired_comparison_says_so() -> None:
+    verdict = one({"kind": "champion"}, report(champion=champion(compared="recorded")))
+    assert verdict.passed
+    assert "unpaired" in verdict.why
+
+
+@pytest.mark.parametrize(("days", "passes"), [(1, True), (2, True), (3, False)])
+def test_a_champion_serves_its_time_in_data_time(days: int, passes: bool) -> None:
+    verdict = one({"kind": "champion_age", "min": timedelta(days=days)}, report(champion=champion()))
+    assert verdict.passed is passes
+    assert "v3 is 2 days" in verdict.got
+
+
+def test_a_tie_does_not_beat_the_dummy() -> None:
+    assert not one({"kind": "baseline"}, report(baseline=Scores(metrics={"roc_auc": 0.72}))).passed
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"kind": "absolute", "metric": "log_loss", "max": 9},
+        {"kind": "baseline", "metric": "log_loss"},
+    ],
+)
+def test_an_undefined_metric_fails_and_says_why(gate: dict[str, Any]) -> None:
+    verdict = one(gate, report(**UNDEFINED))
+    assert not verdict.passed
+    assert "log_loss undefined" in verdict.got
+    assert verdict.why == "2 of 20 predictions are not finite"
+
+
+def test_a_metric_that_was_not_measured_fails() -> None:
+    verdict = one({"kind": "absolute", "metric": "recall", "min": 0}, report())
+    assert not verdict.passed
+    assert verdict.why == "recall was not measured"
+
+
+def test_an_undefined_slice_is_named_and_no_slice_at_all_fails() -> None:
+    assert "undefined on origin=LGA" in one({"kind": "worst_slice", "min": 0.1}, report()).why
+    verdict = one({"kind": "worst_slice", "min": 0.1}, report(slices=[], worst_slices={}))
+    assert not verdict.passed
+    assert "no slice has enough rows" in verdict.why
+
+
+def test_a_null_prediction_fails_whatever_the_rest() -> None:
+    stats = report().predictions.model_copy(update={"nulls": 1})
+    verdict = one({"kind": "predictions", "min_class_share": 0, "max_shift": 1}, report(predictions=stats))
+    assert not verdict.passed
+    assert verdict.why == "1 of 20 predictions are not finite"
+
+
+def test_a_regression_has_a_shift_and_no_class_shares() -> None:
+    stats = PredictionStats(rows=20, nulls=0, mean=1, sd=1, target_mean=1, target_sd=2, shift=0.45)
+    given = report(task="regression", classes=[], predictions=stats)
+    assert one({"kind": "predictions"}, given).passed
+    assert not one({"kind": "predictions", "max_shift": 0.4}, given).passed
+
+
+def test_a_winner_without_the_deciding_metric_fails_even_without_gates() -> None:
+    broken = CandidateScores(metrics={"roc_auc": None}, undefined={"roc_auc": "there are no rows"})
+    (verdict,) = judge([], report(candidates={"forest": broken}))
+    assert (verdict.name, verdict.passed, verdict.on_fail) == ("measured", False, "fail")
+    assert verdict.why == "there are no rows"
+
+
+ALL = [
+    {"kind": "absolute", "metric": "roc_auc", "min": -1e308},
+    {"kind": "absolute", "metric": "log_loss", "max": 1e308},
+    {"kind": "champion", "rule": "not_worse", "margin": 1e308},
+    {"kind": "champion", "metric": "log_loss", "rule": "better"},
+    {"kind": "baseline"},
+    {"kind": "baseline", "metric": "log_loss"},
+    {"kind": "worst_slice", "min": -1e308},
+    {"kind": "worst_slice", "metric": "log_loss", "max": 1e308},
+    {"kind": "latency", "max_p95_ms": 1e308, "min_rows_per_second": 1e-300},
+    {"kind": "predictions", "min_class_share": 0, "max_shift": 1e308},
+]
+BAD = st.sampled_from([math.nan, math.inf, -math.inf, None])
+
+
+def _everywhere(bad: float | None) -> EvaluationReport:
+    """Return a report that no validation has seen, as a broken writer could have made it."""
+    whole = report(champion=champion())
+    scores = {"roc_auc": bad, "log_loss": bad}
+    pairs = Difference.model_construct(value=bad, quantiles=[bad] * 5, why=None)
+    worst = WorstSlice.model_construct(column="c", value="v", rows=1, metric=bad)
+    return whole.model_copy(
+        update={
+            "candidates": {"forest": CandidateScores.model_construct(metrics=scores, undefined={}, folds={})},
+            "worst_slices": {"roc_auc": worst, "log_loss": worst},
+            "champion": whole.champion.model_copy(  # type: ignore[union-attr]
+                update={"metrics": scores, "differences": {"roc_auc": pairs, "log_loss": pairs}}
+            ),
+            "latency": whole.latency.model_copy(update={"p95_ms": bad, "rows_per_second": bad}),
+            "predictions": whole.predictions.model_copy(update={"shift": bad, "shares": {"0": bad, "1": bad}}),
+        }
+    )
+
+
+@given(gate=st.sampled_from(ALL), bad=BAD)
+def test_no_value_that_is_not_finite_passes_any_gate(gate: dict[str, Any], bad: float | None) -> None:
+    *_, verdict = judge([GATE.validate_python(gate)], _everywhere(bad))
+    assert not verdict.passed
+
+
+@given(bad=BAD, place=st.integers(0, 4), rule=st.sampled_from(["better", "not_worse"]))
+def test_one_bad_resample_is_enough_to_fail(bad: float | None, place: int, rule: str) -> None:
+    gains: list[Any] = [0.1, 0.2, 0.3, 0.4, 0.5]
+    gains[place] = bad
+    difference = Difference.model_construct(value=0.3, quantiles=gains, why=None)
+    whole = report(champion=champion())
+    beside = whole.champion.model_copy(update={"differences": {"roc_auc": difference}})  # type: ignore[union-attr]
+    verdict = one({"kind": "champion", "rule": rule}, whole.model_copy(update={"champion": beside}))
+    assert not verdict.passed
+
+
+@settings(max_examples=200)
+@given(
+    value=st.floats(allow_nan=False, allow_infinity=False),
+    bound=st.floats(allow_nan=False, allow_infinity=False),
+    metric=st.sampled_from(["roc_auc", "log_loss"]),
+)
+def test_an_absolute_gate_is_the_comparison_itself(value: float, bound: float, metric: str) -> None:
+    given = report(candidates={"forest": CandidateScores(metrics={"roc_auc": value, "log_loss": value})})
+    assert one({"kind": "absolute", "metric": metric, "min": bound}, given).passed == (value >= bound)
+    assert one({"kind": "absolute", "metric": metric, "max": bound}, given).passed == (value <= bound)
+
+
+def test_the_table_is_aligned_and_stays_one_line_a_gate() -> None:
+    verdicts = [
+        Verdict(name="floor", kind="absolute", passed=True, got="roc_auc 0.72", expected=">= 0.6"),
+        Verdict(name="slices", kind="worst_slice", passed=False, got="a\nb", expected=">= 0.5", why="too\tbad"),
+        Verdict(name="champion", kind="champion", passed=False, on_fail="skip", got="x", expected="y"),
+    ]
+    lines = gates_table(verdicts).splitlines()
+    assert lines == [
+        "gate      verdict  got           expected  why",
+        "floor     pass     roc_auc 0.72  >= 0.6",
+        "slices    FAIL     a b           >= 0.5    too bad",
+        "champion  SKIP     x             y",
+    ]
+    assert gates_table([verdict.model_dump() for verdict in verdicts]).splitlines() == lines
