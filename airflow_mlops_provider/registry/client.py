@@ -8,15 +8,17 @@ once, and whoever tells reads an unknown outcome back.
 from __future__ import annotations
 
 import os
+import random
 import re
-import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.registry.errors import ContendedError, foreign_errors, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,21 +35,12 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
 }
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-_TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
-#: The SQL errors of one class that no retry heals.
-_LASTING_SQL = re.compile(r"unable to open database|no such (table|column)|readonly database|not a database", re.I)
 _SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET|KEY", re.I)
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+#: How long a repeatable call is made again because others write the same.
+_CONTENTION_SECONDS = 3.0
 # os.environ belongs to the whole process, and MLflow reads its settings only from there.
 _ENVIRONMENT_LOCK = threading.RLock()
-
-
-class AlreadyThereError(RegistryError):
-    """MLflow holds something of that name."""
-
-
-class NotThereError(RegistryError):
-    """MLflow holds nothing of that name."""
 
 
 class Connection:
@@ -96,12 +89,21 @@ class Connection:
         :raises TransientServiceError: MLflow could not be reached or failed for now.
         :raises RegistryError: MLflow refused.
         """
-        return self._call(what, call, os.environ.get(_RETRIES, "1"))
+        started = time.monotonic()
+        while True:
+            try:
+                return self._call(what, call, os.environ.get(_RETRIES, "1"))
+            except ContendedError:
+                if time.monotonic() - started > _CONTENTION_SECONDS:
+                    raise
+                # What others wrote is there by now; not all at once again.
+                time.sleep(random.uniform(0.001, 0.05))
 
     def tell(self, what: str, call: Callable[[MlflowClient], Answer]) -> Answer:
         """Make a call that creates or moves something: one request, whatever becomes of its reply.
 
-        Errors as `ask`; after TransientServiceError the caller reads back what happened.
+        Errors as `ask`; after TransientServiceError the caller reads back what happened. Its child
+        ContendedError says that nothing was written, for another process was quicker.
         """
         return self._call(what, call, "0")
 
@@ -126,8 +128,8 @@ class Connection:
         with self._settings(retries):
             try:
                 return call(self._connected())
-            except _foreign_errors() as error:
-                raise self._translated(error, what) from error
+            except foreign_errors() as error:
+                raise translated(error, what, self.address, self._secrets) from error
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
@@ -157,36 +159,6 @@ class Connection:
                         os.environ.pop(name, None)
                     else:
                         os.environ[name] = value
-
-    def _translated(self, error: BaseException, what: str) -> MLOpsError:
-        said = str(error)
-        for secret in self._secrets:
-            said = said.replace(secret, "***")
-        if _is_transient(error, self.is_server):
-            return TransientServiceError(
-                f"MLflow at {self.address} did not answer while {what}",
-                got=said,
-                hint="Check that it runs and can be reached from this worker.",
-            )
-        if isinstance(error, ImportError):
-            return RegistryError(
-                f"MLflow at {self.address} needs a package that is not installed",
-                got=said,
-                hint="Install the database's driver where the workers run.",
-            )
-        code = str(getattr(error, "error_code", ""))
-        kind = {
-            "RESOURCE_ALREADY_EXISTS": AlreadyThereError,
-            "RESOURCE_DOES_NOT_EXIST": NotThereError,
-        }.get(code, RegistryError)
-        return kind(f"MLflow at {self.address} refused while {what}", got=said, hint=_HINTS.get(code))
-
-
-_HINTS = {
-    "UNAUTHENTICATED": "Check the connection's login and password.",
-    "CUSTOMER_UNAUTHORIZED": "Check the connection's login and password.",
-    "PERMISSION_DENIED": "The connection's user may not do this.",
-}
 
 
 def without_password(uri: str) -> str:
@@ -232,56 +204,3 @@ def _sqlite_file(uri: str) -> Path | None:
         return None
     path = unquote(uri.partition("://")[2].partition("?")[0]).removeprefix("/")
     return Path(path).absolute() if path and path != ":memory:" else None
-
-
-def _foreign_errors() -> tuple[type[BaseException], ...]:
-    """Return what MLflow's calls raise; its libraries are imported by then, or cannot have raised."""
-    # requests' errors are OSErrors; a database driver that is not installed is an ImportError.
-    kinds: list[type[BaseException]] = [OSError, ImportError]
-    wanted = {
-        "mlflow.exceptions": ("MlflowException",),
-        "sqlalchemy.exc": ("SQLAlchemyError",),
-        "botocore.exceptions": ("BotoCoreError", "ClientError"),
-        "boto3.exceptions": ("Boto3Error",),
-    }
-    for module, names in wanted.items():
-        if (loaded := sys.modules.get(module)) is not None:
-            kinds.extend(getattr(loaded, name) for name in names)
-    return tuple(kinds)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def _is_transient(error: BaseException, is_server: bool) -> bool:
-    names = {f"{kind.__module__}.{kind.__name__}" for link in _chain(error) for kind in type(link).__mro__}
-    if "requests.exceptions.SSLError" in names:
-        return False
-    if "sqlalchemy.exc.OperationalError" in names:
-        return _LASTING_SQL.search(str(error)) is None
-    unreachable = {
-        "builtins.ConnectionError",
-        "builtins.TimeoutError",
-        "requests.exceptions.ConnectionError",
-        "requests.exceptions.Timeout",
-        "requests.exceptions.RetryError",
-        "requests.exceptions.ChunkedEncodingError",
-        "botocore.exceptions.HTTPClientError",
-    }
-    return bool(names & unreachable) or (is_server and _status(error) in _TRANSIENT_STATUS)
-
-
-def _status(error: BaseException) -> int | None:
-    response: Any = getattr(error, "response", None)  # of requests and botocore
-    if isinstance(response, dict):
-        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if response is not None:
-        return int(response.status_code)
-    read: Callable[[], int] | None = getattr(error, "get_http_status_code", None)
-    return read() if read is not None else None

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_valida
 
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.client import AlreadyThereError, NotThereError
+from airflow_mlops_provider.registry.errors import AlreadyThereError, ContendedError, NotThereError
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
@@ -173,6 +173,8 @@ class Ledger:
             refusal = error
         failpoint("ledger.write.after")
         stored = self._params(run_id).get(key)
+        if stored is None and isinstance(refusal, ContendedError):
+            return False  # Nobody has the place yet; the caller tries again.
         if stored is None:
             raise refusal or self._damaged(f"entry {entry.seq} was written and is not there")
         return bool(stored == value)

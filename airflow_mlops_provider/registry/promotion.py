@@ -6,6 +6,7 @@ show it, and are repaired by whoever looks.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field, JsonValue
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.client import NotThereError
+from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, quarantine
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
@@ -195,10 +196,13 @@ def alias(connection: Connection, model: str, name: str) -> int | None:
 def set_alias(connection: Connection, model: str, name: str, version: int) -> None:
     """Set an alias by one request, which cannot arrive late through a retry."""
     failpoint("alias.write.before")
-    connection.tell(
-        f"setting the alias {name!r} of model {model!r} to version {version}",
-        lambda client: client.set_registered_model_alias(model, name, str(version)),
-    )
+    # Another process was quicker, or the reply was lost: callers look at what is there, and a service
+    # that is down cannot answer them either.
+    with suppress(TransientServiceError):
+        connection.tell(
+            f"setting the alias {name!r} of model {model!r} to version {version}",
+            lambda client: client.set_registered_model_alias(model, name, str(version)),
+        )
     failpoint("alias.write.after")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.client import AlreadyThereError, NotThereError
+from airflow_mlops_provider.registry.errors import AlreadyThereError, NotThereError
 from airflow_mlops_provider.registry.ledger import experiment_id
 from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
@@ -49,7 +49,7 @@ def publish(connection: Connection, publication: Publication) -> Published:
         failpoint("publish.register.after")
     number = int(version.version)
     # Of versions published in any order the newest is the challenger.
-    if (alias(connection, publication.model, CHALLENGER) or 0) < number:
+    while (alias(connection, publication.model, CHALLENGER) or 0) < number:
         set_alias(connection, publication.model, CHALLENGER, number)
     return Published(
         experiment_id=experiment,
@@ -214,8 +214,9 @@ def _ensure_registered(connection: Connection, name: str) -> None:
     except NotThereError:
         try:
             connection.tell(what, lambda client: client.create_registered_model(name))
-        except AlreadyThereError:
-            return  # Another process was quicker.
+        except (AlreadyThereError, TransientServiceError):
+            # Another process was quicker, or the reply was lost.
+            connection.ask(what, lambda client: client.get_registered_model(name))
 
 
 def _show_version(connection: Connection, model: LoggedModel, name: str, version: int) -> None:

@@ -50,10 +50,10 @@ def write_runs(connection: Connection, experiment: str, publication: Publication
         candidate.name: _write_candidate(found, parent_id, candidate, publication)
         for candidate in publication.candidates
     }
-    tags = {**publication.tags, "mlops.winner": publication.winner, "mlops.as_of": publication.as_of.isoformat()}
-    # A repeated training of changed data has the same parent: its tags and metrics follow the last one.
-    if not found.shows(parent, publication.metrics, tags):
-        found.log(parent, publication.metrics, {}, tags, publication.dataset)
+    verdict = {"mlops.winner": publication.winner, "mlops.as_of": publication.as_of.isoformat()}
+    # Evaluated anew, with other settings, the same training shows its last metrics and winner.
+    if not found.shows(parent, publication.metrics, verdict):
+        found.log(parent, publication.metrics, {}, {**publication.tags, **verdict}, publication.dataset)
     found.finish(parent, None, None)
     return parent_id, children
 

@@ -325,6 +325,16 @@ def test_the_second_of_two_writers_of_one_place_loses(
     assert registry.history("flights") == [entry]
 
 
+def test_of_two_writers_of_equal_entries_one_wins(
+    mlflow_uri: str, registry: Registry, versions: Versions, request_for: Request
+) -> None:
+    versions("flights", 1)
+    entry = registry.promote(request_for(1, day=1)).entry
+    assert entry is not None
+    equal = [LedgerEntry(**entry.model_dump(exclude={"nonce", "seq"}), seq=2) for _ in range(2)]
+    assert [Ledger(Connection(mlflow_uri), "flights").append(each) for each in equal] == [True, False]
+
+
 def test_the_ledger_leaves_no_run_open_and_no_loser(
     registry: Registry, client: Any, versions: Versions, request_for: Request
 ) -> None:

@@ -1,0 +1,112 @@
+"""What the fault tests run in processes of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_mlops_provider.registry import (
+    CandidateRun,
+    DatasetInfo,
+    ModelInfo,
+    PromotionRequest,
+    Publication,
+    Registry,
+)
+from airflow_mlops_provider.results import ArtifactRef
+
+
+def publication(model_file: Path) -> Publication:
+    model_file.write_bytes(b"bytes of a model, which nobody loads here")
+    sha256 = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    return Publication(
+        model="flights",
+        experiment="flights",
+        lineage="lineage",
+        as_of=datetime(2013, 3, 1, tzinfo=UTC),
+        name="2013-03-01",
+        dataset=DatasetInfo(name="flights", digest="d" * 64, uri="file:///store/x.parquet", rows=4),
+        candidates=[
+            CandidateRun(name=name, step_key=name, params={"C": 1}, metrics={"roc_auc": 0.9})
+            for name in ("forest", "logistic")
+        ],
+        winner="logistic",
+        model_info=ModelInfo(
+            digest="digest",
+            sha256=sha256,
+            artifact=ArtifactRef(uri=model_file.as_uri(), sha256=sha256, size=40),
+            numeric=["distance"],
+            target="late",
+            requirements=["scikit-learn==1.9.1"],
+        ),
+        model_file=model_file,
+    )
+
+
+def request(training: Publication) -> PromotionRequest:
+    info = training.model_info
+    return PromotionRequest(
+        model="flights",
+        idem="task",
+        version=1,
+        digest=info.digest,
+        sha256=info.sha256,
+        artifact=info.artifact,
+        lineage=training.lineage,
+        order_key=training.as_of,
+    )
+
+
+def race(uri: str, rank: int, rounds: list[list[PromotionRequest]], barrier: Any, results: Any) -> None:
+    """Promote one version a round, at the same moment as the others; gate again as often as it takes."""
+    try:
+        registry = Registry.connect(uri)
+        for requests in rounds:
+            barrier.wait(120)
+            request = requests[rank]
+            while True:
+                head = registry.head(request.model)
+                against = head.seq if head else None
+                outcome = registry.promote(request.model_copy(update={"compared_with": against}))
+                if outcome.status != "stale":
+                    break
+            results.put((request.version, outcome.status))
+            barrier.wait(120)
+            if rank == 0:
+                report = registry.reconcile(request.model, repair=False)
+                results.put(("agrees", report.agrees))
+    except Exception as error:
+        results.put(("failed", str(error)))
+        barrier.abort()
+        raise
+
+
+def publish_at_once(uri: str, training: Publication, barrier: Any, results: Any) -> None:
+    """Publish the same training at the same moment as the others."""
+    try:
+        registry = Registry.connect(uri)
+        registry.ping()
+        barrier.wait(120)
+        results.put(("published", registry.publish(training).version))
+    except Exception as error:
+        results.put(("failed", str(error)))
+        barrier.abort()
+        raise
+
+
+def main(uri: str, path: str) -> None:
+    """Publish and promote what the file holds, as a task does."""
+    publication, request = pickle.loads(Path(path).read_bytes())
+    registry = Registry.connect(uri)
+    published = registry.publish(publication)
+    outcome = registry.promote(request.model_copy(update={"version": published.version}))
+    sys.stdout.write(json.dumps([published.version, outcome.status]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

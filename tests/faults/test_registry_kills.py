@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mlops_provider.registry import (
+    Registry,
+)
+
+WORKER = Path(__file__).parent / "registry_worker.py"
+POINTS = [
+    f"{effect}.{moment}"
+    for effect in ("publish.runs", "publish.upload", "publish.register", "ledger.write", "alias.write")
+    for moment in ("before", "after")
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_and_retried_the_work_is_done_once(
+    point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.syspath_prepend(str(WORKER.parent))
+    from registry_worker import publication, request
+
+    training = publication(tmp_path / "model.skops")
+    work, marker = tmp_path / "work", tmp_path / "killed"
+    work.write_bytes(pickle.dumps((training, request(training))))
+    environment = {**os.environ, "MLOPS_FAILPOINT": f"{point}:{marker}"}
+    killed = subprocess.run([sys.executable, str(WORKER), mlflow_uri, str(work)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert marker.exists()
+
+    registry = Registry.connect(mlflow_uri)
+    published = registry.publish(training)
+    outcome = registry.promote(request(training))
+
+    client = MlflowClient(mlflow_uri)
+    runs: list[Any] = client.search_runs([published.experiment_id])
+    assert sorted(run.info.run_id for run in runs) == sorted([published.parent_run_id, *published.run_ids.values()])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run_id in published.run_ids.values():
+        run = client.get_run(run_id)
+        assert (run.data.params, run.data.metrics) == ({"C": "1"}, {"roc_auc": 0.9})
+        assert len(client.get_metric_history(run_id, "roc_auc")) == 1
+        assert len(run.inputs.dataset_inputs) == 1
+    assert len(client.get_run(published.run_id).outputs.model_outputs) == 1
+    assert [str(model.status) for model in client.search_logged_models([published.experiment_id])] == ["READY"]
+    assert [int(found.version) for found in client.search_model_versions("name = 'flights'")] == [1]
+    assert client.get_registered_model("flights").aliases == {"champion": 1, "challenger": 1}
+    assert [entry.idem for entry in registry.history("flights")] == ["task"]
+    assert outcome.entry == registry.head("flights")
+    assert outcome.status in ("promoted", "already")
+    assert not any("mlops.duplicate" in run.data.tags for run in runs)

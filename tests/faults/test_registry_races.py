@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import multiprocessing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.registry import PromotionRequest, Registry
+from airflow_mlops_provider.results import ArtifactRef
+
+if TYPE_CHECKING:
+    import pytest
+
+PROCESSES, ROUNDS = 4, 50
+
+
+def request(version: int) -> PromotionRequest:
+    sha256 = f"{version:064x}"
+    return PromotionRequest(
+        model="flights",
+        idem=f"task-{version}",
+        version=version,
+        digest=f"digest-{version}",
+        sha256=sha256,
+        artifact=ArtifactRef(uri="file:///store/model.skops", sha256=sha256, size=1),
+        lineage=f"lineage-{version}",
+        order_key=datetime(2013, 3, 1, tzinfo=UTC),
+    )
+
+
+def test_four_processes_promote_fifty_times_at_once(
+    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import registry_worker
+
+    client = MlflowClient(mlflow_uri)
+    client.create_registered_model("flights")
+    for _ in range(PROCESSES * ROUNDS):
+        client.create_model_version("flights", str(tmp_path), await_creation_for=None)
+    rounds = [[request(r * PROCESSES + rank + 1) for rank in range(PROCESSES)] for r in range(ROUNDS)]
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(PROCESSES), context.Queue()
+    workers = [
+        context.Process(target=registry_worker.race, args=(mlflow_uri, rank, rounds, barrier, results))
+        for rank in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    said: list[tuple[Any, Any]] = []
+    while len(said) < PROCESSES * ROUNDS + ROUNDS:
+        said.append(results.get(timeout=120))
+        assert said[-1][0] != "failed", said[-1]
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
+    assert [agrees for what, agrees in said if what == "agrees"] == [True] * ROUNDS
+    promoted = {version: status for version, status in said if version != "agrees"}
+    assert set(promoted.values()) == {"promoted"}
+    history = Registry.connect(mlflow_uri).history("flights")
+    assert [entry.seq for entry in history] == list(range(1, PROCESSES * ROUNDS + 1))
+    assert sorted(entry.version for entry in history) == sorted(promoted)
+    assert [entry.compared_with for entry in history[1:]] == [entry.seq for entry in history[:-1]]
+    registered = client.get_registered_model("flights")
+    assert int(registered.aliases["champion"]) == history[-1].version
+    shown = client.search_model_versions("name = 'flights' and tags.`mlops.status` = 'champion'")
+    assert [int(version.version) for version in shown] == [history[-1].version]
+    ledgers = client.search_runs([client.get_experiment_by_name("mlops-ledger").experiment_id])
+    assert len(ledgers) == 1
+
+
+def test_one_training_published_by_four_processes_at_once_is_shown_once(
+    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import registry_worker
+
+    training = registry_worker.publication(tmp_path / "model.skops")
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(PROCESSES), context.Queue()
+    workers = [
+        context.Process(target=registry_worker.publish_at_once, args=(mlflow_uri, training, barrier, results))
+        for _ in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    said = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join(60)
+    assert [what for what, _ in said] == ["published"] * PROCESSES
+
+    published = Registry.connect(mlflow_uri).publish(training)
+    client = MlflowClient(mlflow_uri)
+    runs = client.search_runs([published.experiment_id])
+    kept = [run.info.run_id for run in runs if run.data.tags.get("mlops.duplicate") != "true"]
+    assert sorted(kept) == sorted([published.parent_run_id, *published.run_ids.values()])
+    assert "RUNNING" not in {run.info.status for run in runs}
+    versions = client.search_model_versions("name = 'flights'")
+    assert [int(found.version) for found in versions if "mlops.duplicate" not in found.tags] == [published.version]
+    models = client.search_logged_models([published.experiment_id])
+    assert len([model for model in models if "mlops.duplicate" not in model.tags]) == 1
