@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import conf, get_parsing_context
 
+from airflow_mlops_provider.dag_templates.notify import notifiers
+from airflow_mlops_provider.dag_templates.schedule import training_schedule
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
@@ -64,10 +66,17 @@ def check_pipelines(folder: str | Path | None = None) -> None:
             f"the folder of pipeline files {place} is missing",
             hint="Create it, or set `[mlops] pipelines_folder` to where they are.",
         )
-    problems = []
-    for file in pipeline_files(place):
+    files = pipeline_files(place)
+    problems = [
+        f"{file} and {file.stem}.yaml are two files for one pipeline"
+        for file in files
+        if file.suffix == ".yml" and file.with_suffix(".yaml") in files
+    ]
+    for file in files:
         try:
-            load_pipeline(file)
+            pipeline = load_pipeline(file)
+            training_schedule(pipeline)
+            notifiers(pipeline)
         except SpecError as error:
             problems.append(str(error))
     if problems:

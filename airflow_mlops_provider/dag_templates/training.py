@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import (
-    DAG,
-    AssetOrTimeSchedule,
-    CronDataIntervalTimetable,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-    TriggerRule,
-)
+from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule
 
-from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset, retrain_asset
+from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset
 from airflow_mlops_provider.dag_templates.describe import training_doc
 from airflow_mlops_provider.dag_templates.folder import load_pipelines
 from airflow_mlops_provider.dag_templates.notify import notifiers
-from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.dag_templates.schedule import training_schedule
+from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
@@ -30,8 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.spec import Pipeline, TaskName
 
-#: A run may start for any interval after this when the pipeline file names no start.
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+log = logging.getLogger(__name__)
 
 #: A service that is away for a while is worth waiting for. A wrong verdict, setting or bug is not: it stays wrong.
 _RETRY_POLICY = ExceptionRetryPolicy(
@@ -44,30 +36,41 @@ _RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponenti
 def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:
     """Return the training DAG of every pipeline, by DAG id, for `globals().update(…)`.
 
+    One that cannot be built is logged and left out, as a file with a mistake is.
+
     :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
     """
-    return {dag.dag_id: dag for dag in map(training_dag, load_pipelines("training", folder))}
+    dags = {}
+    for pipeline in load_pipelines("training", folder):
+        try:
+            dag = training_dag(pipeline)
+        except SpecError as error:
+            log.error("No DAG for %s: %s", pipeline.name, error)
+        else:
+            dags[dag.dag_id] = dag
+    return dags
 
 
 def training_dag(pipeline: Pipeline) -> DAG:
-    """Return the training DAG of one pipeline."""
-    schedule = pipeline.schedule
+    """Return the training DAG of one pipeline.
+
+    :raises SpecError: for a wrong schedule or notifier.
+    """
     with DAG(
         dag_id=f"{pipeline.name}_training",
         description=pipeline.description or f"Train and promote {pipeline.name}",
         doc_md=training_doc(pipeline),
-        schedule=_timetable(pipeline),
-        start_date=_aware(schedule.start) if schedule and schedule.start else _EARLIEST,
-        end_date=_aware(schedule.end) if schedule and schedule.end else None,
-        catchup=schedule.catchup if schedule else False,
+        **training_schedule(pipeline),
         # Politeness only: two runs at once would be safe, the ledger sees to that.
         max_active_runs=1,
-        params=_params(pipeline),
         tags=["mlops", "training", *pipeline.tags],
         default_args={"owner": pipeline.owner, "retry_policy": _RETRY_POLICY, **_RETRIES},
         on_failure_callback=notifiers(pipeline) or None,
     ) as dag:
         _tasks(pipeline)
+    # Added once the tasks are there: else each keeps a copy, makes three on the way, and half of the time to parse is
+    # spent on that and on checking these schemas, which are right for any pipeline.
+    dag.params.update(_params(pipeline))
     return dag
 
 
@@ -136,15 +139,6 @@ def _task(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
     return {"task_id": name, **(settings.model_dump(exclude_none=True) if settings else {})}
 
 
-def _timetable(pipeline: Pipeline) -> Any:
-    """Return cron intervals besides retrain requests; a plain cron string would give intervals of no length."""
-    retrain = [retrain_asset(pipeline.name)]
-    if pipeline.schedule is None:
-        return retrain
-    cron = CronDataIntervalTimetable(pipeline.schedule.cron, timezone=pipeline.schedule.timezone)
-    return AssetOrTimeSchedule(timetable=cron, assets=retrain)
-
-
 def _params(pipeline: Pipeline) -> dict[str, Param]:
     """Return the trigger form."""
     names = list(pipeline.training.candidates)
@@ -178,7 +172,3 @@ def _params(pipeline: Pipeline) -> dict[str, Param]:
             False, type="boolean", title="Lift quarantine", description="Promote even a version that was rolled back."
         ),
     }
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

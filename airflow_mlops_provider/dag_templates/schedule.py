@@ -1,0 +1,62 @@
+"""When the DAGs of a pipeline run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable
+from airflow.sdk.exceptions import AirflowTimetableInvalid
+
+from airflow_mlops_provider.assets import retrain_asset
+from airflow_mlops_provider.exceptions import SpecError
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec import Pipeline, Schedule
+
+#: A run may start for any interval after this when the pipeline file names no start.
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def training_schedule(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the DAG's own settings of when it runs: at cron intervals and at retrain requests.
+
+    :raises SpecError: when the cron expression or the time zone is none. Airflow would find out in the scheduler only.
+    """
+    retrain = [retrain_asset(pipeline.name)]
+    schedule = pipeline.schedule
+    if schedule is None:
+        return {"schedule": retrain, "start_date": _EARLIEST, "catchup": False}
+    zone = _zone(pipeline.name, schedule)
+    return {
+        "schedule": AssetOrTimeSchedule(timetable=_cron(pipeline.name, schedule), assets=retrain),
+        "start_date": _aware(schedule.start, zone) or _EARLIEST,
+        "end_date": _aware(schedule.end, zone),
+        "catchup": schedule.catchup,
+    }
+
+
+def _cron(name: str, schedule: Schedule) -> CronDataIntervalTimetable:
+    """Return a timetable of intervals; a plain cron string would give intervals of no length."""
+    cron = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
+    try:
+        cron.validate()
+    except AirflowTimetableInvalid as error:
+        raise SpecError(
+            f"{name}: schedule.cron is not a cron expression", got=schedule.cron, expected="such as @daily or 0 6 * * *"
+        ) from error
+    return cron
+
+
+def _zone(name: str, schedule: Schedule) -> ZoneInfo:
+    try:
+        return ZoneInfo(schedule.timezone)
+    except (KeyError, ValueError) as error:
+        raise SpecError(
+            f"{name}: schedule.timezone is not a time zone", got=schedule.timezone, expected="such as Europe/Berlin"
+        ) from error
+
+
+def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    return moment.replace(tzinfo=zone) if moment is not None and moment.tzinfo is None else moment
