@@ -31,7 +31,10 @@ class AllowList(Frozen):
 
         :raises NotAllowedError: names the module and what is allowed.
         """
-        top = dotted.partition(".")[0]
+        parts = dotted.split(".")
+        if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+            raise NotAllowedError(f"{dotted!r} is no dotted name", expected="such as sklearn.svm.SVC")
+        top = parts[0]
         if top != "sklearn" and top not in self.modules and self._plugin_file(top) is None:
             raise NotAllowedError(
                 f"{dotted!r} is outside the allow-list",

@@ -103,6 +103,9 @@ class _Builder:
     def value(self, value: Any, where: str) -> Any:
         if _is_estimator(value):
             return self.estimator(value, where)
+        if isinstance(value, dict) and isinstance(value.get("estimator"), str):
+            extra = sorted(set(value) - {"estimator", "params"})
+            raise SpecError(f"{where} names an estimator and more", got=extra, expected="estimator and params")
         if isinstance(value, dict):
             return {key: self.value(item, f"{where}.{key}") for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -154,8 +157,8 @@ def _check_task(model: Any, candidate: Candidate, task: str) -> None:
     unsure = getattr(model, "final_estimator", model) is None
     if task != "regression" and not unsure and not hasattr(model, "predict_proba"):
         raise SpecError(
-            f"estimator {candidate.estimator} gives no probabilities with these parameters, and every metric needs them",
-            hint="Set what gives them (such as voting: soft), or wrap it in sklearn.calibration.CalibratedClassifierCV.",
+            f"estimator {candidate.estimator} gives no probabilities with these parameters; every metric needs them",
+            hint="Set what gives them (voting: soft, say), or wrap it in sklearn.calibration.CalibratedClassifierCV.",
         )
 
 

@@ -8,6 +8,7 @@ that is what loading needs them for. skops reads the result like any archive of 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 from collections import Counter
@@ -33,7 +34,7 @@ def write_canonical(archive: IO[bytes], path: Path) -> None:
         schema = json.loads(source.read(_SCHEMA))
         names = {member: _content_name(source, member) for member in source.namelist() if member != _SCHEMA}
         for name, member in sorted({name: member for member, name in names.items()}.items()):
-            _write(target, name, source.read(member))
+            _write(target, name, _content(source, member))
         _write(target, _SCHEMA, json.dumps(_Numbered(schema, names).node(schema)).encode())
 
 
@@ -42,7 +43,7 @@ def canonical_digest(path: Path) -> str:
 
     `n_jobs` does not count: it says how a model was made, not what it is. (xgboost and lightgbm write theirs into
     a text of their own, where it does.) Searches such as GridSearchCV keep how long their fits took, so no two of
-    them are equal.
+    them are equal. Processors of another kind may round the last digit differently, which makes another model.
 
     :raises ModelError: when the file is not a skops archive.
     """
@@ -58,8 +59,24 @@ def canonical_digest(path: Path) -> str:
 
 
 def _content_name(archive: zipfile.ZipFile, member: str) -> str:
-    digest = hashlib.sha256(archive.read(member)).hexdigest()
+    digest = hashlib.sha256(_content(archive, member)).hexdigest()
     return f"{digest}.{member.rpartition('.')[2]}"
+
+
+def _content(archive: zipfile.ZipFile, member: str) -> bytes:
+    """Return a member's bytes, with zeros between the fields of records, where numpy saves whatever lay in memory."""
+    data = archive.read(member)
+    if not member.endswith(".npy") or b"'descr': [" not in data[:256]:
+        return data
+    import numpy as np
+
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    clean = np.zeros(array.shape, array.dtype)  # not zeros_like, which leaves the gaps as they are
+    for field in array.dtype.names:
+        clean[field] = array[field]
+    buffer = io.BytesIO()
+    np.save(buffer, clean, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -13,7 +13,6 @@ from airflow_mlops_provider.job import Job, Outcome
 from airflow_mlops_provider.leakage import association_of_categories, association_of_numbers, sample_rows
 from airflow_mlops_provider.spec import Preparation
 from airflow_mlops_provider.splits import (
-    ClassLabel,
     Split,
     SplitPlan,
     assign_by_hash,
@@ -22,6 +21,7 @@ from airflow_mlops_provider.splits import (
     write_split,
 )
 from airflow_mlops_provider.tables import TableInfo, read_table, table_info, table_rows
+from airflow_mlops_provider.targets import Target, target_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,18 +38,6 @@ LIBRARIES = ("numpy", "pandas", "pyarrow")
 #: A side with fewer rows measures nothing.
 MIN_SIDE_ROWS = 10
 _MAX_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class _Target:
-    """The target as numbers: class indices, or the values of a regression."""
-
-    values: NDArray[np.float64]
-    classes: list[ClassLabel] | None
-
-    @property
-    def class_count(self) -> int:
-        return 0 if self.classes is None else len(self.classes)
 
 
 @dataclass(frozen=True)
@@ -79,11 +67,12 @@ def run(section: Preparation, job: Job) -> Outcome:
             expected=f"at least {2 * MIN_SIDE_ROWS}",
             hint="Widen data.window, or look at what ingest kept.",
         )
-    target = _target(table)
+    columns = table.info.columns
+    target = target_of(table.column(columns.target), table.info.task)
     fold, boundary = _assign(section, table, job.seed)
     folds = section.split.folds if section.split.by == "cross_validation" else 1
-    _check_sides(fold, folds, target, table.info.columns.target)
-    if section.split.by == "time" and table.info.columns.keys:
+    _check_sides(fold, folds, target, columns.target)
+    if section.split.by == "time" and columns.keys:
         _check_keys(table, fold)
     dropped = _check_features(section, table, fold, folds, target)
     plan = _plan(section, table, fold, target, dropped, boundary)
@@ -94,7 +83,7 @@ def _plan(
     section: Preparation,
     table: _Table,
     fold: NDArray[np.int8],
-    target: _Target,
+    target: Target,
     dropped: dict[str, float],
     boundary: str | None,
 ) -> SplitPlan:
@@ -143,59 +132,6 @@ def _facts(plan: SplitPlan) -> dict[str, JsonValue]:
     return facts
 
 
-# ---------------------------------------------------------------- target
-
-
-def _target(table: _Table) -> _Target:
-    import numpy as np
-
-    name = table.info.columns.target
-    column = table.column(name)
-    if (missing := column.isna().to_numpy()).any():
-        raise DataError(
-            f"target {name!r} is missing in {int(missing.sum())} rows, first in row {int(missing.argmax())}",
-            hint="Drop such rows in the reader: a row without a label teaches nothing.",
-        )
-    if table.info.task != "regression":
-        return _class_target(column, table.info.task)
-    try:
-        values = column.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"target {name!r} is not numeric", got=str(column.dtype), expected="a number") from error
-    if (infinite := ~np.isfinite(values)).any():
-        raise DataError(
-            f"target {name!r} is not finite in {int(infinite.sum())} rows, first in row {int(infinite.argmax())}"
-        )
-    if values.min() == values.max():
-        raise DataError(f"target {name!r} is the same in all {values.size} rows", got=float(values[0]))
-    return _Target(values, None)
-
-
-def _class_target(column: pd.Series[Any], task: str) -> _Target:
-    import numpy as np
-    import pandas as pd
-
-    labels = sorted(column.unique().tolist())
-    if strange := [label for label in labels if not isinstance(label, (bool, int, float, str))]:
-        raise DataError(f"target {column.name!r} is no class", got=strange[0], expected="a number, text, true or false")
-    if len(labels) < 2:
-        raise DataError(
-            f"target {column.name!r} has a single class in all {len(column)} rows",
-            got=labels,
-            expected="at least two classes",
-            hint="A longer data.window may hold the other.",
-        )
-    if task == "binary" and len(labels) > 2:
-        raise DataError(
-            f"target {column.name!r} of a binary pipeline has {len(labels)} classes",
-            got=labels[:_MAX_SHOWN],
-            expected="two",
-            hint="Set the pipeline's task to multiclass.",
-        )
-    codes = pd.Categorical(column, categories=labels).codes
-    return _Target(codes.astype(np.float64), labels)
-
-
 # ---------------------------------------------------------------- split
 
 
@@ -225,7 +161,7 @@ def _assign_by_time(table: _Table, holdout: float) -> tuple[NDArray[np.int8], st
     return fold, moments.iloc[position].isoformat()
 
 
-def _check_sides(fold: NDArray[np.int8], folds: int, target: _Target, name: str) -> None:
+def _check_sides(fold: NDArray[np.int8], folds: int, target: Target, name: str) -> None:
     """Refuse a side that is too small, or that lacks a class."""
     import numpy as np
 
@@ -289,7 +225,7 @@ def _on_both_sides(hashes: NDArray[np.uint64], held: NDArray[np.bool_]) -> NDArr
 
 
 def _check_features(
-    section: Preparation, table: _Table, fold: NDArray[np.int8], folds: int, target: _Target
+    section: Preparation, table: _Table, fold: NDArray[np.int8], folds: int, target: Target
 ) -> dict[str, float]:
     """Return the share missing of each feature that is dropped; refuse what cannot be trained on."""
     import numpy as np
@@ -363,7 +299,7 @@ def _codes(column: pd.Series[Any], limit: int) -> NDArray[np.integer]:
     return codes
 
 
-def _refuse_leaks(leaks: dict[str, float], limit: float, target: _Target) -> None:
+def _refuse_leaks(leaks: dict[str, float], limit: float, target: Target) -> None:
     if leaks:
         worst = max(leaks, key=leaks.__getitem__)
         raise DataError(

@@ -49,7 +49,9 @@ def ingested(store: ArtifactStore) -> Callable[..., StepResult]:
 def step(store: ArtifactStore) -> Callable[..., StepResult]:
     """Run one step by name on the results of others."""
 
-    def run(name: str, section: dict[str, Any], *, seed: int = 7, recompute: bool = False, **inputs: Any) -> StepResult:
+    def run(
+        name: str, section: dict[str, Any], *, seed: int = 7, plugins: str | None = None, **inputs: Any
+    ) -> StepResult:
         request = StepRequest(
             step=name,
             pipeline="tests",
@@ -57,8 +59,7 @@ def step(store: ArtifactStore) -> Callable[..., StepResult]:
             seed=seed,
             section=section,
             inputs={role: [result] for role, result in inputs.items()},
-            recompute=recompute,
-            allow_list=AllowList(modules=("xgboost", "lightgbm")),
+            allow_list=AllowList(modules=("xgboost", "lightgbm"), plugins_folder=plugins),
         )
         return run_step(request, store)
 
