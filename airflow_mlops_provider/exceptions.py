@@ -51,7 +51,7 @@ class MLOpsError(Exception):
         if self.expected is not None:
             parts.append(f"expected {shorten(self.expected)}")
         sentence = self.what + (": " + ", ".join(parts) if parts else "")
-        return f"{sentence}. {self.hint}" if self.hint else sentence
+        return f"{sentence.rstrip('.')}. {self.hint}" if self.hint else sentence
 
 
 class SpecError(MLOpsError):

@@ -161,6 +161,8 @@ class LocalAirflow:
     def stop(self) -> None:
         """End every part and everything that it started."""
         end([process.pid for process in self._processes.values()])
+        for process in self._processes.values():
+            process.wait()
         self._processes = {}
         (self.home / "pids").unlink(missing_ok=True)
 

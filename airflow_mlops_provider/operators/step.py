@@ -45,7 +45,7 @@ class StepOperator(BaseOperator):
         self.seed = seed
         self.artifacts = artifacts
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any] | None:
         """Run the step; a bad verdict is pushed to XCom first and fails the task without a retry."""
         try:
             result = self.run(context)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
@@ -20,8 +18,9 @@ if TYPE_CHECKING:
 class TrainModelOperator(StepOperator):
     """Fit one candidate: preprocessing and estimator together, so that the model needs nothing else to score.
 
-    Map it over candidates: a candidate that fails does not fail the others. The Param `candidates` of the DAG run,
-    a list of names, skips those that it does not hold.
+    Map it over candidates: a candidate that fails does not fail the others. Those that the Param `candidates` of the
+    DAG run, a list of names, does not hold are not trained and give no result. They succeed: after a skipped instance
+    Airflow would skip the task that collects the others.
 
     .. code-block:: python
 
@@ -53,11 +52,17 @@ class TrainModelOperator(StepOperator):
         self.split = split
         self.candidate = candidate
 
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Fit the candidate, unless the run asks for others only."""
+        name = self.candidate["name"]
+        if name not in asked_for(context, [name]):
+            self.log.info("Candidate %s was not asked for in this run: nothing is trained.", name)
+            return None
+        return super().execute(context)
+
     def run(self, context: Context) -> StepResult:
         """Fit the candidate."""
         name = self.candidate["name"]
-        if name not in asked_for(context, [name]):
-            raise AirflowSkipException(f"candidate {name!r} was not asked for in this run")
         settings = {key: value for key, value in self.candidate.items() if key != "name"}
         return self.compute(
             context,

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT / "tools"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local_airflow import LocalAirflow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test of a real Airflow to one worker: they share it."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.scheduler)
+            item.add_marker(pytest.mark.xdist_group("airflow"))
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    """One Airflow for all tests, with the shipped DAGs and pipelines, and those of the tests."""
+    from generated import write_pipelines
+
+    from local_airflow import LocalAirflow
+
+    home = tmp_path_factory.mktemp("airflow")
+    dags, pipelines = home / "dags", home / "pipelines"
+    shutil.copytree(PROJECT / "dags", dags)
+    shutil.copytree(Path(__file__).parent / "dags", dags, dirs_exist_ok=True)
+    shutil.copytree(PROJECT / "config" / "pipelines", pipelines)
+    write_pipelines(pipelines)
+    # A short idle sleep and warm imports: less waiting between tasks, and the listener is at work in every test.
+    settings = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1", "AIRFLOW__MLOPS__WARM_IMPORTS": "True"}
+    with LocalAirflow(home, dags=dags, pipelines=pipelines, environment=settings) as running:
+        yield running

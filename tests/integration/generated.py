@@ -1,0 +1,81 @@
+"""Pipelines for the tests, over a small CSV file that the tests may damage and repair."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+#: Tasks of tests that are killed are tried again at once.
+AT_ONCE = {"retries": 20, "retry_delay": "00:00:01", "max_retry_delay": "00:00:01"}
+
+
+def write_csv(file: Path, *, rows: int = 1200, seed: int = 1) -> None:
+    """Write hourly rows from 2024 on, whose target follows their features with some noise."""
+    source = random.Random(seed)
+    lines = ["id,at,warmth,colour,good"]
+    for number in range(rows):
+        warmth, colour = source.gauss(0, 1), source.choice(["red", "green", "blue"])
+        good = int(warmth + (colour == "red") + source.gauss(0, 0.7) > 0.4)
+        at = START + timedelta(hours=number)
+        lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
+    """Return a small, fast pipeline over a CSV file."""
+    return {
+        "name": name,
+        "task": "binary",
+        "data": {
+            "source": {"uri": str(csv)},
+            "columns": {
+                "target": "good",
+                "timestamp": "at",
+                "keys": ["id"],
+                "numeric": ["warmth"],
+                "categorical": ["colour"],
+            },
+        },
+        "training": {
+            "candidates": {
+                "logistic": {"estimator": "sklearn.linear_model.LogisticRegression"},
+                "tree": {"estimator": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3}},
+            }
+        },
+        "evaluation": {"metrics": ["log_loss", "roc_auc"], "min_slice_rows": 20, "slices": ["colour"]},
+        "gates": [{"kind": "absolute", "metric": "roc_auc", "min": 0.6}, {"kind": "latency", "max_p95_ms": 1000}],
+        **changes,
+    }
+
+
+def write_pipelines(folder: Path) -> None:
+    """Write every pipeline of the tests, each over a CSV file of its own."""
+    lost = pipeline("lost_candidate", folder / "lost_candidate.csv")
+    lost["training"]["candidates"]["broken"] = {
+        "estimator": "sklearn.linear_model.LogisticRegression",
+        "params": {"C": -1.0},
+    }
+    never = {"kind": "champion", "rule": "better", "margin": 0.5}
+    strict = {"kind": "absolute", "metric": "roc_auc", "min": 0.999}
+    pipelines = [
+        pipeline("three_days", folder / "three_days.csv"),
+        pipeline("repaired", folder / "repaired.csv"),
+        pipeline("never_better", folder / "never_better.csv", gates=[never]),
+        pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
+        pipeline("bad_data", folder / "bad_data.csv"),
+        pipeline("killed", folder / "killed.csv", tasks={task: AT_ONCE for task in TASKS}),
+        lost,
+    ]
+    for spec in pipelines:
+        write_csv(folder / f"{spec['name']}.csv")
+        (folder / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+
+
+TASKS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "promote")

@@ -1,0 +1,102 @@
+"""What the tests ask of a run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local_airflow import LocalAirflow
+
+
+class Run:
+    """One run of one training DAG on a real Airflow."""
+
+    def __init__(self, airflow: LocalAirflow, pipeline: str, run_id: str) -> None:
+        self.airflow, self.pipeline, self.run_id = airflow, pipeline, run_id
+        self.dag_id = f"{pipeline}_training"
+
+    @classmethod
+    def of(cls, airflow: LocalAirflow, pipeline: str, day: str, run_id: str | None = None, **conf: Any) -> Run:
+        """Trigger a run for a day, and wait until it has ended."""
+        run = cls(airflow, pipeline, run_id or f"for-{day}")
+        airflow.wait_for_dag(run.dag_id)
+        airflow.post(
+            f"/api/v2/dags/{run.dag_id}/dagRuns",
+            {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": day, **conf}},
+        )
+        return run.ended()
+
+    def ended(self, seconds: float = 180) -> Run:
+        """Wait until the run has ended."""
+        self.state = self.airflow.wait_for_run(self.dag_id, self.run_id, seconds)
+        return self
+
+    def cleared(self) -> Run:
+        """Clear every task, and wait until the run has ended again."""
+        self.airflow.post(
+            f"/api/v2/dags/{self.dag_id}/clearTaskInstances",
+            {"dry_run": False, "dag_run_id": self.run_id, "only_failed": False, "reset_dag_runs": True},
+        )
+        return self.ended()
+
+    @property
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """Task instances by id, mapped ones with their name: `train[logistic]`."""
+        named = {}
+        for task in self.airflow.tasks(self.dag_id, self.run_id):
+            name = f"[{task['rendered_map_index']}]" if task["map_index"] >= 0 else ""
+            named[task["task_id"] + name] = task
+        return named
+
+    @property
+    def states(self) -> dict[str, str]:
+        """State of each task."""
+        return {name: task["state"] for name, task in self.tasks.items()}
+
+    def value(self, task_id: str, map_index: int = -1) -> Any:
+        """What a task returned."""
+        return self.airflow.xcom(self.dag_id, self.run_id, task_id, map_index)
+
+    def log(self, task_id: str, map_index: int = -1) -> list[dict[str, Any]]:
+        """The log of a task's last try."""
+        mapped = f"map_index={map_index}/" if map_index >= 0 else ""
+        folder: Path = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        files = sorted(
+            (folder / f"task_id={task_id}" / mapped).glob("attempt=*.log"), key=lambda file: file.stat().st_mtime
+        )
+        return [json.loads(line) for line in files[-1].read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+
+    def error(self, task_id: str, map_index: int = -1) -> str:
+        """The message of the exception that ended a task."""
+        found = [
+            detail["exc_value"] for entry in self.log(task_id, map_index) for detail in entry.get("error_detail") or []
+        ]
+        return str(found[0]) if found else ""
+
+
+def registry(airflow: LocalAirflow) -> Registry:
+    """Return the registry of an Airflow's MLflow."""
+    return Registry.connect(airflow.mlflow_uri)
+
+
+def mlflow_state(airflow: LocalAirflow, pipeline: str) -> dict[str, Any]:
+    """Return what MLflow holds of a pipeline: runs, versions, aliases, ledger."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(airflow.mlflow_uri)
+    experiment = client.get_experiment_by_name(pipeline)
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    versions = client.search_model_versions(f"name='{pipeline}'")
+    aliases = client.get_registered_model(pipeline).aliases if versions else {}
+    return {
+        "runs": sorted(run.info.run_name for run in runs),
+        "unfinished": [run.info.run_name for run in runs if run.info.status != "FINISHED"],
+        "versions": sorted(int(version.version) for version in versions),
+        "aliases": {name: int(version) for name, version in aliases.items()},
+        "ledger": [(entry.action, entry.version) for entry in registry(airflow).history(pipeline)],
+    }

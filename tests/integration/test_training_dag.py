@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from generated import write_csv
+from runs import Run, mlflow_state, registry
+
+from airflow_mlops_provider.results import MAX_XCOM_BYTES
+
+if TYPE_CHECKING:
+    from local_airflow import LocalAirflow
+
+DAYS = ("2024-02-01", "2024-02-08", "2024-02-15")
+COMPUTE = (("ingest", -1), ("validate", -1), ("prepare", -1), ("train", 0), ("train", 1), ("gate", -1))
+
+
+@pytest.fixture(scope="module")
+def three_days(airflow: LocalAirflow) -> list[Run]:
+    return [Run.of(airflow, "three_days", day) for day in DAYS]
+
+
+def test_three_days_in_order_give_three_champions(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    assert [run.state for run in three_days] == ["success"] * 3
+    state = mlflow_state(airflow, "three_days")
+    assert state["ledger"] == [("promote", 1), ("promote", 2), ("promote", 3)]
+    assert state["aliases"] == {"champion": 3, "challenger": 3}
+    assert len(state["runs"]) == 9, "one parent and two candidates a day"
+    assert state["unfinished"] == []
+
+
+def test_each_day_sees_only_its_past(three_days: list[Run]) -> None:
+    rows = [run.value("ingest")["facts"]["rows"] for run in three_days]
+    assert rows == [31 * 24, 38 * 24, 45 * 24]
+
+
+def test_no_xcom_is_over_4_kb(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    run = three_days[-1]
+    entries = airflow.get(f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/~/xcomEntries?limit=200")
+    sizes = {}
+    for entry in entries["xcom_entries"]:
+        value = airflow.xcom(run.dag_id, run.run_id, entry["task_id"], entry["map_index"], entry["key"])
+        sizes[entry["task_id"], entry["map_index"], entry["key"]] = len(json.dumps(value).encode())
+    assert len(sizes) >= 8
+    assert max(sizes.values()) <= MAX_XCOM_BYTES, sizes
+
+
+def test_clearing_a_whole_run_computes_nothing_and_adds_nothing(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    before = mlflow_state(airflow, "three_days")
+    run = three_days[-1].cleared()
+    assert run.state == "success"
+    assert mlflow_state(airflow, "three_days") == before
+    for task_id, map_index in (*COMPUTE, ("evaluate", -1)):
+        events = [entry["event"] for entry in run.log(task_id, map_index)]
+        assert any("Nothing is computed" in event for event in events), (task_id, events)
+
+
+def test_a_second_run_for_the_same_date_adds_nothing(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    before = mlflow_state(airflow, "three_days")
+    run = Run.of(airflow, "three_days", DAYS[-1], run_id="again")
+    assert run.state == "success"
+    assert mlflow_state(airflow, "three_days") == before
+
+
+def test_clearing_an_older_day_leaves_the_newer_champion(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    before = mlflow_state(airflow, "three_days")
+    run = three_days[0].cleared()
+    assert run.state == "success"
+    assert run.value("promote")["facts"]["status"] == "already", "its own entry is in the ledger, behind newer ones"
+    assert mlflow_state(airflow, "three_days")["ledger"] == before["ledger"]
+    assert mlflow_state(airflow, "three_days")["aliases"]["champion"] == 3
+
+
+def test_an_older_day_that_was_never_trained_is_not_promoted(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    run = Run.of(airflow, "three_days", "2024-01-25", candidates=["tree"])
+    assert (run.state, run.states["promote"]) == ("success", "skipped")
+    assert any("not asked for" in entry["event"] for entry in run.log("train", 0))
+    assert run.value("evaluate")["facts"]["winner"] == "tree"
+    assert mlflow_state(airflow, "three_days")["aliases"]["champion"] == 3
+
+
+def test_the_champion_event_is_sent_once_for_each_ledger_entry(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    assets = airflow.get("/api/v2/assets?limit=500")["assets"]
+    asset = next(asset for asset in assets if asset["name"] == "three_days.champion")
+    events = airflow.get(f"/api/v2/assets/events?asset_id={asset['id']}&limit=100")["asset_events"]
+    assert sorted(event["extra"]["seq"] for event in events) == [1, 2, 3]
+    assert {event["extra"]["as_of"][:10] for event in events} == set(DAYS)
+
+
+def test_clearing_after_the_source_was_repaired_trains_again(airflow: LocalAirflow) -> None:
+    source = registry(airflow)
+    run = Run.of(airflow, "repaired", "2024-02-01")
+    assert [entry.version for entry in source.history("repaired")] == [1]
+    write_csv(airflow.home / "pipelines" / "repaired.csv", seed=2)
+    assert run.cleared().state == "success"
+    history = registry(airflow).history("repaired")
+    assert [entry.version for entry in history] == [1, 2]
+    assert history[0].digest != history[1].digest
+
+
+def test_a_challenger_that_is_not_better_is_a_green_run_with_the_reason(airflow: LocalAirflow) -> None:
+    first = Run.of(airflow, "never_better", DAYS[0])
+    assert (first.state, first.states["promote"]) == ("success", "success")
+    second = Run.of(airflow, "never_better", DAYS[1])
+    assert (second.state, second.states["gate"], second.states["promote"]) == ("success", "success", "skipped")
+    reason = second.value("gate")["facts"]["reason"]
+    assert "log_loss" in reason
+    assert any(reason in entry.get("reason", "") for entry in second.log("promote"))
+    assert mlflow_state(airflow, "never_better")["aliases"] == {"champion": 1, "challenger": 2}
+
+
+def test_a_challenger_that_fails_a_gate_is_red_and_not_promoted(airflow: LocalAirflow) -> None:
+    run = Run.of(airflow, "too_weak", DAYS[0])
+    assert (run.state, run.states["gate"], run.states["promote"]) == ("failed", "failed", "upstream_failed")
+    assert run.tasks["gate"]["try_number"] == 1, "a failed verdict is not tried again"
+    assert "0.999" in run.error("gate")
+    assert run.value("gate")["failure"], "the verdict is in XCom although the task failed"
+    assert mlflow_state(airflow, "too_weak")["ledger"] == []
+
+
+def test_a_lost_candidate_does_not_fail_the_others_and_is_reported(airflow: LocalAirflow) -> None:
+    run = Run.of(airflow, "lost_candidate", DAYS[0])
+    assert run.state == "success"
+    assert run.states["train[broken]"] == "failed"
+    assert "broken" in run.error("train", 2)
+    assert run.value("evaluate")["facts"]["lost"] == ["broken"]
+    assert any("broken" in entry["event"] for entry in run.log("evaluate") if entry["level"] == "warning")
+
+
+def test_bad_data_is_one_red_task_and_nothing_stored(airflow: LocalAirflow) -> None:
+    source = airflow.home / "pipelines" / "bad_data.csv"
+    source.write_text(
+        source.read_text(encoding="utf-8").replace("T05:00:00+00:00,", "T05:00:00+00:00,warm", 1), encoding="utf-8"
+    )
+    run = Run.of(airflow, "bad_data", DAYS[0])
+    assert run.state == "failed"
+    assert {name: state for name, state in run.states.items() if state == "failed"} == {"ingest": "failed"}
+    assert run.tasks["ingest"]["try_number"] == 1
+    assert "warmth" in run.error("ingest")
+    assert "bad_data.csv" in run.error("ingest")
+    assert not (airflow.artifacts / "receipts" / "bad_data").exists()
+
+
+@pytest.mark.parametrize("pipeline", ["diabetes_progression", "wine_cultivar"])
+def test_the_bundled_pipelines_end_with_a_champion(airflow: LocalAirflow, pipeline: str) -> None:
+    run = Run.of(airflow, pipeline, "2024-01-01")
+    assert (run.state, run.states["promote"]) == ("success", "success")
+    assert mlflow_state(airflow, pipeline)["aliases"]["champion"] == 1
+
+
+def test_a_logical_date_on_the_command_line_is_the_run_s_as_of(airflow: LocalAirflow) -> None:
+    run = Run(airflow, "flight_delays", "cli")
+    airflow.wait_for_dag(run.dag_id)
+    airflow.cli("dags", "trigger", run.dag_id, "--logical-date", "2013-03-01", "--run-id", "cli")
+    run.ended(300)
+    assert run.state == "success"
+    assert run.value("ingest")["as_of"] == "2013-03-01T00:00:00Z"
+    assert mlflow_state(airflow, "flight_delays")["aliases"] == {"champion": 1, "challenger": 1}
