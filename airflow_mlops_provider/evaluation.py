@@ -127,11 +127,15 @@ class ImportanceOf(Frozen):
 
 
 class Importances(Frozen):
-    """Permutation importance of each raw column, for the first metric."""
+    """Permutation importance of each raw column, for the first metric.
+
+    :param in_sample: True after a cross-validation: the model was then fitted on these rows as well.
+    """
 
     metric: str
     rows: int
     repeats: int
+    in_sample: bool = False
     columns: dict[str, ImportanceOf] = Field(default_factory=dict)
     why: str | None = None
 

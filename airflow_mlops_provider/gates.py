@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 NO_CHAMPION = "no champion yet"
 _MEGABYTE = 1_000_000
+#: One model asked twice may differ in the last digits, by the order in which threads add up its trees: no gain is that.
+_ROUNDING = 1e-9
 
 
 class Verdict(Frozen):
@@ -121,7 +123,7 @@ def _baseline(gate: BaselineGate, report: EvaluationReport) -> Verdict:
     gained = None if value is None or dummy is None else _finite(gain(metric, value, dummy))
     return _verdict(
         gate,
-        passed=gained is not None and gained > 0 and gained >= gate.min_gain,
+        passed=gained is not None and gained > _ROUNDING * abs(value or 0) and gained >= gate.min_gain,
         got=f"{metric} {number(value)} vs {number(dummy)}",
         expected=f"better than a dummy by {'>=' if gate.min_gain else '>'} {number(gate.min_gain)}",
         why="" if gained is not None else _reason(report.challenger if value is None else report.baseline, metric),
@@ -201,7 +203,8 @@ def _champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
         why = champion.unusable or (difference.why if difference is not None else None) or "it was not compared"
         return _verdict(gate, passed=False, got=got, expected=expected, why=f"champion v{champion.version}: {why}")
     low, high = span(difference.quantiles, gate.confidence)
-    passed = low is not None and (low > bound if gate.rule == "better" else low >= bound)
+    noise = _ROUNDING * abs(value or 0)
+    passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)
     return _verdict(
         gate,
         passed=passed,

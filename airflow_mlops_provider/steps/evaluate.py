@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.bootstrap import interval, quantiles, resample, statistics_of
+from airflow_mlops_provider.bootstrap import interval, quantiles, resample
 from airflow_mlops_provider.evaluation import (
     CandidateScores,
     ChampionScores,
@@ -25,6 +25,7 @@ from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.metrics import gain, measure_all
 from airflow_mlops_provider.model_file import load_model
 from airflow_mlops_provider.probes import measure_importance, measure_latency, prediction_stats
+from airflow_mlops_provider.resampled_metrics import statistics_of
 from airflow_mlops_provider.slices import measure_slices, worst_slices
 from airflow_mlops_provider.spec import Evaluation, Frozen
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.evaluation import Importances, Interval, Latency
+    from airflow_mlops_provider.evaluation import Importances, Interval, Latency, WorstSlice
     from airflow_mlops_provider.holdout import Holdout
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.metrics import Predictions
@@ -75,7 +76,7 @@ def run(section: Section, job: Job) -> Outcome:
     said = {name: holdout.predictions(stored_scores(holdout, name, result)) for name, result in results.items()}
     scores = {name: _candidate_scores(section, holdout, predictions) for name, predictions in said.items()}
     winner = pick_winner(section.metrics[0], scores)
-    comparison = _compare(section, job, holdout, said[winner])
+    comparison = _compare(section, job, holdout, said[winner], scores[winner])
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
     importance, latency = _probe(section, job, holdout, said[winner], results[winner])
     model = results[winner].artifacts["model"]
@@ -161,7 +162,9 @@ def _candidate_scores(section: Section, holdout: Holdout, predictions: Predictio
 # ---------------------------------------------------------------- the champion
 
 
-def _compare(section: Section, job: Job, holdout: Holdout, challenger: Predictions) -> Comparison:
+def _compare(
+    section: Section, job: Job, holdout: Holdout, challenger: Predictions, scores: CandidateScores
+) -> Comparison:
     """Resample challenger and champion together."""
     champion, beside = _champion(section, job, holdout)
     statistics = {("challenger", name): each for name, each in statistics_of(section.metrics, challenger).items()}
@@ -170,15 +173,16 @@ def _compare(section: Section, job: Job, holdout: Holdout, challenger: Predictio
     settings = section.evaluation.bootstrap
     resampled = resample(statistics, challenger.rows, settings.resamples, job.seed)
     own_values = {name: resampled.get(("challenger", name)) for name in section.metrics}
-    point = measure_all(section.metrics, challenger)
-    intervals = {name: interval(values, settings.confidence, point[name].why) for name, values in own_values.items()}
+    intervals = {
+        name: interval(values, settings.confidence, scores.undefined.get(name)) for name, values in own_values.items()
+    }
     if champion is None or champion.unusable is not None:
         return Comparison(intervals, champion)
     differences = {}
     for name in section.metrics:
         recorded = champion.metrics.get(name)
         theirs_values = resampled.get(("champion", name)) if champion.compared == "paired" else recorded
-        differences[name] = _difference(name, point[name].value, recorded, own_values[name], theirs_values)
+        differences[name] = _difference(name, scores.metrics[name], recorded, own_values[name], theirs_values)
     return Comparison(intervals, champion.model_copy(update={"differences": differences}))
 
 
@@ -241,8 +245,8 @@ def _probe(
     latency = measure_latency(pipeline, frame, holdout.plan.task, section.evaluation.latency_calls)
     if settings is None:
         return None, latency
-    sample = said.take(chosen)
-    return measure_importance(pipeline, frame, sample, section.metrics[0], settings, job.seed), latency
+    found = measure_importance(pipeline, frame, said.take(chosen), section.metrics[0], settings, job.seed)
+    return found.model_copy(update={"in_sample": holdout.cross_validated}), latency
 
 
 def _facts(report: EvaluationReport) -> dict[str, Any]:
@@ -262,5 +266,5 @@ def _facts(report: EvaluationReport) -> dict[str, Any]:
     }
 
 
-def _slice_fact(worst: Any) -> dict[str, Any]:
+def _slice_fact(worst: WorstSlice) -> dict[str, Any]:
     return {"column": shorten(worst.column, 60), "value": shorten(worst.value, 60), "metric": worst.metric}

@@ -28,7 +28,7 @@ _SHOWN_CHARACTERS = 48
 class Section(Frozen):
     """The gates of a pipeline.
 
-    :param metrics: names; a gate that names none uses the first.
+    :param metrics: names; a gate that names none uses the first. Those of the evaluation when left out.
     """
 
     gates: list[Gate] = []
@@ -41,6 +41,8 @@ def run(section: Section, job: Job) -> Outcome:
     :raises MLOpsError: when the result of evaluate is missing.
     """
     report = EvaluationReport.model_validate(job.store.read_json(job.artifact("evaluation", "evaluation")))
+    if section.metrics:
+        report = report.model_copy(update={"metrics": section.metrics})
     verdicts = judge(section.gates, report)
     decision = decide(verdicts)
     facts: dict[str, Any] = {

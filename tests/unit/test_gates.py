@@ -139,7 +139,9 @@ def test_a_gate_compares_and_shows_what_it_got(gate: dict[str, Any], passes: boo
         ({"rule": "better"}, [0.0, 0.0, 0.0], False),
         ({"rule": "better", "margin": 0.005}, [0.004, 0.02, 0.03], False),
         ({"rule": "better", "margin": 0.005}, [0.006, 0.02, 0.03], True),
+        ({"rule": "better"}, [1e-16, 1e-16, 1e-16], False),
         ({"rule": "not_worse"}, [0.0, 0.0, 0.0], True),
+        ({"rule": "not_worse"}, [-1e-16, -1e-16, 1e-16], True),
         ({"rule": "not_worse", "margin": 0.01}, [-0.009, 0.0, 0.0], True),
         ({"rule": "not_worse", "margin": 0.01}, [-0.02, -0.02, 0.0], False),
     ],
@@ -202,8 +204,9 @@ def test_a_champion_serves_its_time_in_data_time(days: int, passes: bool) -> Non
     assert "v3 is 2 days" in verdict.got
 
 
-def test_a_tie_does_not_beat_the_dummy() -> None:
-    assert not one({"kind": "baseline"}, report(baseline=Scores(metrics={"roc_auc": 0.72}))).passed
+@pytest.mark.parametrize("dummy", [0.72, 0.72 - 1e-16, 0.8])
+def test_a_tie_does_not_beat_the_dummy(dummy: float) -> None:
+    assert not one({"kind": "baseline"}, report(baseline=Scores(metrics={"roc_auc": dummy}))).passed
 
 
 @pytest.mark.parametrize(

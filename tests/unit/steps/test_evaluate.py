@@ -377,6 +377,8 @@ def test_under_cross_validation_the_champion_is_compared_by_its_recorded_metrics
     )
     assert len(report.champion.differences["roc_auc"].quantiles) == 40
     assert report.champion.differences["log_loss"].value is None
+    assert report.importance is not None
+    assert report.importance.in_sample
 
 
 def test_the_baseline_of_a_cross_validation_knows_only_the_other_folds(store: ArtifactStore) -> None:

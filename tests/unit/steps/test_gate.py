@@ -68,9 +68,14 @@ def evaluated(store: ArtifactStore, **changes: Any) -> StepResult:
     return StepResult(step="evaluate", pipeline="flights", key="a" * 64, as_of=AS_OF, artifacts={"evaluation": ref})
 
 
-def gate(store: ArtifactStore, gates: list[dict[str, Any]], evaluation: StepResult | None = None) -> StepResult:
+def gate(
+    store: ArtifactStore,
+    gates: list[dict[str, Any]],
+    evaluation: StepResult | None = None,
+    metrics: list[str] | None = None,
+) -> StepResult:
     inputs = {"evaluation": [evaluation or evaluated(store)]}
-    section = {"gates": gates, "metrics": ["log_loss"]}
+    section = {"gates": gates, "metrics": ["log_loss"] if metrics is None else metrics}
     return run_step(StepRequest(step="gate", pipeline="flights", as_of=AS_OF, section=section, inputs=inputs), store)
 
 
@@ -126,8 +131,16 @@ def test_all_verdicts_are_stored_before_any_is_acted_on(store: ArtifactStore) ->
     assert set(verdicts[0]) == {"name", "kind", "passed", "on_fail", "got", "expected", "why"}
 
 
-def test_a_gate_that_names_no_metric_uses_the_first(store: ArtifactStore) -> None:
-    assert "log_loss 0.412 vs 0.6" in str(gate(store, [{"kind": "baseline"}]).facts["verdicts"])
+def test_a_gate_that_names_no_metric_uses_the_first_of_the_gates_own_list(store: ArtifactStore) -> None:
+    both = {"roc_auc": 0.7, "log_loss": 0.412}
+    evaluation = evaluated(
+        store,
+        metrics=["roc_auc", "log_loss"],
+        candidates={"forest": CandidateScores(metrics=both)},
+        baseline=Scores(metrics={"roc_auc": 0.5, "log_loss": 0.6}),
+    )
+    assert "log_loss 0.412 vs 0.6" in str(gate(store, [{"kind": "baseline"}], evaluation).facts["verdicts"])
+    assert "roc_auc 0.7 vs 0.5" in str(gate(store, [{"kind": "baseline"}], evaluation, []).facts["verdicts"])
 
 
 def test_the_facts_fit_into_xcom_however_many_gates_fail(store: ArtifactStore) -> None:
