@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+# Airflow reads these when it is first imported. Its home is this process's own, and goes with it.
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ.setdefault("AIRFLOW_HOME", _HOME.name)
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Airflow 3.3 reads `jsonschema` and its own renamed settings through names that they deprecate.
+    config.addinivalue_line("filterwarnings", "ignore::airflow.exceptions.RemovedInAirflow4Warning")
+
+
+@dataclass
+class Supervisor:
+    """The other end of a task's connection: keeps XComs, answers what a task asks, and remembers all it was told."""
+
+    xcoms: dict[tuple[str, int], Any] = field(default_factory=dict)
+    asset_events: list[Any] = field(default_factory=list)
+    told: list[Any] = field(default_factory=list)
+
+    def send(self, msg: Any) -> Any:
+        answer = getattr(self, f"_{msg.type}", None)
+        self.told.append(msg)
+        return None if answer is None else answer(msg)
+
+    def _SetXCom(self, msg: Any) -> None:
+        if msg.key == "return_value":
+            self.xcoms[msg.task_id, -1 if msg.map_index is None else msg.map_index] = msg.value
+
+    def _GetXCom(self, msg: Any) -> Any:
+        from airflow.sdk.execution_time.comms import XComResult
+
+        index = -1 if msg.map_index is None else msg.map_index
+        return XComResult(key=msg.key, value=self.xcoms.get((msg.task_id, index)))
+
+    def _GetXComSequenceItem(self, msg: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse, XComSequenceIndexResult
+
+        values = self._instances(msg.task_id)
+        if msg.offset >= len(values):
+            return ErrorResponse(error=ErrorType.XCOM_NOT_FOUND)
+        return XComSequenceIndexResult(root=values[msg.offset])
+
+    def _GetXComCount(self, msg: Any) -> Any:
+        from airflow.sdk.execution_time.comms import XComCountResponse
+
+        return XComCountResponse(len=len(self._instances(msg.task_id)))
+
+    def _GetConnection(self, _: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse
+
+        return ErrorResponse(error=ErrorType.CONNECTION_NOT_FOUND)
+
+    def _ValidateInletsAndOutlets(self, _: Any) -> Any:
+        from airflow.sdk.execution_time.comms import InactiveAssetsResult
+
+        return InactiveAssetsResult(inactive_assets=[])
+
+    def _GetAssetEventByAsset(self, _: Any) -> Any:
+        from airflow.sdk.execution_time.comms import AssetEventsResult
+
+        return AssetEventsResult(asset_events=self.asset_events)
+
+    def _instances(self, task_id: str) -> list[Any]:
+        return [value for (task, index), value in sorted(self.xcoms.items()) if task == task_id and index >= 0]
+
+
+@dataclass
+class Ended:
+    """How a task instance ended."""
+
+    state: str
+    error: BaseException | None
+    told: list[Any]
+    task: Any
+
+    @property
+    def xcom(self) -> Any:
+        pushed = [msg.value for msg in self.told if msg.type == "SetXCom" and msg.key == "return_value"]
+        return pushed[-1] if pushed else None
+
+    @property
+    def message(self) -> str:
+        return str(self.error)
+
+
+class Worker:
+    """Runs task instances through Airflow's own task runner, without a scheduler or a database."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+
+    def context(self, task: BaseOperator | MappedOperator, **settings: Any) -> Any:
+        return self._instance(task, **settings).get_template_context()
+
+    def run(self, task: BaseOperator | MappedOperator, **settings: Any) -> Ended:
+        import structlog
+        from airflow.sdk.execution_time import task_runner
+
+        instance = self._instance(task, **settings)
+        start = len(self.supervisor.told)
+        state, _, error = task_runner.run(instance, instance.get_template_context(), structlog.get_logger())
+        return Ended(str(state.value), error, self.supervisor.told[start:], instance.task)
+
+    def _instance(
+        self,
+        task: BaseOperator | MappedOperator,
+        *,
+        map_index: int = -1,
+        conf: dict[str, Any] | None = None,
+        **run: Any,
+    ) -> Any:
+        from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        settings = {
+            "logical_date": None,
+            "data_interval_start": None,
+            "data_interval_end": None,
+            "run_after": datetime(2013, 3, 1, tzinfo=UTC),
+            "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+            "end_date": None,
+            "run_type": "manual",
+            "state": "running",
+            "conf": conf,
+            "consumed_asset_events": [],
+            "partition_key": None,
+            **run,
+        }
+        dag_id = task.dag_id
+        return RuntimeTaskInstance.model_construct(
+            id=uuid.uuid4(),
+            task_id=task.task_id,
+            dag_id=dag_id,
+            run_id="run",
+            try_number=1,
+            dag_version_id=uuid.uuid4(),
+            map_index=map_index,
+            task=task,
+            bundle_instance=None,
+            _ti_context_from_server=TIRunContext(
+                dag_run=DagRun(dag_id=dag_id, run_id="run", **settings),
+                max_tries=3,
+                # What the server says when there are tries left.
+                should_retry=True,
+            ),
+            max_tries=3,
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    yield supervisor
+    # The runner leaves a signal handler and AIRFLOW_CTX_… behind: its process would end now.
+    signal.signal(signal.SIGTERM, handler)
+    for name in set(os.environ) - set(before):
+        if name.startswith("AIRFLOW_CTX_"):
+            del os.environ[name]
+
+
+@pytest.fixture
+def worker(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_URI", (tmp_path / "artifacts").as_uri())
+    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path / "plugins"))
+    return Worker(supervisor)
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Declare an Airflow connection, as an environment does."""
+
+    def declare(conn_id: str, **settings: Any) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(settings))
+
+    return declare
+
+
+@pytest.fixture
+def pipelines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of pipeline files, the one that Airflow is configured with."""
+    folder = tmp_path / "pipelines"
+    folder.mkdir()
+    monkeypatch.setenv("AIRFLOW__MLOPS__PIPELINES_FOLDER", str(folder))
+    return folder

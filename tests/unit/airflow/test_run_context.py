@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG, BaseOperator, Param
+
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def day(number: int) -> datetime:
+    return datetime(2013, 3, number, tzinfo=UTC)
+
+
+def event(name: str, **extra: Any) -> dict[str, Any]:
+    return {
+        "asset": {"name": name, "uri": f"mlops://{name}/retrain", "extra": {}},
+        "extra": extra,
+        "source_task_id": "decide",
+        "source_dag_id": "flights_monitoring",
+        "source_run_id": "one",
+        "source_map_index": -1,
+        "source_aliases": [],
+        "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+
+
+@pytest.fixture
+def context(worker: Any) -> Callable[..., Any]:
+    def build(**run: Any) -> Any:
+        with DAG("tested", schedule=None, params={"as_of": Param(None, type=["null", "string"], format="date-time")}):
+            task = BaseOperator(task_id="task")
+        return worker.context(task, **run)
+
+    return build
+
+
+# Each row holds all that the rows below it hold, and one source more that comes before them.
+SOURCES = [
+    ("run_after", {"run_after": day(1), "run_type": "scheduled"}, day(1)),
+    ("interval", {"data_interval_start": day(1), "data_interval_end": day(2), "logical_date": day(1)}, day(2)),
+    ("logical date of a manual run", {"run_type": "manual", "logical_date": day(3)}, day(3)),
+    ("asset event", {"consumed_asset_events": [event("a", as_of="2013-03-04")]}, day(4)),
+    ("partition key", {"partition_key": "2013-03-05"}, day(5)),
+    ("Param", {"conf": {"as_of": "2013-03-06T00:00:00Z"}}, day(6)),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SOURCES)), ids=[name for name, _, _ in SOURCES])
+def test_each_source_of_as_of_comes_before_those_below_it(context: Callable[..., Any], number: int) -> None:
+    run: dict[str, Any] = {}
+    for _, settings, _ in SOURCES[: number + 1]:
+        run |= settings
+
+    assert resolve_as_of(context(**run)) == SOURCES[number][2]
+
+
+def test_the_operators_own_argument_comes_before_all(context: Callable[..., Any]) -> None:
+    run = {key: value for _, settings, _ in SOURCES for key, value in settings.items()}
+
+    assert resolve_as_of(context(**run), "2013-03-07") == day(7)
+
+
+def test_a_scheduled_run_sees_its_whole_interval(context: Callable[..., Any]) -> None:
+    run = context(run_type="scheduled", logical_date=day(1), data_interval_start=day(1), data_interval_end=day(2))
+
+    assert resolve_as_of(run) == day(2)
+
+
+def test_coalesced_events_are_all_seen_and_the_latest_decides(context: Callable[..., Any]) -> None:
+    events = [event("a", as_of="2013-03-02"), event("b", as_of="2013-03-09"), event("a", as_of="2013-03-08")]
+    run = context(run_type="asset_triggered", consumed_asset_events=events)
+
+    assert sorted(event_moments(run)) == [day(2), day(8), day(9)]
+    assert resolve_as_of(run) == day(9)
+
+
+def test_an_event_without_as_of_falls_back_to_run_after(context: Callable[..., Any]) -> None:
+    run = context(run_type="asset_triggered", consumed_asset_events=[event("a")], run_after=day(1))
+
+    assert resolve_as_of(run) == day(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2013-03-01", day(1)),
+        ("2013-03-01T06:00:00", day(1) + timedelta(hours=6)),
+        ("2013-03-01T06:00:00Z", day(1) + timedelta(hours=6)),
+        ("2013-03-01T06:00:00+02:00", day(1) + timedelta(hours=4)),
+    ],
+)
+def test_a_naive_moment_is_utc_and_an_aware_one_is_converted(text: str, moment: datetime) -> None:
+    parsed = parse_as_of(text, "argument")
+
+    assert parsed == moment
+    assert parsed.tzinfo is UTC
+
+
+def test_an_aware_interval_becomes_utc(context: Callable[..., Any]) -> None:
+    berlin = timezone(timedelta(hours=1))
+    start, end = datetime(2013, 3, 1, tzinfo=berlin), datetime(2013, 3, 2, tzinfo=berlin)
+    moment = resolve_as_of(
+        context(run_type="scheduled", logical_date=start, data_interval_start=start, data_interval_end=end)
+    )
+
+    assert moment == end
+    assert moment.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("run", "given", "source"),
+    [
+        ({}, "last tuesday", "argument as_of"),
+        ({"partition_key": "us-east"}, None, "partition key"),
+        ({"consumed_asset_events": [event("a", as_of="soon")]}, None, "asset event"),
+    ],
+)
+def test_what_is_no_moment_is_named_with_its_source(
+    context: Callable[..., Any], run: dict[str, Any], given: str | None, source: str
+) -> None:
+    with pytest.raises(SpecError, match=f"{source} is not a date and time: got .*, expected such as 2013-03-01"):
+        resolve_as_of(context(**run), given)
