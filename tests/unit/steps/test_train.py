@@ -299,6 +299,7 @@ def test_a_column_that_is_empty_in_training_does_not_shift_the_others(trained: A
     result = trained(LOGISTIC, frame, preparation=RANDOM | {"missing": {"max_share": 1.0}})
 
     model = load_model(store, result.artifacts["model"])
+    assert result.facts["warnings"] == []
     with_values = predict(model, features(frame).assign(b=3.0), "binary")
     assert np.isfinite(with_values).all()
     assert roc_auc_score(frame["y"], with_values[:, 1]) > 0.7
