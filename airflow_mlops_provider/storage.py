@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import re
+import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: A scratch folder older than a day belongs to a process that was killed.
+_SCRATCH_SECONDS = 24 * 3600
 _SUFFIX = re.compile(r"^(\.[a-z0-9]{1,12}){1,2}$")
 
 
@@ -156,11 +160,22 @@ class LocalObjects:
         """Yield a scratch folder from which `put` can rename; removed at the end."""
         scratch = self.root / ".tmp"
         scratch.mkdir(parents=True, exist_ok=True)
+        _sweep(scratch)
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             yield Path(folder)
 
     def _path(self, key: str) -> Path:
         return self.root / safe_key(key)
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove the scratch folders that killed processes left behind."""
+    for folder in scratch.iterdir():
+        try:
+            if time.time() - folder.stat().st_mtime > _SCRATCH_SECONDS:
+                shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue  # another process was faster
 
 
 class ArtifactStore:

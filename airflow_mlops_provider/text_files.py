@@ -63,8 +63,8 @@ def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[
 
     _check_text(_head(path, where), where, "JSON lines")
     text = {*columns.categorical, *columns.keys}
-    with _opened(path, where) as stream:
-        records = _json_records(io.TextIOWrapper(stream, "utf-8-sig"), where)
+    with _opened(path, where) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
+        records = _json_records(lines, where)
         row = 1
         while block := list(islice(records, _JSON_ROWS)):
             present = list(dict.fromkeys(name for record in block for name in record))
@@ -119,6 +119,8 @@ def _explain_csv(
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if "invalid UTF8" in str(error):
+        raise DataError(f"{where} is not UTF-8 text", got=str(error), hint="Save it as UTF-8.") from error
     match = _INVALID_VALUE.search(str(error))
     typed = [name for name in wanted if kinds.get(name) != pa.string()]
     if match is not None and typed:

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 import logging
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.batches import read_frames
@@ -20,7 +20,7 @@ from airflow_mlops_provider.sources import read_files, source_files
 from airflow_mlops_provider.spec import Data, Frozen, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from airflow_mlops_provider.batches import Batch
     from airflow_mlops_provider.job import Job
@@ -65,21 +65,24 @@ def run(section: Section, job: Job) -> Outcome:
     :raises DataError: names the file or reader, and the column, row and value at fault.
     """
     intake = Intake(section.task, section.data, job.as_of)
-    if section.data.source.sql is None:
+    in_order = section.data.source.sql is None  # a query is not run twice
+    if in_order:
         try:
-            dataset = intake.store_in_order(_batches(section, job), job.store)
+            with closing(_batches(section, job)) as batches:
+                dataset = intake.store_in_order(batches, job.store)
         except OutOfOrderError:
             log.info("The source is not sorted by time. It is read again and sorted in memory.")
             intake = Intake(section.task, section.data, job.as_of)
-            dataset = intake.store_sorted(_batches(section, job), job.store)
-    else:
-        dataset = intake.store_sorted(_batches(section, job), job.store)
+            in_order = False
+    if not in_order:
+        with closing(_batches(section, job)) as batches:
+            dataset = intake.store_sorted(batches, job.store)
     facts = intake.facts()
     log.info("Ingested %s rows as %s: %s", intake.rows, dataset.uri, facts)
     return Outcome(artifacts={"dataset": dataset}, facts={**facts, "bytes": dataset.size})
 
 
-def _batches(section: Section, job: Job) -> Iterator[Batch]:
+def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
     if source.uri is not None:
         yield from read_files(data, source_files(data, job.as_of))
