@@ -30,8 +30,9 @@ lint: $(VENV)/dev  ## style, types, layers, dependencies
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 
-docs: $(VENV)/dev  ## what is generated: the pipeline file's JSON schema
+docs: $(VENV)/dev  ## what is generated: the pipeline file's JSON schema, the tables in docs/
 	$(BIN)/python tools/write_schema.py
+	$(BIN)/python tools/write_docs.py
 
 bench: $(VENV)/dev  ## the DAG beside one plain script; a few minutes
 	$(BIN)/python benchmarks/training.py

@@ -10,17 +10,18 @@ import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
-from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from airflow_mlops_provider.results import StepResult
 
 _ROWS = 200
 _COLUMNS = {"target": "left", "numeric": ["age"], "categorical": ["plan"], "timestamp": "at", "keys": ["id"]}
@@ -46,6 +47,9 @@ class Case:
 
 def customers() -> pd.DataFrame:
     """Return a dataset with nothing wrong."""
+    import numpy as np
+    import pandas as pd
+
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
@@ -70,8 +74,7 @@ def message(case: Case, folder: Path) -> tuple[str, str]:
     """
     file = folder / case.name
     if case.content is not None:
-        text = case.content.to_csv(index=False).encode() if isinstance(case.content, pd.DataFrame) else case.content
-        file.write_bytes(text)
+        file.write_bytes(case.content if isinstance(case.content, bytes) else case.content.to_csv(index=False).encode())
     store = ArtifactStore(str(folder / "artifacts"))
     try:
         data = {"source": {"uri": str(file)}, "columns": _COLUMNS}
@@ -132,6 +135,9 @@ def _bad_files() -> list[Case]:
 
 
 def _bad_columns() -> list[Case]:
+    import numpy as np
+    import pandas as pd
+
     good = customers()
     every = good.index
     jsonl = good.assign(age=good["age"].astype(object).where(every != 120, "old"))
@@ -151,6 +157,8 @@ def _bad_columns() -> list[Case]:
 
 
 def _bad_rows() -> list[Case]:
+    import numpy as np
+
     good = customers()
     every = good.index
     between = {"column": "age", "min_value": 18, "max_value": 60}

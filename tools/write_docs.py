@@ -51,6 +51,7 @@ def _part(name: str) -> str:
         "arguments": _shared_arguments,
         "options": _options,
         "connection": _connection_fields,
+        "bad_inputs": _bad_inputs,
     }[kind](subject)
 
 
@@ -199,7 +200,7 @@ def _arguments(operator: type) -> str:
     return _table(["Argument", "Type", "Default", "Meaning"], rows)
 
 
-# ---------------------------------------------------------------- configuration
+# ---------------------------------------------------------------- configuration, errors
 
 
 def _options(section: str) -> str:
@@ -216,6 +217,13 @@ def _connection_fields(kind: str) -> str:
     fields = connection["conn-fields"]
     rows = [[f"`{name}`", field["label"], field["description"]] for name, field in fields.items()]
     return _table(["Extra", "In the form", "Meaning"], rows)
+
+
+def _bad_inputs(_: str) -> str:
+    from bad_inputs import messages
+
+    rows = [[what, f"`{step}`", f"`` {text} ``"] for what, step, text in messages()]
+    return _table(["Input", "Task", "What it says"], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
