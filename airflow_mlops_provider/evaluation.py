@@ -87,7 +87,7 @@ class WorstSlice(Frozen):
 
 
 class Latency(Frozen):
-    """How fast the winner predicts on this machine, single-threaded."""
+    """How fast the winner predicts on this machine, on one thread."""
 
     p50_ms: Finite
     p95_ms: Finite

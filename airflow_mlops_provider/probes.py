@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation import ImportanceOf, Importances, Latency, PredictionStats
@@ -11,6 +12,8 @@ from airflow_mlops_provider.metrics import gain, measure, predictions_of
 from airflow_mlops_provider.predictions import predict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -21,13 +24,28 @@ _WARMUP_CALLS = 3
 _BATCHES = 3
 
 
-def measure_latency(pipeline: Any, frame: pd.DataFrame, task: str, calls: int) -> Latency:
-    """Time one-row predictions, each of another row, and batches of the whole frame, with one OpenMP/BLAS thread."""
-    import numpy as np
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread of OpenMP, BLAS and joblib, whatever `n_jobs` a model was stored with.
+
+    For few rows a pool costs more than it gains: starting one took a forest 20 of its 25 ms a row.
+    """
+    import joblib
     from threadpoolctl import threadpool_limits
 
+    with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
+        yield
+
+
+def measure_latency(pipeline: Any, frame: pd.DataFrame, task: str, calls: int) -> Latency:
+    """Time one-row predictions, each of another row, and batches of the whole frame, on one thread.
+
+    So the figure depends little on what else the machine does, and is what a server with many callers sees.
+    """
+    import numpy as np
+
     rows = [frame.iloc[[index % len(frame)]] for index in range(calls + _WARMUP_CALLS)]
-    with threadpool_limits(limits=1):
+    with one_thread():
         times = [_seconds(pipeline, row, task) for row in rows][_WARMUP_CALLS:]
         batch = float(np.median([_seconds(pipeline, frame, task) for _ in range(_BATCHES)]))
     p50, p95 = np.quantile(times, [0.5, 0.95]) * 1000
@@ -55,7 +73,6 @@ def measure_importance(
     """
     import numpy as np
     from sklearn.inspection import permutation_importance
-    from threadpoolctl import threadpool_limits
 
     def score(model: Any, shuffled: pd.DataFrame, truth: NDArray[Any]) -> float:
         said = predictions_of(sample.task, truth, predict(model, shuffled, sample.task), sample.classes)
@@ -66,7 +83,7 @@ def measure_importance(
     if (why := measure(metric, sample).why) is not None:
         return outcome.model_copy(update={"why": f"{metric} is undefined on the sample: {why}"})
     try:
-        with threadpool_limits(limits=1):
+        with one_thread():
             found = permutation_importance(
                 pipeline, frame, sample.truth, scoring=score, n_repeats=settings.repeats, random_state=seed
             )

@@ -452,6 +452,21 @@ def test_speed_and_size_are_measured(world: World) -> None:
     assert report.model_bytes == model.artifacts["model"].size
 
 
+def test_a_forest_is_timed_on_one_thread_whatever_n_jobs_it_has(world: World) -> None:
+    import threading
+
+    forest = {"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 20, "n_jobs": 4}}
+    models = world.train(forest=forest)
+    started: list[str] = []
+    threading.setprofile(lambda *_: started.append(threading.current_thread().name))
+    try:
+        report = world.report(models, METRICS)
+    finally:
+        threading.setprofile(None)
+    assert report.latency.p50_ms > 0
+    assert started == []
+
+
 def test_prediction_shares_stand_beside_those_of_the_training_target(world: World) -> None:
     (model,) = world.train(logistic=LOGISTIC)
     stats = world.report([model], METRICS).predictions
