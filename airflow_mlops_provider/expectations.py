@@ -90,8 +90,7 @@ def _configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> 
         require_columns(_columns_of(expectation, columns), columns, f"{where}, {expectation.type},")
         try:
             configuration = ExpectationConfiguration(type=expectation.type, kwargs=dict(expectation.kwargs))
-            configuration.to_domain_obj()  # checks the arguments
-            built.append(configuration)
+            built.append(configuration.to_domain_obj().configuration)  # with its arguments checked and parsed
         except (ValueError, TypeError) as error:
             problems.append(f"{where}, {expectation.type}: {' '.join(str(error).split())}")
     if problems:

@@ -34,7 +34,7 @@ class IngestDataOperator(StepOperator):
         )
 
     :param task: `binary`, `multiclass` or `regression`.
-    :param data: the `data` section of a pipeline file. `{{ as_of }}` in it becomes the run's as_of.
+    :param data: the `data` section of a pipeline file.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "data")
@@ -44,15 +44,6 @@ class IngestDataOperator(StepOperator):
         super().__init__(**kwargs)
         self.task = task
         self.data = data
-
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render `{{ as_of }}` besides Airflow's own variables."""
-        from airflow_mlops_provider.as_of import as_of_text
-        from airflow_mlops_provider.run_context import resolve_as_of
-
-        values: Any = context
-        values["as_of"] = as_of_text(resolve_as_of(context, self.as_of))
-        super().render_template_fields(context, jinja_env)
 
     def run(self, context: Context) -> StepResult:
         """Read the source."""

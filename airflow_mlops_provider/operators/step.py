@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
@@ -11,7 +12,7 @@ from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 from airflow_mlops_provider.results import StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
 
@@ -25,7 +26,8 @@ Result = Any
 class StepOperator(BaseOperator):
     """Run one compute step of a pipeline.
 
-    The Params `as_of` and `recompute` of the DAG run are honoured when the DAG declares them.
+    The Params `as_of` and `recompute` of the DAG run are honoured when the DAG declares them. In templates, besides
+    Airflow's own variables, `{{ as_of }}` is the run's as_of: a date, or at another hour than midnight a UTC moment.
 
     :param pipeline: name under which receipts are kept.
     :param as_of: ISO date and time before which data is seen; resolved from the run when left out.
@@ -45,15 +47,24 @@ class StepOperator(BaseOperator):
         self.seed = seed
         self.artifacts = artifacts
 
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """Render `{{ as_of }}` besides Airflow's own variables. Airflow calls this for mapped instances as well."""
+        from airflow_mlops_provider.as_of import as_of_text
+        from airflow_mlops_provider.run_context import resolve_as_of
+
+        values: Any = context
+        with failing_for_good():
+            given = None if self.as_of is None else self.render_template(self.as_of, context, jinja_env)
+            values["as_of"] = as_of_text(resolve_as_of(context, given))
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Run the step; a bad verdict is pushed to XCom first and fails the task without a retry."""
-        try:
+        with failing_for_good():
             result = self.run(context)
             return self.settle(context, result)
-        except TransientServiceError:
-            raise
-        except MLOpsError as error:
-            raise AirflowFailException(str(error)) from error
 
     def run(self, context: Context) -> StepResult:
         """Do the operator's work."""
@@ -105,6 +116,17 @@ class StepOperator(BaseOperator):
         return ObjectStorageHook(self.artifacts).store()
 
 
+@contextmanager
+def failing_for_good() -> Iterator[None]:
+    """Turn what another try cannot mend into a failure without retries; a service that is away stays what it is."""
+    try:
+        yield
+    except TransientServiceError:
+        raise
+    except MLOpsError as error:
+        raise AirflowFailException(str(error)) from error
+
+
 def allow_list() -> Any:
     """Return what pipeline files may name, from `[mlops] allowed_modules` and Airflow's plugins folder."""
     from airflow_mlops_provider.allow_list import AllowList
@@ -134,6 +156,6 @@ def parsed(value: Result, role: str) -> StepResult:
     except ValidationError as error:
         raise MLOpsError(
             f"input {role!r} is not the result of one of our operators",
-            got=value,
+            got="nothing" if value is None else value,
             hint=f"Pass the {role} operator's output, such as `{role}=task.output`.",
         ) from error

@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from airflow_mlops_provider.exceptions import RegistryError
-from airflow_mlops_provider.registry.errors import ContendedError, foreign_errors, translated
+from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
+from airflow_mlops_provider.registry.errors import (
+    AlreadyThereError,
+    ContendedError,
+    foreign_errors,
+    translated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 #: Set around each call unless the process or the connection says otherwise: workers have no terminal for
@@ -159,6 +165,25 @@ class Connection:
                         os.environ.pop(name, None)
                     else:
                         os.environ[name] = value
+
+
+def make_once(what: str, make: Callable[[], object], find: Callable[[], Found | None]) -> Found:
+    """Make something and return it as `find` finds it, whatever became of the reply.
+
+    :param make: makes it by one `tell`; another process may have been quicker.
+    :raises TransientServiceError: it is not there, and MLflow did not say why for good.
+    """
+    started = time.monotonic()
+    while True:
+        trouble: MLOpsError | None = None
+        try:
+            make()
+        except (AlreadyThereError, TransientServiceError) as error:
+            trouble = error
+        if (found := find()) is not None:
+            return found
+        if not isinstance(trouble, ContendedError) or time.monotonic() - started > _CONTENTION_SECONDS:
+            raise trouble or TransientServiceError(f"MLflow does not show what it made while {what}")
 
 
 def without_password(uri: str) -> str:

@@ -16,12 +16,15 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_valida
 
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.errors import AlreadyThereError, ContendedError, NotThereError
+from airflow_mlops_provider.registry.client import make_once
+from airflow_mlops_provider.registry.errors import ContendedError, NotThereError
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mlflow.entities import Experiment
 
     from airflow_mlops_provider.registry.client import Connection
 
@@ -230,19 +233,15 @@ class Ledger:
         mine = str(run.info.run_id)
         connection.ask("closing the ledger run", lambda client: client.set_terminated(mine, "FINISHED"))
         location = connection.artifact_location(self._experiment)
-        refusal: MLOpsError | None = None
-        try:
-            connection.tell(
-                f"creating the ledger of {self._model!r}",
-                lambda client: client.create_experiment(self._experiment, location, {**tags, _RUN_TAG: mine}),
-            )
-        except (AlreadyThereError, TransientServiceError) as error:
-            refusal = error
-        winner = self._run_id()
+        what = f"creating the ledger of {self._model!r}"
+        every = {**tags, _RUN_TAG: mine}
+        winner = make_once(
+            what,
+            lambda: connection.tell(what, lambda client: client.create_experiment(self._experiment, location, every)),
+            self._run_id,
+        )
         if winner != mine:
             connection.ask("removing a ledger run that lost", lambda client: client.delete_run(mine))
-        if winner is None:
-            raise refusal or self._damaged("it was created and is not there")
         return winner
 
 
@@ -252,16 +251,16 @@ def experiment_id(connection: Connection, name: str) -> str:
     :raises RegistryError: an experiment of that name was deleted.
     """
     what = f"opening the experiment {name!r}"
-    found = connection.ask(what, lambda client: client.get_experiment_by_name(name))
+
+    def find() -> Experiment | None:
+        return connection.ask(what, lambda client: client.get_experiment_by_name(name))
+
+    found = find()
     if found is None:
         location = connection.artifact_location(name)
-        try:
-            return str(connection.tell(what, lambda client: client.create_experiment(name, location)))
-        except (AlreadyThereError, TransientServiceError):
-            # Another process was quicker, or the reply was lost.
-            found = connection.ask(what, lambda client: client.get_experiment_by_name(name))
-            if found is None:
-                raise
+        found = make_once(
+            what, lambda: connection.tell(what, lambda client: client.create_experiment(name, location)), find
+        )
     if found.lifecycle_stage != "active":
         raise RegistryError(
             f"MLflow's experiment {name!r} at {connection.address} was deleted",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.errors import AlreadyThereError, NotThereError
+from airflow_mlops_provider.registry.client import make_once
+from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import experiment_id
 from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
@@ -21,7 +22,7 @@ from airflow_mlops_provider.registry.runs import DUPLICATE_TAG, LINEAGE_TAG, leg
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
     from airflow_mlops_provider.registry.client import Connection
 
@@ -103,20 +104,17 @@ def _mark_model(connection: Connection, model: LoggedModel) -> None:
 
 def _create_model(connection: Connection, experiment: str, publication: Publication, run_id: str) -> LoggedModel:
     params = {key: param_text(value) for key, value in legal_keys(publication.winning.params).items()}
-    lost: TransientServiceError | None = None
-    try:
-        connection.tell(
-            f"creating the logged model of {publication.model!r}",
+    what = f"creating the logged model of {publication.model!r}"
+    return make_once(
+        what,
+        lambda: connection.tell(
+            what,
             lambda client: client.create_logged_model(
                 experiment, publication.winner, run_id, _version_tags(publication), params
             ),
-        )
-    except TransientServiceError as error:
-        lost = error
-    model = _find_model(connection, experiment, publication)
-    if model is None:
-        raise lost or TransientServiceError("MLflow does not list the logged model that it has created")
-    return model
+        ),
+        lambda: _find_model(connection, experiment, publication),
+    )
 
 
 def _upload_files(connection: Connection, publication: Publication, model: LoggedModel, run_id: str) -> None:
@@ -143,10 +141,15 @@ def _link(connection: Connection, publication: Publication, model: LoggedModel, 
     from mlflow.entities import LoggedModelOutput, Metric
 
     what = f"linking the logged model {model.model_id} to run {run_id}"
+
+    def linked() -> bool | None:
+        outputs = connection.ask(what, lambda client: client.get_run(run_id)).outputs
+        return (outputs is not None and model.model_id in {found.model_id for found in outputs.model_outputs}) or None
+
+    if not linked():
+        output = [LoggedModelOutput(model.model_id, step=0)]
+        make_once(what, lambda: connection.tell(what, lambda client: client.log_outputs(run_id, output)), linked)
     run = connection.ask(what, lambda client: client.get_run(run_id))
-    outputs = run.outputs.model_outputs if run.outputs is not None else []
-    if model.model_id not in {output.model_id for output in outputs}:
-        connection.tell(what, lambda client: client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)]))
     metrics = [
         Metric(key, value, int(run.info.start_time), 0, model_id=model.model_id, run_id=run_id)
         for key, value in legal_keys(publication.winning.metrics).items()
@@ -185,10 +188,11 @@ def _register(connection: Connection, publication: Publication, model: LoggedMod
     # A bare database would resolve models:/ through MLflow's global tracking URI, which is not ours;
     # a server takes nothing else, for it lets nobody name a path.
     source = f"models:/{model.model_id}" if connection.is_server else model.artifact_location
-    lost: TransientServiceError | None = None
-    try:
-        connection.tell(
-            f"registering a version of model {name!r}",
+    what = f"registering a version of model {name!r}"
+    version = make_once(
+        what,
+        lambda: connection.tell(
+            what,
             lambda client: client.create_model_version(
                 name,
                 source,
@@ -197,26 +201,23 @@ def _register(connection: Connection, publication: Publication, model: LoggedMod
                 await_creation_for=None,
                 model_id=model.model_id,
             ),
-        )
-    except TransientServiceError as error:
-        lost = error
-    version = _find_version(connection, publication)
-    if version is None:
-        raise lost or RegistryError(f"MLflow does not list the version of {name!r} that it has created")
+        ),
+        lambda: _find_version(connection, publication),
+    )
     _show_version(connection, model, name, int(version.version))
     return version
 
 
 def _ensure_registered(connection: Connection, name: str) -> None:
     what = f"opening the registered model {name!r}"
-    try:
-        connection.ask(what, lambda client: client.get_registered_model(name))
-    except NotThereError:
-        try:
-            connection.tell(what, lambda client: client.create_registered_model(name))
-        except (AlreadyThereError, TransientServiceError):
-            # Another process was quicker, or the reply was lost.
-            connection.ask(what, lambda client: client.get_registered_model(name))
+
+    def find() -> RegisteredModel | None:
+        with suppress(NotThereError):
+            return connection.ask(what, lambda client: client.get_registered_model(name))
+        return None
+
+    if find() is None:
+        make_once(what, lambda: connection.tell(what, lambda client: client.create_registered_model(name)), find)
 
 
 def _show_version(connection: Connection, model: LoggedModel, name: str, version: int) -> None:

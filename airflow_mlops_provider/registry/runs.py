@@ -13,7 +13,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.registry.client import make_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,19 +91,19 @@ class _Runs:
         """Create a run, or return the one that a lost reply or another process has made meanwhile."""
         identity = {key: tags[key] for key in (ROLE_TAG, NAME_TAG, STEP_TAG) if key in tags}
         every = {**tags, LINEAGE_TAG: self._lineage}
-        lost: TransientServiceError | None = None
-        try:
-            self._connection.tell(
-                f"creating the run {name!r}",
-                lambda client: client.create_run(self._experiment, _milliseconds(started), every, name),
-            )
-        except TransientServiceError as error:
-            lost = error
-        self._known = self._search()
-        run = self.one(identity)
-        if run is None:
-            raise lost or TransientServiceError(f"MLflow does not list the run {name!r} that it has created")
-        return run
+        what = f"creating the run {name!r}"
+
+        def find() -> Run | None:
+            self._known = self._search()
+            return self.one(identity)
+
+        return make_once(
+            what,
+            lambda: self._connection.tell(
+                what, lambda client: client.create_run(self._experiment, _milliseconds(started), every, name)
+            ),
+            find,
+        )
 
     def shows(self, run: Run, metrics: Mapping[str, float], tags: Mapping[str, str]) -> bool:
         """Whether the run holds these metrics and tags already, completely."""

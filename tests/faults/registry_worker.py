@@ -66,6 +66,7 @@ def race(uri: str, rank: int, rounds: list[list[PromotionRequest]], barrier: Any
     """Promote one version a round, at the same moment as the others; gate again as often as it takes."""
     try:
         registry = Registry.connect(uri)
+        registry.ping()
         for requests in rounds:
             barrier.wait(120)
             request = requests[rank]

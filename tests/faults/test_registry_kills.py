@@ -32,12 +32,13 @@ def test_killed_anywhere_and_retried_the_work_is_done_once(
     from registry_worker import publication, request
 
     training = publication(tmp_path / "model.skops")
-    work, marker = tmp_path / "work", tmp_path / "killed"
+    work, killed = tmp_path / "work", tmp_path / "killed"
+    killed.mkdir()
     work.write_bytes(pickle.dumps((training, request(training))))
-    environment = {**os.environ, "MLOPS_FAILPOINT": f"{point}:{marker}"}
-    killed = subprocess.run([sys.executable, str(WORKER), mlflow_uri, str(work)], env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert marker.exists()
+    environment = {**os.environ, "MLOPS_FAILPOINTS": f"{killed}:{point}"}
+    done = subprocess.run([sys.executable, str(WORKER), mlflow_uri, str(work)], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (killed / point).exists()
 
     registry = Registry.connect(mlflow_uri)
     published = registry.publish(training)

@@ -24,12 +24,13 @@ class Run:
     def of(cls, airflow: LocalAirflow, pipeline: str, day: str, run_id: str | None = None, **conf: Any) -> Run:
         """Trigger a run for a day, and wait until it has ended."""
         run = cls(airflow, pipeline, run_id or f"for-{day}")
+        seconds = conf.pop("seconds", 180)
         airflow.wait_for_dag(run.dag_id)
         airflow.post(
             f"/api/v2/dags/{run.dag_id}/dagRuns",
             {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": day, **conf}},
         )
-        return run.ended()
+        return run.ended(seconds)
 
     def ended(self, seconds: float = 180) -> Run:
         """Wait until the run has ended."""

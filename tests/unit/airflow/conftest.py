@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Airflow 3.3 reads `jsonschema` and its own renamed settings through names that they deprecate.
-    config.addinivalue_line("filterwarnings", "ignore::airflow.exceptions.RemovedInAirflow4Warning")
+    # skops looks every loaded module through, and so calls up what Airflow deprecates.
+    config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+ attribute is deprecated")
 
 
 @dataclass
@@ -110,8 +110,9 @@ class Ended:
 class Worker:
     """Runs task instances through Airflow's own task runner, without a scheduler or a database."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, artifacts: Path) -> None:
         self.supervisor = supervisor
+        self.artifacts = artifacts
 
     def context(self, task: BaseOperator | MappedOperator, **settings: Any) -> Any:
         return self._instance(task, **settings).get_template_context()
@@ -191,7 +192,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
 def worker(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_URI", (tmp_path / "artifacts").as_uri())
     monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path / "plugins"))
-    return Worker(supervisor)
+    return Worker(supervisor, tmp_path / "artifacts")
 
 
 @pytest.fixture

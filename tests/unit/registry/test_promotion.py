@@ -325,6 +325,14 @@ def test_the_second_of_two_writers_of_one_place_loses(
     assert registry.history("flights") == [entry]
 
 
+def test_of_two_ledgers_born_at_once_one_stays(mlflow_uri: str, client: Any) -> None:
+    # Both have seen that there is none.
+    born = [Ledger(Connection(mlflow_uri), "flights")._create() for _ in range(2)]
+    assert born[0] == born[1]
+    shared = client.get_experiment_by_name("mlops-ledger").experiment_id
+    assert [run.info.run_id for run in client.search_runs([shared])] == born[:1]
+
+
 def test_of_two_writers_of_equal_entries_one_wins(
     mlflow_uri: str, registry: Registry, versions: Versions, request_for: Request
 ) -> None:
