@@ -196,7 +196,8 @@ def _arguments(operator: type) -> str:
         required = parameter.default is parameter.empty
         default = "**required**" if required else "" if parameter.default is None else f"`{parameter.default!r}`"
         kind = str(parameter.annotation).replace(" | None", "")
-        rows.append([f"`{name}`", "an operator's output" if kind == "Result" else f"`{kind}`", default, told[name]])
+        meaning = told[name][0].upper() + told[name][1:]
+        rows.append([f"`{name}`", "an operator's output" if kind == "Result" else f"`{kind}`", default, meaning])
     return _table(["Argument", "Type", "Default", "Meaning"], rows)
 
 

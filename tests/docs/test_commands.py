@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from write_docs import ROOT
+
+if TYPE_CHECKING:
+    from conftest import Block
+
+_INLINE = re.compile(r"`(make [a-z-]+)`")
+
+
+@pytest.fixture(scope="module")
+def commands(documents: dict[str, str], blocks: list[Block]) -> list[list[str]]:
+    """Every command that the documentation tells people to run."""
+    lines = [line for block in blocks if block.language == "sh" for line in block.body.splitlines() if line.strip()]
+    inline = [line for text in documents.values() for line in _INLINE.findall(text)]
+    return [shlex.split(line, comments=True) for line in [*lines, *inline]]
+
+
+def targets() -> set[str]:
+    [phony] = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    return set(phony.split())
+
+
+def test_every_program_in_the_documentation_is_one_that_this_test_knows(commands: list[list[str]]) -> None:
+    assert {command[0] for command in commands} == {"make", "airflow", "pip"}
+
+
+def test_every_make_target_exists_and_says_what_it_would_do(commands: list[list[str]]) -> None:
+    named = {command[1] for command in commands if command[0] == "make"}
+    assert {"demo", "demo-up", "test", "lint", "docs"} <= named
+    assert named <= targets()
+    for target in sorted(named):
+        shown = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert shown.returncode == 0, shown.stderr
+        assert shown.stdout.strip()
+
+
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_every_script_that_make_runs_is_there(target: str) -> None:
+    shown = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    for script in re.findall(r"(?:tools|benchmarks)/\w+\.py", shown.stdout):
+        assert (ROOT / script).is_file(), script
+
+
+def test_airflow_takes_every_command(commands: list[list[str]]) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    parser = get_parser()
+    used = [command[1:] for command in commands if command[0] == "airflow"]
+    assert len(used) >= 5
+    for command in used:
+        parser.parse_args(command)
+
+
+def test_pip_is_asked_for_what_the_project_has(commands: list[list[str]]) -> None:
+    asked = [command for command in commands if command[0] == "pip"]
+    assert asked == [["pip", "install", ".", "--constraint", "constraints.txt"]]
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_the_requirements_are_those_of_the_project(documents: dict[str, str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [requirements] = re.findall(r"^## Requirements\n\n(.+?)\n\n", documents["README.md"], re.M | re.S)
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "Python 3.11 to 3.13" in requirements
+    for name, said in (("apache-airflow", "Airflow"), ("mlflow", "MLflow")):
+        [needed] = [line for line in project["dependencies"] if line.startswith(f"{name}>=")]
+        floor = needed.removeprefix(f"{name}>=").partition(",")[0]
+        assert f"{said} {floor} or later" in requirements
+
+
+def test_the_demo_says_how_it_is_used() -> None:
+    script = [sys.executable, "tools/demo.py"]
+    shown = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 2
+    assert "run | up" in shown.stdout
+
+
+def test_ci_runs_what_the_documentation_says(documents: dict[str, str]) -> None:
+    assert shutil.which("bash")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make lint test" in script
+    assert "`.ci/run` runs\nboth" in documents["CONTRIBUTING.md"]

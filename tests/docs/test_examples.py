@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+import write_docs
+from airflow_mlops_provider.pipelines import load_pipeline, parse_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Block
+
+    Parse = Callable[..., dict[str, list[str]]]
+
+TASKS = ["evaluate", "gate", "ingest", "prepare", "promote", "train", "validate"]
+
+
+def named(blocks: list[Block], document: str, name: str) -> str:
+    [body] = [block.body for block in blocks if (block.document, block.name) == (document, name)]
+    return body
+
+
+def test_the_dag_written_by_hand_is_a_dag(blocks: list[Block], parse_dags: Parse) -> None:
+    source = named(blocks, "docs/operators.md", "tumours.py")
+    assert parse_dags("tumours.py", source) == {"tumours_by_hand": sorted([*TASKS, "write_csv"])}
+    for operator in write_docs.operators():
+        assert f"{operator}" in source, f"{operator} is not shown"
+
+
+def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
+    operators = write_docs.operators()
+    imports = [f"from {operator.__module__} import {name}" for name, operator in operators.items()]
+    body = "\n".join(write_docs.code_of(operator) for operator in operators.values())
+    source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
+    assert parse_dags("churn.py", source) == {"churn": TASKS}
+
+
+@pytest.mark.parametrize(("document", "file"), [("README.md", "churn.yaml"), ("docs/quickstart.md", "tumours.yaml")])
+def test_a_pipeline_and_three_lines_are_a_training_dag(
+    document: str, file: str, blocks: list[Block], parse_dags: Parse, tmp_path: Path
+) -> None:
+    pipelines = tmp_path / "pipelines"
+    pipelines.mkdir()
+    (pipelines / file).write_text(named(blocks, document, file), encoding="utf-8")
+    dags = parse_dags("training.py", named(blocks, document, "training.py"), pipelines)
+    assert dags == {f"{Path(file).stem}_training": TASKS}
+
+
+def test_the_shipped_dag_files_are_those_of_the_documentation(blocks: list[Block]) -> None:
+    for name in ("training.py", "check_pipelines.py"):
+        shipped = (write_docs.ROOT / "dags" / name).read_text(encoding="utf-8")
+        assert shipped.endswith(named(blocks, "docs/quickstart.md", name))
+
+
+def test_every_pipeline_in_the_documentation_is_valid(blocks: list[Block]) -> None:
+    whole: dict[str, dict[str, object]] = {}
+    parts = []
+    for block in blocks:
+        if block.language == "yaml":
+            value = yaml.safe_load(block.body)
+            where = f"a block of {block.document}"
+            if "name" in value:
+                whole[where] = value
+                parse_pipeline(value, where=where)
+            else:
+                parts.append((where, value))
+    [least] = [value for where, value in whole.items() if "pipeline-file" in where]
+    for where, part in parts:
+        parse_pipeline({**least, **part}, where=where)
+    assert len(whole) >= 3
+    assert len(parts) >= 2
+
+
+def test_the_notification_in_the_reference_is_one_that_airflow_can_send(blocks: list[Block]) -> None:
+    from airflow_mlops_provider.dag_templates.notify import notifiers
+
+    found = [yaml.safe_load(block.body) for block in blocks if block.language == "yaml"]
+    [least] = [value for value in found if value.get("name") == "churn" and "gates" not in value]
+    [notifications] = [value for value in found if set(value) == {"notifications"}]
+    pipeline = parse_pipeline({**least, **notifications}, where="the reference")
+    assert [type(notifier).__name__ for notifier in notifiers(pipeline)] == ["SmtpNotifier"]
+
+
+def test_the_error_of_a_wrong_file_is_what_the_documentation_shows(blocks: list[Block], tmp_path: Path) -> None:
+    from airflow_mlops_provider.exceptions import SpecError
+
+    file = tmp_path / "churn.yaml"
+    file.write_text(
+        textwrap.dedent(
+            """\
+            name: churn
+            task: binary
+            data:
+              source: {uri: customers.csv}
+              columns: {target: left, numeric: [age]}
+            preparation: {splitt: {by: random}}
+            training:
+              candidates:
+                logistic: {estimator: sklearn.linear_model.LogisticRegression, parms: {max_iter: 300}}
+            gates:
+              - {kind: absolute, metric: roc_auc, minimum: 0.7}
+            """
+        ),
+        encoding="utf-8",
+    )
+    with pytest.raises(SpecError) as caught:
+        load_pipeline(file)
+    said = str(caught.value).replace(str(tmp_path), "/opt/airflow/config/pipelines")
+    assert any(block.body.strip() == said.strip() for block in blocks if block.document == "docs/errors.md"), said
+
+
+def test_every_python_example_compiles(blocks: list[Block]) -> None:
+    for block in blocks:
+        if block.language == "python":
+            compile(block.body, block.document, "exec")
