@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
+from airflow_mlops_provider.evaluation import lineage_of
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
 from airflow_mlops_provider.registry import (
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 
 #: How often a challenger is held against a champion that changes under it.
 _PATIENCE = 5
-
-
-def lineage_of(models: Sequence[StepResult]) -> str:
-    """Return what identifies a set of trained candidates: equal settings, data and code give an equal lineage."""
-    return hashlib.sha256(json.dumps(sorted(model.key for model in models)).encode()).hexdigest()
 
 
 def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dict[str, list[StepResult]]:
@@ -115,7 +111,7 @@ def publish(
                 rows=int(str(dataset.facts["rows"])),
             ),
             candidates=[_candidate(store, trained, measured, everywhere) for trained in inputs["models"]],
-            metrics=measured["candidates"][measured["winner"]]["metrics"],
+            metrics=_defined(measured["candidates"][measured["winner"]]["metrics"]),
             winner=measured["winner"],
             model_info=_model_info(info, evaluation),
             model_file=lambda: store.fetch(evaluation.artifacts["model"]),
@@ -267,7 +263,7 @@ def _candidate(store: ArtifactStore, trained: StepResult, measured: Any, tags: M
         name=name,
         step_key=trained.key,
         params=params | {"seed": request.seed},
-        metrics={key: value for key, value in measured["candidates"][name]["metrics"].items() if value is not None},
+        metrics=_defined(measured["candidates"][name]["metrics"]),
         tags=dict(tags),
         seconds=facts.get("fit_seconds"),
     )
@@ -289,6 +285,11 @@ def _model_info(info: Any, evaluation: StepResult) -> ModelInfo:
         predict_function=info["predict_fn"],
         input_example=info["input_example"],
     )
+
+
+def _defined(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the metrics that have a value on these rows."""
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _environment() -> dict[str, str]:

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 #: A scratch folder older than a day belongs to a process that was killed.
 _SCRATCH_SECONDS = 24 * 3600
-_SUFFIX = re.compile(r"^(\.[a-z0-9]{1,12}){1,2}$")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){1,2}")
+_MAKE_ANEW = "Clear the task that made it with the Param `recompute` set."
 
 
 def safe_key(key: str) -> str:
@@ -201,12 +202,12 @@ class ArtifactStore:
 
     def add(self, file: Path, suffix: str) -> ArtifactRef:
         """Store a finished file of the workspace under its digest; the file is gone afterwards."""
-        if not _SUFFIX.match(suffix):
+        if not _SUFFIX.fullmatch(suffix):
             raise ArtifactError("this artifact suffix may not be used", got=suffix, expected="such as '.parquet'")
         digest, size = sha256_of(file), file.stat().st_size
         key = f"objects/{digest[:2]}/{digest}{suffix}"
-        if self.objects.size(key) == size:
-            file.unlink()
+        if self.objects.size(key) == size and sha256_of(self.objects.fetch(key)) == digest:
+            file.unlink()  # a damaged object of the same size is replaced instead
         else:
             self.objects.put(key, file)
         return ArtifactRef(uri=self.objects.uri(key), sha256=digest, size=size)
@@ -230,13 +231,16 @@ class ArtifactStore:
         path = self.objects.fetch(self._key(ref))
         if ref.sha256 not in self._checked:
             if not path.is_file():
-                raise ArtifactError(
-                    f"artifact {ref.uri} is missing", hint="Clear the task that made it with the Param `recompute` set."
-                )
+                raise ArtifactError(f"artifact {ref.uri} is missing", hint=_MAKE_ANEW)
             if (size := path.stat().st_size) != ref.size:
-                raise ArtifactError(f"artifact {ref.uri} is damaged", got=f"{size} bytes", expected=f"{ref.size} bytes")
+                raise ArtifactError(
+                    f"artifact {ref.uri} is damaged",
+                    got=f"{size} bytes",
+                    expected=f"{ref.size} bytes",
+                    hint=_MAKE_ANEW,
+                )
             if (digest := sha256_of(path)) != ref.sha256:
-                raise ArtifactError(f"artifact {ref.uri} was changed", got=digest, expected=ref.sha256)
+                raise ArtifactError(f"artifact {ref.uri} was changed", got=digest, expected=ref.sha256, hint=_MAKE_ANEW)
             self._checked.add(ref.sha256)
         return path
 
@@ -253,6 +257,9 @@ class ArtifactStore:
             result = StepResult.model_validate_json(raw)
         except ValidationError as error:
             log.warning("Receipt %s of %s is not readable and is made anew: %s", key, step, error)
+            return None
+        if (result.pipeline, result.step, result.key) != (pipeline, step, key):
+            log.warning("Receipt %s of %s is another step's and is made anew.", key, step)
             return None
         for role, ref in result.artifacts.items():
             if self.objects.size(self._key(ref)) != ref.size:
