@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     # skops looks every loaded module through, and so calls up what Airflow deprecates.
-    config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+ attribute is deprecated")
+    config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+( attribute)? is deprecated")
 
 
 @dataclass
@@ -110,9 +110,8 @@ class Ended:
 class Worker:
     """Runs task instances through Airflow's own task runner, without a scheduler or a database."""
 
-    def __init__(self, supervisor: Supervisor, artifacts: Path) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
-        self.artifacts = artifacts
 
     def context(self, task: BaseOperator | MappedOperator, **settings: Any) -> Any:
         return self._instance(task, **settings).get_template_context()
@@ -192,7 +191,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
 def worker(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_URI", (tmp_path / "artifacts").as_uri())
     monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path / "plugins"))
-    return Worker(supervisor, tmp_path / "artifacts")
+    return Worker(supervisor)
 
 
 @pytest.fixture
