@@ -1,4 +1,4 @@
-"""The one template variable of a pipeline file: `{{ as_of }}`."""
+"""`as_of`: the moment before which data is seen, and the one template variable of a pipeline file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 _AS_OF = re.compile(r"\{\{\s*as_of\s*\}\}")
 
 
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without a zone is in UTC already."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 def as_of_text(as_of: datetime) -> str:
     """Return how `as_of` is written: a date at midnight UTC, else a moment in UTC to the second.
 
     >>> as_of_text(datetime(2013, 3, 1, tzinfo=UTC)), as_of_text(datetime(2013, 3, 1, 6, tzinfo=UTC))
     ('2013-03-01', '2013-03-01T06:00:00Z')
     """
-    moment = as_of.astimezone(UTC)
+    moment = in_utc(as_of)
     midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
     return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%SZ")
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.allow_list import version_of
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.job import Job, StepRequest
 from airflow_mlops_provider.results import StepResult
@@ -56,6 +57,7 @@ def run_step(request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader 
     """
     step = _step(request.step)
     section = _section(step, request)
+    request = request.model_copy(update={"as_of": in_utc(request.as_of)})
     job = Job(request, store, read_sql)
     key = step_key(step, section, job)
     if key is not None and not request.recompute:
@@ -104,7 +106,7 @@ def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
         "step": request.step,
         "pipeline": request.pipeline,
         "section": section.model_dump(mode="json"),
-        "as_of": request.as_of.isoformat(),
+        "as_of": in_utc(request.as_of).isoformat(),
         "seed": request.seed,
         "package": __version__,
         "libraries": {library: version_of(library) for library in step.LIBRARIES},

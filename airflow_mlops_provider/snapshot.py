@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.conversion import Column, to_category, to_key, to_label, to_moment, to_number
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.tables import ROW_GROUP_ROWS, TableInfo, write_table
@@ -36,7 +37,7 @@ class Intake:
     def __init__(self, task: Task, data: Data, as_of: datetime) -> None:
         self.task = task
         self.data = data
-        self.as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+        self.as_of = in_utc(as_of)
         self.rows = 0
         self.excluded = {"future": 0, "unlabelled": 0, "older": 0}
         self.seen: tuple[datetime, datetime] | None = None

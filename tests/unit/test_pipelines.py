@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from airflow_mlops_provider.as_of import as_of_text, render_as_of
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.pipelines import load_pipeline, parse_pipeline, pipeline_files
+from airflow_mlops_provider.spec import Pipeline, Validation
+
+FOLDER = Path(__file__).parents[2] / "config/pipelines"
+FILES = pipeline_files(FOLDER)
+
+
+def minimal(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "flights",
+        "task": "binary",
+        "data": {
+            "source": {"uri": "flights.csv"},
+            "columns": {"target": "late", "timestamp": "at", "numeric": ["x"], "categorical": ["c"]},
+        },
+        "training": {"candidates": {"logistic": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
+        **changes,
+    }
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    raw: Any = copy.deepcopy(minimal())
+    *parents, last = path.split(".")
+    place = raw
+    for key in parents:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return dict(raw)
+
+
+def problems(raw: dict[str, Any]) -> str:
+    with pytest.raises(SpecError) as caught:
+        parse_pipeline(raw, where="flights.yaml")
+    assert "flights.yaml" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_pipelines_that_come_along_are_valid(file: Path) -> None:
+    pipeline = load_pipeline(file)
+    assert pipeline.name == file.stem
+    assert pipeline.metrics
+
+
+def test_three_pipelines_come_along_one_for_each_task() -> None:
+    tasks = [load_pipeline(file).task for file in FILES]
+    assert sorted(tasks) == ["binary", "multiclass", "regression"]
+
+
+def test_the_least_that_a_pipeline_needs_is_enough() -> None:
+    pipeline = parse_pipeline(minimal(), where="flights.yaml")
+    assert pipeline.model_name == "flights"
+    assert pipeline.metrics[0] == "roc_auc"
+    assert pipeline.validation == Validation()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("validaton", {}, ("validaton: unknown key 'validaton'", "did you mean 'validation'?")),
+        ("validation.min_row", 3, ("validation.min_row: unknown key", "did you mean 'min_rows'?")),
+        ("data.source.urii", "x", ("data.source.urii", "did you mean 'uri'?")),
+        ("data.columns.numerical", [], ("data.columns.numerical", "did you mean 'numeric'?")),
+        ("training.candidates.logistic.parms", {}, ("training.candidates.logistic.parms", "did you mean 'params'?")),
+        ("preparation.split.zzz", 1, ("preparation.split.zzz", "known: by, folds, holdout")),
+        ("gates", [{"kind": "absolute", "metric": "roc_auc", "mim": 1}], ("gates.0.mim", "did you mean 'min'?")),
+        ("gates", [{"kind": "absolut"}], ("gates.0", "absolut")),
+        ("task", "ranking", ("task:", "got 'ranking'")),
+        ("name", "Flight Delays", ("name:", "got 'Flight Delays'")),
+        ("seed", -1, ("seed:", "got -1")),
+        ("data.label_delay", "soon", ("data.label_delay", "got 'soon'")),
+        ("data.window", "-P1D", ("data.window", "greater than")),
+        ("data.source", {}, ("data.source", "exactly one of reader, uri, sql; got none")),
+        ("data.source", {"uri": "a", "reader": "b.c"}, ("exactly one of", "['reader', 'uri']")),
+        ("data.source", {"sql": "select 1"}, ("sql needs conn_id",)),
+        ("data.source", {"reader": "read"}, ("data.source.reader", "got 'read'")),
+        ("data.source", {"reader": "os;system.x"}, ("data.source.reader",)),
+        ("data.columns", {"target": "late"}, ("at least one numeric or categorical feature",)),
+        ("data.columns", {"target": "late", "numeric": ["late"]}, ("'late' cannot be a feature",)),
+        ("data.columns", {"target": "late", "numeric": ["x", "x"]}, ("features named twice: ['x']",)),
+        ("data.columns", {"target": "late", "numeric": ["x"]}, ("a split by time needs data.columns.timestamp",)),
+        ("evaluation.metrics", ["rmse"], ("evaluation.metrics names ['rmse']", "a binary pipeline")),
+        ("evaluation.slices", ["x"], ("evaluation.slices names ['x']",)),
+        ("gates", [{"kind": "absolute", "metric": "f1", "min": 0.5}], ("gates use ['f1']",)),
+        ("gates", [{"kind": "absolute", "metric": "roc_auc"}], ("gates.0", "name min or max")),
+        ("gates", [{"kind": "absolute", "metric": "roc_auc", "min": float("nan")}], ("gates.0.min",)),
+        ("gates", [{"kind": "latency"}, {"kind": "latency"}], ("gates with the same name: ['latency']",)),
+        ("training.candidates", {}, ("training.candidates",)),
+        ("training.candidates", {"a b": {"estimator": "sklearn.x.Y"}}, ("training.candidates",)),
+        ("validation.expectations", [{"type": "values_in_set"}], ("validation.expectations.0.type",)),
+        ("description", "{{ ds }}", ("template variables that do not exist", "description: {{ ds }}")),
+        ("data.source.uri", "{{ as_of }}/{% raw %}", ("data.source.uri: {%",)),
+        ("data.source", {"reader": "a.b", "params": {"x": ["{{ macros.x }}"]}}, ("data.source.params.x.0",)),
+    ],
+)
+def test_a_wrong_setting_names_its_path_and_what_would_be_right(path: str, value: Any, says: tuple[str, ...]) -> None:
+    text = problems(changed(path, value))
+    for part in says:
+        assert part in text
+
+
+def test_every_problem_is_told_at_once() -> None:
+    raw = minimal(seed=-1, taks="binary")
+    text = problems({**raw, "data": {**raw["data"], "labeldelay": 1}})
+    assert "has 3 wrong settings" in text
+    for part in ("seed:", "taks:", "data.labeldelay:"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"- a\n- b\n", "is not a mapping: got list"),
+        (b"", "is not a mapping: got NoneType"),
+        (b"name: [", "is not YAML"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"a: !!python/object/apply:os.system ['true']", "is not YAML"),
+        (b"<!DOCTYPE html>", "is not a mapping: got str"),
+    ],
+)
+def test_a_file_that_is_no_pipeline_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "flights.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SpecError, match=says) as caught:
+        load_pipeline(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"nothing\.yaml is missing"):
+        load_pipeline(tmp_path / "nothing.yaml")
+
+
+def test_only_pipeline_files_are_found_in_order(tmp_path: Path) -> None:
+    for name in ("b.yaml", "a.yml", "c.yaml.bak", "d.json", "e.yxml"):
+        (tmp_path / name).touch()
+    assert [file.name for file in pipeline_files(tmp_path)] == ["a.yml", "b.yaml"]
+
+
+def test_a_relative_uri_is_relative_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "flights.yaml").write_text(yaml.safe_dump(minimal()))
+    assert load_pipeline(tmp_path / "flights.yaml").data.source.uri == str(tmp_path / "flights.csv")
+    for uri in ("/data/flights.csv", "file:///data/flights.csv", "s3://bucket/flights.csv"):
+        (tmp_path / "flights.yaml").write_text(yaml.safe_dump(changed("data.source.uri", uri)))
+        assert load_pipeline(tmp_path / "flights.yaml").data.source.uri == uri
+
+
+def test_sections_do_not_change() -> None:
+    pipeline = parse_pipeline(minimal(), where="flights.yaml")
+    with pytest.raises(ValidationError, match="frozen"):
+        pipeline.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_pipeline_survives_json(file: Path) -> None:
+    pipeline = load_pipeline(file)
+    assert Pipeline.model_validate(json.loads(json.dumps(pipeline.model_dump(mode="json")))) == pipeline
+
+
+NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**6) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(list(Pipeline.model_fields)) | NAMES
+
+
+@given(raw=st.dictionaries(KEYS, VALUES, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_any_mapping_is_a_pipeline_or_one_readable_error(raw: dict[str, Any]) -> None:
+    said = ""
+    try:
+        parse_pipeline({**minimal(), **raw}, where="flights.yaml")
+    except SpecError as error:
+        said = str(error)
+    assert said == "" or said.startswith("flights.yaml ")
+    assert len(said) < 20_000
+
+
+@given(raw=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_a_pipeline_or_one_readable_error(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    file.write_bytes(raw)
+    with pytest.raises(SpecError):
+        load_pipeline(file)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    delay=st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400)),
+    share=st.floats(0, 1),
+    rows=st.integers(1, 10**9),
+    holdout=st.floats(0, 1, exclude_min=True, exclude_max=True),
+)
+@settings(max_examples=60, deadline=None)
+def test_valid_settings_are_kept_exactly(seed: int, delay: timedelta, share: float, rows: int, holdout: float) -> None:
+    raw = minimal(seed=seed, validation={"min_rows": rows})
+    raw["data"] = {**raw["data"], "label_delay": delay}
+    raw["preparation"] = {"missing": {"max_share": share}, "split": {"holdout": holdout}}
+    pipeline = parse_pipeline(raw, where="x")
+    again = Pipeline.model_validate_json(pipeline.model_dump_json())
+    assert again == pipeline
+    assert (pipeline.seed, pipeline.data.label_delay, pipeline.validation.min_rows) == (seed, delay, rows)
+    assert (pipeline.preparation.missing.max_share, pipeline.preparation.split.holdout) == (share, holdout)
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        ("2013-03-01T00:00:00+00:00", "2013-03-01"),
+        ("2013-03-01T01:00:00+01:00", "2013-03-01"),
+        ("2013-03-01T00:00:00", "2013-03-01"),
+        ("2013-03-01T06:30:05+00:00", "2013-03-01T06:30:05Z"),
+        ("2013-03-01T00:00:00+01:00", "2013-02-28T23:00:00Z"),
+        ("2013-03-01T00:00:00.5+00:00", "2013-03-01T00:00:00Z"),
+    ],
+)
+def test_as_of_is_a_date_at_midnight_and_a_moment_otherwise(moment: str, text: str) -> None:
+    assert as_of_text(datetime.fromisoformat(moment)) == text
+
+
+def test_as_of_is_filled_in_everywhere_and_nothing_else_is_touched() -> None:
+    value = {"uri": "/data/{{as_of}}/{{ as_of }}.csv", "params": [{"a": "{{  as_of  }}", "b": 3}, None, "{{ ds }}"]}
+    assert render_as_of(value, datetime(2013, 3, 1, tzinfo=UTC)) == {
+        "uri": "/data/2013-03-01/2013-03-01.csv",
+        "params": [{"a": "2013-03-01", "b": 3}, None, "{{ ds }}"],
+    }
+    assert value["uri"] == "/data/{{as_of}}/{{ as_of }}.csv"
+
+
+@given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))
+def test_as_of_never_leads_out_of_its_folder(moment: datetime) -> None:
+    assert set(as_of_text(moment)) <= set("0123456789-:TZ")

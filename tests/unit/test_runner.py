@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError, ResultTooLargeError, SpecError
+from airflow_mlops_provider.job import Champion, Job, Outcome, StepRequest
+from airflow_mlops_provider.results import ArtifactRef, StepResult, check_xcom
+from airflow_mlops_provider.runner import run_step, step_key
+from airflow_mlops_provider.spec import Frozen
+from airflow_mlops_provider.storage import local_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_mlops_provider.storage import ArtifactStore
+
+AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
+REF = ArtifactRef(uri=f"file:///store/objects/aa/{'a' * 64}.json", sha256="a" * 64, size=1)
+
+
+class Section(Frozen):
+    number: int = 1
+    names: tuple[str, ...] = ()
+
+
+class Counting:
+    """A step with a body of three lines, to see when the runner calls it."""
+
+    Section = Section
+    LIBRARIES = ("pyarrow",)
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.outcome: Any = lambda job: Outcome(artifacts={"value": job.store.add_json(1)}, facts={"runs": self.runs})
+
+    def run(self, section: Section, job: Job) -> Outcome:
+        self.runs += 1
+        outcome: Outcome = self.outcome(job)
+        return outcome
+
+    def names(self, section: Section) -> list[str]:
+        return list(section.names)
+
+
+class Reading(Counting):
+    source: str | None = "version 1"
+
+    def fingerprint(self, section: Section, job: Job) -> str | None:
+        return self.source
+
+
+def request(**changes: Any) -> StepRequest:
+    return StepRequest(**{"step": "prepare", "pipeline": "tested", "as_of": AS_OF, "section": {}, **changes})
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    made = Counting()
+    monkeypatch.setattr("airflow_mlops_provider.runner._step", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    made = Reading()
+    monkeypatch.setattr("airflow_mlops_provider.runner._step", lambda name: made)
+    return made
+
+
+def result(name: str = "value", ref: ArtifactRef = REF) -> StepResult:
+    return StepResult(step="ingest", pipeline="tested", key="b" * 64, as_of=AS_OF, artifacts={name: ref})
+
+
+def test_a_step_runs_once_for_a_key(step: Counting, store: ArtifactStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    first = run_step(request(), store)
+    second = run_step(request(), store)
+    assert step.runs == 1
+    assert (first.cached, second.cached) == (False, True)
+    assert second == first.model_copy(update={"cached": True})
+    assert "is done already" in caplog.text
+
+
+def test_recompute_runs_it_again(step: Counting, store: ArtifactStore) -> None:
+    first = run_step(request(), store)
+    again = run_step(request(recompute=True), store)
+    assert (step.runs, again.cached, again.key) == (2, False, first.key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"section": {"number": 2}},
+        {"as_of": AS_OF + timedelta(days=1)},
+        {"seed": 1},
+        {"pipeline": "another"},
+        {"step": "train"},
+        {"inputs": {"dataset": [result()]}},
+        {
+            "champion": Champion(seq=1, version=1, digest="d", model=REF, order_key=AS_OF),
+        },
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_decides_the_result_decides_the_key(step: Counting, store: ArtifactStore, change: dict[str, Any]) -> None:
+    base = step_key(step, Section(), Job(request(), store))
+    changed = request(**change)
+    assert step_key(step, Section.model_validate(changed.section), Job(changed, store)) != base
+
+
+def test_defaults_that_are_written_out_do_not_change_the_key(step: Counting, store: ArtifactStore) -> None:
+    assert run_step(request(section={"number": 1}), store).key == run_step(request(), store).key
+
+
+def test_the_same_moment_in_another_zone_is_the_same_key(step: Counting, store: ArtifactStore) -> None:
+    keys = {
+        run_step(request(as_of=datetime.fromisoformat(text)), store).key
+        for text in ("2013-03-01T00:00:00Z", "2013-03-01T01:00:00+01:00", "2013-03-01T00:00:00")
+    }
+    assert len(keys) == 1
+
+
+def test_inputs_count_by_their_digests_and_not_by_their_place_order_or_facts(
+    step: Counting, store: ArtifactStore
+) -> None:
+    other = ArtifactRef(uri=f"file:///elsewhere/{'c' * 64}.json", sha256="c" * 64, size=1)
+    moved = REF.model_copy(update={"uri": f"file:///moved/{'a' * 64}.json"})
+    one = run_step(request(inputs={"models": [result(), result(ref=other)]}), store)
+    two = run_step(
+        request(inputs={"models": [result(ref=other), result(ref=moved).model_copy(update={"facts": {"n": 1}})]}), store
+    )
+    three = run_step(request(inputs={"models": [result()]}), store)
+    assert one.key == two.key
+    assert three.key != one.key
+
+
+def test_a_library_version_and_plugin_code_are_part_of_the_key(
+    step: Counting, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text("A = 1")
+    named = request(section={"names": ["own.A"]}, allow_list=AllowList(plugins_folder=str(tmp_path)))
+    keys = [run_step(named, store).key]
+    (tmp_path / "own.py").write_text("A = 2")
+    keys.append(run_step(named, store).key)
+    monkeypatch.setattr("airflow_mlops_provider.runner.version_of", lambda library: "99.0")
+    keys.append(run_step(named, store).key)
+    assert len(set(keys)) == 3
+
+
+def test_a_name_outside_the_allow_list_stops_before_the_step_runs(step: Counting, store: ArtifactStore) -> None:
+    with pytest.raises(NotAllowedError, match="'os.system' is outside the allow-list"):
+        run_step(request(section={"names": ["os.system"]}), store)
+    assert step.runs == 0
+
+
+def test_a_source_that_did_not_change_is_not_read_again(reading: Reading, store: ArtifactStore) -> None:
+    run_step(request(), store)
+    assert run_step(request(), store).cached
+    reading.source = "version 2"
+    assert not run_step(request(), store).cached
+    assert reading.runs == 2
+
+
+def test_a_source_without_an_identity_is_read_each_time_and_keyed_by_what_was_read(
+    reading: Reading, store: ArtifactStore
+) -> None:
+    reading.source = None
+    first = run_step(request(), store)
+    second = run_step(request(), store)
+    reading.outcome = lambda job: Outcome(artifacts={"value": job.store.add_json(2)})
+    third = run_step(request(), store)
+    assert reading.runs == 3
+    assert first.key == second.key != third.key
+    assert store.read_receipt("tested", "prepare", first.key) is not None
+
+
+@pytest.mark.parametrize(
+    "facts", [{"text": "x" * 5000}, {"number": float("nan")}, {"numbers": [1.0, float("inf")]}], ids=str
+)
+def test_a_result_that_xcom_cannot_hold_is_refused_before_it_is_committed(
+    step: Counting, store: ArtifactStore, facts: dict[str, Any]
+) -> None:
+    step.outcome = lambda job: Outcome(facts=facts)
+    with pytest.raises(ResultTooLargeError, match="result of step 'prepare' of 'tested'"):
+        run_step(request(), store)
+    assert list(local_path(store.root).rglob("receipt.json")) == []
+
+
+def test_a_step_that_fails_commits_nothing(step: Counting, store: ArtifactStore) -> None:
+    def fail(job: Job) -> Outcome:
+        job.store.add_json(1)
+        raise MLOpsError("no")
+
+    step.outcome = fail
+    with pytest.raises(MLOpsError, match="no"):
+        run_step(request(), store)
+    root = local_path(store.root)
+    assert list(root.rglob("re*.json")) == []
+    assert list((root / ".tmp").iterdir()) == []
+
+
+def test_wrong_settings_are_named(step: Counting, store: ArtifactStore) -> None:
+    with pytest.raises(SpecError) as caught:
+        run_step(request(section={"number": "many", "nmaes": []}), store)
+    for part in ("'prepare' of 'tested'", "number: ", "nmaes: "):
+        assert part in str(caught.value)
+    assert step.runs == 0
+
+
+def test_an_unknown_step_names_the_known_ones(store: ArtifactStore) -> None:
+    with pytest.raises(SpecError, match="no such step: got os, expected ingest, validate"):
+        run_step(request(step="os"), store)
+
+
+def test_a_result_survives_json(step: Counting, store: ArtifactStore) -> None:
+    made = run_step(request(), store)
+    assert StepResult.model_validate(json.loads(json.dumps(made.xcom()))) == made
+    again = StepRequest.model_validate_json(store.read_request(made))
+    assert again == request()
+
+
+def test_xcom_takes_what_is_small_and_finite() -> None:
+    check_xcom({"a": ["x" * 4000]}, "it")
+    with pytest.raises(ResultTooLargeError, match=r"it is too large for XCom: got 40\d\d bytes|4[12]\d\d bytes"):
+        check_xcom({"a": ["x" * 4090]}, "it")
+    with pytest.raises(ResultTooLargeError, match="not finite"):
+        check_xcom(float("nan"), "it")
