@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError
+from airflow_mlops_provider.hooks.connections import defined_connection
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry import Registry
@@ -36,7 +37,7 @@ class MlflowHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Any:
-        return self.get_connection(self.conn_id)
+        return defined_connection(self.conn_id)
 
     @property
     def _extra(self) -> dict[str, Any]:
