@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
-from airflow_mlops_provider.evaluation import lineage_of
+from airflow_mlops_provider.evaluation import EvaluationReport, lineage_of
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
+from airflow_mlops_provider.model_file import ModelInfo as StoredModel
 from airflow_mlops_provider.registry import (
     CandidateRun,
     DatasetInfo,
@@ -92,8 +93,7 @@ def publish(
     :return: the evaluation, whose facts now hold the version, the run and the ledger entry compared with.
     """
     dataset = inputs["dataset"][0]
-    info = store.read_json(evaluation.artifacts["model_info"])
-    measured = store.read_json(evaluation.artifacts["evaluation"])
+    measured = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
     snapshot = dataset.artifacts["dataset"]
     everywhere = {**tags, **_environment()}
     published = registry.publish(
@@ -111,9 +111,9 @@ def publish(
                 rows=int(str(dataset.facts["rows"])),
             ),
             candidates=[_candidate(store, trained, measured, everywhere) for trained in inputs["models"]],
-            metrics=_defined(measured["candidates"][measured["winner"]]["metrics"]),
-            winner=measured["winner"],
-            model_info=_model_info(info, evaluation),
+            metrics=_defined(measured.candidates[measured.winner].metrics),
+            winner=measured.winner,
+            model_info=_published_model(store, evaluation),
             model_file=lambda: store.fetch(evaluation.artifacts["model"]),
         )
     )
@@ -228,13 +228,12 @@ def _promotion_request(
     allow_older: bool,
     lift_quarantine: bool,
 ) -> PromotionRequest:
-    info = store.read_json(evaluation.artifacts["model_info"])
     facts: Any = evaluation.facts
     return PromotionRequest(
         model=model,
         idem=idem,
         version=facts["version"],
-        digest=info["digest"],
+        digest=_model(store, evaluation).digest,
         sha256=evaluation.artifacts["model"].sha256,
         artifact=evaluation.artifacts["model"],
         lineage=facts["lineage"],
@@ -253,7 +252,9 @@ def _idem(caller: tuple[str, ...], evaluation: StepResult) -> str:
     return hashlib.sha256(json.dumps([*caller, digests], sort_keys=True).encode()).hexdigest()
 
 
-def _candidate(store: ArtifactStore, trained: StepResult, measured: Any, tags: Mapping[str, str]) -> CandidateRun:
+def _candidate(
+    store: ArtifactStore, trained: StepResult, measured: EvaluationReport, tags: Mapping[str, str]
+) -> CandidateRun:
     request = StepRequest.model_validate_json(store.read_request(trained))
     settings = request.section["candidate"]
     facts: Any = trained.facts
@@ -263,27 +264,29 @@ def _candidate(store: ArtifactStore, trained: StepResult, measured: Any, tags: M
         name=name,
         step_key=trained.key,
         params=params | {"seed": request.seed},
-        metrics=_defined(measured["candidates"][name]["metrics"]),
+        metrics=_defined(measured.candidates[name].metrics),
         tags=dict(tags),
         seconds=facts.get("fit_seconds"),
     )
 
 
-def _model_info(info: Any, evaluation: StepResult) -> ModelInfo:
-    kinds: dict[str, list[str]] = {"numeric": [], "categorical": []}
-    for feature in info["features"]:
-        kinds[feature["kind"]].append(feature["name"])
+def _model(store: ArtifactStore, evaluation: StepResult) -> StoredModel:
+    return StoredModel.model_validate(store.read_json(evaluation.artifacts["model_info"]))
+
+
+def _published_model(store: ArtifactStore, evaluation: StepResult) -> ModelInfo:
+    model = _model(store, evaluation)
     return ModelInfo(
-        digest=info["digest"],
+        digest=model.digest,
         sha256=evaluation.artifacts["model"].sha256,
         artifact=evaluation.artifacts["model"],
-        numeric=kinds["numeric"],
-        categorical=kinds["categorical"],
-        target=info["target"],
-        requirements=info["requirements"],
-        trusted_types=info["trusted_types"],
-        predict_function=info["predict_fn"],
-        input_example=info["input_example"],
+        numeric=[feature.name for feature in model.features if feature.kind == "numeric"],
+        categorical=[feature.name for feature in model.features if feature.kind == "categorical"],
+        target=model.target,
+        requirements=model.requirements,
+        trusted_types=model.trusted_types,
+        predict_function=model.predict_fn,
+        input_example=model.input_example,
     )
 
 

@@ -201,7 +201,9 @@ def _champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
     difference = champion.differences.get(metric)
     if champion.unusable is not None or difference is None or _finite(difference.value) is None or difference.why:
         why = champion.unusable or (difference.why if difference is not None else None) or "it was not compared"
-        return _verdict(gate, passed=False, got=got, expected=expected, why=f"champion v{champion.version}: {why}")
+        # Nothing would ever be promoted again, on green runs: a person must know.
+        asked = gate.model_copy(update={"on_fail": "fail"})
+        return _verdict(asked, passed=False, got=got, expected=expected, why=f"champion v{champion.version}: {why}")
     low, high = span(difference.quantiles, gate.confidence)
     noise = _ROUNDING * abs(value or 0)
     passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)

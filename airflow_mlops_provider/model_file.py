@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import JsonValue
 
@@ -110,7 +110,7 @@ class ModelInfo(Frozen):
     features: list[Feature]
     digest: str
     size: int
-    predict_fn: str
+    predict_fn: Literal["predict", "predict_proba"]
     trusted_types: list[str]
     requirements: list[str]
     input_example: dict[str, list[JsonValue]]

@@ -166,6 +166,11 @@ class LocalAirflow:
         self._processes = {}
         (self.home / "pids").unlink(missing_ok=True)
 
+    @property
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """The running parts."""
+        return list(self._processes.values())
+
     def cli(self, *arguments: str, check: bool = True) -> str:
         """Run an `airflow` command against this Airflow and return what it prints.
 
