@@ -41,8 +41,8 @@ class AbsoluteGate(_Gate):
 class ChampionGate(_Gate):
     """The challenger is better than the champion on the same holdout, or not worse by more than a margin.
 
-    The lower bound of the two-sided interval of the gain decides. Without a champion the gate passes; with one that
-    cannot predict the new data it fails, and `on_fail` says what follows.
+    The lower bound of the two-sided interval of the gain decides. Without a champion the gate passes. With one that
+    cannot predict the new data the task fails, whatever `on_fail` says: a person must decide.
     """
 
     kind: Literal["champion"]
