@@ -59,7 +59,8 @@ def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = Non
     :param folder: what a relative `data.source.uri` is relative to.
     :raises SpecError: as `load_pipeline`.
     """
-    if strange := _strange_templates(raw):
+    # Notifiers are Airflow's own, with all of its variables: a message names its DAG and its run.
+    if strange := _strange_templates({key: value for key, value in raw.items() if key != "notifications"}):
         raise SpecError(
             f"{where} uses template variables that do not exist",
             problems=strange,

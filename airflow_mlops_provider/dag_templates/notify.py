@@ -29,5 +29,5 @@ def _notifier(pipeline: str, name: str, params: dict[str, Any]) -> BaseNotifier:
         raise SpecError(f"{pipeline}: notifications.on_failure names {name!r}", expected="a class of BaseNotifier")
     try:
         return kind(**params)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise SpecError(f"{pipeline}: the params of notifier {name!r} do not fit", got=str(error)) from error

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = {"pandas", "sklearn", "mlflow", "great_expectations"}
+
+#: Starts components in one process, each with its setting, and prints what is imported after each.
+START = """
+import json, os, sys
+from types import SimpleNamespace
+
+from airflow.listeners.listener import get_listener_manager
+
+for job_type, warm_imports in json.loads(sys.argv[1]):
+    os.environ.pop("AIRFLOW__MLOPS__WARM_IMPORTS", None)
+    if warm_imports is not None:
+        os.environ["AIRFLOW__MLOPS__WARM_IMPORTS"] = warm_imports
+    get_listener_manager().hook.on_starting(component=SimpleNamespace(job_type=job_type))
+    print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def modules_after_start(home: Path, *components: tuple[str | None, str | None]) -> list[set[str]]:
+    environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", START, json.dumps(components)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [set(json.loads(line)) for line in done.stdout.splitlines()[-len(components) :]]
+
+
+def test_the_scheduler_is_warmed_when_it_is_asked_to(tmp_path: Path) -> None:
+    (modules,) = modules_after_start(tmp_path, ("SchedulerJob", "True"))
+
+    assert modules >= HEAVY
+
+
+def test_no_other_process_and_no_unasked_scheduler_imports_anything(tmp_path: Path) -> None:
+    components = [
+        ("SchedulerJob", None),
+        ("SchedulerJob", "False"),
+        ("TriggererJob", "True"),
+        ("DagProcessorJob", "True"),
+        # A task's own process, and the DAG processor's, have no job.
+        (None, "True"),
+    ]
+
+    for component, modules in zip(components, modules_after_start(tmp_path, *components), strict=True):
+        assert "airflow_mlops_provider.warm_imports" in modules
+        assert modules & HEAVY == set(), component
