@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from typing import TYPE_CHECKING
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# Airflow reads these when it is first imported. Its home is this process's own, and goes with it.
+_AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # MLflow 3.17 reads experiments with an option that SQLAlchemy 2.1 deprecates.
     # Great Expectations 1.24 imports deprecated modules of the standard library.
     config.addinivalue_line("filterwarnings", "ignore:module 'sre_:DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated")
+    # skops looks through every module that is loaded, and so calls up what Airflow deprecates.
+    config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+( attribute)? is deprecated")
 
 
 @pytest.fixture(scope="session")

@@ -3,32 +3,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[3]
-
-# Airflow reads these when it is first imported. Its home is this process's own, and goes with it.
-_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
-os.environ.setdefault("AIRFLOW_HOME", _HOME.name)
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow.sdk import BaseOperator
     from airflow.sdk.definitions.mappedoperator import MappedOperator
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # skops looks every loaded module through, and so calls up what Airflow deprecates.
-    config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+( attribute)? is deprecated")
 
 
 @dataclass
