@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,44 @@ def test_the_error_of_a_wrong_file_is_what_the_documentation_shows(blocks: list[
         load_pipeline(file)
     said = str(caught.value).replace(str(tmp_path), "/opt/airflow/config/pipelines")
     assert any(block.body.strip() == said.strip() for block in blocks if block.document == "docs/errors.md"), said
+
+
+def test_the_reader_in_the_reference_is_read_once_while_its_file_stays(
+    blocks: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import UTC, datetime
+
+    import pandas as pd
+
+    from airflow_mlops_provider.allow_list import AllowList
+    from airflow_mlops_provider.job import StepRequest
+    from airflow_mlops_provider.runner import run_step
+    from airflow_mlops_provider.storage import ArtifactStore
+
+    file = tmp_path / "north.parquet"
+    pd.DataFrame({"age": [30, 40], "left": [0, 1]}).to_parquet(file)
+    source = named(blocks, "docs/pipeline-file.md", "customers.py").replace("/data/", f"{tmp_path}/")
+    (tmp_path / "customers.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [data] = [
+        part["data"]
+        for part in (yaml.safe_load(block.body) for block in blocks if block.language == "yaml")
+        if part.get("data", {}).get("source", {}).get("reader") == "customers.read_customers"
+    ]
+    request = StepRequest(
+        step="ingest",
+        pipeline="churn",
+        as_of=datetime(2026, 1, 1, tzinfo=UTC),
+        section={"task": "binary", "data": data},
+        allow_list=AllowList(plugins_folder=str(tmp_path)),
+    )
+    store = ArtifactStore(str(tmp_path / "artifacts"))
+    first = run_step(request, store)
+    assert (first.facts["rows"], first.cached) == (2, False)
+    assert run_step(request, store).cached
+    pd.DataFrame({"age": [30, 40, 50], "left": [0, 1, 0]}).to_parquet(file)
+    assert run_step(request, store).facts["rows"] == 3
+    del sys.modules["customers"]
 
 
 def test_every_python_example_compiles(blocks: list[Block]) -> None:
