@@ -103,7 +103,11 @@ def publish(
             lineage=lineage_of(inputs["models"]),
             as_of=evaluation.as_of,
             name=f"{evaluation.pipeline} {evaluation.as_of:%Y-%m-%d}",
-            tags={**everywhere, "mlops.as_of": evaluation.as_of.isoformat()},
+            tags={
+                **everywhere,
+                "mlops.as_of": evaluation.as_of.isoformat(),
+                **({"mlops.lost_candidates": ", ".join(measured.lost)} if measured.lost else {}),
+            },
             dataset=DatasetInfo(
                 name=f"{evaluation.pipeline}.dataset",
                 digest=snapshot.sha256,

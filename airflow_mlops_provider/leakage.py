@@ -7,6 +7,7 @@ category of one row tells nothing.
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 20_000
 #: A number of at most this many values is looked at as a category, too.
 _FEW_VALUES = 50
+_TWO_CLASSES = 2
+#: Classes that are compared pair by pair.
+_MAX_PAIRED = 5
 #: A class of fewer rows can be told by chance.
 _MIN_CLASS_ROWS = 10
 _MAX_CLASSES = 20
@@ -33,6 +37,8 @@ def sample_rows(rows: int) -> NDArray[np.int64]:
 
 def association_of_numbers(values: NDArray[np.float64], target: NDArray[np.float64], *, classes: int) -> float:
     """Return how well a number tells the target, from 0.5 (AUC) or 0 (|Spearman|) to 1.
+
+    Of several classes it has to tell each from each: many an honest feature sets one of them apart.
 
     :param target: class indices for `classes` > 0, else the numbers of a regression.
     """
@@ -67,8 +73,21 @@ def association_of_categories(codes: NDArray[np.integer], target: NDArray[np.flo
         prior = truth[learn].mean() if learn.any() else 0.0
         rates = np.where(counts > 0, sums / np.maximum(counts, 1), prior)
         held = truth[score]
-        found.append(_strength(rates[codes[score]], held, 2 if classes else 0))
-    return max(found, default=0.0)
+        found.append(_strength(rates[codes[score]], held, _TWO_CLASSES if classes else 0))
+    return min((strength for strength in found if strength > 0), default=0.0)
+
+
+def _pairwise_strength(values: NDArray[np.float64], target: NDArray[np.float64], classes: int) -> float:
+    """Return the weakest AUC between two of the commonest classes, in either direction (Hand & Till 2001)."""
+    import numpy as np
+
+    labels = target.astype(np.int64)
+    common = np.argsort(-np.bincount(labels, minlength=classes), kind="stable")[:_MAX_PAIRED]
+    found = []
+    for one, other in combinations(common.tolist(), 2):
+        either = (labels == one) | (labels == other)
+        found.append(_best_auc(_ranks(values[either]), (labels[either] == one).astype(np.float64), _TWO_CLASSES))
+    return min((strength for strength in found if strength > 0), default=0.0)
 
 
 def _truths(target: NDArray[np.float64], classes: int) -> list[NDArray[np.float64]]:
@@ -78,12 +97,14 @@ def _truths(target: NDArray[np.float64], classes: int) -> list[NDArray[np.float6
     if not classes:
         return [target]
     counts = np.bincount(target.astype(np.int64), minlength=classes)
-    common = np.argsort(-counts, kind="stable")[: 1 if classes == 2 else _MAX_CLASSES]
+    common = np.argsort(-counts, kind="stable")[: 1 if classes == _TWO_CLASSES else _MAX_CLASSES]
     return [(target == label).astype(np.float64) for label in common]
 
 
 def _strength(values: NDArray[np.float64], target: NDArray[np.float64], classes: int) -> float:
-    """Return the best one-against-rest AUC in either direction, or |Spearman's rho|; 0 when neither is defined."""
+    """Return the AUC in either direction, or |Spearman's rho|; 0 when neither is defined."""
+    if classes > _TWO_CLASSES:
+        return _pairwise_strength(values, target, classes)
     return _best_auc(_ranks(values), target, classes) if classes else _spearman(values, target)
 
 

@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate")
 
 
+#: Steps whose result depends on as_of besides their inputs. The others compute nothing anew while the data stays the
+#: same, however many days pass.
+_SEE_AS_OF = frozenset({"ingest", "evaluate", "gate"})
+
+
 class Step(Protocol):
     """A module in `steps/`. Importing one imports no heavy library.
 
@@ -64,7 +69,7 @@ def run_step(request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader 
         receipt = store.read_receipt(request.pipeline, request.step, key)
         if receipt is not None:
             log.info("%s: step %s is done already: receipt %s. Nothing is computed.", *_names(request), key[:12])
-            return receipt
+            return receipt.model_copy(update={"as_of": request.as_of})
     started = time.perf_counter()
     outcome = step.run(section, job)
     if key is None:
@@ -106,7 +111,7 @@ def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
         "step": request.step,
         "pipeline": request.pipeline,
         "section": section.model_dump(mode="json"),
-        "as_of": in_utc(request.as_of).isoformat(),
+        "as_of": in_utc(request.as_of).isoformat() if request.step in _SEE_AS_OF else None,
         "seed": request.seed,
         "package": __version__,
         "libraries": {library: version_of(library) for library in step.LIBRARIES},

@@ -96,7 +96,7 @@ def report(airflow: LocalAirflow, run_id: str) -> None:
     )
     promoted = airflow.xcom(DAG, run_id, "promote")["facts"]
     evaluated = airflow.xcom(DAG, run_id, "evaluate")["facts"]
-    print(f"\nChampion of flight_delays: version {promoted['champion']} ({evaluated['winner']}), {promoted['reason']}")
+    print(f"\nChampion of flight_delays: {evaluated['winner']}; {promoted['reason']}")
     table([("metric", "holdout"), *((name, f"{value:.4f}") for name, value in evaluated["metrics"].items())])
 
 

@@ -143,10 +143,15 @@ def test_bad_data_is_one_red_task_and_nothing_stored(airflow: LocalAirflow) -> N
 
 
 @pytest.mark.parametrize("pipeline", ["diabetes_progression", "wine_cultivar"])
-def test_the_bundled_pipelines_end_with_a_champion(airflow: LocalAirflow, pipeline: str) -> None:
+def test_the_bundled_pipelines_train_once_while_their_data_stays(airflow: LocalAirflow, pipeline: str) -> None:
     run = Run.of(airflow, pipeline, "2024-01-01")
     assert (run.state, run.states["promote"]) == ("success", "success")
-    assert mlflow_state(airflow, pipeline)["aliases"]["champion"] == 1
+    after_one = mlflow_state(airflow, pipeline)
+    assert after_one["aliases"]["champion"] == 1
+    next_day = Run.of(airflow, pipeline, "2024-01-02")
+    assert next_day.state == "success"
+    assert next_day.value("promote")["facts"]["status"] == "already"
+    assert mlflow_state(airflow, pipeline) == after_one
 
 
 def test_a_logical_date_on_the_command_line_is_the_run_s_as_of(airflow: LocalAirflow) -> None:
