@@ -204,9 +204,7 @@ def _encode(table: pa.Table, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     arrays = [
-        table[field.name].combine_chunks().dictionary_encode()
-        if pa.types.is_dictionary(field.type)
-        else table[field.name]
+        table[field.name].dictionary_encode() if pa.types.is_dictionary(field.type) else table[field.name]
         for field in schema
     ]
     return pa.table(arrays, schema=schema)

@@ -109,8 +109,9 @@ def _html(report: ValidationReport, failing: pa.Table | None, job: Job) -> str:
         if failed
         else Cell(f"The data may be used: {total - len(report.warned)} of {total} checks passed.", "good")
     )
-    moment = job.as_of.strftime("%Y-%m-%d %H:%M %Z")
-    about = Cell(f"{report.rows} rows, as of {moment}. Rows are counted in the stored snapshot, from 1.")
+    # Not as_of: the verdict on the same data is not computed anew on another day.
+    digest = job.artifact("dataset", "dataset").sha256[:12]
+    about = Cell(f"{report.rows} rows of dataset {digest}. Rows are counted in this stored snapshot, from 1.")
     groups = (
         ("Failed", failed, "bad"),
         ("Warnings", report.warned, "warn"),

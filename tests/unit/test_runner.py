@@ -97,7 +97,6 @@ def test_recompute_runs_it_again(step: Counting, store: ArtifactStore) -> None:
     "change",
     [
         {"section": {"number": 2}},
-        {"as_of": AS_OF + timedelta(days=1)},
         {"seed": 1},
         {"pipeline": "another"},
         {"step": "train"},
@@ -114,13 +113,26 @@ def test_what_decides_the_result_decides_the_key(step: Counting, store: Artifact
     assert step_key(step, Section.model_validate(changed.section), Job(changed, store)) != base
 
 
+@pytest.mark.parametrize(
+    ("name", "sees"), [("ingest", True), ("evaluate", True), ("validate", False), ("train", False)]
+)
+def test_another_day_is_another_key_only_where_as_of_decides(
+    step: Counting, store: ArtifactStore, name: str, *, sees: bool
+) -> None:
+    first = run_step(request(step=name), store)
+    tomorrow = run_step(request(step=name, as_of=AS_OF + timedelta(days=1)), store)
+    assert (tomorrow.key != first.key) == sees
+    assert tomorrow.cached == (not sees)
+    assert tomorrow.as_of == AS_OF + timedelta(days=1)
+
+
 def test_defaults_that_are_written_out_do_not_change_the_key(step: Counting, store: ArtifactStore) -> None:
     assert run_step(request(section={"number": 1}), store).key == run_step(request(), store).key
 
 
 def test_the_same_moment_in_another_zone_is_the_same_key(step: Counting, store: ArtifactStore) -> None:
     keys = {
-        run_step(request(as_of=datetime.fromisoformat(text)), store).key
+        run_step(request(step="ingest", as_of=datetime.fromisoformat(text)), store).key
         for text in ("2013-03-01T00:00:00Z", "2013-03-01T01:00:00+01:00", "2013-03-01T00:00:00")
     }
     assert len(keys) == 1

@@ -182,7 +182,7 @@ def test_a_bad_value_far_down_a_large_csv_is_found(steps: Any, tmp_path: Path) -
     frame.loc[111_111, "y"] = float("nan")
     frame["y"] = frame["y"].astype(object)
     frame.loc[111_110, "y"] = "n.v."
-    frame["c"] = "a long text that makes this file larger than one block of the reader"
+    frame["c"] = "a long text\nof two lines, that makes this file larger than one block of the reader"
     write(tmp_path / "d.csv", frame)
     with pytest.raises(DataError, match=r"column 'y', row 111111 of file .*d\.csv cannot be used: got n\.v\."):
         steps.ingest(data(tmp_path / "d.csv").model_dump(mode="json"))

@@ -338,6 +338,16 @@ def test_an_all_null_feature_keeps_its_type(steps: Any, tmp_path: Path) -> None:
     assert (str(schema.field("x").type), schema.field("c").type.value_type) == ("double", pa.string())
 
 
+def test_nan_is_a_missing_value(steps: Any, tmp_path: Path) -> None:
+    expected = steps.ingest(parquet(rows(40), tmp_path / "null.parquet"))
+    table = pa.Table.from_pandas(rows(40).drop(columns="unused"), preserve_index=False)
+    table = table.set_column(table.column_names.index("x"), "x", table["x"].fill_null(float("nan")))
+    pq.write_table(table, tmp_path / "nan.parquet")
+    result = steps.ingest({"source": {"uri": str(tmp_path / "nan.parquet")}, "columns": COLUMNS})
+    assert table["x"].null_count == 0
+    assert result.artifacts == expected.artifacts
+
+
 def test_the_flights_are_what_was_known_before_departure(tmp_path: Path) -> None:
     pipeline = load_pipeline(ROOT / "config/pipelines/flight_delays.yaml")
     store = ArtifactStore(str(tmp_path))

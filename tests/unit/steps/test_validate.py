@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, SpecError
 from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.runner import run_step
-from airflow_mlops_provider.tables import read_table
+from airflow_mlops_provider.spec import Columns
+from airflow_mlops_provider.tables import TableInfo, read_table, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_mlops_provider.results import StepResult
-
+AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 COLUMNS = {"target": "late", "timestamp": "at", "keys": ["id"], "numeric": ["x", "y"], "categorical": ["c"]}
 
 
@@ -123,6 +125,39 @@ def test_rows_of_a_table_longer_than_one_row_group_keep_their_numbers(steps: Any
     result = steps.validate(dataset(frame), expectations=bad)
     kept = read_table(steps.store, result.artifacts["failing_rows"])
     assert kept[["row", "id", "x"]].to_numpy().tolist() == [[4, 3, -1.0], [69_991, 69_990, -2.0]]
+
+
+def test_a_guard_counts_over_all_row_groups(steps: Any, dataset: Any) -> None:
+    frame = rows(70_000).assign(at=pd.date_range("2012-01-01", periods=70_000, freq="min", tz="UTC"))
+    frame.loc[[69_990, 69_995], "c"] = None
+    result = steps.validate(dataset(frame), required=["c"])
+    assert (
+        checks(steps, result)["column_has_no_null"]["got"]
+        == "2 of 70000 values, the first in row 69991 of the snapshot"
+    )
+    assert read_table(steps.store, result.artifacts["failing_rows"])["id"].tolist() == [69_990, 69_995]
+
+
+def test_a_table_that_ingest_did_not_make_is_guarded_too(steps: Any) -> None:
+    columns = Columns(target="late", numeric=["x"])
+    table = pa.table({"x": [float("nan")] * 30, "late": [0, 1] * 15})
+    ref = write_table(steps.store, [table], table.schema, TableInfo(task="binary", columns=columns))
+    made = StepResult(step="ingest", pipeline="tested", key="a" * 64, as_of=AS_OF, artifacts={"dataset": ref})
+    failure = steps.validate(made).failure
+    assert failure is not None
+    assert "column_is_not_all_null of column 'x'" in failure.what
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_table_with_hardly_a_row_fails(steps: Any, count: int) -> None:
+    columns = Columns(target="late", numeric=["x"])
+    table = pa.table({"x": [1.0] * count, "late": pa.array([1] * count, pa.int64())})
+    ref = write_table(steps.store, [table], table.schema, TableInfo(task="binary", columns=columns))
+    made = StepResult(step="ingest", pipeline="tested", key="a" * 64, as_of=AS_OF, artifacts={"dataset": ref})
+    in_set = expectation("column_values_to_be_in_set", column="late", value_set=[0, 1])
+    result = steps.validate(made, min_rows=1, expectations=[in_set])
+    assert checks(steps, result)["rows_are_enough"]["passed"] is False
+    assert result.failure is not None
 
 
 @pytest.mark.parametrize(
@@ -304,7 +339,7 @@ def test_equal_data_gives_an_equal_verdict_and_bytes(steps: Any, dataset: Any) -
     request = StepRequest(
         step="validate",
         pipeline="tested",
-        as_of=datetime(2013, 3, 1, tzinfo=UTC),
+        as_of=AS_OF + timedelta(days=1),  # no day is in the verdict or its page
         section={"expectations": bad},
         inputs={"dataset": [made]},
         recompute=True,
