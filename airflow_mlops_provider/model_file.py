@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from airflow_mlops_provider.splits import ClassLabel
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.storage import ArtifactStore
@@ -116,15 +118,26 @@ class ModelInfo(Frozen):
     input_example: dict[str, list[JsonValue]]
 
 
+def import_skops() -> ModuleType:
+    """Return `skops.io`, imported quietly.
+
+    While it is imported, skops asks every loaded module for the names of SciPy's functions, and each deprecated module
+    of Airflow answers each name with a warning: a thousand lines in a task's log.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("skops.io")
+
+
 def save_model(pipeline: Any, path: Path, allow_list: AllowList | None = None) -> list[str]:
     """Write a fitted Pipeline, and return the types that skops has to be told to trust.
 
     :raises ModelError: when it holds something that cannot be stored without pickle, or that we would not load.
     """
-    import skops.io
+    skops = import_skops()
 
     try:
-        write_canonical(io.BytesIO(skops.io.dumps(pipeline)), path)
+        write_canonical(io.BytesIO(skops.dumps(pipeline)), path)
     except Exception as error:
         raise ModelError(
             f"estimator {_names(pipeline)} cannot be stored without pickle",
@@ -141,21 +154,21 @@ def load_model(store: ArtifactStore, ref: ArtifactRef, allow_list: AllowList | N
     :raises ArtifactError: when the file is missing, or not the one that was stored.
     :raises ModelError: names the types that are not trusted; or the file cannot be read.
     """
-    import skops.io
+    skops = import_skops()
 
     path = store.fetch(ref)
     trusted = _trusted(path, allow_list or AllowList(), f"model {ref.uri}")
     try:
-        return skops.io.load(path, trusted=trusted)
+        return skops.load(path, trusted=trusted)
     except Exception as error:
         raise _unreadable(f"model {ref.uri}", error) from error
 
 
 def _trusted(path: Path, allow_list: AllowList, what: str) -> list[str]:
-    import skops.io
+    skops = import_skops()
 
     try:
-        named: list[str] = skops.io.get_untrusted_types(file=path)
+        named: list[str] = skops.get_untrusted_types(file=path)
     except Exception as error:
         raise _unreadable(what, error) from error
     if refused := [name for name in named if name not in TRUSTED_TYPES and not _is_own_class(name, allow_list)]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import warnings
 from typing import Any
 
 from airflow.listeners import hookimpl
@@ -40,9 +41,11 @@ def on_starting(component: Any) -> None:
         return
     if not conf.getboolean("mlops", "warm_imports", fallback=False):
         return
-    for module in _MODULES:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            log.warning("Not warmed: %s (%s)", module, error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries' own making; each task would show them again
+        for module in _MODULES:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                log.warning("Not warmed: %s (%s)", module, error)
     log.info("ML libraries are imported; tasks forked from this scheduler do not import them again.")

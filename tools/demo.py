@@ -43,8 +43,8 @@ def main() -> int:
 def run() -> int:
     """Train, gate and promote for one date of 2013."""
     began = time.monotonic()
-    airflow = LocalAirflow(HOME)
-    airflow.stop()
+    # The links in Airflow lead to where `make demo-up` will serve MLflow.
+    airflow = LocalAirflow(HOME, mlflow_ui="http://127.0.0.1:5000")
     print(f"Starting Airflow and MLflow on SQLite in {HOME.name}/ ...", flush=True)
     shutil.rmtree(HOME, ignore_errors=True)
     with airflow:

@@ -148,7 +148,8 @@ def _params(pipeline: Pipeline) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="As of",
-            description="Train on what was known before this moment. Left empty: the end of the run's data interval.",
+            description="Train on what was known before this moment. Left empty: a manual run's logical date, "
+            "or the end of a scheduled run's data interval.",
         ),
         "candidates": Param(
             names,

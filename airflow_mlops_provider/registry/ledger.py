@@ -245,6 +245,10 @@ class Ledger:
         return winner
 
 
+#: What MLflow's UI opens an experiment with: runs and models, not the traces of agents.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
 def experiment_id(connection: Connection, name: str) -> str:
     """Return the id of the experiment, created when it is missing.
 
@@ -259,7 +263,7 @@ def experiment_id(connection: Connection, name: str) -> str:
     if found is None:
         location = connection.artifact_location(name)
         found = make_once(
-            what, lambda: connection.tell(what, lambda client: client.create_experiment(name, location)), find
+            what, lambda: connection.tell(what, lambda client: client.create_experiment(name, location, _KIND)), find
         )
     if found.lifecycle_stage != "active":
         raise RegistryError(

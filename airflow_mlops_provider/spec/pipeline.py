@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -71,7 +71,9 @@ class Pipeline(Frozen):
     task: Task = Field(description="What kind of target is predicted.")
     description: str = Field("", description="One sentence, shown in Airflow.")
     owner: str = Field("airflow", description="Owner of the DAG's tasks.")
-    tags: list[str] = Field(default_factory=list, description="Tags of the DAG, besides `mlops` and `training`.")
+    tags: list[Annotated[str, Field(max_length=100)]] = Field(
+        default_factory=list, description="Tags of the DAG, besides `mlops` and `training`."
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random.")
     schedule: Schedule | None = Field(None, description="When training runs by itself; by hand or on request without.")
     data: Data = Field(description="What is read, and what its columns mean.")
