@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
-from airflow_mlops_provider.evaluation import EvaluationReport, lineage_of
+from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
-from airflow_mlops_provider.model_file import ModelInfo as StoredModel
+from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
 from airflow_mlops_provider.registry import (
     CandidateRun,
     DatasetInfo,

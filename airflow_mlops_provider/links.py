@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
-@attrs.define()
 class _MlflowLink(BaseOperatorLink):
     """A link that the operator worked out while it ran."""
 
@@ -22,14 +20,12 @@ class _MlflowLink(BaseOperatorLink):
         return links.get(self.name, "")
 
 
-@attrs.define()
 class MlflowRunLink(_MlflowLink):
     """To the run that holds the winner."""
 
     name = "MLflow run"
 
 
-@attrs.define()
 class MlflowVersionLink(_MlflowLink):
     """To the registered version."""
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.bootstrap import interval, quantiles, resample
-from airflow_mlops_provider.evaluation import (
+from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_scores
+from airflow_mlops_provider.evaluation.metrics import gain, measure_all
+from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
+from airflow_mlops_provider.evaluation.report import (
     CandidateScores,
     ChampionScores,
     Difference,
@@ -19,14 +22,11 @@ from airflow_mlops_provider.evaluation import (
     lineage_of,
     scores_of,
 )
+from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slices
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
-from airflow_mlops_provider.holdout import predict_holdout, read_holdout, sample_frame, stored_scores
 from airflow_mlops_provider.job import Outcome
-from airflow_mlops_provider.metrics import gain, measure_all
-from airflow_mlops_provider.model_file import load_model
-from airflow_mlops_provider.probes import measure_importance, measure_latency, prediction_stats
-from airflow_mlops_provider.resampled_metrics import statistics_of
-from airflow_mlops_provider.slices import measure_slices, worst_slices
+from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.spec import Evaluation, Frozen
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.evaluation import Importances, Interval, Latency, WorstSlice
-    from airflow_mlops_provider.holdout import Holdout
+    from airflow_mlops_provider.evaluation.holdout import Holdout
+    from airflow_mlops_provider.evaluation.metrics import Predictions
+    from airflow_mlops_provider.evaluation.report import Importances, Interval, Latency, WorstSlice
     from airflow_mlops_provider.job import Job
-    from airflow_mlops_provider.metrics import Predictions
     from airflow_mlops_provider.results import StepResult
 
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")

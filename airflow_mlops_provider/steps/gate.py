@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_mlops_provider.evaluation import EvaluationReport
+from airflow_mlops_provider.evaluation.gates import Verdict, judge
+from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import shorten
-from airflow_mlops_provider.gates import Verdict, judge
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.results import Failure
 from airflow_mlops_provider.spec import Frozen, Gate

@@ -12,17 +12,17 @@ import logging
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.batches import read_frames
+from airflow_mlops_provider.data.batches import read_frames
+from airflow_mlops_provider.data.snapshot import Intake, OutOfOrderError
+from airflow_mlops_provider.data.sources import read_files, source_files
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.job import Outcome
-from airflow_mlops_provider.snapshot import Intake, OutOfOrderError
-from airflow_mlops_provider.sources import read_files, source_files
 from airflow_mlops_provider.spec import Data, Frozen, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from airflow_mlops_provider.batches import Batch
+    from airflow_mlops_provider.data.batches import Batch
     from airflow_mlops_provider.job import Job
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.data.tables import TableInfo, read_table, table_info, table_rows
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.job import Job, Outcome
-from airflow_mlops_provider.leakage import association_of_categories, association_of_numbers, sample_rows
-from airflow_mlops_provider.spec import Preparation
-from airflow_mlops_provider.splits import (
+from airflow_mlops_provider.modeling.leakage import association_of_categories, association_of_numbers, sample_rows
+from airflow_mlops_provider.modeling.splits import (
     Split,
     SplitPlan,
     assign_by_hash,
@@ -20,8 +20,8 @@ from airflow_mlops_provider.splits import (
     row_hashes,
     write_split,
 )
-from airflow_mlops_provider.tables import TableInfo, read_table, table_info, table_rows
-from airflow_mlops_provider.targets import Target, target_of
+from airflow_mlops_provider.modeling.targets import Target, target_of
+from airflow_mlops_provider.spec import Preparation
 
 if TYPE_CHECKING:
     import numpy as np

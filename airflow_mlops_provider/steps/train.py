@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.estimators import MISSING, build_pipeline, nested_names
+from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Job, Outcome
-from airflow_mlops_provider.model_file import (
+from airflow_mlops_provider.modeling.estimators import MISSING, build_pipeline, nested_names
+from airflow_mlops_provider.modeling.model_file import (
     SUFFIX,
     Feature,
     ModelInfo,
@@ -25,10 +26,9 @@ from airflow_mlops_provider.model_file import (
     requirements_for,
     save_model,
 )
-from airflow_mlops_provider.predictions import predict, read_features, write_predictions
+from airflow_mlops_provider.modeling.predictions import predict, read_features, write_predictions
+from airflow_mlops_provider.modeling.splits import Split, read_split
 from airflow_mlops_provider.spec import Candidate, Frozen
-from airflow_mlops_provider.splits import Split, read_split
-from airflow_mlops_provider.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.checks import Check, Finding, ValidationReport
+from airflow_mlops_provider.data.tables import iter_tables, table_info, table_rows, write_table
 from airflow_mlops_provider.exceptions import shorten
-from airflow_mlops_provider.expectations import run_expectations
-from airflow_mlops_provider.guards import run_guards
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.reports import Cell, page, table
 from airflow_mlops_provider.spec import Validation
-from airflow_mlops_provider.tables import iter_tables, table_info, table_rows, write_table
+from airflow_mlops_provider.validation.checks import Check, Finding, ValidationReport
+from airflow_mlops_provider.validation.expectations import run_expectations
+from airflow_mlops_provider.validation.guards import run_guards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
+    from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.storage import ArtifactStore
-    from airflow_mlops_provider.tables import TableInfo
 
 log = logging.getLogger(__name__)
 

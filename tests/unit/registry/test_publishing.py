@@ -160,9 +160,11 @@ def test_an_older_training_published_again_does_not_take_the_challenger_alias(
     assert int(client.get_model_version_by_alias("flights", "challenger").version) == 2
 
 
-def test_a_run_left_half_written_is_completed(registry: Registry, client: Any, publication: Build) -> None:
+def test_a_run_left_half_written_is_completed(
+    registry: Registry, client: Any, publication: Build, tmp_path: Path
+) -> None:
     wanted = publication()
-    experiment = client.create_experiment("flights")
+    experiment = client.create_experiment("flights", (tmp_path / "artifacts").as_uri())
     tags = {"mlops.lineage": "lineage-1", "mlops.role": "candidate", "mlops.candidate": "forest"}
     half = client.create_run(experiment, tags={**tags, "mlops.step_key": "key-forest-digest"}).info.run_id
     published = registry.publish(wanted)
@@ -172,9 +174,9 @@ def test_a_run_left_half_written_is_completed(registry: Registry, client: Any, p
 
 
 def test_of_two_equal_runs_the_lowest_id_wins_and_the_other_is_marked(
-    registry: Registry, client: Any, publication: Build
+    registry: Registry, client: Any, publication: Build, tmp_path: Path
 ) -> None:
-    experiment = client.create_experiment("flights")
+    experiment = client.create_experiment("flights", (tmp_path / "artifacts").as_uri())
     tags = {"mlops.lineage": "lineage-1", "mlops.role": "training"}
     ids = sorted(client.create_run(experiment, tags=tags).info.run_id for _ in range(2))
     assert registry.publish(publication()).parent_run_id == ids[0]

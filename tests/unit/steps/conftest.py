@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.data.tables import TableInfo, write_table
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.spec import Columns
 from airflow_mlops_provider.storage import ArtifactStore
-from airflow_mlops_provider.tables import TableInfo, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,15 +15,15 @@ import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import log_loss, roc_auc_score
 
-from airflow_mlops_provider.evaluation import EvaluationReport, lineage_of
+from airflow_mlops_provider.data.tables import TableInfo, read_table, write_table
+from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
-from airflow_mlops_provider.predictions import predictions_frame, write_predictions
+from airflow_mlops_provider.modeling.predictions import predictions_frame, write_predictions
 from airflow_mlops_provider.results import MAX_XCOM_BYTES, StepResult
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.spec import Columns
 from airflow_mlops_provider.storage import ArtifactStore
-from airflow_mlops_provider.tables import TableInfo, read_table, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mlops_provider.evaluation import (
+from airflow_mlops_provider.evaluation.report import (
     CandidateScores,
     ChampionScores,
     Difference,

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.data.tables import read_table, table_info, table_schema
 from airflow_mlops_provider.exceptions import DataError, NotAllowedError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.pipelines import load_pipeline
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore
-from airflow_mlops_provider.tables import read_table, table_info, table_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, SpecError
-from airflow_mlops_provider.splits import assign_by_hash, read_split, row_hashes
+from airflow_mlops_provider.modeling.splits import assign_by_hash, read_split, row_hashes
 
 if TYPE_CHECKING:
+    from airflow_mlops_provider.modeling.splits import Split
     from airflow_mlops_provider.results import StepResult
-    from airflow_mlops_provider.splits import Split
     from airflow_mlops_provider.storage import ArtifactStore
 
 ROLES: dict[str, Any] = {

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError, SpecError
-from airflow_mlops_provider.model_file import ModelInfo, load_model
-from airflow_mlops_provider.predictions import predict, predictions_frame
+from airflow_mlops_provider.modeling.model_file import ModelInfo, load_model
+from airflow_mlops_provider.modeling.predictions import predict, predictions_frame
 from airflow_mlops_provider.steps import train
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from airflow_mlops_provider.data.tables import TableInfo, read_table, write_table
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.spec import Columns
-from airflow_mlops_provider.tables import TableInfo, read_table, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

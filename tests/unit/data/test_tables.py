@@ -7,9 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlops_provider.exceptions import ArtifactError, DataError
-from airflow_mlops_provider.spec import Columns
-from airflow_mlops_provider.tables import (
+from airflow_mlops_provider.data.tables import (
     ROW_GROUP_ROWS,
     TableInfo,
     iter_tables,
@@ -19,6 +17,8 @@ from airflow_mlops_provider.tables import (
     table_schema,
     write_table,
 )
+from airflow_mlops_provider.exceptions import ArtifactError, DataError
+from airflow_mlops_provider.spec import Columns
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.results import ArtifactRef

@@ -18,8 +18,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import ArtifactError, ModelError
-from airflow_mlops_provider.model_archive import canonical_digest, write_canonical
-from airflow_mlops_provider.model_file import TRUSTED_TYPES, load_model, save_model
+from airflow_mlops_provider.modeling.model_archive import canonical_digest, write_canonical
+from airflow_mlops_provider.modeling.model_file import TRUSTED_TYPES, load_model, save_model
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from datetime import date, datetime, time, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.batches import Batch, wanted_columns
-from airflow_mlops_provider.conversion import zone_of
+from airflow_mlops_provider.data.batches import Batch, wanted_columns
+from airflow_mlops_provider.data.conversion import zone_of
+from airflow_mlops_provider.data.text_files import read_csv, read_json_lines
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.storage import SourceFile, fetch_file, list_files
-from airflow_mlops_provider.text_files import read_csv, read_json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

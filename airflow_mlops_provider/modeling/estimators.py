@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mlops_provider.allow_list import AllowList
+    from airflow_mlops_provider.modeling.splits import ClassLabel
     from airflow_mlops_provider.spec.sections import Candidate, Columns
-    from airflow_mlops_provider.splits import ClassLabel
 
 #: Libraries whose threads `threadpoolctl` does not always reach; they write the number of them into the model, too.
 _OWN_THREADS = ("lightgbm", "xgboost")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris, load_wine
 
-from airflow_mlops_provider.leakage import association_of_categories, association_of_numbers
+from airflow_mlops_provider.modeling.leakage import association_of_categories, association_of_numbers
 
 
 @pytest.mark.parametrize("load", [load_iris, load_wine])

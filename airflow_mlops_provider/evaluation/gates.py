@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_mlops_provider.metrics import gain
+from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.spec.frozen import Frozen
 from airflow_mlops_provider.spec.gates import (
     AbsoluteGate,
@@ -24,7 +24,7 @@ from airflow_mlops_provider.spec.gates import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_mlops_provider.evaluation import ChampionScores, EvaluationReport, Scores
+    from airflow_mlops_provider.evaluation.report import ChampionScores, EvaluationReport, Scores
     from airflow_mlops_provider.spec.gates import Gate
 
 NO_CHAMPION = "no champion yet"

@@ -11,9 +11,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.conversion import Column, to_category, to_key, to_label, to_moment, to_number
+from airflow_mlops_provider.data.conversion import Column, to_category, to_key, to_label, to_moment, to_number
+from airflow_mlops_provider.data.tables import ROW_GROUP_ROWS, TableInfo, write_table
 from airflow_mlops_provider.exceptions import DataError
-from airflow_mlops_provider.tables import ROW_GROUP_ROWS, TableInfo, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import JsonValue
 
-    from airflow_mlops_provider.batches import Batch
+    from airflow_mlops_provider.data.batches import Batch
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Data, Task
     from airflow_mlops_provider.storage import ArtifactStore

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.splits import ClassLabel
+    from airflow_mlops_provider.modeling.splits import ClassLabel
 
 _MAX_SHOWN = 20
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.evaluation import Slice, WorstSlice, scores_of
-from airflow_mlops_provider.holdout import read_held_out
-from airflow_mlops_provider.metrics import gain, measure_all
+from airflow_mlops_provider.evaluation.holdout import read_held_out
+from airflow_mlops_provider.evaluation.metrics import gain, measure_all
+from airflow_mlops_provider.evaluation.report import Slice, WorstSlice, scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.holdout import Holdout
-    from airflow_mlops_provider.metrics import Predictions
+    from airflow_mlops_provider.evaluation.holdout import Holdout
+    from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.spec.sections import Evaluation
 
 #: How a slice of rows without a value is named.

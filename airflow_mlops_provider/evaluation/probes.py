@@ -6,10 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation import ImportanceOf, Importances, Latency, PredictionStats
+from airflow_mlops_provider.evaluation.metrics import gain, measure, predictions_of
+from airflow_mlops_provider.evaluation.report import ImportanceOf, Importances, Latency, PredictionStats
 from airflow_mlops_provider.exceptions import ModelError
-from airflow_mlops_provider.metrics import gain, measure, predictions_of
-from airflow_mlops_provider.predictions import predict
+from airflow_mlops_provider.modeling.predictions import predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.metrics import Predictions
+    from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.spec.sections import Importance
 
 _WARMUP_CALLS = 3

@@ -6,19 +6,19 @@ import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.checks import Check, Finding
+from airflow_mlops_provider.data.tables import iter_tables
 from airflow_mlops_provider.exceptions import DataError
-from airflow_mlops_provider.tables import iter_tables
+from airflow_mlops_provider.validation.checks import Check, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
+    from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Validation
     from airflow_mlops_provider.storage import ArtifactStore
-    from airflow_mlops_provider.tables import TableInfo
 
 #: A check of a target's classes need not know more of them.
 _MAX_DISTINCT = 10_000

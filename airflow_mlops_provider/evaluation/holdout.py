@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.data.tables import iter_tables, read_table, table_info
+from airflow_mlops_provider.evaluation.metrics import Predictions, predictions_of
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
-from airflow_mlops_provider.metrics import Predictions, predictions_of
-from airflow_mlops_provider.predictions import feature_frame, predict, predictions_frame, probability_columns
-from airflow_mlops_provider.splits import read_split
-from airflow_mlops_provider.tables import iter_tables, read_table, table_info
+from airflow_mlops_provider.modeling.predictions import feature_frame, predict, predictions_frame, probability_columns
+from airflow_mlops_provider.modeling.splits import read_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.spec.sections import Columns
-    from airflow_mlops_provider.splits import SplitPlan
     from airflow_mlops_provider.storage import ArtifactStore
 
 

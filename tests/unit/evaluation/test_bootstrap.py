@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_mlops_provider.bootstrap import interval, quantiles, resample
-from airflow_mlops_provider.metrics import Predictions, measure, predictions_of
-from airflow_mlops_provider.resampled_metrics import statistics_of
+from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.metrics import Predictions, measure, predictions_of
+from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 

@@ -16,13 +16,12 @@ from pydantic import JsonValue
 
 from airflow_mlops_provider.allow_list import AllowList, requirement_of
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError
-from airflow_mlops_provider.model_archive import canonical_digest, write_canonical
+from airflow_mlops_provider.modeling.model_archive import canonical_digest, write_canonical
+from airflow_mlops_provider.modeling.splits import ClassLabel
 from airflow_mlops_provider.spec.frozen import Frozen, Task
-from airflow_mlops_provider.splits import ClassLabel
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.storage import ArtifactStore
@@ -118,7 +117,7 @@ class ModelInfo(Frozen):
     input_example: dict[str, list[JsonValue]]
 
 
-def import_skops() -> ModuleType:
+def import_skops() -> Any:
     """Return `skops.io`, imported quietly.
 
     While it is imported, skops asks every loaded module for the names of SciPy's functions, and each deprecated module
@@ -126,7 +125,8 @@ def import_skops() -> ModuleType:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module("skops.io")
+        import skops.io
+    return skops.io
 
 
 def save_model(pipeline: Any, path: Path, allow_list: AllowList | None = None) -> list[str]:

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_mlops_provider.data.sources import read_files, source_files
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
-from airflow_mlops_provider.sources import read_files, source_files
 from airflow_mlops_provider.spec import Data
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation import Interval
+from airflow_mlops_provider.evaluation.report import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.resampled_metrics import Statistic
+    from airflow_mlops_provider.evaluation.resampled_metrics import Statistic
 
 
 #: Counts held at once: 4 MB, which stays in a processor's cache.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import DataError, ModelError
-from airflow_mlops_provider.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_mlops_provider.metrics import Measured
+    from airflow_mlops_provider.evaluation.metrics import Measured
     from airflow_mlops_provider.results import StepResult
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
-from airflow_mlops_provider.batches import Batch, python_column, wanted_columns
+from airflow_mlops_provider.data.batches import Batch, python_column, wanted_columns
 from airflow_mlops_provider.exceptions import DataError, shorten
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from airflow_mlops_provider.metrics import Predictions, gain, measure, measure_all, predictions_of
+from airflow_mlops_provider.evaluation.metrics import Predictions, gain, measure, measure_all, predictions_of
 from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, LOSSES, REGRESSION_METRICS
 
 

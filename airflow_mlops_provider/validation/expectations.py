@@ -13,10 +13,10 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.checks import Check, Finding
+from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import SpecError, shorten
-from airflow_mlops_provider.guards import require_columns
-from airflow_mlops_provider.tables import read_table
+from airflow_mlops_provider.validation.checks import Check, Finding
+from airflow_mlops_provider.validation.guards import require_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

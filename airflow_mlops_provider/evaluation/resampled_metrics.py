@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_mlops_provider.metrics import broken
+from airflow_mlops_provider.evaluation.metrics import broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.metrics import Predictions
+    from airflow_mlops_provider.evaluation.metrics import Predictions
 
     #: Counts, resamples x rows, to one value a resample; NaN where the metric is undefined.
     Statistic = Callable[[NDArray[Any]], NDArray[Any]]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from airflow_mlops_provider.data.tables import iter_tables
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.spec.frozen import Frozen, Task
 from airflow_mlops_provider.spec.sections import Columns
-from airflow_mlops_provider.tables import iter_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""From sources to typed tables: reading, typing, sorting, Parquet."""

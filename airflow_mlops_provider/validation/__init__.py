@@ -1,0 +1,1 @@
+"""What must be true of a dataset: guards of our own, then Great Expectations."""
