@@ -1,0 +1,121 @@
+"""A step that is done already: found, returned, and nothing heavy imported to do so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.pipelines import load_pipeline
+from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.results import StepResult
+
+PROJECT = Path(__file__).resolve().parents[2]
+HEAVY = (
+    "boto3", "evidently", "great_expectations", "mlflow", "numpy", "pandas", "pyarrow", "scipy", "skops", "sklearn",
+)  # fmt: skip
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "skops",
+    "great_expectations",
+    "evidently",
+    "mlflow",
+    "boto3",
+)
+
+#: Repeats each request of a file in a fresh process, and says what came of it.
+REPEAT = """
+import json, sys
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.storage import ArtifactStore
+
+store = ArtifactStore(sys.argv[1])
+for line in sys.stdin:
+    result = run_step(StepRequest.model_validate_json(line), store)
+    print(json.dumps([result.step, result.cached, result.key]))
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+class Chain:
+    """Runs the steps of a pipeline one after the other, as the training DAG does, and keeps their requests."""
+
+    def __init__(self, store: ArtifactStore, name: str) -> None:
+        self.store = store
+        self.pipeline = load_pipeline(PROJECT / "config" / "pipelines" / f"{name}.yaml")
+        self.requests: list[StepRequest] = []
+
+    def step(self, step: str, section: Any, day: int, **inputs: list[StepResult]) -> StepResult:
+        request = StepRequest(
+            step=step,
+            pipeline=self.pipeline.name,
+            as_of=datetime(2024, 1, day, tzinfo=UTC),
+            seed=self.pipeline.seed,
+            section=section,
+            inputs=inputs,
+            allow_list=AllowList(plugins_folder=str(PROJECT / "plugins")),
+        )
+        self.requests.append(request)
+        return run_step(request, self.store)
+
+    def all(self, day: int) -> dict[str, StepResult]:
+        spec, metrics = self.pipeline, self.pipeline.metrics
+        names = list(spec.training.candidates)
+        done = {"ingest": self.step("ingest", {"task": spec.task, "data": spec.data.model_dump(mode="json")}, day)}
+        data = {"dataset": [done["ingest"]]}
+        done["validate"] = self.step("validate", spec.validation.model_dump(mode="json"), day, **data)
+        done["prepare"] = self.step("prepare", spec.preparation.model_dump(mode="json"), day, **data)
+        data["split"] = [done["prepare"]]
+        for name, candidate in spec.training.candidates.items():
+            section = {"name": name, "candidate": candidate.model_dump(mode="json")}
+            done[f"train {name}"] = self.step("train", section, day, **data)
+        models = [done[f"train {name}"] for name in names]
+        section = {"evaluation": spec.evaluation.model_dump(mode="json"), "metrics": metrics, "candidates": names}
+        done["evaluate"] = self.step("evaluate", section, day, **data, models=models)
+        gates = {"gates": [gate.model_dump(mode="json") for gate in spec.gates], "metrics": metrics}
+        done["gate"] = self.step("gate", gates, day, evaluation=[done["evaluate"]])
+        return done
+
+
+@pytest.fixture
+def wine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
+    monkeypatch.syspath_prepend(str(PROJECT / "plugins"))
+    return Chain(ArtifactStore(str(tmp_path)), "wine_cultivar")
+
+
+def test_every_step_that_is_done_is_found_and_imports_nothing_heavy(wine: Chain, tmp_path: Path) -> None:
+    done = wine.all(day=1)
+    assert not any(result.cached for result in done.values())
+    repeated = subprocess.run(
+        [sys.executable, "-c", REPEAT, str(tmp_path)],
+        input="\n".join(request.model_dump_json() for request in wine.requests),
+        env={"PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *steps, modules = [json.loads(line) for line in repeated.stdout.splitlines()]
+    assert steps == [[result.step, True, result.key] for result in done.values()]
+    assert [name for name in HEAVY if name in modules] == []
+
+
+def test_a_day_later_data_that_stayed_the_same_is_not_prepared_or_trained_again(wine: Chain) -> None:
+    wine.all(day=1)
+    later = wine.all(day=2)
+    computed = {name for name, result in later.items() if not result.cached}
+    assert computed == {"ingest", "evaluate", "gate"}
+    assert {result.as_of.day for result in later.values()} == {2}
