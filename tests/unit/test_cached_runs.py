@@ -21,20 +21,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 PROJECT = Path(__file__).resolve().parents[2]
-HEAVY = (
-    "boto3", "evidently", "great_expectations", "mlflow", "numpy", "pandas", "pyarrow", "scipy", "skops", "sklearn",
-)  # fmt: skip
-    "pandas",
-    "numpy",
-    "pyarrow",
-    "sklearn",
-    "scipy",
-    "skops",
-    "great_expectations",
-    "evidently",
-    "mlflow",
-    "boto3",
-)
+HEAVY = ("pandas", "numpy", "pyarrow", "sklearn", "scipy", "skops", "great_expectations", "evidently", "mlflow")
 
 #: Repeats each request of a file in a fresh process, and says what came of it.
 REPEAT = """
