@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 import warnings
 from typing import Any
 
@@ -36,11 +37,14 @@ _MODULES = (
 
 @hookimpl
 def on_starting(component: Any) -> None:
-    """Import, once, in the scheduler; the DAG processor and every task come by here too."""
-    if getattr(component, "job_type", None) != "SchedulerJob":
+    """Import, once, in the scheduler; the DAG processor, the triggerer and every task come by here too."""
+    # A job has no type yet when it starts; a task, which has no job, inherits the scheduler's command line.
+    if type(component).__name__ != "Job" or sys.argv[1:2] != ["scheduler"]:
         return
     if not conf.getboolean("mlops", "warm_imports", fallback=False):
         return
+    # Great Expectations logs a line for each of hundreds of functions while it is imported.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries' own making; each task would show them again
         for module in _MODULES:

@@ -30,6 +30,10 @@ def test_three_days_in_order_give_three_champions(airflow: LocalAirflow, three_d
     assert state["unfinished"] == []
 
 
+def test_the_scheduler_has_imported_the_ml_libraries_for_its_tasks(airflow: LocalAirflow) -> None:
+    assert "ML libraries are imported" in (airflow.home / "logs" / "scheduler.log").read_text(encoding="utf-8")
+
+
 def test_each_day_sees_only_its_past(three_days: list[Run]) -> None:
     rows = [run.value("ingest")["facts"]["rows"] for run in three_days]
     assert rows == [31 * 24, 38 * 24, 45 * 24]

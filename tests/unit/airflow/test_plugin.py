@@ -11,23 +11,29 @@ if TYPE_CHECKING:
 
 HEAVY = {"pandas", "sklearn", "mlflow", "great_expectations"}
 
-#: Starts components in one process, each with its setting, and prints what is imported after each.
+#: Starts components as Airflow's commands do, each with its setting, and prints what is imported after each.
 START = """
 import json, os, sys
-from types import SimpleNamespace
 
+from airflow.jobs.job import Job
 from airflow.listeners.listener import get_listener_manager
+from airflow.sdk.execution_time.task_runner import TaskRunnerMarker
 
-for job_type, warm_imports in json.loads(sys.argv[1]):
+for command, warm_imports in json.loads(sys.argv[1]):
     os.environ.pop("AIRFLOW__MLOPS__WARM_IMPORTS", None)
     if warm_imports is not None:
         os.environ["AIRFLOW__MLOPS__WARM_IMPORTS"] = warm_imports
-    get_listener_manager().hook.on_starting(component=SimpleNamespace(job_type=job_type))
+    # A task is forked from the scheduler, and keeps its command line.
+    sys.argv = ["airflow", "scheduler" if command == "a task" else command]
+    if command == "a task":
+        get_listener_manager().hook.on_starting(component=TaskRunnerMarker())
+    else:
+        Job()
     print(json.dumps(sorted(sys.modules)))
 """
 
 
-def modules_after_start(home: Path, *components: tuple[str | None, str | None]) -> list[set[str]]:
+def modules_after_start(home: Path, *components: tuple[str, str | None]) -> list[set[str]]:
     environment = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", START, json.dumps(components)],
@@ -41,19 +47,18 @@ def modules_after_start(home: Path, *components: tuple[str | None, str | None]) 
 
 
 def test_the_scheduler_is_warmed_when_it_is_asked_to(tmp_path: Path) -> None:
-    (modules,) = modules_after_start(tmp_path, ("SchedulerJob", "True"))
+    (modules,) = modules_after_start(tmp_path, ("scheduler", "True"))
 
     assert modules >= HEAVY
 
 
 def test_no_other_process_and_no_unasked_scheduler_imports_anything(tmp_path: Path) -> None:
     components = [
-        ("SchedulerJob", None),
-        ("SchedulerJob", "False"),
-        ("TriggererJob", "True"),
-        ("DagProcessorJob", "True"),
-        # A task's own process, and the DAG processor's, have no job.
-        (None, "True"),
+        ("scheduler", None),
+        ("scheduler", "False"),
+        ("triggerer", "True"),
+        ("dag-processor", "True"),
+        ("a task", "True"),
     ]
 
     for component, modules in zip(components, modules_after_start(tmp_path, *components), strict=True):
