@@ -1,0 +1,72 @@
+"""The sections of a pipeline after the deploy: scoring, monitoring, and what may follow by itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field, PositiveInt
+
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share
+
+
+class Scoring(Frozen):
+    """What the champion predicts, and how often: once for each interval of the pipeline's schedule."""
+
+    window: timedelta = Field(
+        timedelta(days=1),
+        gt=timedelta(0),
+        description="A run scores the rows of this much time before its as_of; all rows when there is no timestamp.",
+    )
+    shadow: bool = Field(False, description="Score with the challenger as well, stored apart and compared.")
+
+
+class Drift(Frozen):
+    """How far the current window may lie from the champion's reference. Effect sizes, never p-values."""
+
+    numeric_threshold: Finite = Field(
+        0.1, gt=0, description="Wasserstein distance in standard deviations of the reference (numeric columns)."
+    )
+    categorical_threshold: Finite = Field(
+        0.1, gt=0, description="Jensen-Shannon distance (categorical columns; 0 to 1)."
+    )
+    share: Share = Field(
+        0.5, description="A window drifts when columns with this share of the champion's importance drift."
+    )
+    sample_rows: PositiveInt = Field(50_000, le=1_000_000, description="Rows of each side that are compared.")
+    min_rows: PositiveInt = Field(200, description="A window with fewer rows says nothing.")
+
+
+class Live(Frozen):
+    """How far the live metric may fall below what the holdout promised."""
+
+    metric: str | None = Field(None, description="The first of evaluation.metrics when left out.")
+    margin: Finite = Field(0.1, ge=0, description="A fall of more than this share of the holdout's value is decay.")
+    confidence: OpenShare = Field(0.95, description="Of the interval that must lie below.")
+    min_rows: PositiveInt = Field(200, description="A window with fewer labelled rows says nothing.")
+
+
+class Retraining(Frozen):
+    """The governor: which bad windows lead to a retraining."""
+
+    after: PositiveInt = Field(2, description="Bad windows in a row.")
+    cooldown: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="Between two requests, in data time.")
+    budget: int = Field(4, ge=0, description="Requests within the period.")
+    period: timedelta = Field(timedelta(days=30), gt=timedelta(0))
+    min_rows: int = Field(1000, ge=0, description="New rows since the last training.")
+
+
+class Probation(Frozen):
+    """A new champion's first days: it is rolled back when it does worse than the former one on the same rows."""
+
+    length: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="In data time; none when zero.")
+    margin: Finite = Field(0.0, ge=0, description="How much worse it may be, in units of the live metric.")
+
+
+class Monitoring(Frozen):
+    """What is watched, and what follows."""
+
+    drift: Drift = Drift()
+    live: Live = Live()
+    retraining: Retraining = Retraining()
+    probation: Probation = Probation()
+    max_age: timedelta | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")
