@@ -1,0 +1,1 @@
+"""What drift, live metric and decision share: pure code over facts and frames."""

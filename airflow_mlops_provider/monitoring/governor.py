@@ -1,0 +1,274 @@
+"""What follows from one window of monitoring: keep the champion, retrain, or roll back; with reasons in words.
+
+Pure: the same facts and the same earlier decisions give the same decision. The governor's state (bad windows in a row,
+cooldown, budget) is read from the earlier decisions only, so nothing else has to be kept, or can disagree with them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from airflow_mlops_provider.as_of import as_of_text
+from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.spec.frozen import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mlops_provider.spec.operations import Monitoring, Retraining
+
+Action = Literal["keep", "retrain", "roll_back"]
+#: Which rule decided. `nothing_new`: no champion, too few rows or no labels. `rolled_back`: this champion's rollback is
+#: decided already, so its windows ask for nothing more.
+Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "decay", "drift", "stale"]
+
+_MAX_COLUMNS = 20
+_MAX_TEXT = 400
+
+
+class Window(Frozen):
+    """One scored stretch of time.
+
+    :param as_of: its end, which names it.
+    :param start: its beginning; None when the data knows no time.
+    :param rows: rows that were scored.
+    """
+
+    as_of: datetime
+    start: datetime | None = None
+    rows: int = Field(ge=0)
+
+
+class Incumbent(Frozen):
+    """The champion as the ledger has it.
+
+    :param seq: the ledger entry that made it champion.
+    :param since: data time of that entry.
+    :param trained: data time of the training that made the version.
+    :param promoted: False when a rollback brought it back: it is no news then, and on no probation.
+    """
+
+    seq: int
+    version: int
+    since: datetime
+    trained: datetime
+    promoted: bool = True
+
+
+class Decision(Frozen):
+    """What one window led to. Written once, and never changed afterwards.
+
+    :param as_of: the window.
+    :param bad: the window counts as one of those in a row that lead to a retraining.
+    :param suppressed: the request is not passed on; `why` says why.
+    :param columns: columns that drifted.
+    :param champion: version that was judged; None without one.
+    :param seq: the ledger entry by which it was champion.
+    :param rows: rows of the window that no earlier window held.
+    """
+
+    # An older release reads what a newer one wrote.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    as_of: datetime
+    action: Action
+    rule: Rule
+    reasons: list[str]
+    bad: bool = False
+    suppressed: bool = False
+    why: str | None = None
+    columns: list[str] = Field(default_factory=list)
+    champion: int | None = None
+    seq: int | None = None
+    rows: int = 0
+
+    @model_validator(mode="after")
+    def _explained(self) -> Decision:
+        if self.suppressed != (self.why is not None):
+            raise ValueError("a suppressed request says why, and no other")
+        if not self.reasons:
+            raise ValueError("a decision has at least one reason")
+        return self
+
+    @property
+    def requests_retraining(self) -> bool:
+        """Whether training is asked for, and the governor let it pass."""
+        return self.action == "retrain" and not self.suppressed
+
+    def sentence(self) -> str:
+        """Return the decision in words.
+
+        >>> from datetime import UTC
+        >>> as_of = datetime(2013, 3, 1, tzinfo=UTC)
+        >>> Decision(as_of=as_of, action="keep", rule="healthy", reasons=["no drift"]).sentence()
+        '2013-03-01: keep (healthy): no drift'
+        """
+        verdict = f"{as_of_text(self.as_of)}: {self.action.replace('_', ' ')} ({self.rule}): {'; '.join(self.reasons)}"
+        return f"{verdict}. Suppressed: {self.why}" if self.suppressed else verdict
+
+
+def decide(
+    policy: Monitoring,
+    window: Window,
+    *,
+    drift: Mapping[str, Any] | None,
+    live: Mapping[str, Any] | None,
+    champion: Incumbent | None,
+    history: Sequence[Decision],
+) -> Decision:
+    """Return what follows from a window.
+
+    :param drift: facts of the drift step; None when it was not computed.
+    :param live: facts of the live step; None when it was not computed.
+    :param history: decisions of this model, in any order. One about this very window holds.
+    """
+    for decision in history:
+        if decision.as_of == window.as_of:
+            return decision
+    past = sorted((one for one in history if one.as_of < window.as_of), key=lambda one: one.as_of)
+    found = _judge(policy, window, drift or {}, live or {}, champion, past)
+    if found.action != "retrain" or champion is None:
+        return found
+    late = len(past) < len(history)
+    if obstacles := _obstacles(policy.retraining, found, champion, past, late=late):
+        return found.model_copy(update={"suppressed": True, "why": "; ".join(obstacles)})
+    return found
+
+
+# ---------------------------------------------------------------- the rules, in order
+
+
+def _judge(
+    policy: Monitoring,
+    window: Window,
+    drift: Mapping[str, Any],
+    live: Mapping[str, Any],
+    champion: Incumbent | None,
+    past: Sequence[Decision],
+) -> Decision:
+    """Return what the first rule that applies asks for."""
+    columns = [shorten(str(name), 60) for name in drift.get("columns") or []][:_MAX_COLUMNS]
+
+    def found(action: Action, rule: Rule, *reasons: str, bad: bool = False) -> Decision:
+        return Decision(
+            as_of=window.as_of,
+            action=action,
+            rule=rule,
+            reasons=[shorten(reason, _MAX_TEXT) for reason in reasons],
+            bad=bad,
+            columns=columns,
+            champion=None if champion is None else champion.version,
+            seq=None if champion is None else champion.seq,
+            rows=_uncovered(window, past),
+        )
+
+    if champion is None:
+        return found("keep", "nothing_new", "there is no champion to watch")
+    if (before := _rollback_of(champion, past)) is not None:
+        return found("keep", "rolled_back", f"window {as_of_text(before.as_of)} decided to roll this champion back")
+    if live.get("worse_than_former") and _on_probation(policy, window, champion):
+        since = f"champion since {as_of_text(champion.since)}, on probation for {_days(policy.probation.length)}"
+        return found(
+            "roll_back", "probation", str(live.get("against_former") or "worse than the former"), since, bad=True
+        )
+    decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
+    drifted = [_drift_words(drift)] if drift.get("drifted") else []
+    if decay or drifted:
+        return found("retrain", "decay" if decay else "drift", *decay, *drifted, bad=True)
+    age = window.as_of - champion.trained
+    if policy.max_age is not None and age > policy.max_age:
+        known = f"version {champion.version} knows data up to {as_of_text(champion.trained)}, {_days(age)} ago"
+        return found("retrain", "stale", f"{known}; max_age is {_days(policy.max_age)}")
+    words = [_drift_words(drift), _live_words(live)]
+    return found("keep", "healthy" if _speaks(drift) or _speaks(live) else "nothing_new", *words)
+
+
+def _on_probation(policy: Monitoring, window: Window, champion: Incumbent) -> bool:
+    return champion.promoted and window.as_of - champion.since < policy.probation.length
+
+
+def _rollback_of(champion: Incumbent, past: Sequence[Decision]) -> Decision | None:
+    return next((one for one in past if one.action == "roll_back" and one.seq == champion.seq), None)
+
+
+# ---------------------------------------------------------------- the governor
+
+
+def _obstacles(
+    settings: Retraining, found: Decision, champion: Incumbent, past: Sequence[Decision], *, late: bool
+) -> list[str]:
+    """Return everything that keeps a request from being passed on."""
+    passed = [one.as_of for one in past if one.requests_retraining]
+    obstacles = []
+    if late:
+        obstacles.append("a later window is decided already")
+    if found.bad and (row := 1 + _bad_in_a_row(champion, past)) < settings.after:
+        obstacles.append(f"{row} bad window{'s' * (row > 1)} in a row, {settings.after} are needed")
+    learned = max([champion.trained, *passed])
+    if (rows := found.rows + sum(one.rows for one in past if one.as_of > learned)) < settings.min_rows:
+        obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
+    if passed and found.as_of - passed[-1] < settings.cooldown:
+        obstacles.append(f"cooldown of {_days(settings.cooldown)} since the request of {as_of_text(passed[-1])}")
+    recent = [moment for moment in passed if moment > found.as_of - settings.period]
+    if len(recent) >= settings.budget:
+        obstacles.append(f"budget: {len(recent)} of {settings.budget} requests within {_days(settings.period)}")
+    return obstacles
+
+
+def _bad_in_a_row(champion: Incumbent, past: Sequence[Decision]) -> int:
+    """Return how many bad windows of this champion precede, since the last request; silent ones do not count."""
+    bad = 0
+    for one in reversed(past):
+        if one.seq != champion.seq or one.requests_retraining:
+            break
+        if one.rule == "nothing_new":
+            continue
+        if not one.bad:
+            break
+        bad += 1
+    return bad
+
+
+def _uncovered(window: Window, past: Sequence[Decision]) -> int:
+    """Return how many rows of a window no earlier one held: windows longer than their distance overlap."""
+    if window.start is None or not past or past[-1].as_of <= window.start:
+        return window.rows
+    return round(window.rows * ((window.as_of - past[-1].as_of) / (window.as_of - window.start)))
+
+
+# ---------------------------------------------------------------- words
+
+
+def _speaks(facts: Mapping[str, Any]) -> bool:
+    """Return whether a step could judge the window."""
+    return bool(facts) and facts.get("judged", True) is not False
+
+
+def _drift_words(drift: Mapping[str, Any]) -> str:
+    if not _speaks(drift):
+        return f"drift says nothing: {drift.get('why') or 'not computed'}"
+    columns = [str(name) for name in drift.get("columns") or []]
+    named = f" ({', '.join(columns[:5])}{', …' if len(columns) > 5 else ''})" if columns else ""
+    share = drift.get("weighted_share")
+    measured = "no share was measured" if share is None else f"columns with {share:.0%} of the importance drifted"
+    predictions = ", and so did the predictions" if drift.get("prediction_drift") is True else ""
+    return f"{measured}{named}{predictions}"
+
+
+def _live_words(live: Mapping[str, Any]) -> str:
+    if not _speaks(live):
+        return f"the live metric says nothing: {live.get('why') or 'not computed'}"
+    return str(live.get("against_holdout") or "the live metric did not fall")
+
+
+def _days(span: timedelta) -> str:
+    """Return a span as people say it.
+
+    >>> _days(timedelta(days=1)), _days(timedelta(hours=36))
+    ('1 day', '1.5 days')
+    """
+    days = span / timedelta(days=1)
+    return f"{days:.4g} day{'' if days == 1 else 's'}"
