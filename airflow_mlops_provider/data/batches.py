@@ -30,17 +30,20 @@ class Batch:
     first_row: int
 
 
-def read_frames(frames: Iterable[Any], where: str, columns: Columns) -> Iterator[Batch]:
+def read_frames(
+    frames: Iterable[Any], where: str, columns: Columns, absent: frozenset[str] = frozenset()
+) -> Iterator[Batch]:
     """Yield DataFrames or Arrow tables as batches.
 
+    :param absent: columns that a frame need not hold.
     :raises DataError: for anything else, or a column that mixes types.
     """
     import pyarrow as pa
 
     row = 1
     for frame in frames:
-        table = frame if isinstance(frame, pa.Table) else _from_pandas(frame, where, row, columns)
-        yield Batch(table.select(wanted_columns(table.column_names, columns, where)), where, row)
+        table = frame if isinstance(frame, pa.Table) else _from_pandas(frame, where, row, columns, absent)
+        yield Batch(table.select(wanted_columns(table.column_names, columns, where, absent)), where, row)
         row += len(table)
 
 
@@ -87,7 +90,7 @@ def python_column(values: list[Any], name: str, where: str, first_row: int, *, a
         ) from error
 
 
-def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns) -> pa.Table:
+def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns, absent: frozenset[str]) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
 
@@ -95,7 +98,7 @@ def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns) -> pa
         raise DataError(
             f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
         )
-    wanted = wanted_columns([str(name) for name in frame.columns], columns, where)
+    wanted = wanted_columns([str(name) for name in frame.columns], columns, where, absent)
     text = {*columns.categorical, *columns.keys}
     arrays = [_from_series(frame[name], name, where, first_row, as_text=name in text) for name in wanted]
     return pa.table(arrays, names=wanted)

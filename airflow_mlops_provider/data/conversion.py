@@ -79,16 +79,17 @@ def to_key(column: Column) -> pa.ChunkedArray:
     return values.cast(pa.int64()) if pa.types.is_integer(values.type) else _to_text(column)
 
 
-def to_label(column: Column, task: Task) -> pa.ChunkedArray:
-    """Return a target in which nothing is missing: float64 for a regression, int64 or text for classes.
+def to_label(column: Column, task: Task, *, required: bool = True) -> pa.ChunkedArray:
+    """Return a target: float64 for a regression, int64 or text for classes.
 
-    :raises DataError: for a missing, NaN or infinite value, naming its row.
+    :param required: nothing may be missing.
+    :raises DataError: for an infinite value, and for a missing one (NaN is one) when it is required, naming its row.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     values = to_number(column) if task == "regression" else _to_class(column)
-    bad = pc.is_null(values)
+    bad = pc.is_null(values) if required else pa.chunked_array([pa.repeat(False, len(values))])
     if pa.types.is_floating(values.type):
         bad = pc.or_kleene(bad, pc.is_inf(values))
     if (found := pc.indices_nonzero(bad)) and len(found):

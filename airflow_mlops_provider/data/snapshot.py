@@ -1,7 +1,8 @@
 """From batches of a source to the snapshot: what may be seen at `as_of`, typed, sorted, stored.
 
 Rows from `as_of` on are the future. Rows from `as_of - label_delay` on have no label yet: training on them
-would be training on what nobody knew at `as_of`. Both are left out and counted.
+would be training on what nobody knew at `as_of`. Both are left out and counted. Scoring asks for no labels: its rows
+go up to `as_of`, and their target is kept as far as it is known.
 """
 
 from __future__ import annotations
@@ -32,12 +33,21 @@ class OutOfOrderError(Exception):
 
 
 class Intake:
-    """One reading of a source, and the count of what was kept and left out."""
+    """One reading of a source, and the count of what was kept and left out.
 
-    def __init__(self, task: Task, data: Data, as_of: datetime) -> None:
+    :param start: rows before are left out; None for no such limit.
+    :param labelled: every row needs its target, and time for it: rows of the last `label_delay` are left out.
+    """
+
+    def __init__(
+        self, task: Task, data: Data, as_of: datetime, *, start: datetime | None = None, labelled: bool = True
+    ) -> None:
         self.task = task
         self.data = data
         self.as_of = in_utc(as_of)
+        self.start = None if start is None else in_utc(start)
+        self.labelled = labelled
+        self.end = self.as_of - data.label_delay if labelled else self.as_of
         self.rows = 0
         self.excluded = {"future": 0, "unlabelled": 0, "older": 0}
         self.seen: tuple[datetime, datetime] | None = None
@@ -91,14 +101,14 @@ class Intake:
             table, rows = self._visible(batch)
             if not len(table):
                 continue
-            names = self.data.columns.all
-            typed = pa.table(
-                {
-                    name: self._convert(Column(name, table[name], batch.where, rows))
-                    for name in names
-                    if name in table.column_names
-                }
-            )
+            values = {
+                name: self._convert(Column(name, table[name], batch.where, rows))
+                for name in self.data.columns.all
+                if name in table.column_names
+            }
+            if not self.labelled:
+                self._settle_labels(values, len(table), schema)
+            typed = pa.table(values)
             schema = schema or typed.schema
             if typed.schema != schema:
                 raise _retyped(typed.schema, schema, batch)
@@ -117,13 +127,12 @@ class Intake:
         moments = to_moment(Column(name, table[name], batch.where, rows), self.data.timezone)
         table = table.set_column(table.column_names.index(name), name, moments)
         self.seen = _widen(self.seen, moments)
-        labelled = self.as_of - self.data.label_delay
-        mask = pc.less(moments, pa.scalar(labelled, moments.type))
+        mask = pc.less(moments, pa.scalar(self.end, moments.type))
         future = pc.sum(pc.greater_equal(moments, pa.scalar(self.as_of, moments.type))).as_py()
         self.excluded["future"] += future
         self.excluded["unlabelled"] += len(table) - pc.sum(mask).as_py() - future
-        if self.data.window is not None:
-            recent = pc.greater_equal(moments, pa.scalar(self.as_of - self.data.window, moments.type))
+        if self.start is not None:
+            recent = pc.greater_equal(moments, pa.scalar(self.start, moments.type))
             self.excluded["older"] += len(table) - pc.sum(recent).as_py()
             mask = pc.and_(mask, recent)
         kept = table.filter(mask)
@@ -136,10 +145,21 @@ class Intake:
         if column.name == columns.timestamp:
             return column.values
         if column.name == columns.target:
-            return to_label(column, self.task)
+            return to_label(column, self.task, required=self.labelled)
         if column.name in columns.numeric:
             return to_number(column)
         return to_category(column) if column.name in columns.categorical else to_key(column)
+
+    def _settle_labels(self, values: dict[str, pa.ChunkedArray], rows: int, schema: pa.Schema | None) -> None:
+        """Keep the target of rows that need none when the first batch knows some of it, and leave it out otherwise."""
+        import pyarrow as pa
+
+        name = self.data.columns.target
+        known = name in values and values[name].null_count < rows
+        if not (known if schema is None else name in schema.names):
+            values.pop(name, None)
+        elif not known and schema is not None:
+            values[name] = pa.chunked_array([pa.nulls(rows, schema.field(name).type)])
 
     def _sorted(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -171,11 +191,12 @@ class Intake:
         if self.seen is None:
             return DataError(f"source {where} holds no row", expected="at least one row")
         earliest, latest = (moment.isoformat() for moment in self.seen)
-        window = f", window {self.data.window}" if self.data.window else ""
+        since = f", from {self.start.isoformat()} on" if self.start else ""
+        delay = f" less label_delay {self.data.label_delay}" if self.labelled else ""
         return DataError(
             f"source {where} has no row that may be seen at as_of {self.as_of.isoformat()}",
             got=f"rows from {earliest} to {latest}",
-            expected=f"rows before as_of less label_delay {self.data.label_delay}{window}",
+            expected=f"rows before as_of{delay}{since}",
             hint="Choose a later as_of, or repair the source.",
         )
 

@@ -23,8 +23,8 @@ _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "j
 _COMPRESSIONS = (".zip", ".gz")
 
 
-def source_files(data: Data, as_of: datetime) -> list[SourceFile]:
-    """Return the files that hold rows of [as_of - window, as_of): all, or the partitions of those days.
+def source_files(data: Data, as_of: datetime, start: datetime | None = None) -> list[SourceFile]:
+    """Return the files that hold rows of [start, as_of): all, or the partitions of those days.
 
     :raises DataError: when there is no file, or no partition in that time.
     """
@@ -37,7 +37,6 @@ def source_files(data: Data, as_of: datetime) -> list[SourceFile]:
         return files
     days = {file: _partition_day(file, source.partitioned_by, uri) for file in files}
     zone = zone_of(data.timezone)
-    start = None if data.window is None else as_of - data.window
     kept = [
         file
         for file, day in days.items()
@@ -54,9 +53,10 @@ def source_files(data: Data, as_of: datetime) -> list[SourceFile]:
     return kept
 
 
-def read_files(data: Data, files: Sequence[SourceFile]) -> Iterator[Batch]:
+def read_files(data: Data, files: Sequence[SourceFile], absent: frozenset[str] = frozenset()) -> Iterator[Batch]:
     """Yield the rows of files, a row group or a block at a time.
 
+    :param absent: columns that a file need not hold.
     :raises DataError: names the file, and the column, row and value at fault.
     """
     readers = {"parquet": read_parquet, "csv": read_csv, "jsonl": read_json_lines}
@@ -65,7 +65,7 @@ def read_files(data: Data, files: Sequence[SourceFile]) -> Iterator[Batch]:
         if (partition := data.source.partitioned_by) is not None and partition in data.columns.all:
             constants = {partition: str(_partition_day(file, partition, file.uri))}
         read = readers[data.source.format or _format_of(file)]
-        for batch in read(fetch_file(file), f"file {file.uri}", data.columns, frozenset(constants)):
+        for batch in read(fetch_file(file), f"file {file.uri}", data.columns, absent | constants.keys()):
             yield _with_constants(batch, constants)
 
 

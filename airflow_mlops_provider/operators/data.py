@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
+from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -35,19 +38,38 @@ class IngestDataOperator(StepOperator):
 
     :param task: `binary`, `multiclass` or `regression`.
     :param data: the `data` section of a pipeline file.
+    :param purpose: `training` for labelled rows up to `as_of` less `label_delay`; `scoring` for rows up to `as_of`,
+        which need no target; `live` for labelled rows again, on which a model that serves is measured.
+    :param window: rows of this much time, as an ISO duration such as `P1D`; for training without it,
+        `data.window` decides.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "data")
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "data", "window")
     step = "ingest"
 
-    def __init__(self, *, task: str, data: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        task: str,
+        data: dict[str, Any],
+        purpose: str = "training",
+        window: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.task = task
         self.data = data
+        self.purpose = purpose
+        self.window = window
 
     def run(self, context: Context) -> StepResult:
         """Read the source."""
-        result = self.compute(context, {"task": self.task, "data": self.data}, {})
+        from airflow_mlops_provider.run_context import resolve_as_of
+
+        section: dict[str, Any] = {"task": self.task, "data": self.data, "purpose": self.purpose}
+        if self.window is not None:
+            section["start"] = self._start(resolve_as_of(context, self.as_of)).isoformat()
+        result = self.compute(context, section, {})
         dataset = result.artifacts["dataset"]
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
@@ -57,6 +79,24 @@ class IngestDataOperator(StepOperator):
                     "rows": result.facts.get("rows"),
                 }
         return result
+
+    def _start(self, as_of: datetime) -> datetime:
+        """Return where the window begins: it ends at as_of, or before the rows that have no label yet."""
+        delay = timedelta(0) if self.purpose == "scoring" else duration(self.data.get("label_delay", 0), "label_delay")
+        return as_of - delay - duration(self.window, "window")
+
+
+def duration(value: Any, name: str) -> timedelta:
+    """Return a duration as a pipeline file may hold it.
+
+    :raises SpecError: when it is none.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(timedelta).validate_python(value)
+    except ValidationError as error:
+        raise SpecError(f"{name} is not a duration", got=value, expected="such as P1D or 7 days") from error
 
 
 class ValidateDataOperator(StepOperator):

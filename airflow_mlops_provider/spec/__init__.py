@@ -20,6 +20,7 @@ from airflow_mlops_provider.spec.metrics import (
     REGRESSION_METRICS,
     check_metrics,
 )
+from airflow_mlops_provider.spec.operations import Scoring
 from airflow_mlops_provider.spec.pipeline import (
     Notifications,
     Notifier,
@@ -73,6 +74,7 @@ __all__ = [
     "Promotion",
     "REGRESSION_METRICS",
     "Schedule",
+    "Scoring",
     "SizeGate",
     "SliceGate",
     "Source",

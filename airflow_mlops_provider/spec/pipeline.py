@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
+from airflow_mlops_provider.spec.operations import Scoring
 from airflow_mlops_provider.spec.sections import Data, Evaluation, Preparation, Training, Validation
 
 
@@ -61,7 +62,7 @@ class TaskSettings(Frozen):
     execution_timeout: timedelta | None = Field(None, description="A try that takes longer fails.")
 
 
-TaskName = Literal["ingest", "validate", "prepare", "train", "evaluate", "gate", "promote"]
+TaskName = Literal["ingest", "validate", "prepare", "train", "evaluate", "gate", "promote", "score"]
 
 
 class Pipeline(Frozen):
@@ -83,6 +84,7 @@ class Pipeline(Frozen):
     evaluation: Evaluation = Field(Evaluation(), description="How candidates are measured.")
     gates: list[Gate] = Field(default_factory=list, description="What a challenger must reach.")
     promotion: Promotion = Field(Promotion(), description="Where the champion lives.")
+    scoring: Scoring | None = Field(None, description="What the champion predicts by itself; nothing without.")
     notifications: Notifications = Field(Notifications(), description="Who is told.")
     tasks: dict[TaskName, TaskSettings] = Field(
         default_factory=dict, description="Airflow's own settings, by task id: " + ", ".join(get_args(TaskName)) + "."

@@ -10,8 +10,12 @@ import inspect
 import json
 import logging
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.data.batches import read_frames
 from airflow_mlops_provider.data.snapshot import Intake, OutOfOrderError
 from airflow_mlops_provider.data.sources import read_files, source_files
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.data.batches import Batch
     from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.storage import SourceFile
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +36,34 @@ LIBRARIES = ("pandas", "pyarrow")
 
 
 class Section(Frozen):
-    """What is read, and for which task."""
+    """What is read, and for which task.
+
+    :param purpose: `training` reads labelled rows of `data.window`; `scoring` rows up to as_of, which need no target;
+        `live` labelled rows, on which a model that serves is measured.
+    :param start: rows before are left out; without it, `data.window` decides for training, and nothing otherwise.
+    """
 
     task: Task
     data: Data
+    purpose: Literal["training", "scoring", "live"] = "training"
+    start: datetime | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What training has always been asked keeps the key that it has always had.
+        added = {"purpose": "training", "start": None}
+        return {name: value for name, value in dump(self).items() if name not in added or value != added[name]}
+
+    def start_at(self, as_of: datetime) -> datetime | None:
+        """Return the moment before which rows are left out."""
+        if self.start is None and self.purpose == "training" and self.data.window is not None:
+            return as_of - self.data.window
+        return self.start
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Columns that the source need not hold."""
+        return frozenset({self.data.columns.target} if self.purpose == "scoring" else ())
 
 
 def names(section: Section) -> list[str]:
@@ -49,7 +78,7 @@ def fingerprint(section: Section, job: Job) -> str | None:
     """
     source = section.data.source
     if source.uri is not None:
-        files = [(file.name, file.version) for file in source_files(section.data, job.as_of)]
+        files = [(file.name, file.version) for file in _files(section, job)]
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
     if source.reader is not None:
         own = getattr(job.allow_list.load(source.reader), "fingerprint", None)
@@ -64,7 +93,7 @@ def run(section: Section, job: Job) -> Outcome:
 
     :raises DataError: names the file or reader, and the column, row and value at fault.
     """
-    intake = Intake(section.task, section.data, job.as_of)
+    intake = _intake(section, job)
     in_order = section.data.source.sql is None  # a query is not run twice
     if in_order:
         try:
@@ -72,20 +101,31 @@ def run(section: Section, job: Job) -> Outcome:
                 dataset = intake.store_in_order(batches, job.store)
         except OutOfOrderError:
             log.info("The source is not sorted by time. It is read again and sorted in memory.")
-            intake = Intake(section.task, section.data, job.as_of)
+            intake = _intake(section, job)
             in_order = False
     if not in_order:
         with closing(_batches(section, job)) as batches:
             dataset = intake.store_sorted(batches, job.store)
     facts = intake.facts()
+    if section.start is not None:
+        facts["start"] = in_utc(section.start).isoformat()
     log.info("Ingested %s rows as %s: %s", intake.rows, dataset.uri, facts)
     return Outcome(artifacts={"dataset": dataset}, facts={**facts, "bytes": dataset.size})
+
+
+def _intake(section: Section, job: Job) -> Intake:
+    start, labelled = section.start_at(job.as_of), section.purpose != "scoring"
+    return Intake(section.task, section.data, job.as_of, start=start, labelled=labelled)
+
+
+def _files(section: Section, job: Job) -> list[SourceFile]:
+    return source_files(section.data, job.as_of, section.start_at(job.as_of))
 
 
 def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
     if source.uri is not None:
-        yield from read_files(data, source_files(data, job.as_of))
+        yield from read_files(data, _files(section, job), section.absent)
     elif source.sql is not None:
         if job.read_sql is None:
             raise SpecError(
@@ -94,15 +134,15 @@ def _batches(section: Section, job: Job) -> Generator[Batch]:
                 hint="Use runtime kind in_process for ingest.",
             )
         frames = job.read_sql(str(source.conn_id), source.sql)
-        yield from read_frames(frames, f"the query on {source.conn_id!r}", data.columns)
+        yield from read_frames(frames, f"the query on {source.conn_id!r}", data.columns, section.absent)
     else:
-        yield from read_frames(_frames_of_reader(section, job), f"reader {source.reader}", data.columns)
+        yield from read_frames(_frames_of_reader(section, job), f"reader {source.reader}", data.columns, section.absent)
 
 
 def _frames_of_reader(section: Section, job: Job) -> Iterator[Any]:
     name, params = str(section.data.source.reader), section.data.source.params
     reader: Callable[..., Any] = job.allow_list.load(name)
-    start = None if section.data.window is None else job.as_of - section.data.window
+    start = section.start_at(job.as_of)
     try:
         inspect.signature(reader).bind(job.as_of, start, **params)
     except TypeError as error:

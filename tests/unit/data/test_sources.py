@@ -119,8 +119,9 @@ def test_only_the_days_asked_for_are_read(
 ) -> None:
     for day in range(12):
         write(tmp_path / "d" / f"date={START + timedelta(days=day):%Y-%m-%d}" / "part.csv", rows(1))
-    asked = data(tmp_path / "d", partitioned_by="date").model_copy(update={"window": window, "timezone": timezone})
-    names = [file.name for file in source_files(asked, as_of)]
+    asked = data(tmp_path / "d", partitioned_by="date").model_copy(update={"timezone": timezone})
+    start = None if window is None else as_of - window
+    names = [file.name for file in source_files(asked, as_of, start)]
     assert (names[0], names[-1]) == (f"date=2013-{first}/part.csv", f"date=2013-{last}/part.csv")
 
 
