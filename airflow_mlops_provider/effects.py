@@ -172,7 +172,10 @@ def promote(
     """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
+    :raises MLOpsError: when the gates judged another evaluation, or one with `on_fail: fail` does not hold against the
+        champion that came meanwhile.
     """
+    _check_judged(store, evaluation, gate)
     idem = _idem(caller, evaluation)
     for _ in range(_PATIENCE):
         if gate.failure is not None or not gate.facts.get("passed"):
@@ -207,20 +210,37 @@ def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Pr
     return Promotion(result, outcome.reason, skipped=skipped, mine=mine)
 
 
+def _check_judged(store: ArtifactStore, evaluation: StepResult, gate: StepResult) -> None:
+    """Refuse gates of another evaluation, such as those of an earlier try after evaluate alone was cleared."""
+    inputs = StepRequest.model_validate_json(store.read_request(gate)).inputs
+    judged = [result.artifacts.get("evaluation") for result in inputs.get("evaluation", [])]
+    if [ref.sha256 for ref in judged if ref is not None] != [evaluation.artifacts["evaluation"].sha256]:
+        raise MLOpsError(
+            "the gates did not judge this evaluation",
+            got=f"a result of step {gate.step!r}",
+            expected="the result of the gates on what evaluate returned",
+            hint="Clear the gate task, or pass the output of the gate operator that judged it.",
+        )
+
+
 def _gate_again(
     registry: Registry, store: ArtifactStore, evaluation: StepResult, gate: StepResult, model: str, *, allow_older: bool
 ) -> tuple[StepResult, StepResult]:
     """Evaluate and gate once more, against the champion that the ledger names now."""
     measured = StepRequest.model_validate_json(store.read_request(evaluation))
-    champion = champion_for(
-        registry, model, as_of=evaluation.as_of, models=measured.inputs["models"], allow_older=allow_older
-    )
+    # The lineage that was published: the stored request may be that of an older training with the same outcome.
+    lineage = str(evaluation.facts["lineage"])
+    entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
+    champion = None if entry is None else _champion(entry)
     again = run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store)
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id", "lineage")}
     facts = {**again.facts, **published, "compared_with": None if champion is None else champion.seq}
     again = again.model_copy(update={"facts": facts})
     gates = StepRequest.model_validate_json(store.read_request(gate))
-    return again, run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
+    judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
+    if judged.failure is not None:
+        raise judged.failure.as_error()
+    return again, judged
 
 
 def _promotion_request(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from airflow_mlops_provider.allow_list import AllowList
-from airflow_mlops_provider.exceptions import MLOpsError, shorten
+from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.results import ArtifactRef, Failure, StepResult
 from airflow_mlops_provider.spec import Frozen
 
@@ -104,13 +104,3 @@ class Outcome:
     artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
     failure: Failure | None = None
-
-
-def failure_of(error: MLOpsError) -> Failure:
-    """Return an error as data, to be stored with the verdict."""
-    return Failure(
-        what=error.what,
-        got=None if error.got is None else shorten(error.got),
-        expected=None if error.expected is None else shorten(error.expected),
-        hint=error.hint,
-    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
-from airflow_mlops_provider.exceptions import ResultTooLargeError
+from airflow_mlops_provider.exceptions import MLOpsError, ResultTooLargeError
 from airflow_mlops_provider.spec import Frozen
 
 #: What one task may put into XCom, in bytes of JSON.
@@ -30,6 +30,10 @@ class Failure(Frozen):
     got: str | None = None
     expected: str | None = None
     hint: str | None = None
+
+    def as_error(self) -> MLOpsError:
+        """Return the error to raise."""
+        return MLOpsError(self.what, got=self.got, expected=self.expected, hint=self.hint)
 
 
 class StepResult(Frozen):

@@ -75,10 +75,7 @@ class StepOperator(BaseOperator):
         value = result.xcom()
         if result.failure is not None:
             context["ti"].xcom_push(key="return_value", value=value)
-            failure = result.failure
-            raise AirflowFailException(
-                str(MLOpsError(failure.what, got=failure.got, expected=failure.expected, hint=failure.hint))
-            )
+            raise AirflowFailException(str(result.failure.as_error()))
         return value
 
     def compute(

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import csv
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mlops_provider import effects
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.registry import Registry
+from airflow_mlops_provider.runner import run_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_mlops_provider.effects import Promotion
+    from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+CHURN = "churn"
+BETTER = {"kind": "champion"}
+CANDIDATES = {
+    "good": {"estimator": "sklearn.linear_model.LogisticRegression"},
+    "poor": {"estimator": "sklearn.dummy.DummyClassifier"},
+}
+
+
+@dataclass
+class World:
+    """Real steps on a real store, published to a real MLflow database."""
+
+    store: ArtifactStore
+    registry: Registry
+    customers: Path
+
+    def step(self, name: str, section: dict[str, Any], **inputs: list[StepResult]) -> StepResult:
+        as_of = datetime(2013, 3, 1, tzinfo=UTC)
+        return run_step(StepRequest(step=name, pipeline=CHURN, as_of=as_of, section=section, inputs=inputs), self.store)
+
+    def trained(self, candidate: str) -> StepResult:
+        columns = {"target": "left", "numeric": ["age"], "keys": ["customer"]}
+        data = {"source": {"uri": str(self.customers)}, "columns": columns}
+        dataset = [self.step("ingest", {"task": "binary", "data": data})]
+        split = [self.step("prepare", {"split": {"by": "random", "holdout": 0.5}}, dataset=dataset)]
+        section = {"name": candidate, "candidate": CANDIDATES[candidate]}
+        return self.step("train", section, dataset=dataset, split=split)
+
+    def published(self, model: StepResult) -> StepResult:
+        """Evaluate and publish as if there were no champion yet."""
+        inputs = effects.evaluation_inputs(self.store, [model])
+        section = {"metrics": ["log_loss"], "candidates": [model.facts["candidate"]]}
+        evaluation = self.step("evaluate", section, **inputs)
+        return effects.publish(self.registry, self.store, evaluation, inputs, model=CHURN, champion=None, tags={})
+
+    def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
+        return self.step("gate", {"gates": list(gates), "metrics": ["log_loss"]}, evaluation=[evaluation])
+
+    def promote(self, evaluation: StepResult, gate: StepResult) -> Promotion:
+        caller = ("churn_training", str(evaluation.facts["version"]), "promote", "-1")
+        return effects.promote(self.registry, self.store, evaluation, gate, model=CHURN, caller=caller)
+
+    def reign(self, candidate: str) -> None:
+        """Make a candidate champion while another is between its gates and its promotion."""
+        evaluation = self.published(self.trained(candidate))
+        assert not self.promote(evaluation, self.gate(evaluation)).skipped
+
+
+@pytest.fixture
+def world(store: ArtifactStore, mlflow_uri: str, tmp_path: Path) -> World:
+    chance = random.Random(7)
+    file = tmp_path / "customers.csv"
+    with file.open("w", newline="") as text:
+        rows = csv.writer(text)
+        rows.writerow(["customer", "age", "left"])
+        for customer in range(400):
+            age = chance.randint(18, 80)
+            rows.writerow([f"c{customer}", age, int(age + chance.gauss(0, 15) > 50)])
+    return World(store, Registry.connect(mlflow_uri), file)
+
+
+def test_a_challenger_is_held_against_the_champion_that_came_meanwhile(world: World) -> None:
+    good = world.published(world.trained("good"))
+    gate = world.gate(good, BETTER)
+    world.reign("poor")
+
+    promotion = world.promote(good, gate)
+
+    assert (promotion.skipped, promotion.result.facts["status"]) == (False, "promoted")
+    head = world.registry.history(CHURN)[-1]
+    assert (head.version, head.compared_with) == (good.facts["version"], 1)
+    assert "vs v2" in str(head.gates)
+
+
+def test_a_challenger_not_better_than_the_champion_that_came_meanwhile_is_skipped(world: World) -> None:
+    poor = world.published(world.trained("poor"))
+    gate = world.gate(poor, BETTER)
+    world.reign("good")
+
+    promotion = world.promote(poor, gate)
+
+    assert promotion.skipped
+    assert promotion.reason.startswith("Not promoted: not better than champion v2")
+    assert [entry.version for entry in world.registry.history(CHURN)] == [2]
+
+
+def test_a_gate_that_fails_against_the_champion_that_came_meanwhile_is_red(world: World) -> None:
+    poor = world.published(world.trained("poor"))
+    gate = world.gate(poor, {**BETTER, "on_fail": "fail"})
+    world.reign("good")
+
+    with pytest.raises(MLOpsError, match="the challenger fails champion"):
+        world.promote(poor, gate)
+    assert [entry.version for entry in world.registry.history(CHURN)] == [2]
+
+
+def test_a_model_trained_anew_by_changed_code_is_held_against_its_former_self(world: World) -> None:
+    former = world.trained("good")
+    anew = former.model_copy(update={"key": "f" * 64})  # as after a comment in a plugin: another key, the same bytes
+    world.store.write_request(CHURN, "train", anew.key, world.store.read_request(former))
+    world.reign("good")
+    challenger = world.published(anew)
+
+    promotion = world.promote(challenger, world.gate(challenger, BETTER))
+
+    assert promotion.skipped
+    assert promotion.reason.startswith("Not promoted: not better than champion v1")
+
+
+def test_gates_that_judged_another_evaluation_are_refused(world: World) -> None:
+    good, poor = (world.published(world.trained(name)) for name in ("good", "poor"))
+
+    with pytest.raises(MLOpsError, match=r"did not judge this evaluation.*Clear the gate task"):
+        world.promote(poor, world.gate(good, BETTER))
+    assert world.registry.history(CHURN) == []
