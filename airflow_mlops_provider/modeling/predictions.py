@@ -1,4 +1,4 @@
-"""How a fitted model is asked, and how its answers for the held-out rows are stored.
+"""How a fitted model is asked, and how its answers are stored.
 
 Evaluation and scoring share this, so that a model sees the same frame wherever it is asked: numeric features as
 float64, categories as text with NaN for what is missing.
@@ -6,18 +6,21 @@ float64, categories as text with NaN for what is missing.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import DataError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.modeling.splits import ClassLabel
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec.sections import Columns
     from airflow_mlops_provider.storage import ArtifactStore
@@ -97,6 +100,43 @@ def predict(pipeline: Any, frame: pd.DataFrame, task: str) -> NDArray[np.float64
     return values.reshape(-1) if task == "regression" else values
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let models predict on one thread: the same answers in each run, and no pools that wait for each other.
+
+    In threads, a forest adds its trees up in any order, and the last digit differs from run to run. The OpenMP threads
+    of a boosting, waiting for each other on a busy machine, took 100 times as long. Load the model first: the limit
+    holds for the libraries that are loaded.
+    """
+    from joblib import parallel_config
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), parallel_config(backend="sequential"):
+        yield
+
+
+def fitted_columns(pipeline: Any, data: Columns) -> Columns:
+    """Return the columns that a model was fitted on, in the roles that they have in it.
+
+    :param data: the roles of the columns that are at hand.
+    :raises DataError: when one is not there, or has another role: an encoder that meets numbers instead of its
+        categories would know none of them, and say nothing.
+    """
+    present = {**dict.fromkeys(data.numeric, "numeric"), **dict.fromkeys(data.categorical, "categorical")}
+    fitted: dict[str, list[str]] = {"numeric": [], "categorical": []}
+    for role, _, names in pipeline.named_steps["preprocess"].transformers_:
+        if role in fitted:
+            fitted[role] = [str(name) for name in names]
+    for role, names in fitted.items():
+        for name in names:
+            if present.get(name) != role:
+                raise DataError(
+                    f"the model needs feature {name!r} as {role}",
+                    got=f"{name!r} as {present[name]}" if name in present else f"features {sorted(present)}",
+                )
+    return data.model_copy(update=fitted)
+
+
 def _known(pipeline: Any) -> list[str] | None:
     names = getattr(pipeline, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
@@ -122,6 +162,29 @@ def write_predictions(
         file = folder / "predictions.parquet"
         pq.write_table(pa.table(columns), file, compression="zstd")
         return store.add(file, ".parquet")
+
+
+def prediction_columns(values: NDArray[np.float64], classes: Sequence[ClassLabel]) -> dict[str, pa.Array]:
+    """Return predictions as columns: `prediction`, before it for classes `p_0`, `p_1`, … in their order.
+
+    The predicted class is the most probable one. What is not a number is null.
+
+    :param values: `(n,)` numbers, or `(n, classes)` probabilities.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if values.ndim == 1:
+        return {"prediction": pa.array(values, from_pandas=True)}
+    columns = {
+        name: pa.array(values[:, index], from_pandas=True)
+        for index, name in enumerate(probability_columns(values.shape[1]))
+    }
+    most = pa.array(values.argmax(axis=1), pa.int32(), mask=np.isnan(values).any(axis=1))
+    labels = pa.array(list(classes))
+    if pa.types.is_string(labels.type):
+        return {**columns, "prediction": pa.DictionaryArray.from_arrays(most, labels)}
+    return {**columns, "prediction": labels.take(most)}
 
 
 def probability_columns(classes: int) -> list[str]:
