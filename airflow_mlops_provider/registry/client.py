@@ -21,6 +21,7 @@ from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, Transie
 from airflow_mlops_provider.registry.errors import (
     AlreadyThereError,
     ContendedError,
+    cause_to_show,
     foreign_errors,
     translated,
 )
@@ -135,7 +136,7 @@ class Connection:
             try:
                 return call(self._connected())
             except foreign_errors() as error:
-                raise translated(error, what, self.address, self._secrets) from error
+                raise translated(error, what, self.address, self._secrets) from cause_to_show(error, self._secrets)
 
     def _connected(self) -> MlflowClient:
         if self._client is None:

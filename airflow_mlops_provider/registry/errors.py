@@ -69,6 +69,12 @@ def translated(error: BaseException, what: str, address: str, secrets: tuple[str
     return kind(f"MLflow at {address} refused while {what}", got=said, hint=_HINTS.get(code))
 
 
+def cause_to_show(error: BaseException, secrets: tuple[str, ...]) -> BaseException | None:
+    """Return the error as the cause of ours, None when it holds a secret: a log shows the words of every cause."""
+    told = [str(link) for link in _chain(error)]
+    return None if any(secret in words for words in told for secret in secrets) else error
+
+
 _KINDS = {"RESOURCE_ALREADY_EXISTS": AlreadyThereError, "RESOURCE_DOES_NOT_EXIST": NotThereError}
 
 
