@@ -36,6 +36,7 @@ docs: $(VENV)/dev  ## what is generated: the pipeline file's JSON schema, the ta
 
 bench: $(VENV)/dev  ## the DAG beside one plain script; a few minutes
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/parsing.py
 
 constraints:  ## compile constraints.txt from pyproject.toml
 	uv pip compile --quiet --python-version 3.11 --extra dev --no-emit-index-url --no-annotate --no-header pyproject.toml -o constraints.txt

@@ -251,7 +251,7 @@ def main() -> None:
         results["DAG"].append(first)
         results["DAG again"].append(again)
         results["DAG, warm imports"] += dag(bench / "warm", options.as_of, warm=True)
-    versions: dict[str, Any] = {"cores": os.cpu_count(), "python": sys.version.split()[0], "as_of": options.as_of}
+    versions: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0], "as_of": options.as_of}
     print(f"\n{versions}")
     report(results)
 
