@@ -7,10 +7,13 @@ import importlib
 import importlib.util
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.exceptions import NotAllowedError
+from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError
 from airflow_mlops_provider.spec import Frozen
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 #: Distributions whose name differs from their module.
 _DISTRIBUTIONS = {"sklearn": ("scikit-learn",), "xgboost": ("xgboost", "xgboost-cpu")}
@@ -51,7 +54,7 @@ class AllowList(Frozen):
         self.check(dotted)
         module_name, _, name = dotted.rpartition(".")
         try:
-            return getattr(importlib.import_module(module_name), name)
+            return getattr(_imported(module_name), name)
         except ImportError as error:
             raise NotAllowedError(
                 f"{dotted!r} cannot be imported", got=str(error), hint="Install it, or correct the name."
@@ -62,9 +65,12 @@ class AllowList(Frozen):
     def fingerprint(self, dotted: str) -> str:
         """Return what identifies the code behind a name: a plugin's digest, a library's version. Imports nothing."""
         top = dotted.partition(".")[0]
-        if (file := self._plugin_file(top)) is not None:
-            return hashlib.sha256(file.read_bytes()).hexdigest()
-        return version_of(top)
+        if (file := self._plugin_file(top)) is None:
+            return version_of(top)
+        # Any module of a package may hold what the name stands for.
+        files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+        content = "".join(f"{each.relative_to(file.parent)} {_sha256(each)}\n" for each in files)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def _plugin_file(self, top: str) -> Path | None:
         if self.plugins_folder is None:
@@ -74,6 +80,27 @@ class AllowList(Frozen):
             if file.is_file():
                 return file
         return None
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module; whatever a plugin's code raises is one error, which takes no other pipeline's DAG down.
+
+    :raises NotAllowedError: when the code is wrong.
+    """
+    try:
+        return importlib.import_module(name)
+    except (ImportError, MLOpsError, ConnectionError, TimeoutError):
+        raise
+    except Exception as error:
+        raise NotAllowedError(
+            f"module {name!r} fails while it is imported",
+            got=f"{type(error).__name__}: {error}",
+            hint="Correct its code.",
+        ) from error
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def version_of(module: str) -> str:

@@ -92,6 +92,31 @@ def test_the_fingerprint_of_a_plugin_is_that_of_its_file(plugins: Path) -> None:
     assert allow_list.fingerprint("readers.read") != before
 
 
+@pytest.mark.parametrize("changed", ["__init__.py", "flights.py", "weather/stations.py"])
+def test_the_fingerprint_of_a_plugin_package_is_that_of_all_its_modules(tmp_path: Path, changed: str) -> None:
+    package = tmp_path / "features"
+    (package / "weather").mkdir(parents=True)
+    for module in ("__init__.py", "flights.py", "weather/__init__.py", "weather/stations.py"):
+        (package / module).write_text("")
+    allow_list = AllowList(plugins_folder=str(tmp_path))
+    before = allow_list.fingerprint("features.flights.read")
+
+    (package / changed).write_text("def read(): return 1\n")
+
+    assert allow_list.fingerprint("features.flights.read") != before
+
+
+@pytest.mark.parametrize("code", ["def read(:", "undefined_name", "raise AttributeError('x')"])
+def test_a_plugin_that_cannot_be_imported_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    (tmp_path / "broken_plugin.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(NotAllowedError, match="module 'broken_plugin' fails while it is imported: got .*Error"):
+        AllowList(plugins_folder=str(tmp_path)).load("broken_plugin.read")
+
+
 def test_the_fingerprint_of_a_library_is_its_version() -> None:
     assert AllowList().fingerprint("sklearn.svm.SVC") == version_of("sklearn") != "absent"
 
