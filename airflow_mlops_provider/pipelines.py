@@ -15,7 +15,8 @@ from airflow_mlops_provider.spec import Pipeline
 
 #: The C parser is ten times as fast, and parsing is what the DAG processor does all day.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{%")
+#: What Jinja would look at: a variable on one line or several, one that is not closed, a block, a comment.
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{[{%#]", re.DOTALL)
 
 
 def pipeline_files(folder: Path) -> list[Path]:

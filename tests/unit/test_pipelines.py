@@ -106,6 +106,9 @@ def test_the_least_that_a_pipeline_needs_is_enough() -> None:
         ("validation.expectations", [{"type": "values_in_set"}], ("validation.expectations.0.type",)),
         ("description", "{{ ds }}", ("template variables that do not exist", "description: {{ ds }}")),
         ("data.source.uri", "{{ as_of }}/{% raw %}", ("data.source.uri: {%",)),
+        ("data.source.uri", "{{\nvar.value.secret\n}}", ("data.source.uri: {{\nvar.value.secret\n}}",)),
+        ("data.source.uri", "{{ as_of }}/{{", ("data.source.uri: {{",)),
+        ("data.source.uri", "{# a comment", ("data.source.uri: {#",)),
         ("data.source", {"reader": "a.b", "params": {"x": ["{{ macros.x }}"]}}, ("data.source.params.x.0",)),
     ],
 )
