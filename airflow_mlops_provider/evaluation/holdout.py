@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.data.tables import iter_tables, read_table, table_info
 from airflow_mlops_provider.evaluation.metrics import Predictions, predictions_of
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
-from airflow_mlops_provider.modeling.predictions import feature_frame, predict, predictions_frame, probability_columns
+from airflow_mlops_provider.modeling.predictions import (
+    feature_frame,
+    fitted_columns,
+    one_thread,
+    predict,
+    predictions_frame,
+    probability_columns,
+)
 from airflow_mlops_provider.modeling.splits import read_split
 
 if TYPE_CHECKING:
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.results import ArtifactRef, StepResult
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.frozen import Task
     from airflow_mlops_provider.storage import ArtifactStore
 
 
@@ -53,9 +60,16 @@ class Holdout:
         return self.plan.by == "cross_validation"
 
     @property
+    def training_rows(self) -> NDArray[Any]:
+        """Positions of the rows that the winner was fitted on, ascending."""
+        import numpy as np
+
+        return np.arange(len(self.fold)) if self.cross_validated else np.flatnonzero(self.fold != 1)
+
+    @property
     def training_target(self) -> NDArray[Any]:
         """The target of the rows that the winner was fitted on."""
-        target: NDArray[Any] = self.target if self.cross_validated else self.target[self.fold != 1]
+        target: NDArray[Any] = self.target[self.training_rows]
         return target
 
     def predictions(self, scores: NDArray[Any]) -> Predictions:
@@ -130,20 +144,25 @@ def stored_scores(holdout: Holdout, candidate: str, result: StepResult) -> NDArr
 def predict_holdout(holdout: Holdout, pipeline: Any) -> NDArray[Any]:
     """Return what a fitted model says of the held-out rows, a row group at a time.
 
-    The model may use features that this run dropped: every feature of the dataset is at hand. One OpenMP thread is
-    used: those of a boosting, waiting for each other on a busy machine, took 100 times as long.
+    The model may use features that this run dropped: every feature of the dataset is at hand.
 
     :raises DataError: when a column that the model needs is gone.
     :raises ModelError: when the model refuses the rows.
     """
-    import numpy as np
-    from threadpoolctl import threadpool_limits
+    return predict_rows(holdout.store, holdout.dataset, holdout.rows, pipeline, holdout.plan.task)
 
-    columns = _columns_of(holdout, pipeline)
-    with threadpool_limits(limits=1):
+
+def predict_rows(
+    store: ArtifactStore, dataset: ArtifactRef, rows: NDArray[Any], pipeline: Any, task: Task
+) -> NDArray[Any]:
+    """Return what a fitted model says of some rows (ascending positions in the dataset), as `predict_holdout` does."""
+    import numpy as np
+
+    columns = fitted_columns(pipeline, table_info(store, dataset).columns)
+    with one_thread():
         parts = [
-            predict(pipeline, feature_frame(table.to_pandas(), columns), holdout.plan.task)
-            for table in _held_out_tables(holdout, columns.features, holdout.rows)
+            predict(pipeline, feature_frame(table.to_pandas(), columns), task)
+            for table in tables_of(store, dataset, columns.features, rows)
         ]
     return np.concatenate(parts)
 
@@ -153,7 +172,7 @@ def sample_frame(holdout: Holdout, rows: NDArray[Any]) -> pd.DataFrame:
     import pyarrow as pa
 
     columns = holdout.plan.columns
-    tables = list(_held_out_tables(holdout, columns.features, rows))
+    tables = list(tables_of(holdout.store, holdout.dataset, columns.features, rows))
     return feature_frame(pa.concat_tables(tables).unify_dictionaries().to_pandas(), columns)
 
 
@@ -162,33 +181,14 @@ def read_held_out(holdout: Holdout, columns: Sequence[str]) -> pd.DataFrame:
     return read_table(holdout.store, holdout.dataset, columns).iloc[holdout.rows]
 
 
-def _columns_of(holdout: Holdout, pipeline: Any) -> Columns:
-    """Return the columns that a model was fitted on, in the roles that they have in it.
-
-    :raises DataError: when the dataset lacks one, or has it in another role: an encoder that meets numbers instead
-        of its categories would know none of them, and say nothing.
-    """
-    data = table_info(holdout.store, holdout.dataset).columns
-    present = {**dict.fromkeys(data.numeric, "numeric"), **dict.fromkeys(data.categorical, "categorical")}
-    fitted: dict[str, list[str]] = {"numeric": [], "categorical": []}
-    for role, _, names in pipeline.named_steps["preprocess"].transformers_:
-        if role in fitted:
-            fitted[role] = [str(name) for name in names]
-    for role, names in fitted.items():
-        for name in names:
-            if present.get(name) != role:
-                raise DataError(
-                    f"the model needs feature {name!r} as {role}",
-                    got=f"{name!r} as {present[name]}" if name in present else f"features {sorted(present)}",
-                )
-    return data.model_copy(update=fitted)
-
-
-def _held_out_tables(holdout: Holdout, columns: Sequence[str], rows: NDArray[Any]) -> Iterator[pa.Table]:
+def tables_of(
+    store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str], rows: NDArray[Any]
+) -> Iterator[pa.Table]:
+    """Yield some columns of some rows (ascending positions in the dataset), read a row group at a time."""
     import numpy as np
 
     start = 0
-    for table in iter_tables(holdout.store, holdout.dataset, columns):
+    for table in iter_tables(store, dataset, columns):
         first, last = np.searchsorted(rows, [start, start + table.num_rows])
         if last > first:
             yield table.take(rows[first:last] - start)

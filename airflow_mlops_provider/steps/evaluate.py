@@ -12,6 +12,7 @@ from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, res
 from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_scores
 from airflow_mlops_provider.evaluation.metrics import gain, measure_all
 from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
+from airflow_mlops_provider.evaluation.reference import write_reference
 from airflow_mlops_provider.evaluation.report import (
     CandidateScores,
     ChampionScores,
@@ -78,8 +79,9 @@ def run(section: Section, job: Job) -> Outcome:
     winner = pick_winner(section.metrics[0], scores)
     comparison = _compare(section, job, holdout, said[winner], scores[winner])
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
-    importance, latency = _probe(section, job, holdout, said[winner], results[winner])
     model = results[winner].artifacts["model"]
+    pipeline = load_model(job.store, model, job.allow_list)
+    importance, latency = _probe(section, job, holdout, said[winner], pipeline)
     report = EvaluationReport(
         task=holdout.plan.task,
         as_of=job.as_of,
@@ -107,6 +109,7 @@ def run(section: Section, job: Job) -> Outcome:
         "evaluation": job.store.add_json(report.model_dump(mode="json")),
         "model": model,
         "model_info": results[winner].artifacts["model_info"],
+        "reference": write_reference(holdout, pipeline),
     }
     return Outcome(artifacts, _facts(report))
 
@@ -233,12 +236,11 @@ def _ask(holdout: Holdout, pipeline: Any) -> NDArray[Any]:
 
 
 def _probe(
-    section: Section, job: Job, holdout: Holdout, said: Predictions, result: StepResult
+    section: Section, job: Job, holdout: Holdout, said: Predictions, pipeline: Any
 ) -> tuple[Importances | None, Latency]:
     import numpy as np
 
     settings = section.evaluation.importance
-    pipeline = load_model(job.store, result.artifacts["model"], job.allow_list)
     size = min(len(holdout.rows), settings.rows if settings is not None else _PROBE_ROWS)
     chosen = np.sort(np.random.default_rng(job.seed).choice(len(holdout.rows), size=size, replace=False))
     frame = sample_frame(holdout, holdout.rows[chosen])
