@@ -1,10 +1,11 @@
-"""The only code that talks to MLflow: runs, versions, the ledger of champions and its alias.
+"""The only code that talks to MLflow: runs, versions, the ledger of champions and its alias, decisions.
 
 Importing this imports no MLflow; the first call does.
 """
 
 from __future__ import annotations
 
+from airflow_mlops_provider.registry.decisions import DecisionEntry
 from airflow_mlops_provider.registry.ledger import LedgerEntry
 from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
 from airflow_mlops_provider.registry.publication import (
@@ -14,11 +15,13 @@ from airflow_mlops_provider.registry.publication import (
     Publication,
     Published,
 )
+from airflow_mlops_provider.registry.rollback import Target
 from airflow_mlops_provider.registry.service import Registry
 
 __all__ = [
     "CandidateRun",
     "DatasetInfo",
+    "DecisionEntry",
     "LedgerEntry",
     "ModelInfo",
     "PromotionOutcome",
@@ -27,4 +30,5 @@ __all__ = [
     "Published",
     "Reconciliation",
     "Registry",
+    "Target",
 ]

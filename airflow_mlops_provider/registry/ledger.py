@@ -1,7 +1,6 @@
 """The ledger: who became champion of a model, when and why. Truth, of which the alias is a projection.
 
-MLflow's registry has no compare-and-set, but a run's parameter is written once: of several writers of
-`seq-<n>` one wins. So each model has one ledger run, and each event is one parameter of it.
+Each event is one value, `seq-<n>`, of a log whose values are written once.
 """
 
 from __future__ import annotations
@@ -9,29 +8,23 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
+from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.client import make_once
-from airflow_mlops_provider.registry.errors import ContendedError, NotThereError
+from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlflow.entities import Experiment
-
     from airflow_mlops_provider.registry.client import Connection
 
-#: Longest value of an MLflow parameter, in characters. MLflow cuts what is longer.
-MAX_ENTRY = 6000
-_SHARED_EXPERIMENT = "mlops-ledger"
-_RUN_TAG = "run"
+_KIND = LogKind("ledger", title="the ledger", without="nothing is promoted")
 _KEY = re.compile(r"seq-(\d+)")
 
 
@@ -47,6 +40,8 @@ class LedgerEntry(Frozen):
     :param order_key: data time (`as_of`). A rollback carries the larger of the head's and its own.
     :param at: wall time of the event.
     :param compared_with: the entry whose version the challenger was gated against.
+    :param reference: what the model was trained on, sampled, with what it says of it: what drift is measured from.
+    :param evaluation: everything that was measured of it on its holdout.
     :param quarantined: a version that may not be promoted from here on.
     :param lifted: a version whose quarantine ends here.
     """
@@ -70,6 +65,8 @@ class LedgerEntry(Frozen):
     gates: list[JsonValue] = Field(default_factory=list)
     approver: str | None = None
     reason: str = ""
+    reference: ArtifactRef | None = None
+    evaluation: ArtifactRef | None = None
     quarantined: int | None = None
     lifted: int | None = None
 
@@ -89,13 +86,13 @@ class LedgerEntry(Frozen):
         """
         fields = self.model_dump(mode="json", exclude={"seq"}, exclude_none=True)
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
-        if len(text) > MAX_ENTRY:
+        if len(text) > MAX_VALUE:
             sizes = {name: len(json.dumps(value)) for name, value in fields.items()}
             largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
             raise RegistryError(
                 f"the ledger entry for version {self.version} is too long",
                 got=f"{len(text)} characters, most in {', '.join(largest)}",
-                expected=f"at most {MAX_ENTRY}",
+                expected=f"at most {MAX_VALUE}",
                 hint="Keep the primary metrics and a compact list of gates; the rest belongs in the run.",
             )
         return text
@@ -128,147 +125,77 @@ def quarantine(history: Sequence[LedgerEntry]) -> set[int]:
     return barred
 
 
+def barred_as(history: Sequence[LedgerEntry], version: int, digest: str) -> int | None:
+    """Return the version in quarantine that this is: the same model under another number is as bad."""
+    barred = quarantine(history)
+    if version in barred:
+        return version
+    same = [entry.version for entry in history if entry.version in barred and entry.digest == digest]
+    return same[-1] if same else None
+
+
+def served_at(history: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | None:
+    """Return the entry whose version was champion at a wall time; None before the first."""
+    before = [entry for entry in history if entry.at <= moment]
+    return before[-1] if before else None
+
+
+def former_champion(history: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """Return the entry of the champion before this one: another model, not in quarantine.
+
+    After a rollback that is one from before the champion's own promotion, so that each further rollback goes further
+    back, never to what was left behind.
+    """
+    if not history:
+        return None
+    head = origin = history[-1]
+    while origin.action == "rollback" and (
+        earlier := [entry for entry in history[: origin.seq - 1] if entry.version == head.version]
+    ):
+        origin = earlier[-1]
+    for entry in reversed(history[: origin.seq - 1]):
+        same = entry.version == head.version or entry.digest == head.digest
+        if not same and barred_as(history, entry.version, entry.digest) is None:
+            return entry
+    return None
+
+
 class Ledger:
     """The entries of one registered model."""
 
     def __init__(self, connection: Connection, model: str) -> None:
-        self._connection = connection
-        self._model = model
-        self._experiment = f"ledger/{model}"
-        self._known_run: str | None = None
+        self._log = WriteOnceLog(connection, model, _KIND)
 
     def history(self) -> list[LedgerEntry]:
         """Return every entry, oldest first; nothing when the model never had a champion.
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
-        run_id = self._run_id()
-        if run_id is None:
-            return []
         found = {
             int(match[1]): value
-            for key, value in self._params(run_id).items()
+            for key, value in self._log.read().items()
             if (match := _KEY.fullmatch(key)) is not None
         }
         if missing := sorted(set(range(1, len(found) + 1)) - set(found)):
-            raise self._damaged(f"entries {missing} are missing")
+            raise self._log.damaged(f"entries {missing} are missing")
         return [self._parse(seq, found[seq]) for seq in sorted(found)]
 
     def append(self, entry: LedgerEntry) -> bool:
-        """Write the entry at its `seq`; False when another writer has won that place.
+        """Write the entry at its `seq`; False when another writer has won that place, or nobody has it yet.
 
         :raises RegistryError: the entry is too long, or MLflow refused for another reason.
         :raises TransientServiceError: MLflow cannot be reached; the entry may or may not be there, and
             a retry finds it by its `idem`.
         """
         value = entry.render()
-        run_id = self._run_id() or self._create()
-        key = f"seq-{entry.seq}"
-        refusal: MLOpsError | None = None
+        self._log.born()
         failpoint("ledger.write.before")
-        try:
-            self._connection.tell(
-                f"writing entry {entry.seq} of the ledger of {self._model!r}",
-                lambda client: client.log_param(run_id, key, value),
-            )
-        except (RegistryError, TransientServiceError) as error:
-            # A lost race and a value refused carry the same code, a lost reply none: the key tells.
-            refusal = error
+        stored = self._log.write(f"seq-{entry.seq}", value)
         failpoint("ledger.write.after")
-        stored = self._params(run_id).get(key)
-        if stored is None and isinstance(refusal, ContendedError):
-            return False  # Nobody has the place yet; the caller tries again.
-        if stored is None:
-            raise refusal or self._damaged(f"entry {entry.seq} was written and is not there")
-        return bool(stored == value)
-
-    def _params(self, run_id: str) -> dict[str, Any]:
-        what = f"reading the ledger of {self._model!r}"
-        try:
-            run = self._connection.ask(what, lambda client: client.get_run(run_id))
-        except NotThereError as error:
-            raise self._damaged(f"its run {run_id} was removed") from error
-        if run.info.lifecycle_stage != "active":
-            raise self._damaged(f"its run {run_id} was deleted", hint=f"Restore it: mlflow runs restore {run_id}")
-        return dict(run.data.params)
+        return stored == value
 
     def _parse(self, seq: int, value: str) -> LedgerEntry:
         try:
             return LedgerEntry.model_validate({**json.loads(value), "seq": seq})
         except (ValueError, TypeError, ValidationError) as error:
-            raise self._damaged(f"entry {seq} cannot be read: {error}") from error
-
-    def _damaged(self, what: str, hint: str | None = None) -> RegistryError:
-        return RegistryError(
-            f"the ledger of model {self._model!r} (MLflow experiment {self._experiment!r} at "
-            f"{self._connection.address}) is damaged: {what}",
-            hint=hint or "Restore MLflow's database; nothing is promoted until then.",
-        )
-
-    def _run_id(self) -> str | None:
-        if self._known_run is None:
-            what = f"looking for the ledger of {self._model!r}"
-            experiment = self._connection.ask(what, lambda client: client.get_experiment_by_name(self._experiment))
-            if experiment is None:
-                return None
-            if experiment.lifecycle_stage != "active":
-                raise self._damaged(
-                    "the experiment was deleted",
-                    hint=f"Restore it: mlflow experiments restore --experiment-id {experiment.experiment_id}",
-                )
-            if _RUN_TAG not in experiment.tags:
-                raise self._damaged(f"the experiment lacks its tag {_RUN_TAG!r}")
-            self._known_run = str(experiment.tags[_RUN_TAG])
-        return self._known_run
-
-    def _create(self) -> str:
-        """Bear the ledger: name and tags of an experiment commit together, so one run wins."""
-        connection = self._connection
-        shared = experiment_id(connection, _SHARED_EXPERIMENT)
-        tags = {"mlops.kind": "ledger", "mlops.model": self._model}
-        run = connection.tell(
-            f"creating the ledger of {self._model!r}",
-            lambda client: client.create_run(shared, tags=tags, run_name=self._experiment),
-        )
-        mine = str(run.info.run_id)
-        connection.ask("closing the ledger run", lambda client: client.set_terminated(mine, "FINISHED"))
-        location = connection.artifact_location(self._experiment)
-        what = f"creating the ledger of {self._model!r}"
-        every = {**tags, _RUN_TAG: mine}
-        winner = make_once(
-            what,
-            lambda: connection.tell(what, lambda client: client.create_experiment(self._experiment, location, every)),
-            self._run_id,
-        )
-        if winner != mine:
-            connection.ask("removing a ledger run that lost", lambda client: client.delete_run(mine))
-        return winner
-
-
-#: What MLflow's UI opens an experiment with: runs and models, not the traces of agents.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-
-
-def experiment_id(connection: Connection, name: str) -> str:
-    """Return the id of the experiment, created when it is missing.
-
-    :raises RegistryError: an experiment of that name was deleted.
-    """
-    what = f"opening the experiment {name!r}"
-
-    def find() -> Experiment | None:
-        return connection.ask(what, lambda client: client.get_experiment_by_name(name))
-
-    found = find()
-    if found is None:
-        location = connection.artifact_location(name)
-        found = make_once(
-            what, lambda: connection.tell(what, lambda client: client.create_experiment(name, location, _KIND)), find
-        )
-    if found.lifecycle_stage != "active":
-        raise RegistryError(
-            f"MLflow's experiment {name!r} at {connection.address} was deleted",
-            hint=f"Restore it (mlflow experiments restore --experiment-id {found.experiment_id}), "
-            "or name another experiment.",
-        )
-    return str(found.experiment_id)
+            raise self._log.damaged(f"entry {seq} cannot be read: {error}") from error

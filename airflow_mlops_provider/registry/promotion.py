@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, quarantine
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, barred_as, champion_for, quarantine
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 STATUS_TAG = "mlops.status"
+_ARCHIVED, _QUARANTINED = "archived", "quarantined"
 #: Lost races (or moving heads) in a row after which the retry is left to Airflow.
-_PATIENCE = 50
+PATIENCE = 50
 
 Refusal = Literal["already", "older", "stale", "quarantined"]
 
@@ -55,13 +56,16 @@ class PromotionRequest(Frozen):
     lift_quarantine: bool = False
     approver: str | None = None
     reason: str = ""
+    reference: ArtifactRef | None = None
+    evaluation: ArtifactRef | None = None
 
 
 class PromotionOutcome(Frozen):
     """What came of it.
 
-    :param status: `promoted`; `already` (this effect's entry exists, or the version is champion);
-        `older`; `stale` (gate again against the new champion); `quarantined`.
+    :param status: `promoted` or `rolled_back`; `already` (this effect's entry exists, or the version is champion);
+        `older`; `stale` (gate again against the new champion, or: not the champion that was to be rolled back);
+        `quarantined`.
     :param entry: this effect's entry, else the head that decided.
     :param changed: this very call wrote the ledger. A retry after a crash finds `entry.idem` equal to
         its own instead.
@@ -69,7 +73,7 @@ class PromotionOutcome(Frozen):
     :param reason: for people.
     """
 
-    status: Literal["promoted", "already", "older", "stale", "quarantined"]
+    status: Literal["promoted", "rolled_back", "already", "older", "stale", "quarantined"]
     entry: LedgerEntry | None = None
     changed: bool = False
     repaired: bool = False
@@ -96,7 +100,7 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
     head = history[-1]
     if head.version == request.version:
         return "already", f"version {head.version} is the champion (entry {head.seq})"
-    if (barred := _barred(history, request)) is not None and not request.lift_quarantine:
+    if (barred := barred_as(history, request.version, request.digest)) is not None and not request.lift_quarantine:
         same = "" if barred == request.version else f" (the same model as version {barred})"
         return "quarantined", f"version {request.version}{same} was rolled back and is in quarantine"
     if head.order_key > request.order_key and not request.allow_older:
@@ -116,17 +120,10 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
     :raises RegistryError: MLflow refused, or the entry is too long.
     :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
     """
-    for _ in range(_PATIENCE):
+    for _ in range(PATIENCE):
         history = ledger.history()
-        if mine := [entry for entry in history if entry.idem == request.idem]:
-            repaired = project(connection, ledger, request.model)
-            return PromotionOutcome(
-                status="already",
-                entry=mine[0],
-                repaired=repaired,
-                reason=f"entry {mine[0].seq} was written by this task before; the champion is version "
-                f"{history[-1].version} (entry {history[-1].seq})",
-            )
+        if (done := written_before(connection, ledger, history, request.model, request.idem)) is not None:
+            return done
         if (refused := refusal(history, request)) is not None:
             repaired = bool(history) and project(connection, ledger, request.model)
             head = history[-1] if history else None
@@ -141,16 +138,29 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
                 reason=f"version {entry.version} is the champion (entry {entry.seq})"
                 + (f", after version {history[-1].version}" if history else ", the first"),
             )
-    raise TransientServiceError(f"the ledger of {request.model!r} is too busy", got=f"{_PATIENCE} lost races")
+    raise too_busy(request.model)
 
 
-def _barred(history: Sequence[LedgerEntry], request: PromotionRequest) -> int | None:
-    """Return the version in quarantine that this is: the same model under another number is as bad."""
-    barred = quarantine(history)
-    if request.version in barred:
-        return request.version
-    same = [entry.version for entry in history if entry.version in barred and entry.digest == request.digest]
-    return same[-1] if same else None
+def written_before(
+    connection: Connection, ledger: Ledger, history: Sequence[LedgerEntry], model: str, idem: str
+) -> PromotionOutcome | None:
+    """Return what came of an effect whose entry is there already, from before a crash; the alias is made to follow."""
+    mine = [entry for entry in history if entry.idem == idem]
+    if not mine:
+        return None
+    repaired = project(connection, ledger, model)
+    return PromotionOutcome(
+        status="already",
+        entry=mine[0],
+        repaired=repaired,
+        reason=f"entry {mine[0].seq} was written by this task before; the champion is version "
+        f"{history[-1].version} (entry {history[-1].seq})",
+    )
+
+
+def too_busy(model: str) -> TransientServiceError:
+    """Return the error of one who lost too many races."""
+    return TransientServiceError(f"the ledger of {model!r} is too busy", got=f"{PATIENCE} lost races")
 
 
 def _entry(history: Sequence[LedgerEntry], request: PromotionRequest) -> LedgerEntry:
@@ -158,7 +168,7 @@ def _entry(history: Sequence[LedgerEntry], request: PromotionRequest) -> LedgerE
         **request.model_dump(exclude={"model", "allow_older", "lift_quarantine"}),
         seq=len(history) + 1,
         at=datetime.now(UTC),
-        lifted=_barred(history, request),
+        lifted=barred_as(history, request.version, request.digest),
     )
 
 
@@ -170,15 +180,16 @@ def project(connection: Connection, ledger: Ledger, model: str) -> bool:
     :raises RegistryError: the version that the ledger names is gone from the registry.
     """
     was_set = False
-    for _ in range(_PATIENCE):
-        head = ledger.history()[-1]
+    for _ in range(PATIENCE):
+        history = ledger.history()
+        head = history[-1]
         if alias(connection, model, CHAMPION) != head.version:
             _set_champion(connection, model, head)
             was_set = True
-        _tag(connection, model, head.version)
+        _tag(connection, model, history)
         if ledger.history()[-1].seq == head.seq and alias(connection, model, CHAMPION) == head.version:
             return was_set
-    raise TransientServiceError(f"the alias of {model!r} does not settle", got=f"{_PATIENCE} moves")
+    raise TransientServiceError(f"the alias of {model!r} does not settle", got=f"{PATIENCE} moves")
 
 
 def alias(connection: Connection, model: str, name: str) -> int | None:
@@ -234,25 +245,30 @@ def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> None
         raise RegistryError(
             f"version {head.version} of model {model!r}, champion by entry {head.seq} of the ledger, is gone "
             f"from MLflow at {connection.address}",
-            hint="Promote another version; its entry will replace this one.",
+            hint="Promote another version or roll back to one; its entry will replace this one.",
         ) from error
 
 
-def _tag(connection: Connection, model: str, champion: int) -> None:
+def _tag(connection: Connection, model: str, history: Sequence[LedgerEntry]) -> None:
     tagged: list[Any] = connection.ask(
         f"reading the champions of model {model!r}",
-        lambda client: client.search_model_versions(f"name = '{model}' and tags.`{STATUS_TAG}` = 'champion'"),
+        lambda client: client.search_model_versions(f"name = '{model}' and tags.`{STATUS_TAG}` != '{_ARCHIVED}'"),
     )
-    versions = {int(found.version) for found in tagged}
-    wanted = {version: "archived" for version in sorted(versions - {champion})}
-    if champion not in versions:
-        wanted[champion] = "champion"
-    for version, status in wanted.items():
-        _set_tag(connection, model, version, status)
+    shown = {int(found.version): found.tags[STATUS_TAG] for found in tagged}
+    wanted = {
+        **dict.fromkeys(shown, _ARCHIVED),
+        **dict.fromkeys(quarantine(history), _QUARANTINED),
+        history[-1].version: CHAMPION,
+    }
+    for version, status in sorted(wanted.items()):
+        if shown.get(version) != status:
+            _set_tag(connection, model, version, status)
 
 
 def _set_tag(connection: Connection, model: str, version: int, status: str) -> None:
-    connection.ask(
-        f"marking version {version} of model {model!r} as {status}",
-        lambda client: client.set_model_version_tag(model, str(version), STATUS_TAG, status),
-    )
+    # A version that was deleted needs no tag; that the champion is gone was said by its alias.
+    with suppress(NotThereError):
+        connection.ask(
+            f"marking version {version} of model {model!r} as {status}",
+            lambda client: client.set_model_version_tag(model, str(version), STATUS_TAG, status),
+        )

@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import RegistryError
-from airflow_mlops_provider.registry import promotion, publishing
+from airflow_mlops_provider.registry import promotion, publishing, rollback
 from airflow_mlops_provider.registry.client import Connection
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for
+from airflow_mlops_provider.registry.decisions import Decisions
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, former_champion, served_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from pydantic import JsonValue
+
+    from airflow_mlops_provider.registry.decisions import DecisionEntry
     from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
     from airflow_mlops_provider.registry.publication import Publication, Published
+    from airflow_mlops_provider.registry.rollback import Target
 
 # MLflow refuses / and : ; quotes and back-quotes would end a search filter.
 _NAME = re.compile(r"[^/:'\"`%\\]{1,200}")
@@ -34,6 +40,7 @@ class Registry:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._ledgers: dict[str, Ledger] = {}
+        self._decisions: dict[str, Decisions] = {}
 
     @classmethod
     def connect(
@@ -90,6 +97,58 @@ class Registry:
         """Make a version champion, or say why not. Safe to repeat, and to race."""
         return promotion.promote(self._connection, self._ledger(request.model), request)
 
+    def rollback(
+        self,
+        model: str,
+        *,
+        to: Target,
+        reason: str,
+        idem: str,
+        approver: str | None = None,
+        expected_head: int | None = None,
+    ) -> PromotionOutcome:
+        """Make an earlier champion serve again, and put this one into quarantine. Safe to repeat, and to race.
+
+        :param to: `"previous"`, a version, or a moment of wall time: what served then.
+        :param reason: what is wrong with the champion, in words.
+        :param idem: the effect's idempotency key.
+        :param expected_head: `seq` of the entry to be rolled back; when another one holds, the outcome is `stale`.
+        :raises RegistryError: there is no reason, or nothing to go back to; says what there is.
+        :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
+        """
+        return rollback.roll_back(
+            self._connection,
+            self._ledger(model),
+            model,
+            to=to,
+            reason=reason,
+            idem=idem,
+            approver=approver,
+            expected_head=expected_head,
+        )
+
+    def former(self, model: str) -> LedgerEntry | None:
+        """Return the entry of the champion before this one; see `ledger.former_champion`."""
+        return former_champion(self.history(model))
+
+    def served_at(self, model: str, moment: datetime) -> LedgerEntry | None:
+        """Return the entry whose version was champion at a wall time; None before the first."""
+        return served_at(self.history(model), in_utc(moment))
+
+    def decisions(self, model: str) -> list[DecisionEntry]:
+        """Return what monitoring decided, by window."""
+        return self._decisions_of(model).history()
+
+    def write_decision(
+        self, model: str, window: datetime, value: Mapping[str, JsonValue], *, idem: str = ""
+    ) -> tuple[DecisionEntry, bool]:
+        """Keep the decision of a window; of several the first holds, for good.
+
+        :return: the decision that holds, and whether this very call wrote it. A retry after a crash finds
+            `entry.idem` equal to its own instead.
+        """
+        return self._decisions_of(model).write(window, value, idem)
+
     def reconcile(self, model: str, *, repair: bool = True) -> Reconciliation:
         """Compare the alias with the ledger; make them agree when `repair`."""
         return promotion.reconcile(self._connection, self._ledger(model), model, repair=repair)
@@ -99,6 +158,12 @@ class Registry:
         if model not in self._ledgers:
             self._ledgers[model] = Ledger(self._connection, model)
         return self._ledgers[model]
+
+    def _decisions_of(self, model: str) -> Decisions:
+        _check_name(model)
+        if model not in self._decisions:
+            self._decisions[model] = Decisions(self._connection, model)
+        return self._decisions[model]
 
 
 def _check_name(model: str) -> None:

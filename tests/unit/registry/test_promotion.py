@@ -10,8 +10,10 @@ import pytest
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import LedgerEntry, PromotionRequest, Registry
 from airflow_mlops_provider.registry.client import Connection
+from airflow_mlops_provider.registry.ledger import _KIND as LEDGER
 from airflow_mlops_provider.registry.ledger import Ledger, champion_for
 from airflow_mlops_provider.registry.promotion import refusal
+from airflow_mlops_provider.registry.write_once import WriteOnceLog
 
 Versions = Callable[[str, int], None]
 Request = Callable[..., PromotionRequest]
@@ -26,22 +28,8 @@ def status(client: Any) -> list[str | None]:
     return [version.tags.get("mlops.status") for version in sorted(found, key=lambda found: int(found.version))]
 
 
-def roll_back(registry: Registry, uri: str, *, to: LedgerEntry) -> LedgerEntry:
-    head = registry.head("flights")
-    assert head is not None
-    entry = to.model_copy(
-        update={
-            "seq": head.seq + 1,
-            "idem": "rollback",
-            "nonce": "rollback",
-            "action": "rollback",
-            "order_key": max(head.order_key, to.order_key),
-            "quarantined": head.version,
-        }
-    )
-    assert Ledger(Connection(uri), "flights").append(entry)
-    registry.reconcile("flights")
-    return entry
+def roll_back(registry: Registry) -> None:
+    assert registry.rollback("flights", to="previous", reason="late", idem="rollback").status == "rolled_back"
 
 
 def test_the_first_version_becomes_champion(
@@ -145,15 +133,14 @@ def test_a_repaired_training_of_the_same_day_replaces_its_own_champion(
 
 
 def test_a_version_that_was_rolled_back_needs_its_quarantine_lifted(
-    registry: Registry, client: Any, mlflow_uri: str, versions: Versions, request_for: Request
+    registry: Registry, client: Any, versions: Versions, request_for: Request
 ) -> None:
     versions("flights", 3)
-    first = registry.promote(request_for(1, day=1)).entry
+    registry.promote(request_for(1, day=1))
     registry.promote(request_for(2, day=2, compared_with=1))
-    assert first is not None
-    roll_back(registry, mlflow_uri, to=first)
+    roll_back(registry)
     assert champion(client) == 1
-    assert status(client) == ["champion", "archived", None]
+    assert status(client) == ["champion", "quarantined", None]
     again = {"idem": "again", "compared_with": 3}
     assert registry.promote(request_for(2, day=2, **again)).status == "quarantined"
     assert registry.promote(request_for(2, day=2, allow_older=True, **again)).status == "quarantined"
@@ -164,18 +151,18 @@ def test_a_version_that_was_rolled_back_needs_its_quarantine_lifted(
     assert lifted.status == "promoted"
     assert lifted.entry is not None
     assert lifted.entry.lifted == 2
+    assert status(client) == ["archived", "champion", None]
     assert registry.promote(request_for(1, day=3, idem="x", compared_with=4)).status == "promoted"
     assert registry.promote(request_for(2, day=4, idem="y", compared_with=5)).status == "promoted"
 
 
 def test_the_entry_of_a_rolled_back_effect_is_not_written_again(
-    registry: Registry, client: Any, mlflow_uri: str, versions: Versions, request_for: Request
+    registry: Registry, client: Any, versions: Versions, request_for: Request
 ) -> None:
     versions("flights", 2)
-    first = registry.promote(request_for(1, day=1)).entry
+    registry.promote(request_for(1, day=1))
     registry.promote(request_for(2, day=2, compared_with=1))
-    assert first is not None
-    roll_back(registry, mlflow_uri, to=first)
+    roll_back(registry)
     outcome = registry.promote(request_for(2, day=2, compared_with=1))
     assert (outcome.status, outcome.changed) == ("already", False)
     assert champion(client) == 1
@@ -327,7 +314,7 @@ def test_the_second_of_two_writers_of_one_place_loses(
 
 def test_of_two_ledgers_born_at_once_one_stays(mlflow_uri: str, client: Any) -> None:
     # Both have seen that there is none.
-    born = [Ledger(Connection(mlflow_uri), "flights")._create() for _ in range(2)]
+    born = [WriteOnceLog(Connection(mlflow_uri), "flights", LEDGER)._create() for _ in range(2)]
     assert born[0] == born[1]
     shared = client.get_experiment_by_name("mlops-ledger").experiment_id
     assert [run.info.run_id for run in client.search_runs([shared])] == born[:1]

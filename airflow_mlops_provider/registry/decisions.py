@@ -1,0 +1,106 @@
+"""What monitoring decided of each window: once, whatever is cleared and run again."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from airflow_mlops_provider.as_of import as_of_text, in_utc
+from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
+from airflow_mlops_provider.spec.frozen import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_mlops_provider.registry.client import Connection
+
+_KIND = LogKind("decisions", title="the decisions", without="nothing is decided")
+_KEY = "window-"
+_PATIENCE = 50
+
+
+class DecisionEntry(Frozen):
+    """The decision of one window, as it is kept.
+
+    :param window: the window's as_of (its end), to the second.
+    :param value: the decision: plain JSON, which the registry does not look into.
+    :param idem: idempotency key of the effect that wrote it, by which a retry knows it as its own.
+    :param nonce: makes every written value different, so that of equal writers only one has won.
+    :param at: wall time.
+    """
+
+    # An older release reads what a newer one wrote.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    window: datetime
+    value: dict[str, JsonValue]
+    idem: str = ""
+    nonce: str = Field(default_factory=lambda: uuid4().hex)
+    at: datetime
+
+    @field_validator("window")
+    @classmethod
+    def _in_utc(cls, window: datetime) -> datetime:
+        return in_utc(window).replace(microsecond=0)
+
+    def render(self) -> str:
+        """Return the stored value.
+
+        :raises RegistryError: longer than MLflow keeps.
+        """
+        text = json.dumps(self.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
+        if len(text) > MAX_VALUE:
+            sizes = {name: len(json.dumps(value)) for name, value in self.value.items()}
+            largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+            raise RegistryError(
+                f"the decision of window {as_of_text(self.window)} is too long",
+                got=f"{len(text)} characters, most in {', '.join(largest)}",
+                expected=f"at most {MAX_VALUE}",
+                hint="Keep what was decided and why; the rest belongs into the reports.",
+            )
+        return text
+
+
+class Decisions:
+    """The decisions of one registered model, one a window."""
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._log = WriteOnceLog(connection, model, _KIND)
+        self._model = model
+
+    def history(self) -> list[DecisionEntry]:
+        """Return every decision, by window; nothing when none was ever made.
+
+        :raises RegistryError: the log is damaged or deleted.
+        """
+        kept = [self._parse(key, value) for key, value in self._log.read().items() if key.startswith(_KEY)]
+        return sorted(kept, key=lambda entry: entry.window)
+
+    def write(self, window: datetime, value: Mapping[str, JsonValue], idem: str) -> tuple[DecisionEntry, bool]:
+        """Keep a decision, unless the window has one; return the one that holds and whether this call wrote it.
+
+        :raises RegistryError: the decision is too long, or MLflow refused.
+        :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
+        """
+        mine = DecisionEntry(window=window, value=dict(value), idem=idem, at=datetime.now(UTC))
+        text, key = mine.render(), f"{_KEY}{as_of_text(mine.window)}"
+        self._log.born()
+        for _ in range(_PATIENCE):
+            failpoint("decision.write.before")
+            stored = self._log.write(key, text)
+            failpoint("decision.write.after")
+            if stored is not None:
+                return self._parse(key, stored), stored == text
+        raise TransientServiceError(f"the decisions of {self._model!r} are too busy", got=f"{_PATIENCE} lost races")
+
+    def _parse(self, key: str, value: str) -> DecisionEntry:
+        try:
+            return DecisionEntry.model_validate_json(value)
+        except (ValueError, TypeError, ValidationError) as error:
+            raise self._log.damaged(f"{key} cannot be read: {error}") from error

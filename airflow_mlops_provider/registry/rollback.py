@@ -1,0 +1,186 @@
+"""Rolling back: one more ledger entry, by which an earlier champion serves again. Nothing is ever taken out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.registry.errors import NotThereError
+from airflow_mlops_provider.registry.ledger import LedgerEntry, barred_as, former_champion, served_at
+from airflow_mlops_provider.registry.promotion import (
+    PATIENCE,
+    PromotionOutcome,
+    project,
+    too_busy,
+    written_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.registry.client import Connection
+    from airflow_mlops_provider.registry.ledger import Ledger
+
+#: The champion before this one, a version, or what served at a moment of wall time.
+Target = Literal["previous"] | int | datetime
+
+_MOST_SHOWN = 20
+
+
+def roll_back(
+    connection: Connection,
+    ledger: Ledger,
+    model: str,
+    *,
+    to: Target,
+    reason: str,
+    idem: str,
+    approver: str | None = None,
+    expected_head: int | None = None,
+) -> PromotionOutcome:
+    """Make an earlier champion serve again and put this one into quarantine. Safe to repeat, and to race.
+
+    Only the champion that was there at first is rolled back: when another entry is quicker, the outcome is `stale`
+    and nothing is written, for whoever wanted this one gone has nothing against the next.
+
+    :raises RegistryError: without a reason; or there is nothing to go back to, or it may not or need not be gone back
+        to.
+    :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
+    """
+    if not reason.strip():
+        raise RegistryError(
+            f"rolling back model {model!r} needs a reason", got=reason, hint="Say in words what is wrong with it."
+        )
+    for _ in range(PATIENCE):
+        history = ledger.history()
+        if (done := written_before(connection, ledger, history, model, idem)) is not None:
+            return done
+        if not history:
+            raise RegistryError(
+                f"model {model!r} cannot be rolled back: it never had a champion",
+                got=f"to {_words(to)}, and an empty ledger at {connection.address}",
+            )
+        head = history[-1]
+        expected_head = expected_head or head.seq
+        if head.seq != expected_head:
+            return _stale(connection, ledger, model, history, expected_head)
+        target = resolve(history, model, to)
+        _check_registered(connection, model, target)
+        entry = _entry(head, target, reason=reason.strip(), idem=idem, approver=approver)
+        if ledger.append(entry):
+            project(connection, ledger, model)
+            return PromotionOutcome(
+                status="rolled_back",
+                entry=entry,
+                changed=True,
+                reason=f"version {entry.version} is the champion again (entry {entry.seq}), after version "
+                f"{head.version}, which is in quarantine: {entry.reason}",
+            )
+    raise too_busy(model)
+
+
+def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEntry:
+    """Return the entry to go back to.
+
+    :param history: at least one entry.
+    :raises RegistryError: names what was asked for and what is there.
+    """
+    head, asked = history[-1], f"model {model!r} cannot be rolled back to {_words(to)}"
+    if isinstance(to, datetime):
+        found = served_at(history, in_utc(to))
+        missing = f"the first champion serves since {history[0].at.isoformat(timespec='seconds')}"
+    elif to == "previous":
+        found = former_champion(history)
+        missing = f"no champion is left before version {head.version}"
+    else:
+        found = next((entry for entry in reversed(history) if entry.version == to), None)
+        missing = "that version never was champion"
+    if found is None:
+        raise RegistryError(f"{asked}: {missing}", got=_words(to), expected=_what_served(history))
+    if found.version == head.version:
+        raise RegistryError(
+            f"{asked}: version {head.version} is the champion already (entry {head.seq})",
+            got=_words(to),
+            expected=_what_served(history),
+        )
+    if found.digest == head.digest:
+        raise RegistryError(
+            f"{asked}: version {found.version} is the very model that serves as version {head.version}",
+            got=_words(to),
+            expected=_what_served(history),
+        )
+    if (barred := barred_as(history, found.version, found.digest)) is not None:
+        same = "" if barred == found.version else f" (the same model as version {barred})"
+        raise RegistryError(
+            f"{asked}: version {found.version}{same} is in quarantine, since it was rolled back itself",
+            got=_words(to),
+            expected=_what_served(history),
+            hint="To serve it all the same, promote it with lift_quarantine.",
+        )
+    return found
+
+
+def _stale(
+    connection: Connection, ledger: Ledger, model: str, history: Sequence[LedgerEntry], expected: int
+) -> PromotionOutcome:
+    head = history[-1]
+    return PromotionOutcome(
+        status="stale",
+        entry=head,
+        repaired=project(connection, ledger, model),
+        reason=f"the champion changed meanwhile: entry {expected} was to be rolled back, and it is version "
+        f"{head.version} by entry {head.seq}",
+    )
+
+
+def _check_registered(connection: Connection, model: str, target: LedgerEntry) -> None:
+    """Refuse a version that MLflow no longer holds, before the ledger names it."""
+    try:
+        connection.ask(
+            f"looking for version {target.version} of model {model!r}",
+            lambda client: client.get_model_version(model, str(target.version)),
+        )
+    except NotThereError as error:
+        raise RegistryError(
+            f"model {model!r} cannot be rolled back to version {target.version} (entry {target.seq}): it is gone from "
+            f"MLflow at {connection.address}",
+            hint="Roll back to another version by its number.",
+        ) from error
+
+
+def _entry(head: LedgerEntry, target: LedgerEntry, *, reason: str, idem: str, approver: str | None) -> LedgerEntry:
+    what_it_is = target.model_dump(
+        include={"version", "digest", "sha256", "artifact", "lineage", "metrics", "reference", "evaluation"}
+    )
+    return LedgerEntry(
+        **what_it_is,
+        seq=head.seq + 1,
+        idem=idem,
+        action="rollback",
+        # Data that was seen once stays seen: an older challenger is older than this, too.
+        order_key=max(head.order_key, target.order_key),
+        at=datetime.now(UTC),
+        approver=approver,
+        reason=reason,
+        quarantined=head.version,
+    )
+
+
+def _words(to: Target) -> str:
+    if isinstance(to, datetime):
+        return f"what served at {in_utc(to).isoformat()}"
+    return "the previous champion" if to == "previous" else f"version {to}"
+
+
+def _what_served(history: Sequence[LedgerEntry]) -> str:
+    """Return which versions could be gone back to, newest first."""
+    head = history[-1]
+    usable = {
+        entry.version: f"version {entry.version} (entry {entry.seq}, {entry.at.isoformat(timespec='minutes')})"
+        for entry in history
+        if entry.digest != head.digest and barred_as(history, entry.version, entry.digest) is None
+    }
+    shown = list(reversed(usable.values()))[:_MOST_SHOWN]
+    return f"one of {', '.join(shown)}" if shown else "nothing: no other version has served that is not in quarantine"

@@ -1,0 +1,162 @@
+"""Values that are written once: what the ledger of champions and the decisions of monitoring are kept in.
+
+MLflow's registry has no compare-and-set, but a run's parameter is written once: of several writers of one key
+exactly one wins. So each log of a model is one run, and each value is one parameter of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
+from airflow_mlops_provider.registry.client import make_once
+from airflow_mlops_provider.registry.errors import ContendedError, NotThereError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+    from airflow_mlops_provider.registry.client import Connection
+
+#: Longest value of an MLflow parameter, in characters. MLflow cuts what is longer.
+MAX_VALUE = 6000
+_RUN_TAG = "run"
+#: What MLflow's UI opens an experiment with: runs and models, not the traces of agents.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+class LogKind(NamedTuple):
+    """What a log holds.
+
+    :param name: begins the experiment's name: `<name>/<model>`; the runs themselves lie in `mlops-<name>`.
+    :param title: for errors: "the ledger".
+    :param without: what does not happen while the log is damaged, for errors.
+    """
+
+    name: str
+    title: str
+    without: str
+
+
+class WriteOnceLog:
+    """The written-once values of one registered model."""
+
+    def __init__(self, connection: Connection, model: str, kind: LogKind) -> None:
+        self._connection = connection
+        self._model = model
+        self._kind = kind
+        self._experiment = f"{kind.name}/{model}"
+        self._known_run: str | None = None
+
+    def read(self) -> dict[str, str]:
+        """Return every value by its key; nothing when none was ever written.
+
+        :raises RegistryError: the log is damaged or deleted.
+        """
+        run_id = self._run_id()
+        return {} if run_id is None else self._params(run_id)
+
+    def write(self, key: str, value: str) -> str | None:
+        """Write a value under a key that may be taken; return what the key holds now.
+
+        The winner alone finds its own value there, provided that no two writers write equal ones (MLflow takes an
+        equal value twice): so put a nonce in it. None means that nobody has the key yet, and is worth another try.
+
+        :raises RegistryError: MLflow refused.
+        :raises TransientServiceError: MLflow cannot be reached; the value may or may not be there.
+        """
+        run_id = self.born()
+        refusal: MLOpsError | None = None
+        try:
+            self._connection.tell(
+                f"writing {key} of {self._kind.title} of {self._model!r}",
+                lambda client: client.log_param(run_id, key, value),
+            )
+        except (RegistryError, TransientServiceError) as error:
+            # A lost race and a value refused carry the same code, a lost reply none: the key tells.
+            refusal = error
+        stored = self._params(run_id).get(key)
+        if stored is None and not isinstance(refusal, ContendedError):
+            raise refusal or self.damaged(f"{key} was written and is not there")
+        return stored
+
+    def born(self) -> str:
+        """Return the log's run, made when there is none."""
+        return self._run_id() or self._create()
+
+    def damaged(self, what: str, hint: str | None = None) -> RegistryError:
+        """Return the error that says what is wrong with the log."""
+        return RegistryError(
+            f"{self._kind.title} of model {self._model!r} (MLflow experiment {self._experiment!r} at "
+            f"{self._connection.address}) is damaged: {what}",
+            hint=hint or f"Restore MLflow's database; {self._kind.without} until then.",
+        )
+
+    def _params(self, run_id: str) -> dict[str, str]:
+        what = f"reading {self._kind.title} of {self._model!r}"
+        try:
+            run = self._connection.ask(what, lambda client: client.get_run(run_id))
+        except NotThereError as error:
+            raise self.damaged(f"its run {run_id} was removed") from error
+        if run.info.lifecycle_stage != "active":
+            raise self.damaged(f"its run {run_id} was deleted", hint=f"Restore it: mlflow runs restore {run_id}")
+        return dict(run.data.params)
+
+    def _run_id(self) -> str | None:
+        if self._known_run is None:
+            what = f"looking for {self._kind.title} of {self._model!r}"
+            experiment = self._connection.ask(what, lambda client: client.get_experiment_by_name(self._experiment))
+            if experiment is None:
+                return None
+            if experiment.lifecycle_stage != "active":
+                raise self.damaged(
+                    "the experiment was deleted",
+                    hint=f"Restore it: mlflow experiments restore --experiment-id {experiment.experiment_id}",
+                )
+            if _RUN_TAG not in experiment.tags:
+                raise self.damaged(f"the experiment lacks its tag {_RUN_TAG!r}")
+            self._known_run = str(experiment.tags[_RUN_TAG])
+        return self._known_run
+
+    def _create(self) -> str:
+        """Bear the log: name and tags of an experiment commit together, so one run wins."""
+        connection, what = self._connection, f"creating {self._kind.title} of {self._model!r}"
+        shared = experiment_id(connection, f"mlops-{self._kind.name}")
+        tags = {"mlops.kind": self._kind.name, "mlops.model": self._model}
+        run = connection.tell(what, lambda client: client.create_run(shared, tags=tags, run_name=self._experiment))
+        mine = str(run.info.run_id)
+        connection.ask(f"closing a run of {self._kind.name}", lambda client: client.set_terminated(mine, "FINISHED"))
+        location = connection.artifact_location(self._experiment)
+        every = {**tags, _RUN_TAG: mine}
+        winner = make_once(
+            what,
+            lambda: connection.tell(what, lambda client: client.create_experiment(self._experiment, location, every)),
+            self._run_id,
+        )
+        if winner != mine:
+            connection.ask(f"removing a run of {self._kind.name} that lost", lambda client: client.delete_run(mine))
+        return winner
+
+
+def experiment_id(connection: Connection, name: str) -> str:
+    """Return the id of the experiment, created when it is missing.
+
+    :raises RegistryError: an experiment of that name was deleted.
+    """
+    what = f"opening the experiment {name!r}"
+
+    def find() -> Experiment | None:
+        return connection.ask(what, lambda client: client.get_experiment_by_name(name))
+
+    found = find()
+    if found is None:
+        location = connection.artifact_location(name)
+        found = make_once(
+            what, lambda: connection.tell(what, lambda client: client.create_experiment(name, location, _KIND)), find
+        )
+    if found.lifecycle_stage != "active":
+        raise RegistryError(
+            f"MLflow's experiment {name!r} at {connection.address} was deleted",
+            hint=f"Restore it (mlflow experiments restore --experiment-id {found.experiment_id}), "
+            "or name another experiment.",
+        )
+    return str(found.experiment_id)
