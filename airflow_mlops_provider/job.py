@@ -24,7 +24,11 @@ SqlReader = Callable[[str, str], "Iterator[pd.DataFrame]"]
 
 
 class Champion(Frozen):
-    """The version that a challenger is compared with."""
+    """The version that a challenger is compared with, that predicts, and that is watched.
+
+    :param reference: what it was trained on, sampled, with what it says of it; None of an old ledger entry.
+    :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
+    """
 
     seq: int
     version: int
@@ -32,6 +36,8 @@ class Champion(Frozen):
     model: ArtifactRef
     order_key: datetime
     metrics: dict[str, float] = Field(default_factory=dict)
+    reference: ArtifactRef | None = None
+    evaluation: ArtifactRef | None = None
 
 
 class StepRequest(Frozen):

@@ -20,7 +20,7 @@ from airflow_mlops_provider.spec.metrics import (
     REGRESSION_METRICS,
     check_metrics,
 )
-from airflow_mlops_provider.spec.operations import Scoring
+from airflow_mlops_provider.spec.operations import Drift, Live, Monitoring, Probation, Retraining, Scoring
 from airflow_mlops_provider.spec.pipeline import (
     Notifications,
     Notifier,
@@ -57,6 +57,7 @@ __all__ = [
     "Columns",
     "DEFAULT_METRICS",
     "Data",
+    "Drift",
     "Evaluation",
     "Expectation",
     "Frozen",
@@ -64,15 +65,19 @@ __all__ = [
     "Importance",
     "LOSSES",
     "LatencyGate",
+    "Live",
     "Missing",
+    "Monitoring",
     "Notifications",
     "Notifier",
     "OnFail",
     "Pipeline",
     "PredictionsGate",
     "Preparation",
+    "Probation",
     "Promotion",
     "REGRESSION_METRICS",
+    "Retraining",
     "Schedule",
     "Scoring",
     "SizeGate",

@@ -51,7 +51,7 @@ class Retraining(Frozen):
     after: PositiveInt = Field(2, description="Bad windows in a row.")
     cooldown: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="Between two requests, in data time.")
     budget: int = Field(4, ge=0, description="Requests within the period.")
-    period: timedelta = Field(timedelta(days=30), gt=timedelta(0))
+    period: timedelta = Field(timedelta(days=30), gt=timedelta(0), description="Of the budget, in data time.")
     min_rows: int = Field(1000, ge=0, description="New rows since the last training.")
 
 
@@ -65,8 +65,8 @@ class Probation(Frozen):
 class Monitoring(Frozen):
     """What is watched, and what follows."""
 
-    drift: Drift = Drift()
-    live: Live = Live()
-    retraining: Retraining = Retraining()
-    probation: Probation = Probation()
+    drift: Drift = Field(Drift(), description="How far the current window may lie from the champion's reference.")
+    live: Live = Field(Live(), description="How far the live metric may fall below what the holdout promised.")
+    retraining: Retraining = Field(Retraining(), description="Which bad windows lead to a retraining.")
+    probation: Probation = Field(Probation(), description="When a new champion is rolled back.")
     max_age: timedelta | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
-from airflow_mlops_provider.spec.operations import Scoring
+from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.sections import Data, Evaluation, Preparation, Training, Validation
 
 
@@ -62,7 +62,9 @@ class TaskSettings(Frozen):
     execution_timeout: timedelta | None = Field(None, description="A try that takes longer fails.")
 
 
-TaskName = Literal["ingest", "validate", "prepare", "train", "evaluate", "gate", "promote", "score"]
+TaskName = Literal[
+    "ingest", "validate", "prepare", "train", "evaluate", "gate", "promote", "score", "watch", "retrain", "roll_back"
+]
 
 
 class Pipeline(Frozen):
@@ -85,6 +87,7 @@ class Pipeline(Frozen):
     gates: list[Gate] = Field(default_factory=list, description="What a challenger must reach.")
     promotion: Promotion = Field(Promotion(), description="Where the champion lives.")
     scoring: Scoring | None = Field(None, description="What the champion predicts by itself; nothing without.")
+    monitoring: Monitoring | None = Field(None, description="What of the scored is watched; nothing without.")
     notifications: Notifications = Field(Notifications(), description="Who is told.")
     tasks: dict[TaskName, TaskSettings] = Field(
         default_factory=dict, description="Airflow's own settings, by task id: " + ", ".join(get_args(TaskName)) + "."
@@ -114,4 +117,14 @@ class Pipeline(Frozen):
         labels = [gate.label for gate in self.gates]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"gates with the same name: {twice}; give each a name of its own")
+        self._check_monitoring()
         return self
+
+    def _check_monitoring(self) -> None:
+        if self.monitoring is None:
+            return
+        if self.scoring is None:
+            raise ValueError("monitoring watches what is scored: add a section scoring, an empty one will do")
+        metric = self.monitoring.live.metric
+        if metric is not None and metric not in self.metrics:
+            raise ValueError(f"monitoring.live.metric is {metric!r}, which evaluation.metrics does not list")

@@ -71,7 +71,7 @@ def test_every_operator_is_documented(operator: str, documents: dict[str, str]) 
 
 @pytest.mark.parametrize("task", get_args(TaskName))
 def test_every_task_of_the_generated_dags_is_documented(task: str, documents: dict[str, str]) -> None:
-    guides = [documents[f"docs/{name}.md"] for name in ("training", "scoring")]
+    guides = [documents[f"docs/{name}.md"] for name in ("training", "scoring", "monitoring")]
     assert any(f"| `{task}` |" in guide for guide in guides)
 
 

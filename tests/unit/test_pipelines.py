@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from airflow_mlops_provider.as_of import as_of_text, render_as_of
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.pipelines import load_pipeline, parse_pipeline, pipeline_files
-from airflow_mlops_provider.spec import Pipeline, Validation
+from airflow_mlops_provider.spec import Monitoring, Pipeline, Validation
 
 FOLDER = Path(__file__).parents[2] / "config/pipelines"
 FILES = pipeline_files(FOLDER)
@@ -101,6 +101,7 @@ def test_the_least_that_a_pipeline_needs_is_enough() -> None:
         ("gates", [{"kind": "absolute", "metric": "roc_auc"}], ("gates.0", "name min or max")),
         ("gates", [{"kind": "absolute", "metric": "roc_auc", "min": float("nan")}], ("gates.0.min",)),
         ("gates", [{"kind": "latency"}, {"kind": "latency"}], ("gates with the same name: ['latency']",)),
+        ("monitoring", {}, ("add a section scoring",)),
         ("training.candidates", {}, ("training.candidates",)),
         ("training.candidates", {"a b": {"estimator": "sklearn.x.Y"}}, ("training.candidates",)),
         ("validation.expectations", [{"type": "values_in_set"}], ("validation.expectations.0.type",)),
@@ -116,6 +117,13 @@ def test_a_wrong_setting_names_its_path_and_what_would_be_right(path: str, value
     text = problems(changed(path, value))
     for part in says:
         assert part in text
+
+
+def test_the_live_metric_is_one_that_evaluate_measures() -> None:
+    watched = {"live": {"metric": "f1"}}
+    assert "monitoring.live.metric is 'f1'" in problems(minimal(scoring={}, monitoring=watched))
+    pipeline = parse_pipeline(minimal(scoring={}, monitoring={}), where="flights.yaml")
+    assert pipeline.monitoring == Monitoring()
 
 
 def test_every_problem_is_told_at_once() -> None:
