@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, JsonValue
 
-from airflow_mlops_provider.exceptions import MLOpsError, ResultTooLargeError
+from airflow_mlops_provider.exceptions import MLOpsError, ResultTooLargeError, shorten
 from airflow_mlops_provider.spec import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: What one task may put into XCom, in bytes of JSON.
 MAX_XCOM_BYTES = 4096
+
+Item = TypeVar("Item")
 
 
 class ArtifactRef(Frozen):
@@ -63,6 +68,38 @@ class StepResult(Frozen):
         value = self.model_dump(mode="json", exclude_defaults=True)
         check_xcom(value, f"result of step {self.step!r} of {self.pipeline!r}")
         return value
+
+
+def text_within(value: object, size: int) -> str:
+    """Return `value` as text that takes at most `size` bytes of JSON, where a letter beyond ASCII takes six.
+
+    >>> text_within("a" * 10, 6), text_within("ж" * 10, 30)
+    ('aaa...', 'жж...')
+    """
+    text = shorten(value, size)
+    while (taken := _bytes(text)) > size and len(text) > len("..."):
+        text = shorten(text.removesuffix("..."), max(len("..."), len(text) * size // taken))
+    return text
+
+
+def first_within(items: Iterable[Item], size: int) -> list[Item]:
+    """Return the first items that take at most `size` bytes of JSON together.
+
+    >>> first_within(["a", "b", "c"], 10)
+    ['a', 'b']
+    """
+    shown: list[Item] = []
+    for item in items:
+        size -= _bytes(item) + len('"", ')
+        if size < 0:
+            break
+        shown.append(item)
+    return shown
+
+
+def _bytes(value: object) -> int:
+    """Return how much JSON a value takes, without the quotes or brackets around it."""
+    return len(json.dumps(value)) - 2
 
 
 def check_xcom(value: Any, what: str) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlops_provider.evaluation.gates import Verdict, judge
 from airflow_mlops_provider.evaluation.report import EvaluationReport
-from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.job import Outcome
-from airflow_mlops_provider.results import Failure
+from airflow_mlops_provider.results import Failure, first_within, text_within
 from airflow_mlops_provider.spec import Frozen, Gate
 
 if TYPE_CHECKING:
@@ -20,9 +19,11 @@ LIBRARIES: tuple[str, ...] = ()
 
 Decision = Literal["promote", "skip", "fail"]
 
-#: What of the verdicts goes into XCom; the artifact holds them whole.
-_SHOWN_GATES = 12
-_SHOWN_CHARACTERS = 48
+#: What of the verdicts goes into XCom, in bytes of JSON; the artifact holds them whole.
+_VERDICTS_BYTES = 1600
+_NUMBERS_BYTES = 60
+_REASON_BYTES = 400
+_FAILURE_BYTES = 300
 
 
 class Section(Frozen):
@@ -65,7 +66,7 @@ def reason_of(verdicts: Sequence[Verdict], decision: Decision) -> str:
     """Return the decision's reason in words."""
     if decision == "promote":
         return f"all {len(verdicts)} gates passed" if verdicts else "there are no gates"
-    return shorten("; ".join(_sentence(verdict) for verdict in verdicts if not verdict.passed))
+    return text_within("; ".join(_sentence(verdict) for verdict in verdicts if not verdict.passed), _REASON_BYTES)
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -76,18 +77,18 @@ def _sentence(verdict: Verdict) -> str:
 def _failure(verdicts: Sequence[Verdict]) -> Failure:
     bad = [verdict for verdict in verdicts if not verdict.passed]
     return Failure(
-        what=shorten(f"the challenger fails {', '.join(verdict.name for verdict in bad)}"),
-        got=shorten("; ".join(f"{verdict.name}: {verdict.got}" for verdict in bad)),
-        expected=shorten("; ".join(f"{verdict.name}: {verdict.expected}" for verdict in bad)),
+        what=text_within(f"the challenger fails {', '.join(verdict.name for verdict in bad)}", _FAILURE_BYTES),
+        got=text_within("; ".join(f"{verdict.name}: {verdict.got}" for verdict in bad), _FAILURE_BYTES),
+        expected=text_within("; ".join(f"{verdict.name}: {verdict.expected}" for verdict in bad), _FAILURE_BYTES),
         hint="Look at the verdicts and the evaluation, then correct the data, the candidates or the gates.",
     )
 
 
 def _shown(verdicts: Sequence[Verdict]) -> list[Any]:
     """Return verdicts short enough for XCom, failed ones first."""
-    ordered = sorted(verdicts, key=lambda verdict: verdict.passed)[:_SHOWN_GATES]
-    return [
-        [shorten(verdict.name, 40), verdict.passed, shorten(verdict.got, _SHOWN_CHARACTERS)]
-        + [shorten(verdict.expected, _SHOWN_CHARACTERS)]
-        for verdict in ordered
-    ]
+    ordered = sorted(verdicts, key=lambda verdict: verdict.passed)
+    shown: list[Any] = []
+    for verdict in ordered:
+        name, *numbers = (text_within(cell, _NUMBERS_BYTES) for cell in (verdict.name, verdict.got, verdict.expected))
+        shown.append([name, verdict.passed, *numbers])
+    return first_within(shown, _VERDICTS_BYTES)

@@ -21,6 +21,7 @@ from airflow_mlops_provider.modeling.splits import (
     write_split,
 )
 from airflow_mlops_provider.modeling.targets import Target, target_of
+from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Preparation
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ LIBRARIES = ("numpy", "pandas", "pyarrow")
 
 #: A side with fewer rows measures nothing.
 MIN_SIDE_ROWS = 10
-_MAX_SHOWN = 20
+#: What of a list goes into XCom, in bytes of JSON; the artifact holds it whole.
+_SHOWN_BYTES = 800
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,9 @@ def _facts(plan: SplitPlan) -> dict[str, JsonValue]:
     if plan.boundary is not None:
         facts["boundary"] = plan.boundary
     if plan.dropped:
-        facts["dropped"] = dict(list(plan.dropped.items())[:_MAX_SHOWN])
+        facts["dropped"] = dict(first_within(plan.dropped.items(), _SHOWN_BYTES))
     if plan.classes is not None:
-        facts["class_shares"] = dict(list(plan.class_shares.items())[:_MAX_SHOWN])
+        facts["class_shares"] = dict(first_within(plan.class_shares.items(), _SHOWN_BYTES))
     return facts
 
 

@@ -28,6 +28,7 @@ from airflow_mlops_provider.modeling.model_file import (
 )
 from airflow_mlops_provider.modeling.predictions import predict, read_features, write_predictions
 from airflow_mlops_provider.modeling.splits import Split, read_split
+from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Candidate, Frozen
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 _MAX_WARNINGS = 5
+_WARNINGS_BYTES = 1200
 _EXAMPLE_ROWS = 3
 
 
@@ -87,7 +89,7 @@ def run(section: Section, job: Job) -> Outcome:
             "fit_seconds": round(training.fit_seconds, 3),
             "predict_seconds": round(training.predict_seconds, 3),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "warnings": list(training.warnings),
+            "warnings": first_within(training.warnings, _WARNINGS_BYTES),
         },
     )
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from airflow_mlops_provider.results import Failure
+from airflow_mlops_provider.results import Failure, text_within
 from airflow_mlops_provider.spec.frozen import Frozen, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+#: What of a failed check goes into XCom, in bytes of JSON; the report holds it whole.
+_SHOWN_BYTES = 400
 
 
 class Check(Frozen):
@@ -56,11 +59,12 @@ class ValidationReport(Frozen):
         """Return why the data may not be used; None when it may."""
         if not (failed := self.failed):
             return None
-        others = ", ".join(check.label for check in failed[1:6])
+        others = text_within(", ".join(check.label for check in failed[1:6]), _SHOWN_BYTES)
         return Failure(
-            what=f"{len(failed)} of {len(self.checks)} checks of {self.rows} rows failed, the worst: {failed[0].label}",
-            got=failed[0].got,
-            expected=failed[0].expected,
+            what=f"{len(failed)} of {len(self.checks)} checks of {self.rows} rows failed, the worst: "
+            + text_within(failed[0].label, _SHOWN_BYTES),
+            got=text_within(failed[0].got, _SHOWN_BYTES),
+            expected=text_within(failed[0].expected, _SHOWN_BYTES),
             hint=(f"Also failed: {others}. " if others else "") + "The validation report shows every check.",
         )
 

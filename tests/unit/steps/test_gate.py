@@ -18,6 +18,7 @@ from airflow_mlops_provider.evaluation.report import (
     PredictionStats,
     Rows,
     Scores,
+    WorstSlice,
 )
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
@@ -143,9 +144,13 @@ def test_a_gate_that_names_no_metric_uses_the_first_of_the_gates_own_list(store:
     assert "roc_auc 0.7 vs 0.5" in str(gate(store, [{"kind": "baseline"}], evaluation, []).facts["verdicts"])
 
 
-def test_the_facts_fit_into_xcom_however_many_gates_fail(store: ArtifactStore) -> None:
-    gates = [FLOOR | {"name": f"a gate with a long name, number {index}" + "x" * 80, "max": 0.1} for index in range(60)]
-    result = gate(store, gates)
+@pytest.mark.parametrize("letter", ["x", "ж", "字"])
+def test_the_facts_fit_into_xcom_however_many_gates_fail(store: ArtifactStore, letter: str) -> None:
+    name = letter * 80
+    worst = WorstSlice(column=name, value=name, rows=300, metric=0.7)
+    evaluation = evaluated(store, worst_slices={"log_loss": worst})
+    gates = [{"kind": "worst_slice", "name": f"{name} {index}", "max": 0.1} for index in range(60)]
+    result = gate(store, gates, evaluation)
     assert len(json.dumps(result.xcom())) < MAX_XCOM_BYTES
     assert len(store.read_json(result.artifacts["verdicts"])) == 60
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, SpecError
 from airflow_mlops_provider.modeling.splits import assign_by_hash, read_split, row_hashes
+from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.modeling.splits import Split
@@ -301,6 +303,19 @@ def test_classes_keep_their_type_and_are_sorted(
     assert plan.classes == classes
     assert [type(label) for label in plan.classes or []] == [type(label) for label in classes]
     assert set(plan.class_shares) == {str(label) for label in classes}
+
+
+def test_the_facts_fit_into_xcom_whatever_the_classes_are_called(
+    store: ArtifactStore, ingested: Any, step: Any
+) -> None:
+    rng = np.random.default_rng(1)
+    names = np.array([f"{'категория' * 5} {number}" for number in range(200)])
+    frame = flights(20_000).assign(late=rng.choice(names, 20_000))
+
+    result = step("prepare", RANDOM, dataset=ingested(frame, task="multiclass", **ROLES))
+
+    assert len(json.dumps(result.xcom())) < MAX_XCOM_BYTES
+    assert len(split_of(store, result).plan.class_shares) == 200
 
 
 def test_an_assignment_of_another_dataset_is_refused(store: ArtifactStore, ingested: Any, step: Any) -> None:

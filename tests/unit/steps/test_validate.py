@@ -332,6 +332,19 @@ def test_a_hundred_columns_that_all_fail_stay_below_the_limits(steps: Any, tmp_p
     assert steps.store.fetch(result.artifacts["report"]).stat().st_size < 2_000_000
 
 
+def test_a_failed_check_of_many_columns_stays_below_the_limits(steps: Any, tmp_path: Path) -> None:
+    names = [f"столбец_{index:03}" for index in range(100)]
+    frame = pd.DataFrame({name: [1.0] * 50 for name in names}).assign(late=[0, 1] * 25)
+    frame.to_parquet(tmp_path / "d.parquet", index=False)
+    made = steps.ingest(
+        {"source": {"uri": str(tmp_path / "d.parquet")}, "columns": {"target": "late", "numeric": names}}
+    )
+    unique = {"type": "expect_compound_columns_to_be_unique", "kwargs": {"column_list": names}}
+    result = steps.validate(made, expectations=[unique] * 4)
+    assert result.facts["failed"] == 4
+    assert len(json.dumps(result.xcom())) < 4096
+
+
 def test_equal_data_gives_an_equal_verdict_and_bytes(steps: Any, dataset: Any) -> None:
     bad = [expectation("column_values_to_be_between", column="x", max_value=3)]
     first = steps.validate(dataset(), expectations=bad)
