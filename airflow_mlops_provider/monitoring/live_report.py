@@ -1,0 +1,110 @@
+"""What the live step writes: the champion, and the former one, on rows whose labels have come since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from airflow_mlops_provider.evaluation.metrics import gain
+from airflow_mlops_provider.evaluation.report import Interval, Scores
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, Task
+
+
+class LiveScores(Scores):
+    """One version on the labelled rows.
+
+    :param unusable: why it cannot predict them, null when it can.
+    :param intervals: of each metric, at `monitoring.live.confidence`.
+    """
+
+    version: int
+    unusable: str | None = None
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+
+
+class LiveReport(Frozen):
+    """The live metrics of one window.
+
+    :param metric: the one that decides.
+    :param rows: labelled rows of the window.
+    :param measured_rows: rows that were predicted: an even spread of them when there are very many.
+    :param unknown_labels: of these, rows whose class the champion does not know; left out of every metric.
+    :param judged: False when the rows allow no verdict; `why` says why.
+    :param differences: interval of what the champion is better than the former one by, on the same resamples.
+    :param holdout: what evaluate measured before the champion was promoted.
+    :param against_holdout: the comparison with the holdout in words.
+    :param against_former: the comparison with the former champion in words.
+    """
+
+    task: Task
+    metric: str
+    rows: int
+    measured_rows: int = 0
+    unknown_labels: int = 0
+    judged: bool = True
+    why: str | None = None
+    champion: LiveScores | None = None
+    former: LiveScores | None = None
+    differences: dict[str, Interval] = Field(default_factory=dict)
+    holdout: dict[str, Finite | None] = Field(default_factory=dict)
+    decayed: bool = False
+    worse_than_former: bool = False
+    against_holdout: str | None = None
+    against_former: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A comparison in words, and whether it is bad."""
+
+    bad: bool
+    words: str
+
+
+def against_holdout(report: LiveReport, champion: LiveScores, margin: float) -> Verdict:
+    """Return whether the metric lies below the holdout's value by more than a share of it, interval and all."""
+    if champion.unusable is not None:
+        return Verdict(True, f"version {champion.version} cannot predict these rows: {champion.unusable}")
+    name, promised = report.metric, report.holdout.get(report.metric)
+    live, span = champion.metrics[name], champion.intervals[name]
+    if promised is None or live is None:
+        return Verdict(False, f"{name} is {_number(live)}; what it was on the holdout is not recorded")
+    words = (
+        f"{name} is {_number(live)}{_span(span)} on {report.measured_rows} labelled rows, "
+        f"{_number(promised)} on the holdout"
+    )
+    if span.low is None or span.high is None:
+        return Verdict(False, f"{words}: {span.why}")
+    best = max(gain(name, span.low, promised), gain(name, span.high, promised))
+    return Verdict(best < -margin * abs(promised), words)
+
+
+def against_former(report: LiveReport, champion: LiveScores, margin: float) -> Verdict:
+    """Return whether the champion does worse than the former one on the same rows, by more than a margin."""
+    former, name = report.former, report.metric
+    if former is None:
+        return Verdict(False, "there is no former champion to compare with")
+    theirs = former.metrics[name]
+    if former.unusable is not None or theirs is None:
+        why = former.unusable or former.undefined.get(name)
+        return Verdict(False, f"version {former.version}, the former champion, cannot be compared: {why}")
+    if champion.unusable is not None:
+        words = f"version {champion.version} cannot predict these rows, version {former.version} can"
+        return Verdict(True, f"{words}: {champion.unusable}")
+    difference = report.differences[name]
+    words = (
+        f"{name} is {_number(champion.metrics[name])}, that of version {former.version}, the former champion, "
+        f"{_number(theirs)} on the same {report.measured_rows} rows"
+    )
+    if difference.low is None or difference.high is None:
+        return Verdict(False, f"{words}: {difference.why}")
+    return Verdict(difference.high < -margin, f"{words}; it is better by{_span(difference)}")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+def _span(span: Interval) -> str:
+    return "" if span.low is None or span.high is None else f" [{span.low:.4g}, {span.high:.4g}]"

@@ -1,0 +1,253 @@
+"""The live metric of a window: the champion, and the former champion, on the same rows once their labels are there.
+
+The rows are drawn again and again, the same ones for both models (a paired bootstrap), so that a verdict is an interval
+and not one number's luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.data.tables import read_table, table_info, table_rows
+from airflow_mlops_provider.evaluation.bootstrap import interval, resample
+from airflow_mlops_provider.evaluation.holdout import predict_rows
+from airflow_mlops_provider.evaluation.metrics import broken, gain, measure_all, predictions_of
+from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
+from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
+from airflow_mlops_provider.job import Champion, Outcome
+from airflow_mlops_provider.modeling.model_file import load_model
+from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
+from airflow_mlops_provider.spec import Bootstrap, Frozen, Live, Probation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.evaluation.metrics import Predictions
+    from airflow_mlops_provider.evaluation.report import Interval
+    from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.spec.frozen import Task
+
+LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
+
+#: Rows that are predicted: more would make the interval narrower than any margin, and cost minutes.
+_MAX_ROWS = 200_000
+_RESAMPLES = Bootstrap().resamples
+
+
+class Section(Frozen):
+    """What is measured.
+
+    :param metrics: names; the first decides unless `live.metric` names another.
+    :param former: the version that was champion before; None when there is none to compare with.
+    """
+
+    live: Live = Live()
+    probation: Probation = Probation()
+    metrics: list[str]
+    former: Champion | None = None
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return self.live.metric or self.metrics[0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one version says of the rows, or why it cannot."""
+
+    version: int
+    classes: list[Any]
+    scores: NDArray[Any] | None = None
+    unusable: str | None = None
+
+
+def run(section: Section, job: Job) -> Outcome:
+    """Measure.
+
+    :raises MLOpsError: when no champion is given.
+    :raises ArtifactError: when a model or the window is missing from the store, or damaged.
+    """
+    if job.request.champion is None:
+        raise MLOpsError(f"step 'live' of {job.request.pipeline!r} needs a champion", got="none", expected="a version")
+    dataset = job.artifact("dataset", "dataset")
+    task, rows = table_info(job.store, dataset).task, table_rows(job.store, dataset)
+    empty = LiveReport(task=task, metric=section.metric, rows=rows)
+    if rows < section.live.min_rows:
+        why = f"{rows} labelled rows, {section.live.min_rows} are needed"
+        report = empty.model_copy(update={"judged": False, "why": why})
+    else:
+        report = _measure(section, job, job.request.champion, empty)
+    return Outcome({"live": job.store.add_json(report.model_dump(mode="json"))}, _facts(report))
+
+
+def _measure(section: Section, job: Job, champion: Champion, report: LiveReport) -> LiveReport:
+    chosen = _spread(report.rows)
+    answers = [_ask(job, champion, chosen, report.task)]
+    if section.former is not None:
+        answers.append(_comparable(answers[0], _ask(job, section.former, chosen, report.task)))
+    usable = next((one for one in answers if one.scores is not None), None)
+    truth, known = _truth(job, report.task, chosen, usable)
+    said = [_predictions(report.task, one, truth, known) for one in answers]
+    names = list(dict.fromkeys([section.metric, *section.metrics]))
+    holdout = _holdout(job, champion, names)
+    scores, differences = _scores(names, answers, said, section.live.confidence, job.seed)
+    report = report.model_copy(
+        update={
+            "measured_rows": len(chosen),
+            "unknown_labels": int((~known).sum()),
+            "champion": scores[0],
+            "former": scores[1] if len(scores) > 1 else None,
+            "differences": differences,
+            "holdout": holdout,
+        }
+    )
+    return _judged(section, report)
+
+
+# ---------------------------------------------------------------- predictions
+
+
+def _spread(rows: int) -> NDArray[Any]:
+    """Return positions of rows: all, or an even spread of them."""
+    import numpy as np
+
+    size = min(rows, _MAX_ROWS)
+    return np.arange(size, dtype=np.int64) * rows // size
+
+
+def _ask(job: Job, version: Champion, rows: NDArray[Any], task: Task) -> Answer:
+    try:
+        pipeline = load_model(job.store, version.model, job.allow_list)
+        scores = predict_rows(job.store, job.artifact("dataset", "dataset"), rows, pipeline, task)
+    except (DataError, ModelError) as error:
+        return Answer(version.version, [], unusable=shorten(str(error)))
+    return Answer(version.version, list(getattr(pipeline, "classes_", ())), scores)
+
+
+def _comparable(champion: Answer, former: Answer) -> Answer:
+    if champion.scores is None or former.scores is None or champion.classes == former.classes:
+        return former
+    return Answer(former.version, former.classes, unusable=f"it knows other classes: {shorten(former.classes, 100)}")
+
+
+def _truth(job: Job, task: Task, rows: NDArray[Any], answer: Answer | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the target of the rows as numbers, and which of them a model could have got right."""
+    import numpy as np
+    import pandas as pd
+
+    dataset = job.artifact("dataset", "dataset")
+    name = table_info(job.store, dataset).columns.target
+    target = read_table(job.store, dataset, [name])[name].iloc[rows]
+    if task == "regression":
+        values = target.to_numpy(dtype=np.float64)
+        return values, np.isfinite(values)
+    classes = [] if answer is None else answer.classes
+    codes = pd.Index(classes, dtype=object).get_indexer(pd.Index(target.astype(object)))
+    return codes, codes >= 0
+
+
+def _predictions(task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any]) -> Predictions | None:
+    if answer.scores is None:
+        return None
+    return predictions_of(task, truth[known], answer.scores[known], answer.classes)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def _holdout(job: Job, champion: Champion, names: list[str]) -> dict[str, float | None]:
+    """Return what evaluate measured on the holdout; of an older ledger entry, what was recorded there."""
+    recorded: dict[str, float | None] = dict(champion.metrics)
+    if champion.evaluation is not None:
+        measured = EvaluationReport.model_validate(job.store.read_json(champion.evaluation))
+        recorded |= measured.challenger.metrics
+    return {name: recorded.get(name) for name in names}
+
+
+def _scores(
+    names: list[str], answers: list[Answer], said: list[Predictions | None], confidence: float, seed: int
+) -> tuple[list[LiveScores], dict[str, Interval]]:
+    """Return the metrics of each version with their intervals, and the intervals of their difference."""
+    found = [_point_values(names, answer, one) for answer, one in zip(answers, said, strict=True)]
+    usable = {
+        index: one
+        for index, (one, scores) in enumerate(zip(said, found, strict=True))
+        if one is not None and scores.unusable is None and one.rows
+    }
+    statistics = {
+        (index, name): each for index, one in usable.items() for name, each in statistics_of(names, one).items()
+    }
+    if not usable:
+        return found, {}
+    resampled = resample(statistics, next(iter(usable.values())).rows, _RESAMPLES, seed)
+    for index in usable:
+        spans = {
+            name: interval(resampled.get((index, name)), confidence, found[index].undefined.get(name)) for name in names
+        }
+        found[index] = found[index].model_copy(update={"intervals": spans})
+    if len(usable) < 2:
+        return found, {}
+    why = {name: found[0].undefined.get(name) or found[1].undefined.get(name) for name in names}
+    differences = {
+        name: interval(_gains(name, resampled.get((0, name)), resampled.get((1, name))), confidence, why[name])
+        for name in names
+    }
+    return found, differences
+
+
+def _point_values(names: list[str], answer: Answer, said: Predictions | None) -> LiveScores:
+    if said is None:
+        nothing: dict[str, float | None] = dict.fromkeys(names)
+        return LiveScores(version=answer.version, metrics=nothing, unusable=answer.unusable)
+    scores = scores_of(measure_all(names, said))
+    unusable = broken(said) if said.rows else None
+    return LiveScores(version=answer.version, unusable=unusable, **scores.model_dump())
+
+
+def _gains(name: str, mine: Any, others: Any) -> Any:
+    return None if mine is None or others is None else gain(name, mine, others)
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def _judged(section: Section, report: LiveReport) -> LiveReport:
+    champion = report.champion
+    if champion is None or (champion.unusable is None and champion.metrics[section.metric] is None):
+        undefined = "" if champion is None else champion.undefined.get(section.metric, "")
+        return report.model_copy(update={"judged": False, "why": f"{section.metric} is undefined: {undefined}"})
+    decay = against_holdout(report, champion, section.live.margin)
+    worse = against_former(report, champion, section.probation.margin)
+    return report.model_copy(
+        update={
+            "decayed": decay.bad,
+            "against_holdout": decay.words,
+            "worse_than_former": worse.bad,
+            "against_former": worse.words,
+        }
+    )
+
+
+def _facts(report: LiveReport) -> dict[str, Any]:
+    name, champion, former = report.metric, report.champion, report.former
+    span = None if champion is None else champion.intervals.get(name)
+    difference = report.differences.get(name)
+    return {
+        "judged": report.judged,
+        "why": report.why,
+        "metric": name,
+        "rows": report.rows,
+        "champion": None if champion is None else champion.metrics[name],
+        "interval": None if span is None else [span.low, span.high],
+        "former": None if former is None else former.metrics[name],
+        "former_version": None if former is None else former.version,
+        "difference": None if difference is None else [difference.low, difference.high],
+        "holdout": report.holdout.get(name),
+        "decayed": report.decayed,
+        "worse_than_former": report.worse_than_former,
+        "against_holdout": report.against_holdout,
+        "against_former": report.against_former,
+    }
