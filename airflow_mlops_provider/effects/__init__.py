@@ -1,0 +1,22 @@
+"""What is done to MLflow, between the results of steps and the registry: publish, promote, roll back.
+
+Never cached; each may be killed at any line and done again, and ends as if it had been done once.
+"""
+
+from __future__ import annotations
+
+from airflow_mlops_provider.effects.champions import as_champion, champion_for
+from airflow_mlops_provider.effects.promotion import Promotion, promote
+from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
+from airflow_mlops_provider.effects.rollback import roll_back
+
+__all__ = [
+    "Promotion",
+    "as_champion",
+    "champion_for",
+    "evaluation_inputs",
+    "links",
+    "promote",
+    "publish",
+    "roll_back",
+]

@@ -1,0 +1,158 @@
+"""From a challenger whose gates passed to a champion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.effects.publishing import stored_model
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.registry import PromotionRequest
+from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.runner import run_step
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.registry import PromotionOutcome, Registry
+    from airflow_mlops_provider.storage import ArtifactStore
+
+#: How often a challenger is held against a champion that changes under it.
+_PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of a promotion.
+
+    :param result: the version, its metrics and its ledger entry.
+    :param skipped: nothing was to be promoted; `reason` says why.
+    :param mine: the ledger holds an entry that this very effect wrote, now or before a crash.
+    """
+
+    result: StepResult
+    reason: str
+    skipped: bool = False
+    mine: bool = False
+
+
+def promote(
+    registry: Registry,
+    store: ArtifactStore,
+    evaluation: StepResult,
+    gate: StepResult,
+    *,
+    model: str,
+    caller: tuple[str, ...],
+    allow_older: bool = False,
+    lift_quarantine: bool = False,
+) -> Promotion:
+    """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
+
+    :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
+    :raises MLOpsError: when the gates judged another evaluation, or one with `on_fail: fail` does not hold against the
+        champion that came meanwhile.
+    """
+    _check_judged(store, evaluation, gate)
+    idem = _idem(caller, evaluation)
+    for _ in range(_PATIENCE):
+        if gate.failure is not None or not gate.facts.get("passed"):
+            return Promotion(gate, f"Not promoted: {gate.facts.get('reason')}", skipped=True)
+        request = _promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+        outcome = registry.promote(request)
+        if outcome.status != "stale":
+            return _settled(evaluation, outcome, idem)
+        evaluation, gate = _gate_again(registry, store, evaluation, gate, model, allow_older=allow_older)
+    return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
+
+
+def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Promotion:
+    entry = outcome.entry
+    mine = entry is not None and entry.idem == idem
+    facts = {key: evaluation.facts[key] for key in ("version", "run_id", "experiment_id") if key in evaluation.facts}
+    result = StepResult(
+        step="promote",
+        pipeline=evaluation.pipeline,
+        key=idem,
+        as_of=evaluation.as_of,
+        facts={
+            **facts,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "champion": None if entry is None else entry.version,
+            "seq": None if entry is None else entry.seq,
+            "metrics": evaluation.facts.get("metrics"),
+        },
+    )
+    skipped = outcome.status in ("older", "quarantined")
+    return Promotion(result, outcome.reason, skipped=skipped, mine=mine)
+
+
+def _check_judged(store: ArtifactStore, evaluation: StepResult, gate: StepResult) -> None:
+    """Refuse gates of another evaluation, such as those of an earlier try after evaluate alone was cleared."""
+    inputs = StepRequest.model_validate_json(store.read_request(gate)).inputs
+    judged = [result.artifacts.get("evaluation") for result in inputs.get("evaluation", [])]
+    if [ref.sha256 for ref in judged if ref is not None] != [evaluation.artifacts["evaluation"].sha256]:
+        raise MLOpsError(
+            "the gates did not judge this evaluation",
+            got=f"a result of step {gate.step!r}",
+            expected="the result of the gates on what evaluate returned",
+            hint="Clear the gate task, or pass the output of the gate operator that judged it.",
+        )
+
+
+def _gate_again(
+    registry: Registry, store: ArtifactStore, evaluation: StepResult, gate: StepResult, model: str, *, allow_older: bool
+) -> tuple[StepResult, StepResult]:
+    """Evaluate and gate once more, against the champion that the ledger names now."""
+    measured = StepRequest.model_validate_json(store.read_request(evaluation))
+    # The lineage that was published: the stored request may be that of an older training with the same outcome.
+    lineage = str(evaluation.facts["lineage"])
+    entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
+    champion = None if entry is None else as_champion(entry)
+    again = run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store)
+    published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id", "lineage")}
+    facts = {**again.facts, **published, "compared_with": None if champion is None else champion.seq}
+    again = again.model_copy(update={"facts": facts})
+    gates = StepRequest.model_validate_json(store.read_request(gate))
+    judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
+    if judged.failure is not None:
+        raise judged.failure.as_error()
+    return again, judged
+
+
+def _promotion_request(
+    store: ArtifactStore,
+    evaluation: StepResult,
+    gate: StepResult,
+    model: str,
+    idem: str,
+    allow_older: bool,
+    lift_quarantine: bool,
+) -> PromotionRequest:
+    facts: Any = evaluation.facts
+    return PromotionRequest(
+        model=model,
+        idem=idem,
+        version=facts["version"],
+        digest=stored_model(store, evaluation).digest,
+        sha256=evaluation.artifacts["model"].sha256,
+        artifact=evaluation.artifacts["model"],
+        lineage=facts["lineage"],
+        order_key=evaluation.as_of,
+        compared_with=facts["compared_with"],
+        metrics=facts["metrics"],
+        gates=gate.facts.get("verdicts") or [],
+        allow_older=allow_older,
+        lift_quarantine=lift_quarantine,
+        reason=str(gate.facts.get("reason") or ""),
+        reference=evaluation.artifacts.get("reference"),
+        evaluation=evaluation.artifacts["evaluation"],
+    )
+
+
+def _idem(caller: tuple[str, ...], evaluation: StepResult) -> str:
+    digests = {role: ref.sha256 for role, ref in evaluation.artifacts.items() if role in ("model", "model_info")}
+    return hashlib.sha256(json.dumps([*caller, digests], sort_keys=True).encode()).hexdigest()

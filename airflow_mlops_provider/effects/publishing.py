@@ -1,0 +1,161 @@
+"""Showing a training in MLflow: its candidates, and the winner registered as challenger."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow_mlops_provider import __version__
+from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
+from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+
+def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dict[str, list[StepResult]]:
+    """Return what candidates are measured on: the dataset and the split that each of them was trained with.
+
+    :raises MLOpsError: when there is no candidate, or they were trained on different data.
+    """
+    if not models:
+        raise MLOpsError("there is no trained candidate to evaluate", hint="Look at the train tasks of this run.")
+    requests = [StepRequest.model_validate_json(store.read_request(model)) for model in models]
+    trained_on = {
+        tuple(ref.sha256 for role in ("dataset", "split") for ref in request.inputs[role][0].artifacts.values())
+        for request in requests
+    }
+    if len(trained_on) > 1:
+        raise MLOpsError(
+            "the candidates were trained on different data",
+            got=[model.facts.get("candidate") for model in models],
+            expected="one dataset and one split",
+        )
+    return {"dataset": requests[0].inputs["dataset"], "split": requests[0].inputs["split"], "models": list(models)}
+
+
+def publish(
+    registry: Registry,
+    store: ArtifactStore,
+    evaluation: StepResult,
+    inputs: Mapping[str, list[StepResult]],
+    *,
+    model: str,
+    champion: Champion | None,
+    tags: Mapping[str, str],
+) -> StepResult:
+    """Publish the candidates to MLflow and register the winner as challenger.
+
+    :return: the evaluation, whose facts now hold the version, the run and the ledger entry compared with.
+    """
+    dataset = inputs["dataset"][0]
+    measured = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
+    snapshot = dataset.artifacts["dataset"]
+    everywhere = {**tags, **_environment()}
+    published = registry.publish(
+        Publication(
+            model=model,
+            experiment=evaluation.pipeline,
+            lineage=lineage_of(inputs["models"]),
+            as_of=evaluation.as_of,
+            name=f"{evaluation.pipeline} {evaluation.as_of:%Y-%m-%d}",
+            tags={
+                **everywhere,
+                "mlops.as_of": evaluation.as_of.isoformat(),
+                **({"mlops.lost_candidates": ", ".join(measured.lost)} if measured.lost else {}),
+            },
+            dataset=DatasetInfo(
+                name=f"{evaluation.pipeline}.dataset",
+                digest=snapshot.sha256,
+                uri=snapshot.uri,
+                rows=int(str(dataset.facts["rows"])),
+            ),
+            candidates=[_candidate(store, trained, measured, everywhere) for trained in inputs["models"]],
+            metrics=_defined(measured.candidates[measured.winner].metrics),
+            winner=measured.winner,
+            model_info=_published_model(store, evaluation),
+            model_file=lambda: store.fetch(evaluation.artifacts["model"]),
+        )
+    )
+    facts = {
+        **evaluation.facts,
+        "version": published.version,
+        "run_id": published.run_id,
+        "experiment_id": published.experiment_id,
+        "compared_with": None if champion is None else champion.seq,
+        "lineage": lineage_of(inputs["models"]),
+    }
+    return evaluation.model_copy(update={"facts": facts})
+
+
+def links(ui_url: str | None, model: str, evaluation: StepResult) -> dict[str, str]:
+    """Return addresses in the MLflow UI, by the name of the link; none when there is no UI."""
+    facts = evaluation.facts
+    if ui_url is None or "run_id" not in facts:
+        return {}
+    return {
+        "MLflow run": f"{ui_url}/#/experiments/{facts['experiment_id']}/runs/{facts['run_id']}",
+        "MLflow model version": f"{ui_url}/#/models/{quote(model, safe='')}/versions/{facts['version']}",
+    }
+
+
+def stored_model(store: ArtifactStore, evaluation: StepResult) -> StoredModel:
+    """Return what the winner of an evaluation is."""
+    return StoredModel.model_validate(store.read_json(evaluation.artifacts["model_info"]))
+
+
+def _candidate(
+    store: ArtifactStore, trained: StepResult, measured: EvaluationReport, tags: Mapping[str, str]
+) -> CandidateRun:
+    request = StepRequest.model_validate_json(store.read_request(trained))
+    settings = request.section["candidate"]
+    facts: Any = trained.facts
+    name = facts["candidate"]
+    params = {key: value for key, value in settings.items() if key != "params"} | settings.get("params", {})
+    return CandidateRun(
+        name=name,
+        step_key=trained.key,
+        params=params | {"seed": request.seed},
+        metrics=_defined(measured.candidates[name].metrics),
+        tags=dict(tags),
+        seconds=facts.get("fit_seconds"),
+    )
+
+
+def _published_model(store: ArtifactStore, evaluation: StepResult) -> ModelInfo:
+    model = stored_model(store, evaluation)
+    return ModelInfo(
+        digest=model.digest,
+        sha256=evaluation.artifacts["model"].sha256,
+        artifact=evaluation.artifacts["model"],
+        numeric=[feature.name for feature in model.features if feature.kind == "numeric"],
+        categorical=[feature.name for feature in model.features if feature.kind == "categorical"],
+        target=model.target,
+        requirements=model.requirements,
+        trusted_types=model.trusted_types,
+        predict_function=model.predict_fn,
+        input_example=model.input_example,
+    )
+
+
+def _defined(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the metrics that have a value on these rows."""
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _environment() -> dict[str, str]:
+    """Return what made a run: code version and machine."""
+    return {
+        "mlops.version": __version__,
+        "mlops.python": platform.python_version(),
+        "mlops.machine": f"{platform.system()} {platform.machine()}",
+    }

@@ -1,0 +1,90 @@
+"""Back to an earlier champion, by hand or because monitoring says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.effects.promotion import Promotion
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.results import StepResult
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.registry import Registry, Target
+
+
+def roll_back(
+    registry: Registry,
+    *,
+    pipeline: str,
+    model: str,
+    to: str | int,
+    reason: str,
+    caller: tuple[str, ...],
+    as_of: datetime | None = None,
+    approver: str | None = None,
+    expected_head: int | None = None,
+) -> Promotion:
+    """Write into the ledger that an earlier champion serves again, and put this one into quarantine.
+
+    :param to: `previous`, a version, or a date or moment: what served then.
+    :param reason: what is wrong with the champion, in words.
+    :param caller: DAG, run, task and map index: with `to` the effect's identity, never the try number.
+    :param as_of: data time of the change, which its event carries; the new champion's own when left out.
+    :param expected_head: `seq` of the entry that is to be rolled back; skipped when another one holds.
+    :raises RegistryError: there is no reason, or nothing to go back to; or the champion changed in this very moment
+        and nobody said which was meant.
+    """
+    identity = json.dumps([*caller, str(to), expected_head])
+    idem = hashlib.sha256(identity.encode()).hexdigest()
+    outcome = registry.rollback(
+        model, to=parse_target(to), reason=reason, idem=idem, approver=approver, expected_head=expected_head
+    )
+    entry = outcome.entry
+    if entry is None:
+        raise RegistryError(f"rolling back model {model!r} gave no ledger entry", got=outcome.reason)
+    if outcome.status == "stale" and expected_head is None:
+        raise RegistryError(outcome.reason, hint="Look at the new champion, and roll it back too if that is meant.")
+    result = StepResult(
+        step="rollback",
+        pipeline=pipeline,
+        key=idem,
+        as_of=as_of or entry.order_key,
+        facts={
+            "action": "rollback",
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "version": entry.version,
+            "champion": entry.version,
+            "quarantined": entry.quarantined,
+            "seq": entry.seq,
+            "metrics": dict(entry.metrics),
+        },
+    )
+    return Promotion(result, outcome.reason, skipped=outcome.status == "stale", mine=entry.idem == idem)
+
+
+def parse_target(to: str | int) -> Target:
+    """Return what to go back to.
+
+    >>> parse_target("previous"), parse_target("3"), parse_target("2026-03-01")
+    ('previous', 3, datetime.datetime(2026, 3, 1, 0, 0, tzinfo=datetime.timezone.utc))
+
+    :raises RegistryError: it is none of these.
+    """
+    text = str(to).strip()
+    if text == "previous":
+        return "previous"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    try:
+        return in_utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise RegistryError(
+            "what to roll back to is not understood",
+            got=to,
+            expected="previous, the number of a version, or a date or moment such as 2026-03-01T06:00:00Z",
+        ) from error
