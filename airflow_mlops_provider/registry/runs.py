@@ -10,7 +10,7 @@ import hashlib
 import json
 import posixpath
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry.client import make_once
@@ -54,17 +54,19 @@ def write_runs(connection: Connection, experiment: str, publication: Publication
     # Evaluated anew, with other settings, the same training shows its last metrics and winner.
     if not found.shows(parent, publication.metrics, verdict):
         found.log(parent, publication.metrics, {}, {**publication.tags, **verdict}, publication.dataset)
-    found.finish(parent, None, None)
+    found.finish(parent)
     return parent_id, children
 
 
 def _write_candidate(found: _Runs, parent_id: str, candidate: CandidateRun, publication: Publication) -> str:
     identity = {ROLE_TAG: "candidate", NAME_TAG: candidate.name, STEP_TAG: candidate.step_key}
     tags = {**candidate.tags, _PARENT_TAG: parent_id, "mlops.as_of": publication.as_of.isoformat()}
-    run = found.one(identity) or found.create({**_own_tags(tags), **identity}, candidate.name, candidate.started)
+    # Trained some time before it is published: the run shows how long it took, ending now.
+    started = candidate.started or datetime.now(UTC) - timedelta(seconds=candidate.seconds or 0)
+    run = found.one(identity) or found.create({**_own_tags(tags), **identity}, candidate.name, started)
     if run.info.status != "FINISHED":
         found.log(run, candidate.metrics, candidate.params, tags, publication.dataset)
-        found.finish(run, candidate.started, candidate.seconds)
+        found.finish(run, candidate.seconds)
     return str(run.info.run_id)
 
 
@@ -141,13 +143,12 @@ class _Runs:
             lambda client: client.log_inputs(run_id, datasets=[_dataset_input(dataset)]),
         )
 
-    def finish(self, run: Run, started: datetime | None, seconds: float | None) -> None:
-        """End the run: the last write, by which a retry knows that it is complete."""
+    def finish(self, run: Run, seconds: float | None = None) -> None:
+        """End the run, this long after its start: the last write, by which a retry knows that it is complete."""
         if run.info.status == "FINISHED":
             return
-        run_id, end = str(run.info.run_id), None
-        if started is not None and seconds is not None:
-            end = (_milliseconds(started) or 0) + round(seconds * 1000)
+        run_id = str(run.info.run_id)
+        end = None if seconds is None else int(run.info.start_time) + round(seconds * 1000)
         self._connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "FINISHED", end))
 
     def _search(self) -> list[Run]:

@@ -130,6 +130,18 @@ def test_a_model_trained_anew_by_changed_code_is_held_against_its_former_self(wo
     assert promotion.reason.startswith("Not promoted: not better than champion v1")
 
 
+def test_a_candidates_run_takes_as_long_as_its_training(world: World, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    model = world.trained("good")
+    slow = model.model_copy(update={"facts": {**model.facts, "fit_seconds": 90.0}})
+
+    run = MlflowClient(mlflow_uri).get_run(str(world.published(slow).facts["run_id"]))
+
+    assert run.info.end_time - run.info.start_time == 90_000
+    assert run.info.end_time <= datetime.now(UTC).timestamp() * 1000
+
+
 def test_gates_that_judged_another_evaluation_are_refused(world: World) -> None:
     good, poor = (world.published(world.trained(name)) for name in ("good", "poor"))
 
