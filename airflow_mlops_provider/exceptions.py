@@ -92,6 +92,10 @@ class ModelError(MLOpsError):
     """A model cannot be trained, stored, trusted or applied."""
 
 
+class ModelUnavailableError(ModelError):
+    """A stored model is gone, damaged, not the one that the ledger names, or cannot be loaded."""
+
+
 class RegistryError(MLOpsError):
     """MLflow answered, and the answer means that a person must act."""
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "live")
+STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "live", "score")
 
 
 #: Steps whose result depends on as_of besides their inputs. The others compute nothing anew while the data stays the
 #: same, however many days pass.
-_SEE_AS_OF = frozenset({"ingest", "evaluate", "gate"})
+_SEE_AS_OF = frozenset({"ingest", "evaluate", "gate", "score"})
 
 
 class Step(Protocol):
