@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -138,3 +139,14 @@ def test_four_metrics_of_sixty_five_thousand_rows_take_a_second_or_two() -> None
     started = time.process_time()
     resample(prepared, predictions.rows, 200, 0)
     assert time.process_time() - started < 4
+
+
+def test_the_confusion_of_eight_classes_takes_little_memory() -> None:
+    predictions = classified(8, rows=50_000)
+    tracemalloc.start()
+    try:
+        resample(statistics_of(["f1"], predictions), predictions.rows, 20, 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16_000_000
