@@ -25,7 +25,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -251,8 +250,8 @@ def main() -> None:
         results["DAG"].append(first)
         results["DAG again"].append(again)
         results["DAG, warm imports"] += dag(bench / "warm", options.as_of, warm=True)
-    versions: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0], "as_of": options.as_of}
-    print(f"\n{versions}")
+    python = sys.version.split()[0]
+    print(f"\n{len(os.sched_getaffinity(0))} cores, Python {python}, as of {options.as_of}")
     report(results)
 
 
