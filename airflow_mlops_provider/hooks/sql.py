@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from airflow_mlops_provider.exceptions import DataError, SpecError, TransientServiceError
 from airflow_mlops_provider.hooks.connections import defined_connection
+from airflow_mlops_provider.registry.errors import LASTING_SQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +65,9 @@ def _speaking_of(conn_id: str) -> Iterator[None]:
         names = {kind.__name__ for kind in causes}
         if names.isdisjoint({"DatabaseError", *_AWAY}):
             raise
-        lasting = any(kind.__module__ == "sqlite3" for kind in causes) and "locked" not in str(error)
-        if names.isdisjoint(_AWAY) or lasting:
+        own_file = any(kind.__module__ == "sqlite3" for kind in causes) and "locked" not in str(error)
+        if names.isdisjoint(_AWAY) or own_file or LASTING_SQL.search(str(error)):
             raise DataError(
-                f"the query on {conn_id!r} failed", got=str(error), hint="Correct data.source.sql."
+                f"the query on {conn_id!r} failed", got=str(error), hint="Correct data.source.sql, or the connection."
             ) from error
         raise TransientServiceError(f"the database of {conn_id!r} did not answer", got=str(error)) from error

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.exceptions import MLOpsError
 
 _TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
-#: The SQL errors of one class that no retry heals.
-_LASTING_SQL = re.compile(r"unable to open database|no such (table|column)|readonly database|not a database", re.I)
+#: What databases say under the name OperationalError that no retry heals: a wrong file, name, login or password.
+LASTING_SQL = re.compile(
+    r"unable to open database|no such (table|column)|readonly database|not a database"
+    r"|authentication failed|access denied|login failed|no pg_hba.conf entry|does not exist|unknown (database|column)",
+    re.I,
+)
 #: What SQLite, PostgreSQL, MySQL and SQL Server say, here or through a server.
 _CONTENTION = re.compile(
     r"UNIQUE constraint failed|duplicate key|Duplicate entry|database is locked|could not serialize|[Dd]eadlock"
@@ -108,7 +112,7 @@ def _is_transient(error: BaseException, is_server: bool) -> bool:
     if "requests.exceptions.SSLError" in names:
         return False
     if "sqlalchemy.exc.OperationalError" in names:
-        return _LASTING_SQL.search(str(error)) is None
+        return LASTING_SQL.search(str(error)) is None
     unreachable = {
         "builtins.ConnectionError",
         "builtins.TimeoutError",

@@ -118,6 +118,25 @@ def test_a_locked_database_is_transient(mlflow_uri: str) -> None:
         Connection(mlflow_uri).tell("testing", locked)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'FATAL:  password authentication failed for user "mlflow"',
+        'FATAL:  database "mlflow" does not exist',
+        "(1045, \"Access denied for user 'mlflow'@'db'\")",
+        "(1049, \"Unknown database 'mlflow'\")",
+    ],
+)
+def test_a_database_that_refuses_the_connection_is_not_asked_again(mlflow_uri: str, said: str) -> None:
+    import sqlalchemy.exc
+
+    def refused(_: Any) -> None:
+        raise sqlalchemy.exc.OperationalError(None, None, Exception(said))
+
+    with pytest.raises(RegistryError, match="refused while testing"):
+        Connection(mlflow_uri).tell("testing", refused)
+
+
 def test_a_missing_folder_of_the_database_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=f"folder of MLflow's database is missing: {tmp_path}/no"):
         Registry.connect(f"sqlite:///{tmp_path}/no/mlflow.db").ping()
