@@ -175,7 +175,7 @@ def _judge(
             "roll_back", "probation", str(live.get("against_former") or "worse than the former"), since, bad=True
         )
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
-    drifted = [_drift_words(drift)] if drift.get("drifted") else []
+    drifted = [_drift_words(drift)] if drift.get("drifted") or drift.get("prediction_drift") else []
     if decay or drifted:
         return found("retrain", "decay" if decay else "drift", *decay, *drifted, bad=True)
     age = window.as_of - champion.trained
@@ -248,19 +248,15 @@ def _speaks(facts: Mapping[str, Any]) -> bool:
 
 
 def _drift_words(drift: Mapping[str, Any]) -> str:
+    why = str(drift.get("why") or "not computed").rstrip(".")
     if not _speaks(drift):
-        return f"drift says nothing: {drift.get('why') or 'not computed'}"
-    columns = [str(name) for name in drift.get("columns") or []]
-    named = f" ({', '.join(columns[:5])}{', …' if len(columns) > 5 else ''})" if columns else ""
-    share = drift.get("weighted_share")
-    measured = "no share was measured" if share is None else f"columns with {share:.0%} of the importance drifted"
-    predictions = ", and so did the predictions" if drift.get("prediction_drift") is True else ""
-    return f"{measured}{named}{predictions}"
+        return f"drift says nothing: {why}"
+    return f"the predictions drifted; {why}" if drift.get("prediction_drift") else why
 
 
 def _live_words(live: Mapping[str, Any]) -> str:
     if not _speaks(live):
-        return f"the live metric says nothing: {live.get('why') or 'not computed'}"
+        return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"
     return str(live.get("against_holdout") or "the live metric did not fall")
 
 

@@ -13,6 +13,7 @@ from airflow_mlops_provider.results import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -86,8 +87,12 @@ class StepOperator(BaseOperator):
         *,
         step: str | None = None,
         champion: Champion | None = None,
+        as_of: datetime | None = None,
     ) -> StepResult:
-        """Run a compute step, or return its committed receipt."""
+        """Run a compute step, or return its committed receipt.
+
+        :param as_of: of the step, when it is not the run's.
+        """
         from airflow_mlops_provider.hooks.sql import read_sql
         from airflow_mlops_provider.job import StepRequest
         from airflow_mlops_provider.run_context import resolve_as_of
@@ -96,7 +101,7 @@ class StepOperator(BaseOperator):
         request = StepRequest(
             step=step or self.step,
             pipeline=self.pipeline,
-            as_of=resolve_as_of(context, self.as_of),
+            as_of=as_of or resolve_as_of(context, self.as_of),
             seed=self.seed,
             section=section,
             inputs=inputs,

@@ -6,7 +6,7 @@ Importing this imports no MLflow; the first call does.
 from __future__ import annotations
 
 from airflow_mlops_provider.registry.decisions import DecisionEntry
-from airflow_mlops_provider.registry.ledger import LedgerEntry
+from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion
 from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
 from airflow_mlops_provider.registry.publication import (
     CandidateRun,
@@ -17,6 +17,7 @@ from airflow_mlops_provider.registry.publication import (
 )
 from airflow_mlops_provider.registry.rollback import Target
 from airflow_mlops_provider.registry.service import Registry
+from airflow_mlops_provider.registry.versions import RegisteredVersion
 
 __all__ = [
     "CandidateRun",
@@ -29,6 +30,8 @@ __all__ = [
     "Publication",
     "Published",
     "Reconciliation",
+    "RegisteredVersion",
     "Registry",
     "Target",
+    "former_champion",
 ]

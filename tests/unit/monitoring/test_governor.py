@@ -13,8 +13,13 @@ from airflow_mlops_provider.spec.operations import Monitoring
 
 DAY = timedelta(days=1)
 START = datetime(2013, 3, 1, tzinfo=UTC)
-QUIET = {"drifted": False, "weighted_share": 0.1, "columns": []}
-DRIFT = {"drifted": True, "weighted_share": 0.8, "columns": ["wind", "rain"], "prediction_drift": True}
+QUIET = {"drifted": False, "prediction_drift": False, "columns": [], "why": "No drift: 0 of 2 features drifted."}
+DRIFT = {
+    "drifted": True,
+    "prediction_drift": True,
+    "columns": ["wind", "rain"],
+    "why": "Drift: 2 of 2 features drifted.",
+}
 WELL = {"decayed": False, "worse_than_former": False, "against_holdout": "log_loss 0.5, 0.5 on the holdout"}
 DECAY = {**WELL, "decayed": True, "against_holdout": "log_loss 0.8, 0.5 on the holdout"}
 WORSE = {**WELL, "worse_than_former": True, "against_former": "log_loss 0.8, version 1 has 0.5"}
@@ -70,6 +75,7 @@ def days(rules: Monitoring, drifts: list[Any], **settings: Any) -> list[Decision
         (DRIFT, SILENT, "drift", "retrain", True),
         (QUIET, DECAY, "decay", "retrain", True),
         (DRIFT, DECAY, "decay", "retrain", True),
+        ({**QUIET, "prediction_drift": True}, WELL, "drift", "retrain", True),
         (QUIET, WORSE, "healthy", "keep", False),
     ],
 )
@@ -82,7 +88,7 @@ def test_every_cause_is_named() -> None:
     decision = day(0, [], policy(), drift=DRIFT, live=DECAY)
     assert decision.reasons == [
         "log_loss 0.8, 0.5 on the holdout",
-        "columns with 80% of the importance drifted (wind, rain), and so did the predictions",
+        "the predictions drifted; Drift: 2 of 2 features drifted",
     ]
     assert decision.columns == ["wind", "rain"]
 

@@ -1,0 +1,136 @@
+"""The decisions of monitoring, as they are kept, and what follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.as_of import as_of_text
+from airflow_mlops_provider.exceptions import RegistryError, shorten
+from airflow_mlops_provider.monitoring.governor import Decision, decide
+from airflow_mlops_provider.results import StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow_mlops_provider.effects.watching import Reign
+    from airflow_mlops_provider.monitoring.governor import Window
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.spec import Monitoring
+
+#: What one task may ask for: the budget of any sensible governor, and it fits into an XCom.
+_MOST_REQUESTS = 50
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The decision that holds for a window.
+
+    :param mine: this very effect wrote it, now or before a crash; so it is its part to see to what follows.
+    """
+
+    decision: Decision
+    mine: bool
+
+
+def watched(pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...]) -> StepResult:
+    """Return what a task decided, as the tasks take it that see to what follows.
+
+    :param kept: at least one, by window.
+    """
+    mine = [one.decision for one in kept if one.mine]
+    counts: dict[str, int] = {}
+    for one in kept:
+        what = one.decision.action.replace("_", " ") + (", suppressed" if one.decision.suppressed else "")
+        counts[what] = counts.get(what, 0) + 1
+    back = [one for one in mine if one.action == "roll_back"]
+    last = kept[-1].decision
+    return StepResult(
+        step="watch",
+        pipeline=pipeline,
+        key=_idem(caller, last.as_of),
+        as_of=last.as_of,
+        facts={
+            "windows": len(kept),
+            "new": len(mine),
+            "summary": f"{len(kept)} window{'s' * (len(kept) > 1)}: "
+            + ", ".join(f"{count} {what}" for what, count in counts.items()),
+            "last": shorten(last.sentence(), 800),
+            "retrain": [as_of_text(one.as_of) for one in mine if one.requests_retraining][-_MOST_REQUESTS:],
+            "roll_back": as_of_text(back[-1].as_of) if back else None,
+        },
+    )
+
+
+def requests(registry: Registry, model: str, windows: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the retrain event of each window tells."""
+    return [
+        {
+            "as_of": decision.as_of.isoformat(),
+            "reason": shorten(f"{decision.rule}: {'; '.join(decision.reasons)}", 500),
+            "columns": decision.columns,
+            "champion": decision.champion,
+        }
+        for decision in (decision_of(registry, model, window) for window in windows)
+    ]
+
+
+def decision_of(registry: Registry, model: str, window: str) -> Decision:
+    """Return the decision of a window.
+
+    :raises RegistryError: there is none.
+    """
+    for decision in decisions(registry, model):
+        if as_of_text(decision.as_of) == window:
+            return decision
+    raise RegistryError(f"window {window} of model {model!r} is not decided", hint="Clear the watch task.")
+
+
+def decisions(registry: Registry, model: str) -> list[Decision]:
+    """Return what monitoring decided of a model, by window."""
+    return [Decision.model_validate(entry.value) for entry in registry.decisions(model)]
+
+
+def kept_decisions(registry: Registry, model: str, caller: tuple[str, ...]) -> dict[datetime, Kept]:
+    """Return the decisions of a model by window."""
+    return {
+        entry.window: Kept(Decision.model_validate(entry.value), entry.idem == _idem(caller, entry.window))
+        for entry in registry.decisions(model)
+    }
+
+
+def decide_window(
+    registry: Registry,
+    model: str,
+    policy: Monitoring,
+    window: Window,
+    *,
+    reign: Reign | None,
+    drift: dict[str, Any] | None,
+    live: dict[str, Any] | None,
+    caller: tuple[str, ...],
+) -> Kept:
+    """Decide a window and keep the decision, unless it has one: that holds, whatever is known by now.
+
+    :param reign: whose drift and live metric these are.
+    :param caller: DAG, run and task.
+    :raises TransientServiceError: MLflow cannot be reached; do it again.
+    """
+    decision = decide(
+        policy,
+        window,
+        drift=drift,
+        live=live,
+        champion=None if reign is None else reign.incumbent,
+        history=decisions(registry, model),
+    )
+    idem = _idem(caller, window.as_of)
+    entry, _ = registry.write_decision(model, window.as_of, decision.model_dump(mode="json"), idem=idem)
+    return Kept(Decision.model_validate(entry.value), entry.idem == idem)
+
+
+def _idem(caller: tuple[str, ...], window: datetime) -> str:
+    return hashlib.sha256(json.dumps([*caller, as_of_text(window)]).encode()).hexdigest()

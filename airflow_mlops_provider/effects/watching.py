@@ -1,0 +1,193 @@
+"""Watching a champion: what is measured of a scored window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
+
+from airflow_mlops_provider.as_of import as_of_text, in_utc
+from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.exceptions import DataError
+from airflow_mlops_provider.monitoring.governor import Incumbent, Window
+from airflow_mlops_provider.registry import former_champion
+from airflow_mlops_provider.results import ArtifactRef, StepResult
+from airflow_mlops_provider.spec.frozen import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.registry import LedgerEntry
+    from airflow_mlops_provider.spec import Data, Monitoring, Scoring, Task
+
+log = logging.getLogger(__name__)
+
+#: Runs a compute step: `compute(step, as_of=, section=, inputs=, champion=)`.
+Compute = Callable[..., StepResult]
+
+
+class Scored(Frozen):
+    """One scored window, as the event of `<name>.predictions` tells it.
+
+    :param as_of: the window's end, to the second: its name among the decisions.
+    :param window_start: None when the data knows no time.
+    :param dataset: the snapshot that was scored.
+    """
+
+    as_of: datetime
+    window_start: datetime | None = None
+    dataset: ArtifactRef
+    predictions: ArtifactRef
+    rows: int = Field(ge=0)
+
+    @field_validator("as_of")
+    @classmethod
+    def _to_the_second(cls, as_of: datetime) -> datetime:
+        return in_utc(as_of).replace(microsecond=0)
+
+    @classmethod
+    def of_event(cls, extra: Mapping[str, Any]) -> Scored | None:
+        """Return the window of an event; None when it does not tell one, such as an event made by hand."""
+        if "as_of" not in extra or "predictions" not in extra:
+            return None
+        return cls.model_validate({name: extra[name] for name in cls.model_fields if name in extra})
+
+    @property
+    def window(self) -> Window:
+        """The window as the governor takes it."""
+        return Window(as_of=self.as_of, start=self.window_start, rows=self.rows)
+
+
+@dataclass(frozen=True)
+class Reign:
+    """Who is champion, and who was before.
+
+    :param trained: data time up to which either of them has seen labels (before label_delay is taken off).
+    """
+
+    incumbent: Incumbent
+    champion: Champion
+    former: Champion | None
+    trained: datetime
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """How the windows of one pipeline are measured."""
+
+    pipeline: str
+    task: Task
+    data: Data
+    scoring: Scoring
+    monitoring: Monitoring
+    metrics: list[str]
+    compute: Compute
+
+    def score(self, as_of: datetime, reign: Reign) -> Scored:
+        """Return the window of an as_of, scored by the champion: found when it was scored before."""
+        dated = self.data.columns.timestamp is not None
+        start = as_of - self.scoring.window if dated else None
+        dataset = self.compute("ingest", as_of=as_of, section=self._reading("scoring", start), inputs={}, champion=None)
+        inputs = {"dataset": [dataset]}
+        said = self.compute("score", as_of=as_of, section={}, inputs=inputs, champion=reign.champion)
+        return Scored(
+            as_of=as_of,
+            window_start=start,
+            dataset=dataset.artifacts["dataset"],
+            predictions=said.artifacts["predictions"],
+            rows=int(str(dataset.facts["rows"])),
+        )
+
+    def drift(self, scored: Scored, reign: Reign) -> dict[str, Any]:
+        """Return the facts of the drift step.
+
+        :raises MLOpsError: when the window cannot be compared.
+        """
+        if reign.champion.reference is None:
+            why = f"version {reign.champion.version} was promoted before references were kept"
+            return {"judged": False, "why": why}
+        inputs = {
+            "dataset": [self._given("ingest", "dataset", scored.as_of, scored.dataset)],
+            "predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)],
+        }
+        section = self.monitoring.drift.model_dump(mode="json")
+        return self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion).facts
+
+    def live(self, as_of: datetime, reign: Reign) -> dict[str, Any]:
+        """Return the facts of the live step; they say why when there is no labelled row to measure on."""
+        start = live_start(as_of, self.data, self.scoring, reign)
+        if start is None:
+            why = "the data has no timestamp, so that new rows cannot be told from those of the training"
+            return {"judged": False, "why": why}
+        if start >= as_of - self.data.label_delay:
+            return {"judged": False, "why": f"the rows before {as_of_text(start)} are those of the training"}
+        section = self._reading("live", start)
+        try:
+            labelled = self.compute("ingest", as_of=as_of, section=section, inputs={}, champion=None)
+        except DataError as error:
+            # Labels that are late are no fault of the champion: the window is decided without them, and says so.
+            log.warning("%s: no live metric at %s: %s", self.pipeline, as_of_text(as_of), error)
+            return {"judged": False, "why": str(error)}
+        return self.compute(
+            "live",
+            as_of=as_of,
+            section=live_section(self.monitoring, self.metrics, reign),
+            inputs={"dataset": [labelled]},
+            champion=reign.champion,
+        ).facts
+
+    def _reading(self, purpose: str, start: datetime | None) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "data": self.data.model_dump(mode="json", exclude_defaults=True),
+            "purpose": purpose,
+            "start": None if start is None else start.isoformat(),
+        }
+
+    def _given(self, step: str, role: str, as_of: datetime, ref: ArtifactRef) -> StepResult:
+        """Return an artifact that an event names as the result that it was."""
+        return StepResult(step=step, pipeline=self.pipeline, key=ref.sha256, as_of=as_of, artifacts={role: ref})
+
+
+def live_section(monitoring: Monitoring, metrics: Sequence[str], reign: Reign) -> dict[str, Any]:
+    """Return the section of the live step."""
+    return {
+        "live": monitoring.live.model_dump(mode="json"),
+        "probation": monitoring.probation.model_dump(mode="json"),
+        "metrics": list(metrics),
+        "former": None if reign.former is None else reign.former.model_dump(mode="json"),
+    }
+
+
+def live_start(as_of: datetime, data: Data, scoring: Scoring, reign: Reign) -> datetime | None:
+    """Return from when on labelled rows are measured: those of the window that no training has seen.
+
+    None when the data knows no time.
+    """
+    if data.columns.timestamp is None:
+        return None
+    return max(as_of - scoring.window, in_utc(reign.trained)) - data.label_delay
+
+
+def reign_of(history: Sequence[LedgerEntry]) -> Reign | None:
+    """Return who is champion by a ledger; None without one."""
+    if not history:
+        return None
+    head, former = history[-1], former_champion(history)
+    trained = _trained(history, head)
+    incumbent = Incumbent(
+        seq=head.seq, version=head.version, since=head.order_key, trained=trained, promoted=head.action == "promote"
+    )
+    seen = [trained] if former is None else [trained, _trained(history, former)]
+    return Reign(incumbent, as_champion(head), None if former is None else as_champion(former), max(seen))
+
+
+def _trained(history: Sequence[LedgerEntry], entry: LedgerEntry) -> datetime:
+    """Return the data time of the training of a version: a rollback's own time is a later one."""
+    promotions = [one for one in history if one.version == entry.version and one.action == "promote"]
+    return promotions[-1].order_key if promotions else entry.order_key
