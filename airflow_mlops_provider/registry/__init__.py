@@ -17,7 +17,6 @@ from airflow_mlops_provider.registry.publication import (
 )
 from airflow_mlops_provider.registry.rollback import Target
 from airflow_mlops_provider.registry.service import Registry
-from airflow_mlops_provider.registry.versions import RegisteredVersion
 
 __all__ = [
     "CandidateRun",
@@ -30,7 +29,6 @@ __all__ = [
     "Publication",
     "Published",
     "Reconciliation",
-    "RegisteredVersion",
     "Registry",
     "Target",
     "former_champion",
