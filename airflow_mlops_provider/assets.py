@@ -20,6 +20,16 @@ def champion_alias(model: str) -> AssetAlias:
     return AssetAlias(name=f"{model}.champion")
 
 
+def predictions_asset(pipeline: str) -> Asset:
+    """Return what changes when a window has been scored."""
+    return Asset(name=f"{pipeline}.predictions", uri=f"mlops://{pipeline}/predictions")
+
+
 def retrain_asset(pipeline: str) -> Asset:
     """Return what asks the training DAG for a run."""
     return Asset(name=f"{pipeline}.retrain", uri=f"mlops://{pipeline}/retrain")
+
+
+def retrain_alias(pipeline: str) -> AssetAlias:
+    """Return the outlet through which a retraining is asked for, only when it is."""
+    return AssetAlias(name=f"{pipeline}.retrain")

@@ -49,7 +49,7 @@ def main() -> None:
             write_pipelines(pipelines, count)
             whole = _median(place, _PROJECT / "dags", pipelines, asked.rounds)
             # What a worker parses to run a task: its own DAG's file, for one DAG.
-            task = _median(place, _PROJECT / "dags" / "training.py", pipelines, asked.rounds, dag="p0000_training")
+            task = _median(place, _PROJECT / "dags" / "pipelines.py", pipelines, asked.rounds, dag="p0000_training")
             each = (whole["ms"] - floor["ms"]) / count
             print(
                 f"{count:>10} {whole['dags']:>6} {whole['ms']:>9.1f} {whole['cpu_ms']:>9.1f} {each:>14.2f} "

@@ -4,12 +4,14 @@ A DAG file is three lines:
 
 .. code-block:: python
 
-    from airflow_mlops_provider.dag_templates import training_dags
+    from airflow_mlops_provider.dag_templates import pipeline_dags
 
-    globals().update(training_dags())
+    globals().update(pipeline_dags())
 """
 
 from airflow_mlops_provider.dag_templates.folder import check_pipelines, load_pipelines
-from airflow_mlops_provider.dag_templates.training import training_dag, training_dags
+from airflow_mlops_provider.dag_templates.kinds import pipeline_dags, training_dags
+from airflow_mlops_provider.dag_templates.rollback import rollback_dag
+from airflow_mlops_provider.dag_templates.training import training_dag
 
-__all__ = ["check_pipelines", "load_pipelines", "training_dag", "training_dags"]
+__all__ = ["check_pipelines", "load_pipelines", "pipeline_dags", "rollback_dag", "training_dag", "training_dags"]

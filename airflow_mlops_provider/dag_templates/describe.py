@@ -35,6 +35,29 @@ def training_doc(pipeline: Pipeline) -> str:
     return "\n".join(lines)
 
 
+def rollback_doc(pipeline: Pipeline) -> str:
+    """Return what the rollback DAG's page says."""
+    model = pipeline.model_name
+    lines = [
+        f"### Back to an earlier champion of {pipeline.name}",
+        "",
+        f"Makes an earlier version of the MLflow model `{model}` its champion again, by one more entry in the "
+        "ledger, and puts the version that serves now into quarantine: it is not promoted again unless a training run "
+        "lifts that.",
+        "",
+        "| to | means |",
+        "|---|---|",
+        "| `previous` | the champion before this one; each further rollback goes further back |",
+        "| `3` | version 3, which was champion once |",
+        "| `2026-03-01`, `2026-03-01T06:00:00Z` | what served at that moment |",
+        "",
+        "```",
+        f'airflow dags trigger {pipeline.name}_rollback --conf \'{{"to": "previous", "reason": "…"}}\'',
+        "```",
+    ]
+    return "\n".join(lines)
+
+
 def _rule(gate: Gate) -> str:
     """Return a gate's settings in a line."""
     settings = gate.model_dump(mode="json", exclude={"kind", "name", "on_fail"}, exclude_none=True)

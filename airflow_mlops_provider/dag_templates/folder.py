@@ -14,6 +14,8 @@ from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from airflow_mlops_provider.spec import Pipeline
 
 log = logging.getLogger(__name__)
@@ -30,24 +32,30 @@ def pipelines_folder() -> Path:
 def load_pipelines(kind: str, folder: str | Path | None = None) -> list[Pipeline]:
     """Return the pipelines whose DAGs of a kind are being parsed.
 
-    When Airflow parses for one DAG, as it does to run a task, only that pipeline is read. A file with a mistake is
-    logged and left out; `check_pipelines` turns it into an import error that people see.
-
     :param kind: suffix of the DAG ids, such as `training`.
     :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
     """
+    return [pipeline for pipeline, _ in asked_for((kind,), folder)]
+
+
+def asked_for(kinds: Sequence[str], folder: str | Path | None = None) -> Iterator[tuple[Pipeline, list[str]]]:
+    """Yield the pipelines that are being parsed, each with the kinds of its DAGs that are.
+
+    When Airflow parses for one DAG, as it does to run a task, only that pipeline is read. A file with a mistake is
+    logged and left out; `check_pipelines` turns it into an import error that people see.
+    """
     place = Path(folder) if folder is not None else pipelines_folder()
-    files = pipeline_files(place)
     wanted = get_parsing_context().dag_id
-    if wanted is not None:
-        files = [file for file in files if f"{file.stem}_{kind}" == wanted]
-    pipelines = []
-    for file in files:
+    for file in pipeline_files(place):
+        asked = [kind for kind in kinds if wanted in (None, f"{file.stem}_{kind}")]
+        if not asked:
+            continue
         try:
-            pipelines.append(load_pipeline(file))
+            pipeline = load_pipeline(file)
         except SpecError as error:
             log.error("No DAG for %s: %s", file, error)
-    return pipelines
+        else:
+            yield pipeline, asked
 
 
 def check_pipelines(folder: str | Path | None = None) -> None:

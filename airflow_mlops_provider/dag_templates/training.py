@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule
+from airflow.sdk import DAG, Param, TriggerRule
 
 from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset
 from airflow_mlops_provider.dag_templates.describe import training_doc
-from airflow_mlops_provider.dag_templates.folder import load_pipelines
-from airflow_mlops_provider.dag_templates.notify import notifiers
 from airflow_mlops_provider.dag_templates.schedule import training_schedule
-from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
+from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from airflow_mlops_provider.spec import Pipeline, TaskName
-
-log = logging.getLogger(__name__)
-
-#: A service that is away for a while is worth waiting for. A wrong verdict, setting or bug is not: it stays wrong.
-_RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(exception=[TransientServiceError, ConnectionError, TimeoutError], action=RetryAction.RETRY)],
-    default=RetryAction.FAIL,
-)
-_RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2.0}
-
-
-def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:
-    """Return the training DAG of every pipeline, by DAG id, for `globals().update(…)`.
-
-    One that cannot be built is logged and left out, as a file with a mistake is.
-
-    :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
-    """
-    dags = {}
-    for pipeline in load_pipelines("training", folder):
-        try:
-            dag = training_dag(pipeline)
-        except SpecError as error:
-            log.error("No DAG for %s: %s", pipeline.name, error)
-        else:
-            dags[dag.dag_id] = dag
-    return dags
+    from airflow_mlops_provider.spec import Pipeline
 
 
 def training_dag(pipeline: Pipeline) -> DAG:
@@ -57,15 +24,10 @@ def training_dag(pipeline: Pipeline) -> DAG:
     :raises SpecError: for a wrong schedule or notifier.
     """
     with DAG(
-        dag_id=f"{pipeline.name}_training",
         description=pipeline.description or f"Train and promote {pipeline.name}",
         doc_md=training_doc(pipeline),
         **training_schedule(pipeline),
-        # Politeness only: two runs at once would be safe, the ledger sees to that.
-        max_active_runs=1,
-        tags=["mlops", "training", *pipeline.tags],
-        default_args={"owner": pipeline.owner, "retry_policy": _RETRY_POLICY, **_RETRIES},
-        on_failure_callback=notifiers(pipeline) or None,
+        **dag_settings(pipeline, "training"),
     ) as dag:
         _tasks(pipeline)
     # Added once the tasks are there: else each keeps a copy, makes three on the way, and half of the time to parse is
@@ -79,44 +41,44 @@ def _tasks(pipeline: Pipeline) -> None:
     mlflow = {"model": pipeline.model_name, "mlflow_conn_id": pipeline.promotion.conn_id}
     candidates = pipeline.training.candidates
     ingest = IngestDataOperator(
-        **_task(pipeline, "ingest"),
+        **task_settings(pipeline, "ingest"),
         **common,
         task=pipeline.task,
-        data=_section(pipeline.data),
+        data=section(pipeline.data),
         outlets=[dataset_asset(pipeline.name)],
     )
     validate = ValidateDataOperator(
-        **_task(pipeline, "validate"), **common, dataset=ingest.output, validation=_section(pipeline.validation)
+        **task_settings(pipeline, "validate"), **common, dataset=ingest.output, validation=section(pipeline.validation)
     )
     prepare = PrepareDataOperator(
-        **_task(pipeline, "prepare"), **common, dataset=ingest.output, preparation=_section(pipeline.preparation)
+        **task_settings(pipeline, "prepare"), **common, dataset=ingest.output, preparation=section(pipeline.preparation)
     )
     train = TrainModelOperator.partial(
-        **_task(pipeline, "train"),
+        **task_settings(pipeline, "train"),
         **common,
         dataset=ingest.output,
         split=prepare.output,
         map_index_template="{{ task.candidate['name'] }}",
-    ).expand(candidate=[{"name": name, **_section(candidate)} for name, candidate in candidates.items()])
+    ).expand(candidate=[{"name": name, **section(candidate)} for name, candidate in candidates.items()])
     evaluate = EvaluateModelOperator(
-        **_task(pipeline, "evaluate"),
+        **task_settings(pipeline, "evaluate"),
         **common,
         **mlflow,
         models=train.output,
         metrics=pipeline.metrics,
         candidates=list(candidates),
-        evaluation=_section(pipeline.evaluation),
+        evaluation=section(pipeline.evaluation),
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
     )
     gate = QualityGateOperator(
-        **_task(pipeline, "gate"),
+        **task_settings(pipeline, "gate"),
         **common,
         evaluation=evaluate.output,
         metrics=pipeline.metrics,
-        gates=[{"kind": gate.kind, **_section(gate)} for gate in pipeline.gates],
+        gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
     )
     promote = PromoteModelOperator(
-        **_task(pipeline, "promote"),
+        **task_settings(pipeline, "promote"),
         **common,
         **mlflow,
         evaluation=evaluate.output,
@@ -125,18 +87,6 @@ def _tasks(pipeline: Pipeline) -> None:
         outlets=[champion_alias(pipeline.model_name)],
     )
     ingest >> validate >> prepare >> train >> evaluate >> gate >> promote
-
-
-def _section(section: Any) -> dict[str, Any]:
-    """Return a section as an operator takes it: plain JSON, without what is at its default."""
-    values: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True)
-    return values
-
-
-def _task(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
-    """Return a task's id and Airflow's own settings for it."""
-    settings = pipeline.tasks.get(name)
-    return {"task_id": name, **(settings.model_dump(exclude_none=True) if settings else {})}
 
 
 def _params(pipeline: Pipeline) -> dict[str, Param]:

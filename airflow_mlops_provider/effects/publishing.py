@@ -97,15 +97,17 @@ def publish(
     return evaluation.model_copy(update={"facts": facts})
 
 
-def links(ui_url: str | None, model: str, evaluation: StepResult) -> dict[str, str]:
+def links(ui_url: str | None, model: str, result: StepResult) -> dict[str, str]:
     """Return addresses in the MLflow UI, by the name of the link; none when there is no UI."""
-    facts = evaluation.facts
-    if ui_url is None or "run_id" not in facts:
+    facts = result.facts
+    if ui_url is None:
         return {}
-    return {
-        "MLflow run": f"{ui_url}/#/experiments/{facts['experiment_id']}/runs/{facts['run_id']}",
-        "MLflow model version": f"{ui_url}/#/models/{quote(model, safe='')}/versions/{facts['version']}",
-    }
+    found = {}
+    if "run_id" in facts:
+        found["MLflow run"] = f"{ui_url}/#/experiments/{facts['experiment_id']}/runs/{facts['run_id']}"
+    if "version" in facts:
+        found["MLflow model version"] = f"{ui_url}/#/models/{quote(model, safe='')}/versions/{facts['version']}"
+    return found
 
 
 def stored_model(store: ArtifactStore, evaluation: StepResult) -> StoredModel:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_mlops_provider.assets import champion_asset
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
+from airflow_mlops_provider.operators.champion_event import announce_champion
 from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
 if TYPE_CHECKING:
@@ -134,17 +133,5 @@ class PromoteModelOperator(StepOperator):
             raise AirflowSkipException(promotion.reason)
         self.log.info("%s", promotion.reason)
         if promotion.mine:
-            self._announce(context, model, promotion.result)
+            announce_champion(self, context, model, promotion.result)
         return promotion.result
-
-    def _announce(self, context: Context, model: str, result: StepResult) -> None:
-        """Emit the champion event of a ledger entry, once: not again when the run is cleared."""
-        champion, seq = champion_asset(model), result.facts["seq"]
-        if champion in self.inlets and any(
-            (event.extra or {}).get("seq") == seq for event in context["inlet_events"][champion]
-        ):
-            return
-        for outlet in self.outlets:
-            if isinstance(outlet, AssetAlias):
-                extra = {"as_of": result.as_of.isoformat(), **result.facts}
-                context["outlet_events"][outlet].add(champion, extra=extra)

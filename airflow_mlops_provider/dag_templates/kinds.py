@@ -1,0 +1,70 @@
+"""Every DAG of every pipeline, from one read of each pipeline file."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_mlops_provider.dag_templates.folder import asked_for
+from airflow_mlops_provider.dag_templates.rollback import rollback_dag
+from airflow_mlops_provider.dag_templates.training import training_dag
+from airflow_mlops_provider.exceptions import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from airflow.sdk import DAG
+
+    from airflow_mlops_provider.spec import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+class Kind(NamedTuple):
+    """A kind of DAG.
+
+    :param build: makes a pipeline's DAG of this kind.
+    :param wanted: whether a pipeline has one.
+    """
+
+    build: Callable[[Pipeline], DAG]
+    wanted: Callable[[Pipeline], bool] = lambda _: True
+
+
+#: By the suffix of the DAG's id.
+KINDS: dict[str, Kind] = {
+    "training": Kind(training_dag),
+    "rollback": Kind(rollback_dag),
+}
+
+
+def pipeline_dags(folder: str | Path | None = None) -> dict[str, DAG]:
+    """Return every DAG of every pipeline, by DAG id, for `globals().update(…)`.
+
+    One that cannot be built is logged and left out, as a file with a mistake is. When Airflow parses for one DAG, as
+    it does to run a task, only that one is built.
+
+    :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
+    """
+    return _dags(tuple(KINDS), folder)
+
+
+def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:
+    """Return the training DAG of every pipeline, and no other; as `pipeline_dags`."""
+    return _dags(("training",), folder)
+
+
+def _dags(kinds: Sequence[str], folder: str | Path | None) -> dict[str, DAG]:
+    dags = {}
+    for pipeline, asked in asked_for(kinds, folder):
+        for kind in asked:
+            if not KINDS[kind].wanted(pipeline):
+                continue
+            try:
+                dag = KINDS[kind].build(pipeline)
+            except SpecError as error:
+                log.error("No %s DAG for %s: %s", kind, pipeline.name, error)
+            else:
+                dags[dag.dag_id] = dag
+    return dags

@@ -1,0 +1,48 @@
+"""What the DAGs and tasks of a pipeline share: names, owners, retries, Airflow's own settings of a task."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from airflow_mlops_provider.dag_templates.notify import notifiers
+from airflow_mlops_provider.exceptions import TransientServiceError
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec import Pipeline, TaskName
+
+#: A service that is away for a while is worth waiting for. A wrong verdict, setting or bug is not: it stays wrong.
+_RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[RetryRule(exception=[TransientServiceError, ConnectionError, TimeoutError], action=RetryAction.RETRY)],
+    default=RetryAction.FAIL,
+)
+_RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2.0}
+
+
+def dag_settings(pipeline: Pipeline, kind: str) -> dict[str, Any]:
+    """Return the settings of a DAG of a kind, but for what it does and when.
+
+    :raises SpecError: for a wrong notifier.
+    """
+    return {
+        "dag_id": f"{pipeline.name}_{kind}",
+        # Politeness only: two runs at once would be safe, the ledger sees to that.
+        "max_active_runs": 1,
+        "tags": ["mlops", kind, *pipeline.tags],
+        "default_args": {"owner": pipeline.owner, "retry_policy": _RETRY_POLICY, **_RETRIES},
+        "on_failure_callback": notifiers(pipeline) or None,
+    }
+
+
+def task_settings(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
+    """Return a task's id and Airflow's own settings for it."""
+    settings = pipeline.tasks.get(name)
+    return {"task_id": name, **(settings.model_dump(exclude_none=True) if settings else {})}
+
+
+def section(part: Any) -> dict[str, Any]:
+    """Return a section of the pipeline file as an operator takes it: plain JSON, without what is at its default."""
+    values: dict[str, Any] = part.model_dump(mode="json", exclude_defaults=True)
+    return values

@@ -1,0 +1,116 @@
+"""Back to an earlier champion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_mlops_provider.assets import champion_asset
+from airflow_mlops_provider.links import MlflowVersionLink
+from airflow_mlops_provider.operators.champion_event import announce_champion
+from airflow_mlops_provider.operators.step import StepOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.results import StepResult
+
+
+class RollbackModelOperator(StepOperator):
+    """Let an earlier champion serve again, once, and put the failed one into quarantine.
+
+    Nothing is taken out of the ledger: a rollback is one more entry. What is rolled back is not promoted again unless
+    its quarantine is lifted. To go back to what is not there, or without a reason, fails the task and says what there
+    is. An `AssetAlias` among the task's outlets gets the event `<model>.champion`, as with `PromoteModelOperator`. Its
+    `as_of` is the task's argument or the run's Param, else that of the events that triggered the run, else the latest
+    among the events of assets in the inlets (the predictions, which are to be made again), else the champion's own.
+
+    .. code-block:: python
+
+        roll_back = RollbackModelOperator(
+            task_id="roll_back", pipeline="churn", to="previous", reason="It misses every customer of plan B."
+        )
+
+    :param reason: what is wrong with the champion, in words.
+    :param to: `previous`, the number of a version, or a date or moment of wall time: what served then. Each further
+        `previous` goes further back.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    :param expected_head: ledger entry (`seq`) of the champion that is meant. When another one serves by then, the task
+        is skipped; without it the champion of this moment is meant.
+    """
+
+    template_fields: Sequence[str] = (
+        *StepOperator.template_fields,
+        "reason",
+        "to",
+        "model",
+        "mlflow_conn_id",
+        "expected_head",
+    )
+    operator_extra_links = (MlflowVersionLink(),)
+    step = "rollback"
+
+    def __init__(
+        self,
+        *,
+        reason: str,
+        to: str | int = "previous",
+        model: str | None = None,
+        mlflow_conn_id: str = "mlflow_default",
+        expected_head: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+        self.to = to
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+        self.expected_head = expected_head
+        self.mlflow_links: dict[str, str] = {}
+
+    def run(self, context: Context) -> StepResult:
+        """Roll back, or say why not."""
+        from airflow_mlops_provider import effects
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        hook = MlflowHook(self.mlflow_conn_id)
+        model = self.model or self.pipeline
+        ti, dag_run = context["ti"], context["dag_run"]
+        rollback = effects.roll_back(
+            hook.registry(),
+            pipeline=self.pipeline,
+            model=model,
+            to=self.to,
+            reason=self.reason,
+            caller=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
+            as_of=self._data_time(context, model),
+            approver=getattr(dag_run, "triggering_user_name", None),
+            expected_head=None if self.expected_head is None else int(self.expected_head),
+        )
+        self.mlflow_links = effects.links(hook.ui_url, model, rollback.result)
+        if rollback.skipped:
+            raise AirflowSkipException(rollback.reason)
+        self.log.info("%s", rollback.reason)
+        if rollback.mine:
+            announce_champion(self, context, model, rollback.result)
+        return rollback.result
+
+    def _data_time(self, context: Context, model: str) -> datetime | None:
+        """Return the data time that is to be scored again with the new champion; None when nothing tells."""
+        from airflow_mlops_provider.run_context import event_moments, parse_as_of
+
+        params: Any = context.get("params") or {}
+        if given := self.as_of or params.get("as_of"):
+            return parse_as_of(str(given), "as_of")
+        moments = event_moments(context)
+        for asset in [] if moments else self.inlets:
+            if isinstance(asset, Asset) and asset != champion_asset(model):
+                told = [(event.extra or {}).get("as_of") for event in context["inlet_events"][asset]]
+                moments += [parse_as_of(str(text), "asset event") for text in told if text]
+        return max(moments, default=None)
