@@ -53,19 +53,24 @@ def source_files(data: Data, as_of: datetime, start: datetime | None = None) -> 
     return kept
 
 
-def read_files(data: Data, files: Sequence[SourceFile], absent: frozenset[str] = frozenset()) -> Iterator[Batch]:
+def read_files(
+    data: Data, files: Sequence[SourceFile], absent: frozenset[str] = frozenset(), numbers: Sequence[str] = ()
+) -> Iterator[Batch]:
     """Yield the rows of files, a row group or a block at a time.
 
     :param absent: columns that a file need not hold.
+    :param numbers: columns of numbers besides the numeric features: the target of a regression. Text does not say so:
+        its first block may hold whole ones only.
     :raises DataError: names the file, and the column, row and value at fault.
     """
     readers = {"parquet": read_parquet, "csv": read_csv, "jsonl": read_json_lines}
+    columns = data.columns.model_copy(update={"numeric": [*data.columns.numeric, *numbers]})
     for file in files:
         constants = {}
         if (partition := data.source.partitioned_by) is not None and partition in data.columns.all:
             constants = {partition: str(_partition_day(file, partition, file.uri))}
         read = readers[data.source.format or _format_of(file)]
-        for batch in read(fetch_file(file), f"file {file.uri}", data.columns, absent | constants.keys()):
+        for batch in read(fetch_file(file), f"file {file.uri}", columns, absent | constants.keys()):
             yield _with_constants(batch, constants)
 
 

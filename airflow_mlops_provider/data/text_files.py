@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
@@ -17,7 +17,7 @@ from airflow_mlops_provider.data.batches import Batch, python_column, wanted_col
 from airflow_mlops_provider.exceptions import DataError, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -28,7 +28,9 @@ _BLOCK_BYTES = 4 << 20
 _JSON_ROWS = 65_536
 _HEAD_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
-_INVALID_VALUE = re.compile(r"conversion error to (?P<kind>\w+).*: invalid value '(?P<value>.*)'", re.DOTALL)
+_INVALID_VALUE = re.compile(
+    r"column #(?P<column>\d+): CSV conversion error to (?P<kind>\w+).*: invalid value '(?P<value>.*)'", re.DOTALL
+)
 _OTHER_DELIMITERS = {"\t": "a tab", ";": "a semicolon", "|": "a bar"}
 
 
@@ -50,7 +52,7 @@ def read_csv(path: Path, where: str, columns: Columns, absent: frozenset[str]) -
     try:
         yield from _csv_batches(path, where, wanted, kinds)
     except pa.ArrowInvalid as error:
-        _explain_csv(path, where, wanted, kinds, error)
+        _explain_csv(path, where, header, error)
 
 
 def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:
@@ -90,7 +92,7 @@ def _json_records(lines: io.TextIOWrapper, where: str) -> Iterator[dict[str, Any
         yield record
 
 
-def _csv_batches(path: Path, where: str, wanted: list[str], kinds: dict[str, pa.DataType]) -> Iterator[Batch]:
+def _csv_batches(path: Path, where: str, wanted: list[str], kinds: dict[str, pa.DataType]) -> Generator[Batch]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -112,20 +114,17 @@ def _csv_batches(path: Path, where: str, wanted: list[str], kinds: dict[str, pa.
                 row += len(block)
 
 
-def _explain_csv(
-    path: Path, where: str, wanted: list[str], kinds: dict[str, pa.DataType], error: pa.ArrowInvalid
-) -> NoReturn:
-    """Find the row of the value that did not convert: Arrow names the value and not its row."""
+def _explain_csv(path: Path, where: str, header: list[str], error: pa.ArrowInvalid) -> NoReturn:
+    """Find the row of the value that did not convert: Arrow names the column by its place, and the value."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if "invalid UTF8" in str(error):
         raise DataError(f"{where} is not UTF-8 text", got=str(error), hint="Save it as UTF-8.") from error
-    match = _INVALID_VALUE.search(str(error))
-    typed = [name for name in wanted if kinds.get(name) != pa.string()]
-    if match is not None and typed:
-        for batch in _csv_batches(path, where, typed, dict.fromkeys(typed, pa.string())):
-            for name in typed:
+    if (match := _INVALID_VALUE.search(str(error))) is not None:
+        name = header[int(match["column"])]
+        with closing(_csv_batches(path, where, [name], {name: pa.string()})) as batches:
+            for batch in batches:
                 if (index := pc.index(batch.table[name], match["value"]).as_py()) >= 0:
                     raise DataError(
                         f"column {name!r}, row {batch.first_row + index} of {where} cannot be used",

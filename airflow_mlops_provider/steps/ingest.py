@@ -125,7 +125,8 @@ def _files(section: Section, job: Job) -> list[SourceFile]:
 def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
     if source.uri is not None:
-        yield from read_files(data, _files(section, job), section.absent)
+        numbers = [data.columns.target] if section.task == "regression" else []
+        yield from read_files(data, _files(section, job), section.absent, numbers)
     elif source.sql is not None:
         if job.read_sql is None:
             raise SpecError(

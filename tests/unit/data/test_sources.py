@@ -187,3 +187,22 @@ def test_a_bad_value_far_down_a_large_csv_is_found(steps: Any, tmp_path: Path) -
     write(tmp_path / "d.csv", frame)
     with pytest.raises(DataError, match=r"column 'y', row 111111 of file .*d\.csv cannot be used: got n\.v\."):
         steps.ingest(data(tmp_path / "d.csv").model_dump(mode="json"))
+
+
+def csv_of_prices(folder: Path) -> dict[str, Any]:
+    """Write a CSV whose target is whole in its first block of four megabytes, and is not later."""
+    file = folder / "prices.csv"
+    with file.open("w") as text:
+        text.write("id,x,price\n")
+        for index in range(100_000):
+            text.write(f"{index:040},{index}.5,{index if index < 90_000 else index + 0.5}\n")
+    return {"source": {"uri": str(file)}, "columns": {"target": "price", "numeric": ["x"], "keys": ["id"]}}
+
+
+def test_a_regression_target_that_begins_with_whole_numbers_is_read(steps: Any, tmp_path: Path) -> None:
+    assert steps.ingest(csv_of_prices(tmp_path), task="regression").facts["rows"] == 100_000
+
+
+def test_a_value_that_two_columns_hold_is_blamed_on_the_right_one(steps: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"column 'price', row 90001 of .* got 90000\.5, expected int64"):
+        steps.ingest(csv_of_prices(tmp_path), task="multiclass")
