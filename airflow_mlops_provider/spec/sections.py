@@ -85,6 +85,17 @@ class Data(Frozen):
     label_delay: timedelta = Field(timedelta(0), description="How long after its timestamp a row has its label.")
     window: timedelta | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
 
+    @model_validator(mode="after")
+    def _rows_have_a_time(self) -> Data:
+        if self.columns.timestamp is not None:
+            return self
+        if self.label_delay:
+            raise ValueError("label_delay needs columns.timestamp: no row would be left out")
+        # A reader is told where the window starts, and partitions are days.
+        if self.window is not None and self.source.reader is None and self.source.partitioned_by is None:
+            raise ValueError("window needs columns.timestamp, a reader or partitions: no row would be left out")
+        return self
+
 
 # ---------------------------------------------------------------- validation, preparation
 

@@ -19,6 +19,7 @@ from airflow_mlops_provider.spec import Monitoring, Pipeline, Validation
 
 FOLDER = Path(__file__).parents[2] / "config/pipelines"
 FILES = pipeline_files(FOLDER)
+TIMELESS = {"source": {"uri": "flights.csv"}, "columns": {"target": "late", "numeric": ["x"], "categorical": ["c"]}}
 
 
 def minimal(**changes: Any) -> dict[str, Any]:
@@ -95,6 +96,8 @@ def test_the_least_that_a_pipeline_needs_is_enough() -> None:
         ("data.columns", {"target": "late", "numeric": ["late"]}, ("'late' cannot be a feature",)),
         ("data.columns", {"target": "late", "numeric": ["x", "x"]}, ("features named twice: ['x']",)),
         ("data.columns", {"target": "late", "numeric": ["x"]}, ("a split by time needs data.columns.timestamp",)),
+        ("data", {**TIMELESS, "label_delay": "P1D"}, ("data: label_delay needs columns.timestamp",)),
+        ("data", {**TIMELESS, "window": "P1D"}, ("data: window needs columns.timestamp",)),
         ("evaluation.metrics", ["rmse"], ("evaluation.metrics names ['rmse']", "a binary pipeline")),
         ("evaluation.slices", ["x"], ("evaluation.slices names ['x']",)),
         ("gates", [{"kind": "absolute", "metric": "f1", "min": 0.5}], ("gates use ['f1']",)),
