@@ -25,6 +25,26 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "sensors": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_mlops_provider.sensors.data",
+                    "airflow_mlops_provider.sensors.champion",
+                    "airflow_mlops_provider.sensors.drift",
+                ],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_mlops_provider.triggers.arrival",
+                    "airflow_mlops_provider.triggers.champion",
+                    "airflow_mlops_provider.triggers.decision",
+                ],
+            }
+        ],
         "hooks": [
             {
                 "integration-name": _INTEGRATION,

@@ -78,11 +78,13 @@ class SourceFile(NamedTuple):
 
     :param name: path below the listed folder, or the file's own name.
     :param version: size and time of change; on other stores an ETag.
+    :param size: in bytes.
     """
 
     uri: str
     name: str
     version: str
+    size: int
 
 
 def list_files(uri: str) -> list[SourceFile]:
@@ -112,7 +114,7 @@ def fetch_file(file: SourceFile) -> Path:
 
 def _source_file(path: Path, name: str) -> SourceFile:
     status = path.stat()
-    return SourceFile(str(path), name, f"{status.st_size}-{status.st_mtime_ns}")
+    return SourceFile(str(path), name, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
 
 
 class LocalObjects:

@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class LocalAirflow:
     :param environment: settings besides ours.
     :param port: of the API and UI; a free one when 0.
     :param mlflow_ui: where links to MLflow lead, when a server shows the database.
+    :param triggerer: start one as well, for tasks that defer.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class LocalAirflow:
         environment: dict[str, str] | None = None,
         port: int = 0,
         mlflow_ui: str | None = None,
+        triggerer: bool = False,
     ) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
@@ -53,6 +56,7 @@ class LocalAirflow:
         self.mlflow_uri = f"sqlite:///{self.home}/mlflow.db"
         self.mlflow_ui = mlflow_ui
         self.artifacts = self.home / "artifacts"
+        self.parts = (*PARTS, "triggerer") if triggerer else PARTS
         self.environment = {**os.environ, **self._settings(dags, pipelines), **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
@@ -102,7 +106,7 @@ class LocalAirflow:
         logs.mkdir(parents=True, exist_ok=True)
         try:
             self._migrate(logs)
-            for part in PARTS:
+            for part in self.parts:
                 self._spawn(part, logs)
             self._wait_until_healthy()
         except BaseException:
@@ -125,8 +129,8 @@ class LocalAirflow:
                 raise RuntimeError(f"{name} failed; see {logs / name}.log")
 
     def _spawn(self, part: str, logs: Path) -> None:
-        # The log server of the scheduler would listen on every interface, and serves nothing here.
-        options = ["--skip-serve-logs"] if part == "scheduler" else []
+        # Their log servers would listen on every interface, and serve nothing here.
+        options = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
         with (logs / f"{part}.log").open("ab") as log:
             process = subprocess.Popen(
                 ["airflow", part, *options],
@@ -153,7 +157,8 @@ class LocalAirflow:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.3)
                 continue
-            if all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor")):
+            watched = [part.replace("-", "_") for part in self.parts if part != "api-server"]
+            if all(health[part]["status"] == "healthy" for part in watched):
                 return
             time.sleep(0.3)
         raise RuntimeError(f"Airflow was not healthy after {seconds:.0f} s; see {self.home}/logs")
@@ -165,6 +170,22 @@ class LocalAirflow:
             process.wait()
         self._processes = {}
         (self.home / "pids").unlink(missing_ok=True)
+
+    def kill(self, part: str) -> None:
+        """End one part and everything that it started by SIGKILL, as a lost machine does."""
+        process = self._processes.pop(part)
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    def restart(self, part: str) -> None:
+        """Start one part anew, after ending it if it runs, and wait until all parts are healthy."""
+        if part in self._processes:
+            self.kill(part)
+        self._spawn(part, self.home / "logs")
+        self._wait_until_healthy()
 
     @property
     def processes(self) -> list[subprocess.Popen[bytes]]:

@@ -49,6 +49,8 @@ def _part(name: str) -> str:
         "gates": _gates,
         "operator": _operator,
         "arguments": _shared_arguments,
+        "sensor": _sensor,
+        "sensor_arguments": _shared_sensor_arguments,
         "options": _options,
         "connection": _connection_fields,
         "bad_inputs": _bad_inputs,
@@ -140,16 +142,27 @@ def _bounds(value: dict[str, Any]) -> list[str]:
 
 def operators() -> dict[str, type]:
     """Return the public operators, by name, in the order of a training."""
-    import importlib
-
     from airflow_mlops_provider.operators.step import StepOperator
 
+    return _public("operators", StepOperator)
+
+
+def sensors() -> dict[str, type]:
+    """Return the public sensors, by name."""
+    from airflow_mlops_provider.sensors.waiting import WaitingSensor
+
+    return _public("sensors", WaitingSensor)
+
+
+def _public(kind: str, parent: type) -> dict[str, type]:
+    import importlib
+
     found: dict[str, type] = {}
-    for entry in get_provider_info()["operators"]:
+    for entry in get_provider_info()[kind]:
         for name in entry["python-modules"]:
             for value in vars(importlib.import_module(name)).values():
-                public = isinstance(value, type) and issubclass(value, StepOperator) and value.__module__ == name
-                if public and value is not StepOperator:
+                public = isinstance(value, type) and issubclass(value, parent) and value.__module__ == name
+                if public and value is not parent:
                     found[value.__name__] = value
     return found
 
@@ -163,7 +176,14 @@ def code_of(operator: type) -> str:
 
 
 def _operator(name: str) -> str:
-    operator: Any = operators()[name]
+    return _described(name, operators()[name])
+
+
+def _sensor(name: str) -> str:
+    return _described(name, sensors()[name])
+
+
+def _described(name: str, operator: Any) -> str:
     about = inspect.cleandoc(operator.__doc__).partition(".. code-block")[0].strip()
     lines = [
         f"`from {operator.__module__} import {name}`",
@@ -185,6 +205,12 @@ def _shared_arguments(_: str) -> str:
     from airflow_mlops_provider.operators.step import StepOperator
 
     return _arguments(StepOperator)
+
+
+def _shared_sensor_arguments(_: str) -> str:
+    from airflow_mlops_provider.sensors.waiting import WaitingSensor
+
+    return _arguments(WaitingSensor)
 
 
 def _arguments(operator: type) -> str:

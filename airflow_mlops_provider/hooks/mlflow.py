@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError
-from airflow_mlops_provider.hooks.connections import defined_connection
+from airflow_mlops_provider.hooks.connections import adefined_connection, defined_connection
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry import Registry
@@ -83,6 +84,12 @@ class MlflowHook(BaseHook):
     def _environment(self) -> dict[str, str]:
         """Return MLflow's own variables for the secrets, which it reads from nowhere else."""
         connection = self._connection
+    async def aregistry(self) -> Registry:
+        """Return the same client from within an event loop, which is not blocked."""
+        self._connection = await adefined_connection(self.conn_id)
+        # In a thread: reading the extras tells the log what to mask, and waits for it.
+        return await asyncio.to_thread(self.registry)
+
         if connection.login:
             return {
                 "MLFLOW_TRACKING_USERNAME": connection.login,

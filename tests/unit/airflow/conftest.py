@@ -25,6 +25,8 @@ class Supervisor:
     xcoms: dict[tuple[str, int], Any] = field(default_factory=dict)
     asset_events: list[Any] = field(default_factory=list)
     told: list[Any] = field(default_factory=list)
+    #: What tasks keep over their retries, by key: one task a test keeps something.
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def send(self, msg: Any) -> Any:
         answer = getattr(self, f"_{msg.type}", None)
@@ -70,6 +72,17 @@ class Supervisor:
         from airflow.sdk.execution_time.comms import AssetEventsResult
 
         return AssetEventsResult(asset_events=self.asset_events)
+
+    def _GetTaskStateStore(self, msg: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse, TaskStateStoreResult
+
+        if msg.key not in self.kept:
+            return ErrorResponse(error=ErrorType.TASK_STORE_NOT_FOUND)
+        return TaskStateStoreResult(value=self.kept[msg.key])
+
+    def _SetTaskStateStore(self, msg: Any) -> None:
+        self.kept[msg.key] = msg.value
 
     def _instances(self, task_id: str) -> list[Any]:
         return [value for (task, index), value in sorted(self.xcoms.items()) if task == task_id and index >= 0]

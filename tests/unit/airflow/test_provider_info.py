@@ -8,10 +8,12 @@ import airflow
 import jsonschema
 import pytest
 from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink, conf
+from airflow.triggers.base import BaseTrigger
 
 from airflow_mlops_provider.get_provider_info import get_provider_info
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator
+from airflow_mlops_provider.sensors.waiting import WaitingSensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,10 @@ def test_it_has_the_name_without_which_dags_cannot_be_serialised() -> None:
     assert INFO["package-name"] == metadata.distribution("airflow-mlops-provider").metadata["Name"]
 
 
-@pytest.mark.parametrize(("kind", "parent"), [("operators", BaseOperator), ("hooks", BaseHook)])
+@pytest.mark.parametrize(
+    ("kind", "parent"),
+    [("operators", BaseOperator), ("sensors", WaitingSensor), ("triggers", BaseTrigger), ("hooks", BaseHook)],
+)
 def test_every_module_imports_and_every_integration_is_declared(kind: str, parent: type) -> None:
     integrations = {entry["integration-name"] for entry in INFO["integrations"]}
 

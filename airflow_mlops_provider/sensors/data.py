@@ -1,0 +1,69 @@
+"""Waiting for data."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.sensors.waiting import WaitingSensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.triggers.arrival import DataArrivalTrigger
+    from airflow_mlops_provider.triggers.polling import Look
+
+
+class DataArrivalSensor(WaitingSensor):
+    """Wait until a file, or a folder with files, is there, holds something and is complete.
+
+    Complete is a folder with its marker, or whatever has not changed for `stable_for`: no file came, went, grew or was
+    written again since the sensor first saw it so. Returns `uri`, `files`, `size` in bytes, `fingerprint`, and
+    `complete_by`: the marker's name or `stability`. Empty files alone are not data. Files whose names begin with `.` or
+    `_` do not count, as in `IngestDataOperator`.
+
+    .. code-block:: python
+
+        arrived = DataArrivalSensor(
+            task_id="arrived",
+            uri="/data/flights/day={{ as_of }}",
+            stable_for=timedelta(minutes=5),
+            poke_interval=30,
+            timeout=6 * 3600,
+        )
+
+    :param uri: absolute path or `file://` URI of a file or a folder, which workers and the triggerer can read.
+    :param stable_for: how long nothing may change; None to go by the marker alone.
+    :param marker: name of the file that its writer puts into a folder last; None to go by time alone.
+    """
+
+    template_fields: Sequence[str] = ("uri", "marker")
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        stable_for: timedelta | None = timedelta(minutes=1),
+        marker: str | None = "_SUCCESS",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.uri = uri
+        self.stable_for = stable_for
+        self.marker = marker
+
+    def look(self, memory: dict[str, Any]) -> Look:
+        """List the files."""
+        from airflow_mlops_provider.triggers.arrival import look_for_data
+
+        return look_for_data(**self._question(), memory=memory)
+
+    def trigger(self, memory: dict[str, Any]) -> DataArrivalTrigger:
+        """Return what looks on in the triggerer."""
+        from airflow_mlops_provider.triggers.arrival import DataArrivalTrigger
+
+        return DataArrivalTrigger(**self._question(), poke_interval=self.poke_interval, memory=memory)
+
+    def _question(self) -> dict[str, Any]:
+        stable_for = None if self.stable_for is None else self.stable_for.total_seconds()
+        return {"uri": self.uri, "marker": self.marker, "stable_for": stable_for}

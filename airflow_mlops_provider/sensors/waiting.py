@@ -1,0 +1,111 @@
+"""What every sensor shares: one look at a time, in a worker or in the triggerer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.triggers.polling import Look, PollingTrigger
+
+#: Under this key of the task's state store lies what its retries and reschedules have to know.
+_MEMORY = "mlops.sensor"
+
+
+class WaitingSensor(BaseSensorOperator):
+    """Look; and while there is nothing, wait in the triggerer, which holds no worker.
+
+    `poke_interval` and `timeout` are Airflow's own. Retries of a task remember what its first try has seen. In
+    templates, besides Airflow's own variables, `{{ as_of }}` is the run's as_of, as for the operators.
+
+    :param deferrable: wait in the triggerer; else in the worker, as `mode` says.
+    """
+
+    template_fields: Sequence[str] = ()
+
+    def __init__(self, *, deferrable: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+
+    def look(self, memory: dict[str, Any]) -> Look:
+        """Look once; it may take its time."""
+        raise NotImplementedError
+
+    def trigger(self, memory: dict[str, Any]) -> PollingTrigger:
+        """Return what looks on in the triggerer."""
+        raise NotImplementedError
+
+    def settle(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the task's result, or skip it."""
+        return found
+
+    def execute(self, context: Context) -> Any:
+        """Look, and wait."""
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            result = self.poke(context)
+            trigger = self.trigger(self._memory(context))
+        except AirflowFailException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        if isinstance(result, PokeReturnValue):
+            return result.xcom_value
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Take what the trigger tells."""
+        if failure := event.get("failure"):
+            raise AirflowFailException(failure)
+        return self.settle(event["found"])
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once; a service that is away is waited for."""
+        memory = self._memory(context)
+        try:
+            look = self.look(memory)
+        except TransientServiceError as error:
+            self.log.warning("Looking again in %.1f s: %s", self.poke_interval, error)
+            if not memory:
+                # What changes from now on was not there when this sensor started.
+                self._remember(context, {"started": datetime.now(UTC).isoformat()})
+            return False
+        except MLOpsError as error:
+            raise AirflowFailException(str(error)) from error
+        if look.found is not None:
+            return PokeReturnValue(is_done=True, xcom_value=self.settle(look.found))
+        self.log.info("%s", look.missing)
+        if look.memory != memory:
+            self._remember(context, look.memory)
+        return False
+
+    def _memory(self, context: Context) -> dict[str, Any]:
+        kept = context["task_state_store"].get(_MEMORY)
+        return kept if isinstance(kept, dict) else {}
+
+    def _remember(self, context: Context, memory: dict[str, Any]) -> None:
+        context["task_state_store"].set(_MEMORY, memory)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """Render `{{ as_of }}` besides Airflow's own variables. Airflow calls this for mapped instances as well."""
+        from airflow_mlops_provider.as_of import as_of_text
+        from airflow_mlops_provider.run_context import resolve_as_of
+
+        values: Any = context
+        try:
+            values["as_of"] = as_of_text(resolve_as_of(context))
+        except MLOpsError as error:
+            raise AirflowFailException(str(error)) from error
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
