@@ -22,7 +22,8 @@ th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px 
 overflow-wrap:anywhere}
 th{background:var(--soft);font-weight:600}td.number{text-align:right;white-space:nowrap}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.good,.bad,.warn{font-weight:600}
-.wide{overflow-x:auto}footer{margin-top:2.5rem;opacity:.75;font-size:.85rem}
+.wide{overflow-x:auto}svg{display:block}.before{fill:var(--ink);opacity:.22}.after{fill:none;stroke:var(--bad);
+stroke-width:1.5}footer{margin-top:2.5rem;opacity:.75;font-size:.85rem}
 @media print{body{margin:0;max-width:none}thead{display:table-header-group}tr{break-inside:avoid}}
 """
 
@@ -32,10 +33,12 @@ class Cell:
     """One cell of a table.
 
     :param kind: `good`, `bad` or `warn` colours the text, `number` sets it to the right.
+    :param figure: a drawing above the text, made by a function of this module.
     """
 
     text: str
     kind: str = ""
+    figure: str = ""
 
 
 def page(title: str, lines: Iterable[Cell], sections: Iterable[str], footer: str = "") -> str:
@@ -62,10 +65,36 @@ def table(heading: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) 
     """
     head = "".join(f'<th scope="col">{escape(header)}</th>' for header in headers)
     body = "".join(
-        "<tr>" + "".join(f'<td class="{escape(cell.kind)}">{escape(cell.text)}</td>' for cell in row) + "</tr>"
+        "<tr>"
+        + "".join(f'<td class="{escape(cell.kind)}">{cell.figure}{escape(cell.text)}</td>' for cell in row)
+        + "</tr>"
         for row in rows
     )
     return (
         f'<h2>{escape(heading)}</h2><div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def two_histograms(before: Sequence[float], after: Sequence[float], title: str) -> str:
+    """Return a small drawing of two distributions over the same bins: one filled, one as a line.
+
+    :param title: what a screen reader says.
+    """
+    width, height = 150, 36
+    top = max([*before, *after], default=0.0)
+    if not top:
+        return ""
+    step = width / len(before)
+
+    def outline(shares: Sequence[float]) -> str:
+        points = [f"M0 {height}"]
+        for index, share in enumerate(shares):
+            points.append(f"V{height - height * share / top:.1f}H{step * (index + 1):.1f}")
+        return "".join(points) + f"V{height}"
+
+    return (
+        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
+        f'<title>{escape(title)}</title><path class="before" d="{outline(before)}Z"/>'
+        f'<path class="after" d="{outline(after)}"/></svg>'
     )

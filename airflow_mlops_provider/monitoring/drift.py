@@ -1,0 +1,293 @@
+"""Compares a window with the champion's reference, column by column.
+
+Evidently measures the distance. Around it stands what Evidently does not do: it takes a column that is missing, all
+null or of another type for one that did not drift, leaves missing and infinite values out without a word, and knows
+neither how many rows a distance rests on nor what is normal in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, Problem, Side
+from airflow_mlops_provider.monitoring.effect_sizes import Pair, distances, noise
+from airflow_mlops_provider.monitoring.sampling import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.monitoring.drift_report import ProblemKind, Role
+    from airflow_mlops_provider.monitoring.effect_sizes import Method
+    from airflow_mlops_provider.monitoring.sampling import Kind, Observed
+    from airflow_mlops_provider.spec.operations import Drift
+
+_BINS = 20
+_LABELS = 10
+#: Share of the rows that may lie outside the reference's range before it is reported.
+_OUTSIDE = 0.01
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A column that is compared.
+
+    :param reference: None when the reference has no such column.
+    :param current: None when the window cannot be read as `kind`; `problem` says why.
+    """
+
+    name: str
+    role: Role
+    kind: Kind
+    reference: Observed
+    current: Observed | None
+    problem: Problem | None = None
+
+
+def unreadable(name: str, kind: Kind, schema: pa.Schema) -> Problem | None:
+    """Return why a column of a table cannot be read, None when it can."""
+    expected = "numbers" if kind == "numeric" else "categories"
+    if name not in schema.names:
+        return Problem(kind="missing_column", column=name, got="no such column", expected=expected)
+    type_ = schema.field(name).type
+    if not fits(kind, type_):
+        return Problem(kind="wrong_type", column=name, got=str(type_), expected=expected)
+    return None
+
+
+def compare(
+    subjects: Sequence[Subject], settings: Drift, seed: int, *, measure: bool = True, with_page: bool = False
+) -> tuple[list[ColumnDrift], list[Problem], bytes | None]:
+    """Return the verdict on each column, what is wrong with the data, and Evidently's page when it is asked for.
+
+    :param measure: False when there are too few rows: only what is broken is told then.
+    """
+    problems = {subject.name: list(_problems(subject, settings)) for subject in subjects}
+    pairs = {
+        subject.name: pair
+        for subject in subjects
+        if measure and (pair := _pair(subject, settings)) is not None
+        if not any(problem.broken for problem in problems[subject.name])
+    }
+    found, page = distances(list(pairs.values()), with_page=with_page)
+    measured = {
+        name: (pair.method, value, noise(pair, seed) if value >= pair.threshold else None)
+        for (name, pair), value in zip(pairs.items(), found, strict=True)
+    }
+    columns = [
+        _verdict(subject, settings, problems[subject.name], measured.get(subject.name), measure=measure)
+        for subject in subjects
+    ]
+    return columns, [problem for each in problems.values() for problem in each], page
+
+
+def _pair(subject: Subject, settings: Drift) -> Pair | None:
+    """Return what Evidently compares; None when a side has no values."""
+    if subject.current is None:
+        return None
+    reference, current = subject.reference.values(), subject.current.values()
+    if not len(reference) or not len(current):
+        return None
+    if subject.kind == "categorical":
+        return Pair(subject.name, "jensenshannon", settings.categorical_threshold, reference, current)
+    if reference.min() == reference.max():
+        # There is no standard deviation to measure in: what counts is how many rows differ.
+        sides = [_same(values, reference[0]) for values in (reference, current)]
+        return Pair(subject.name, "jensenshannon", settings.categorical_threshold, *sides)
+    return Pair(subject.name, "wasserstein", settings.numeric_threshold, reference, current)
+
+
+def _same(values: NDArray[Any], constant: Any) -> NDArray[Any]:
+    import numpy as np
+
+    return np.where(values == constant, "the same", "another").astype(object)
+
+
+def _verdict(
+    subject: Subject,
+    settings: Drift,
+    problems: Sequence[Problem],
+    measured: tuple[Method, float, float | None] | None,
+    *,
+    measure: bool,
+) -> ColumnDrift:
+    method, statistic, expected = measured or (None, None, None)
+    threshold = settings.numeric_threshold if method == "wasserstein" else settings.categorical_threshold
+    if method is None and subject.kind == "numeric":
+        threshold = settings.numeric_threshold
+    broken = next((problem for problem in problems if problem.broken), None)
+    moved = statistic is not None and statistic >= threshold
+    beyond = moved and (expected is None or (statistic or 0.0) > expected)
+    lost = measure and any(problem.kind == "missing_share" for problem in problems)
+    reference, current, edges, labels = _sides(subject)
+    return ColumnDrift(
+        column=subject.name,
+        role=subject.role,
+        kind=subject.kind,
+        method=method,
+        statistic=statistic,
+        threshold=threshold,
+        noise=expected,
+        missing_shift=_missing_shift(subject),
+        drifted=broken is not None or beyond or lost,
+        broken=broken is not None,
+        why=_why(broken, measured=measured is not None, moved=moved, beyond=beyond, lost=lost, measure=measure),
+        reference=reference,
+        current=current,
+        edges=edges,
+        labels=labels,
+    )
+
+
+def _why(broken: Problem | None, *, measured: bool, moved: bool, beyond: bool, lost: bool, measure: bool) -> str | None:
+    """Return the verdict in words where the distance alone does not explain it."""
+    if broken is not None:
+        return f"{broken.kind.replace('_', ' ')}: got {broken.got}, expected {broken.expected}"
+    if not measure:
+        return "too few rows"
+    if not measured:
+        return "no values on either side"
+    if lost and not beyond:
+        return "values are missing in another share of the rows"
+    return "within the noise of so few rows" if moved and not beyond else None
+
+
+# ---------------------------------------------------------------- data quality
+
+
+def _problems(subject: Subject, settings: Drift) -> Iterator[Problem]:
+    """Yield what is wrong with a column of the window, whatever its distance."""
+    if subject.problem is not None:
+        yield subject.problem
+    current = subject.current
+    if current is None or not current.rows:
+        return
+    if current.infinite:
+        got = f"{current.infinite} of {current.rows} values"
+        yield _problem(subject, "infinite", got, "finite numbers")
+    if not current.empty and not subject.reference.empty:
+        if _missing_shift(subject) >= settings.categorical_threshold:
+            usual = f"about {subject.reference.missing_share:.1%}"
+            yield _problem(subject, "missing_share", f"{current.missing_share:.1%}", usual)
+        yield from _lost_variety(subject, current)
+        yield from _new_categories(subject, current) if subject.kind == "categorical" else _outside(subject, current)
+    elif not current.empty:
+        yield _problem(subject, "no_reference", "values", "none, as in the reference")
+    elif not subject.reference.empty:
+        yield _problem(subject, "all_missing", f"no value in {current.rows} rows", "values, as in the reference")
+
+
+def _problem(subject: Subject, kind: ProblemKind, got: str, expected: str) -> Problem:
+    return Problem(kind=kind, column=subject.name, got=shorten(got, 200), expected=shorten(expected, 200))
+
+
+def _lost_variety(subject: Subject, current: Observed) -> Iterator[Problem]:
+    if current.constant and not subject.reference.constant:
+        yield _problem(subject, "constant", "one value in every row", "several, as in the reference")
+    if subject.reference.constant and not current.constant:
+        yield _problem(subject, "constant_reference", "several values", "one in every row, as in the reference")
+
+
+def _new_categories(subject: Subject, current: Observed) -> Iterator[Problem]:
+    reference = subject.reference
+    new = {name: count for name, count in current.counts.items() if name not in reference.counts}
+    if new and not reference.uncounted:
+        named = ", ".join(repr(shorten(name, 30)) for name in sorted(new, key=lambda name: -new[name])[:_NAMED])
+        got = f"{len(new)} in {sum(new.values()) / current.rows:.2%} of the rows: {named}"
+        yield _problem(subject, "new_categories", got, "those of the reference")
+
+
+def _outside(subject: Subject, current: Observed) -> Iterator[Problem]:
+    low, high = subject.reference.low, subject.reference.high
+    if low is None or high is None or current.low is None or current.high is None or low == high:
+        return
+    # A new row lies outside the range of n others with probability 2 / (n + 1), and the range itself is uncertain.
+    usual = _OUTSIDE + 4 / (subject.reference.rows + 1)
+    far = current.low < low - (high - low) or current.high > high + (high - low)
+    if far or current.outside / current.rows > usual:
+        got = f"{current.low:.6g} to {current.high:.6g}, {current.outside / current.rows:.2%} of the rows outside"
+        yield _problem(subject, "out_of_range", got, f"{low:.6g} to {high:.6g}")
+
+
+def _missing_shift(subject: Subject) -> float:
+    """Return by how much the share of missing values differs; labels and reference predictions may be incomplete."""
+    current = subject.current
+    if current is None or not current.rows or subject.role == "target":
+        return 0.0
+    usual = subject.reference.missing_share if subject.role == "feature" else 0.0
+    return abs(current.missing_share - usual)
+
+
+# ---------------------------------------------------------------- summaries
+
+
+def _sides(subject: Subject) -> tuple[Side, Side | None, list[float], list[str]]:
+    """Return both sides with shares in common bins, and what the bins are."""
+    reference, current = subject.reference, subject.current
+    samples = [reference.values(), current.values() if current is not None else reference.values()[:0]]
+    edges: list[float] = []
+    labels: list[str] = []
+    shares: list[list[float]]
+    if subject.kind == "numeric":
+        edges, shares = _histograms(samples)
+    else:
+        labels, shares = _top_categories(samples)
+    return (
+        _side(reference, samples[0], shares[0]),
+        None if current is None else _side(current, samples[1], shares[1]),
+        edges,
+        labels,
+    )
+
+
+def _side(observed: Observed, values: NDArray[Any], shares: list[float]) -> Side:
+    import numpy as np
+
+    mean = sd = None
+    if observed.kind == "numeric" and len(values):
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, sd = (float(value) if np.isfinite(value) else None for value in (values.mean(), values.std()))
+    return Side(
+        rows=observed.rows,
+        missing=observed.missing_share,
+        low=observed.low,
+        high=observed.high,
+        mean=mean,
+        sd=sd,
+        categories=None if observed.kind == "numeric" else len(observed.counts),
+        shares=shares,
+    )
+
+
+def _histograms(samples: Sequence[NDArray[Any]]) -> tuple[list[float], list[list[float]]]:
+    """Return the edges of common bins over the middle 99 % of both samples, and the share of each in each."""
+    import numpy as np
+
+    pooled = np.concatenate(samples)
+    low, high = (float(edge) for edge in np.quantile(pooled, [0.005, 0.995])) if len(pooled) else (0.0, 0.0)
+    with np.errstate(over="ignore"):
+        width = np.float64(high) - low
+    if width <= 0 or not np.isfinite(width):
+        return [], [[], []]
+    shares = []
+    for values in samples:
+        place = ((np.clip(values, low, high) - low) / width * _BINS).astype(np.int64)
+        counts = np.bincount(np.minimum(place, _BINS - 1), minlength=_BINS)
+        shares.append([round(float(count) / max(1, len(values)), 5) for count in counts])
+    return [float(low + width * (step / _BINS)) for step in range(_BINS + 1)], shares
+
+
+def _top_categories(samples: Sequence[NDArray[Any]]) -> tuple[list[str], list[list[float]]]:
+    """Return the categories that are frequent on either side, and the share of each in each."""
+    import pandas as pd
+
+    tables = [pd.Series(values, dtype=object).value_counts(normalize=True).to_dict() for values in samples]
+    names = {*tables[0], *tables[1]}
+    top = sorted(names, key=lambda name: (-max(table.get(name, 0.0) for table in tables), name))[:_LABELS]
+    shares = [[round(float(table.get(name, 0.0)), 5) for name in top] for table in tables]
+    return [shorten(name, 60) for name in top], shares

@@ -1,0 +1,198 @@
+"""What the drift step writes and deciding, the page and the UI read: one JSON file, every number finite or null."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from airflow_mlops_provider.evaluation.report import Importances
+
+Role = Literal["feature", "prediction", "target"]
+#: What is wrong with the data itself. The first four break a column: it cannot be compared, and counts as drifted.
+ProblemKind = Literal[
+    "missing_column",
+    "wrong_type",
+    "all_missing",
+    "no_reference",
+    "infinite",
+    "missing_share",
+    "constant",
+    "constant_reference",
+    "new_categories",
+    "out_of_range",
+    "other_rows",
+    "other_version",
+]
+BREAKING: frozenset[ProblemKind] = frozenset({"missing_column", "wrong_type", "all_missing", "no_reference"})
+
+
+class Problem(Frozen):
+    """Something wrong with the data.
+
+    :param column: null when it concerns the whole table.
+    """
+
+    kind: ProblemKind
+    column: str | None = None
+    got: str
+    expected: str
+
+    @property
+    def broken(self) -> bool:
+        """Whether the column cannot be compared."""
+        return self.kind in BREAKING
+
+    @property
+    def words(self) -> str:
+        """The problem in one line."""
+        name = self.kind.replace("_", " ")
+        return f"{f'{self.column}: ' if self.column else ''}{name} (got {self.got}, expected {self.expected})"
+
+
+class Side(Frozen):
+    """One column on one side.
+
+    :param rows: of the table, all of them counted.
+    :param missing: share of them without a usable value.
+    :param low: smallest number of all rows.
+    :param mean: of the sample.
+    :param categories: how many there are; null for numbers.
+    :param shares: of the sample, by the bins or labels of the comparison.
+    """
+
+    rows: int
+    missing: Share
+    low: Finite | None = None
+    high: Finite | None = None
+    mean: Finite | None = None
+    sd: Finite | None = None
+    categories: int | None = None
+    shares: list[Finite] = Field(default_factory=list)
+
+
+class ColumnDrift(Frozen):
+    """One column of the window beside the reference.
+
+    :param method: Evidently's name of the distance; null when nothing could be measured, and `why` says why.
+    :param noise: the distance that samples of these sizes show though nothing has changed; computed once the threshold
+        is reached. A distance within it is no drift.
+    :param missing_shift: by how much the share of missing values differs; at the categorical threshold it is drift.
+    :param importance: permutation importance in the champion, as evaluate measured it.
+    :param weight: the column's part in the weighted share; 0 for what is no feature.
+    :param edges: of the bins of numbers; the outer ones hold what lies beyond.
+    :param labels: the categories with the largest shares; the rest is in no bin.
+    """
+
+    column: str
+    role: Role
+    kind: Literal["numeric", "categorical"]
+    method: Literal["wasserstein", "jensenshannon"] | None = None
+    statistic: Finite | None = None
+    threshold: Finite
+    noise: Finite | None = None
+    missing_shift: Finite = 0.0
+    drifted: bool
+    broken: bool = False
+    why: str | None = None
+    importance: Finite | None = None
+    weight: Share = 0.0
+    reference: Side | None = None
+    current: Side | None = None
+    edges: list[Finite] = Field(default_factory=list)
+    labels: list[str] = Field(default_factory=list)
+
+    @property
+    def force(self) -> float:
+        """How much the column matters to the verdict: its weight times how far it lies over its threshold."""
+        size = max((self.statistic or 0.0) / self.threshold, float(self.broken))
+        return size * (self.weight or 1e-9)
+
+
+class DriftReport(Frozen):
+    """The verdict on one window.
+
+    :param version: the champion, on whose reference the window was held.
+    :param rows: of the window.
+    :param labelled: rows whose target is known.
+    :param judged: False when the rows allow no verdict; `why` says why.
+    :param why: the verdict in words.
+    :param share: of the features, those that drifted.
+    :param weighted_share: of the champion's importance, what lies in features that drifted.
+    :param least_share: a window drifts from this weighted share on.
+    :param weights: what the weights are: permutation importance, or equal where none was measured.
+    :param prediction_drift: null when predictions could not be compared.
+    :param target_drift: null as long as labels are missing.
+    """
+
+    version: int
+    rows: int
+    sampled: int
+    reference_rows: int
+    labelled: int = 0
+    judged: bool
+    drifted: bool
+    why: str
+    share: Share | None = None
+    weighted_share: Share | None = None
+    least_share: Share
+    weights: Literal["importance", "equal"]
+    metric: str | None = None
+    prediction_drift: bool | None = None
+    target_drift: bool | None = None
+    columns: list[ColumnDrift]
+    problems: list[Problem] = Field(default_factory=list)
+
+    @property
+    def worst_problems(self) -> list[Problem]:
+        """What is wrong with the data, what breaks a column first."""
+        return sorted(self.problems, key=lambda problem: not problem.broken)
+
+    @property
+    def drifted_features(self) -> list[ColumnDrift]:
+        """Features that drifted, those that matter most first."""
+        return sorted(
+            (column for column in self.columns if column.role == "feature" and column.drifted),
+            key=lambda column: -column.force,
+        )
+
+
+def weights_of(names: Sequence[str], importances: Importances | None) -> dict[str, float]:
+    """Return each feature's weight; together 1.
+
+    By importance: what does not help the champion (zero or less) weighs nothing; a feature that was not measured
+    weighs as much as the mean of the others. Equal where nothing was measured, or nothing helps.
+
+    >>> from airflow_mlops_provider.evaluation.report import ImportanceOf, Importances
+    >>> known = {"a": ImportanceOf(mean=3, sd=0), "b": ImportanceOf(mean=1, sd=0), "c": ImportanceOf(mean=-1, sd=0)}
+    >>> weights_of(["a", "b", "c"], Importances(metric="roc_auc", rows=9, repeats=1, columns=known))
+    {'a': 0.75, 'b': 0.25, 'c': 0.0}
+    >>> weights_of(["a", "b"], None)
+    {'a': 0.5, 'b': 0.5}
+    """
+    measured = {} if importances is None else {name: max(0.0, of.mean) for name, of in importances.columns.items()}
+    known = [measured[name] for name in names if name in measured]
+    if not sum(known):
+        return {name: 1 / len(names) for name in names}
+    mean = sum(known) / len(known)
+    raw = {name: measured.get(name, mean) for name in names}
+    total = sum(raw.values())
+    return {name: value / total for name, value in raw.items()}
+
+
+def weighted(columns: Iterable[ColumnDrift], importances: Importances | None) -> list[ColumnDrift]:
+    """Return the columns with the importance and the weight of each feature."""
+    columns = list(columns)
+    weights = weights_of([column.column for column in columns if column.role == "feature"], importances)
+    known: Mapping[str, float] = {} if importances is None else {n: of.mean for n, of in importances.columns.items()}
+    return [
+        column.model_copy(update={"weight": min(1.0, weights[column.column]), "importance": known.get(column.column)})
+        if column.role == "feature"
+        else column
+        for column in columns
+    ]

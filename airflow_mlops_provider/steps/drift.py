@@ -1,0 +1,291 @@
+"""Holds what was scored against the champion's own reference: features, predictions, and labels once they are there."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.data.tables import table_info, table_schema
+from airflow_mlops_provider.evaluation.report import Importances
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, shorten
+from airflow_mlops_provider.job import Outcome
+from airflow_mlops_provider.monitoring.drift import Subject, compare, unreadable
+from airflow_mlops_provider.monitoring.drift_page import drift_page
+from airflow_mlops_provider.monitoring.drift_report import DriftReport, Problem, weighted
+from airflow_mlops_provider.monitoring.sampling import survey
+from airflow_mlops_provider.results import first_within, text_within
+from airflow_mlops_provider.spec.operations import Drift
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mlops_provider.data.tables import TableInfo
+    from airflow_mlops_provider.job import Champion, Job
+    from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, Role
+    from airflow_mlops_provider.monitoring.sampling import Kind, Observed, Survey
+    from airflow_mlops_provider.results import ArtifactRef
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("evidently", "numpy", "pandas", "pyarrow", "scipy")
+
+#: What of the report goes into XCom, in bytes of JSON; the artifact holds it whole.
+_WHY_BYTES = 400
+_NAME_BYTES, _COLUMNS_BYTES = 80, 700
+_PROBLEM_BYTES, _PROBLEMS_BYTES = 160, 900
+_LOGGED_PROBLEMS = 20
+_PROBABILITY = re.compile(r"p_\d+")
+_VERSION = "model_version"
+
+
+class Section(Drift):
+    """How drift is measured.
+
+    :param keep_evidently: store Evidently's own page as well, gzipped: 1.5 MB and more, and about as long again.
+    """
+
+    keep_evidently: bool = False
+
+
+def run(section: Section, job: Job) -> Outcome:
+    """Compare. What is wrong with a column of the window is a verdict, never an exception.
+
+    :raises MLOpsError: when the champion has no reference.
+    :raises ArtifactError: when the reference cannot be read.
+    """
+    champion, reference = _reference(job)
+    info = table_info(job.store, reference)
+    importances = _importances(job, champion)
+    known = _survey_reference(section, job, reference, info)
+    subjects, current, problems = _subjects(section, job, known, info)
+    enough = current.rows >= section.min_rows
+    found, wrong, page = compare(
+        subjects, section, job.seed, measure=enough, with_page=section.keep_evidently and enough
+    )
+    columns = weighted(found, importances)
+    labels = [column.current for column in columns if column.role == "target"]
+    report = DriftReport(
+        version=champion.version,
+        rows=current.rows,
+        sampled=current.sampled,
+        reference_rows=known.rows,
+        labelled=_labelled(current, info.columns.target),
+        judged=enough,
+        least_share=section.share,
+        weights="importance" if importances is not None and importances.columns else "equal",
+        metric=None if importances is None else importances.metric,
+        prediction_drift=_any_drifted(columns, "prediction") if enough else None,
+        target_drift=_any_drifted(columns, "target") if enough and labels else None,
+        columns=columns,
+        problems=[*problems, *wrong],
+        **_judge(section, columns, current.rows, enough=enough),
+    )
+    for problem in report.worst_problems[:_LOGGED_PROBLEMS]:
+        log.warning("%s", problem.words)
+    log.info("%s", report.why)
+    return Outcome(_artifacts(job, report, page), _facts(report))
+
+
+def _judge(section: Section, columns: Sequence[ColumnDrift], rows: int, *, enough: bool) -> dict[str, Any]:
+    """Return the verdict on the window.
+
+    It drifts when enough of the champion's importance lies in features that drifted, or when a feature that it uses,
+    or its predictions, are broken: then the rest says nothing either.
+    """
+    if not enough:
+        words = f"Nothing is said of {rows} row{'' if rows == 1 else 's'}: drift needs {section.min_rows}."
+        return {"drifted": False, "why": words}
+    features = [column for column in columns if column.role == "feature"]
+    moved = [column for column in features if column.drifted]
+    share = len(moved) / len(features)
+    heavy = min(1.0, sum(column.weight for column in moved))
+    broken = [column.column for column in columns if column.broken and (column.weight or column.role == "prediction")]
+    reached = heavy > 0 and heavy >= section.share
+    names = ", ".join(repr(shorten(column.column, 40)) for column in sorted(moved, key=lambda one: -one.force)[:3])
+    words = (
+        f"{len(moved)} of {len(features)} features drifted"
+        + (f", such as {names}" if moved else "")
+        + f"; they hold {heavy:.0%} of the importance, and from {section.share:.0%} on a window drifts"
+    )
+    if broken:
+        words = f"{', '.join(repr(shorten(name, 40)) for name in broken[:3])} cannot be compared; {words}"
+    verdict = "Drift" if reached or broken else "No drift"
+    return {
+        "drifted": bool(reached or broken),
+        "why": f"{verdict}: {words}.",
+        "share": share,
+        "weighted_share": heavy,
+    }
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def _reference(job: Job) -> tuple[Champion, ArtifactRef]:
+    champion = job.request.champion
+    if champion is None:
+        raise MLOpsError(
+            f"drift of {job.request.pipeline!r} is measured from a champion's reference, and there is no champion",
+            hint="Train and promote one first.",
+        )
+    if champion.reference is None:
+        raise MLOpsError(
+            f"version {champion.version} of {job.request.pipeline!r} has no reference: it was promoted before "
+            "references were kept",
+            hint="Train it again with `recompute`, and promote what comes of it.",
+        )
+    return champion, champion.reference
+
+
+def _importances(job: Job, champion: Champion) -> Importances | None:
+    if champion.evaluation is None:
+        return None
+    found = job.store.read_json(champion.evaluation).get("importance")
+    return None if found is None else Importances.model_validate(found)
+
+
+def _survey_reference(section: Section, job: Job, reference: ArtifactRef, info: TableInfo) -> Survey:
+    """Read the reference: the features that the champion was trained on, its target, its predictions."""
+    schema = table_schema(job.store, reference)
+    kinds = _kinds(info)
+    kinds |= {name: kind for name, kind in _prediction_kinds(info, schema.names).items() if name in schema.names}
+    for name, kind in kinds.items():
+        if (problem := unreadable(name, kind, schema)) is not None:
+            raise ArtifactError(f"the reference {reference.uri} is damaged: {problem.words}")
+    found = survey(job.store, reference, kinds, section.sample_rows, job.seed)
+    if not found.rows:
+        raise ArtifactError(f"the reference {reference.uri} holds no row", hint="Train and promote a champion anew.")
+    return found
+
+
+def _kinds(info: TableInfo) -> dict[str, Kind]:
+    columns = info.columns
+    kinds: dict[str, Kind] = dict.fromkeys(columns.numeric, "numeric")
+    kinds |= dict.fromkeys(columns.categorical, "categorical")
+    kinds[columns.target] = "numeric" if info.task == "regression" else "categorical"
+    return kinds
+
+
+def _prediction_kinds(info: TableInfo, present: Sequence[str]) -> dict[str, Kind]:
+    """Return the columns of predictions; of two classes one probability says all."""
+    taken = {*info.columns.all}
+    if info.task == "regression":
+        return {"prediction": "numeric"} if "prediction" not in taken else {}
+    probabilities = [name for name in present if _PROBABILITY.fullmatch(name) and name not in taken]
+    if info.task == "binary":
+        probabilities = [name for name in probabilities if name == "p_1"]
+    kinds: dict[str, Kind] = dict.fromkeys(probabilities, "numeric")
+    if "prediction" not in taken:
+        kinds["prediction"] = "categorical"
+    return kinds
+
+
+def _subjects(
+    section: Section, job: Job, known: Survey, info: TableInfo
+) -> tuple[list[Subject], Survey, list[Problem]]:
+    """Read the window and its predictions, and set their columns beside those of the reference."""
+    features = _kinds(info)
+    target = info.columns.target
+    snapshot, scored = job.artifact("dataset", "dataset"), job.artifact("predictions", "predictions")
+    if target not in table_schema(job.store, snapshot).names:
+        features.pop(target)
+    predictions = {name: observed.kind for name, observed in known.columns.items() if name not in _kinds(info)}
+    current, unread = _survey_window(section, job, snapshot, features, known)
+    said, unsaid = _survey_window(section, job, scored, predictions, known)
+    problems = _other_scoring(job, said, current.rows)
+    subjects = []
+    for name, kind in features.items():
+        role: Role = "target" if name == target else "feature"
+        if role == "target" and _labelled(current, target) < section.min_rows:
+            continue
+        subjects.append(Subject(name, role, kind, known.columns[name], current.columns.get(name), unread.get(name)))
+    # What another version says of the window is no drift of this one.
+    if not any(problem.kind == "other_version" for problem in problems):
+        subjects += [
+            Subject(name, "prediction", kind, known.columns[name], said.columns.get(name), unsaid.get(name))
+            for name, kind in predictions.items()
+        ]
+    return subjects, current, problems
+
+
+def _survey_window(
+    section: Section, job: Job, ref: ArtifactRef, kinds: Mapping[str, Kind], known: Survey
+) -> tuple[Survey, dict[str, Problem]]:
+    """Read the columns that can be read, and say why the others cannot."""
+    schema = table_schema(job.store, ref)
+    problems = {
+        name: problem for name, kind in kinds.items() if (problem := unreadable(name, kind, schema)) is not None
+    }
+    wanted = {name: kind for name, kind in kinds.items() if name not in problems}
+    if _VERSION in schema.names and unreadable(_VERSION, "categorical", schema) is None and _VERSION not in kinds:
+        wanted[_VERSION] = "categorical"
+    ranges = {name: bounds for name, observed in known.columns.items() if (bounds := _range(observed)) is not None}
+    return survey(job.store, ref, wanted, section.sample_rows, job.seed, ranges), problems
+
+
+def _range(observed: Observed) -> tuple[float, float] | None:
+    return None if observed.low is None or observed.high is None else (observed.low, observed.high)
+
+
+def _other_scoring(job: Job, said: Survey, rows: int) -> list[Problem]:
+    """Return what shows that the predictions are not this champion's of this snapshot."""
+    problems = []
+    if said.rows != rows:
+        problems.append(
+            Problem(kind="other_rows", got=f"{said.rows} predictions", expected=f"one for each of {rows} rows")
+        )
+    champion = job.request.champion
+    versions = set(said.columns[_VERSION].counts) if _VERSION in said.columns else set()
+    if champion is not None and versions - {str(champion.version)}:
+        got = shorten(", ".join(sorted(versions)), 80)
+        problems.append(
+            Problem(kind="other_version", got=f"predictions of {got}", expected=f"those of version {champion.version}")
+        )
+    return problems
+
+
+def _labelled(current: Survey, target: str) -> int:
+    observed = current.columns.get(target)
+    return 0 if observed is None else observed.rows - observed.missing - observed.infinite
+
+
+def _any_drifted(columns: Sequence[ColumnDrift], role: Role) -> bool | None:
+    of_role = [column for column in columns if column.role == role]
+    return any(column.drifted for column in of_role) if of_role else None
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def _artifacts(job: Job, report: DriftReport, page: bytes | None) -> dict[str, ArtifactRef]:
+    store = job.store
+    artifacts = {
+        "drift": store.add_json(report.model_dump(mode="json")),
+        "report": store.add_bytes(drift_page(report, job.request.pipeline).encode(), ".html"),
+    }
+    if page is not None:
+        artifacts["evidently"] = store.add_bytes(gzip.compress(page, mtime=0), ".html.gz")
+    return artifacts
+
+
+def _facts(report: DriftReport) -> dict[str, Any]:
+    moved = report.drifted_features
+    return {
+        "judged": report.judged,
+        "drifted": report.drifted,
+        "why": text_within(report.why, _WHY_BYTES),
+        "rows": report.rows,
+        "version": report.version,
+        "share": report.share,
+        "weighted_share": report.weighted_share,
+        "prediction_drift": report.prediction_drift,
+        "target_drift": report.target_drift,
+        "columns": first_within((text_within(column.column, _NAME_BYTES) for column in moved), _COLUMNS_BYTES),
+        "drifted_columns": len(moved),
+        "problems": first_within(
+            (text_within(one.words, _PROBLEM_BYTES) for one in report.worst_problems), _PROBLEMS_BYTES
+        ),
+        "problem_count": len(report.problems),
+    }
