@@ -246,6 +246,20 @@ class ArtifactStore:
             self._checked.add(ref.sha256)
         return path
 
+    def publish(self, ref: ArtifactRef, key: str) -> str:
+        """Put a copy of an artifact under a name of its own, for readers outside, and return its address.
+
+        What was there before is replaced as a whole: a reader sees the one or the other.
+
+        :raises ArtifactError: when the key may not be used, or the artifact is missing or changed.
+        """
+        safe_key(key)
+        with self.workspace() as folder:
+            file = folder / "copy"
+            shutil.copyfile(self.fetch(ref), file)
+            self.objects.put(key, file)
+        return self.objects.uri(key)
+
     def read_json(self, ref: ArtifactRef) -> Any:
         """Return a stored JSON value."""
         return json.loads(self.fetch(ref).read_bytes())

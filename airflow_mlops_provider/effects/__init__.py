@@ -1,4 +1,4 @@
-"""What is done to MLflow, between the results of steps and the registry: publish, promote, roll back.
+"""What is done to MLflow, between the results of steps and the registry: publish, promote, roll back, score.
 
 Never cached; each may be killed at any line and done again, and ends as if it had been done once.
 """
@@ -9,6 +9,7 @@ from airflow_mlops_provider.effects.champions import as_champion, champion_for
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
 from airflow_mlops_provider.effects.rollback import roll_back
+from airflow_mlops_provider.effects.scoring import score
 
 __all__ = [
     "Promotion",
@@ -19,4 +20,5 @@ __all__ = [
     "promote",
     "publish",
     "roll_back",
+    "score",
 ]

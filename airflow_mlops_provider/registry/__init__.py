@@ -17,6 +17,7 @@ from airflow_mlops_provider.registry.publication import (
 )
 from airflow_mlops_provider.registry.rollback import Target
 from airflow_mlops_provider.registry.service import Registry
+from airflow_mlops_provider.registry.versions import RegisteredVersion
 
 __all__ = [
     "CandidateRun",
@@ -29,6 +30,7 @@ __all__ = [
     "Publication",
     "Published",
     "Reconciliation",
+    "RegisteredVersion",
     "Registry",
     "Target",
     "former_champion",

@@ -18,6 +18,7 @@ from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
 from airflow_mlops_provider.registry.runs import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text, write_runs
+from airflow_mlops_provider.registry.versions import ARTIFACT_TAG, AS_OF_TAG, DIGEST_TAG, SHA256_TAG, SIZE_TAG
 from airflow_mlops_provider.registry.write_once import experiment_id
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
 
 CHALLENGER = "challenger"
-DIGEST_TAG = "mlops.digest"
 _VERSIONS_TAG = "mlflow.modelVersions"
 
 
@@ -239,7 +239,8 @@ def _version_tags(publication: Publication) -> dict[str, str]:
     return {
         LINEAGE_TAG: publication.lineage,
         DIGEST_TAG: info.digest,
-        "mlops.sha256": info.sha256,
-        "mlops.as_of": publication.as_of.isoformat(),
-        "mlops.artifact": info.artifact.uri,
+        SHA256_TAG: info.sha256,
+        SIZE_TAG: str(info.artifact.size),
+        AS_OF_TAG: publication.as_of.isoformat(),
+        ARTIFACT_TAG: info.artifact.uri,
     }

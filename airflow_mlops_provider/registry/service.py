@@ -11,6 +11,7 @@ from airflow_mlops_provider.registry import promotion, publishing, rollback
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, former_champion, served_at
+from airflow_mlops_provider.registry.versions import registered_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
     from airflow_mlops_provider.registry.publication import Publication, Published
     from airflow_mlops_provider.registry.rollback import Target
+    from airflow_mlops_provider.registry.versions import RegisteredVersion
 
 # MLflow refuses / and : ; quotes and back-quotes would end a search filter.
 _NAME = re.compile(r"[^/:'\"`%\\]{1,200}")
@@ -134,6 +136,19 @@ class Registry:
     def served_at(self, model: str, moment: datetime) -> LedgerEntry | None:
         """Return the entry whose version was champion at a wall time; None before the first."""
         return served_at(self.history(model), in_utc(moment))
+
+    def version(self, model: str, version: int) -> RegisteredVersion:
+        """Return a registered version, champion or not.
+
+        :raises RegistryError: there is no such version, or it was not published by this package.
+        """
+        _check_name(model)
+        return registered_version(self._connection, model, version)
+
+    def alias(self, model: str, name: str) -> int | None:
+        """Return the version that an alias names; None without one."""
+        _check_name(model)
+        return promotion.alias(self._connection, model, name)
 
     def decisions(self, model: str) -> list[DecisionEntry]:
         """Return what monitoring decided, by window."""

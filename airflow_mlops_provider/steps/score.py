@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.data.tables import iter_tables, table_info, table_schema, write_table
 from airflow_mlops_provider.exceptions import (
     ArtifactError,
@@ -30,6 +31,7 @@ from airflow_mlops_provider.modeling.predictions import (
     prediction_columns,
 )
 from airflow_mlops_provider.modeling.splits import ClassLabel
+from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Frozen
 from airflow_mlops_provider.spec.frozen import Finite
 
@@ -51,7 +53,7 @@ VERSION, AS_OF = "model_version", "as_of"
 #: The version that is written when no model could be asked.
 NO_VERSION = 0
 
-_MAX_SHOWN = 20
+_MAX_SHOWN, _NAME_BYTES = 20, 40
 #: So many values of a category, none of them known to the model, are no chance: the column was retyped or renamed.
 _STRANGERS = 100
 
@@ -228,7 +230,8 @@ class _Scoring:
             mean = self.total / self.rows
             return {**facts, "mean": mean, "sd": math.sqrt(max(self.squares / self.rows - mean * mean, 0.0))}
         most = sorted(self.counts, key=lambda index: -self.counts[index])[:_MAX_SHOWN]
-        return {**facts, "shares": {str(self.scorer.classes[index]): self.counts[index] / self.rows for index in most}}
+        names = {index: text_within(str(self.scorer.classes[index]), _NAME_BYTES) for index in most}
+        return {**facts, "shares": {names[index]: self.counts[index] / self.rows for index in most}}
 
     def _answers(self, group: pa.Table, values: NDArray[Any]) -> pa.Table:
         import pyarrow as pa
@@ -236,7 +239,8 @@ class _Scoring:
         answers = {
             **prediction_columns(values, self.scorer.classes),
             VERSION: pa.repeat(pa.scalar(self.scorer.version, pa.int64()), len(group)),
-            AS_OF: pa.repeat(pa.scalar(self.job.as_of, pa.timestamp("us", "UTC")), len(group)),
+            # As text: the same value, of the same type, that a reader of partitions takes from the folder's name.
+            AS_OF: pa.repeat(as_of_text(self.job.as_of), len(group)).dictionary_encode(),
         }
         if clash := [name for name in self.carried if name in answers]:
             raise SpecError(f"data.columns has {clash[0]!r}, the name of a column of predictions", hint="Rename it.")

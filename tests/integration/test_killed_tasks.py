@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 TASKS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "promote")
-#: What only monitoring passes.
-OTHERS = {"decision.write.before", "decision.write.after"}
+#: What only scoring and monitoring pass.
+OTHERS = {f"{what}.{when}" for what in ("decision.write", "predictions.publish") for when in ("before", "after")}
 
 
 def points() -> list[str]:

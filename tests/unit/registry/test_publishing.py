@@ -64,6 +64,7 @@ def test_the_version_says_what_it_is(registry: Registry, client: Any, publicatio
         "mlops.lineage": "lineage-1",
         "mlops.digest": "digest",
         "mlops.sha256": wanted.model_info.sha256,
+        "mlops.size": str(wanted.model_info.artifact.size),
         "mlops.as_of": "2013-03-01T00:00:00+00:00",
         "mlops.artifact": wanted.model_info.artifact.uri,
     }

@@ -122,7 +122,7 @@ def test_every_row_gets_what_the_model_says_with_key_time_version_and_as_of(tmp_
         names = [f"p_{index}" for index in range(len(world.pipeline.classes_))]
         assert said[names].to_numpy() == pytest.approx(world.pipeline.predict_proba(features), abs=1e-12)
     assert set(said["model_version"]) == {7}
-    assert said["as_of"].unique().tolist() == [pd.Timestamp(AS_OF)]
+    assert said["as_of"].unique().tolist() == ["2013-06-01"]
     metadata = table_schema(world.store, scored.artifacts["predictions"]).metadata
     assert json.loads(metadata[b"classes"]) == getattr(world.pipeline, "classes_", np.array([])).tolist()
 

@@ -1,0 +1,161 @@
+"""Scoring a window with the champion, whatever state its file is in, and publishing what was said."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.as_of import as_of_text
+from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.evaluation.shadow import compare_predictions
+from airflow_mlops_provider.exceptions import ArtifactError, DataError, ModelError, ModelUnavailableError
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.job import Champion
+from airflow_mlops_provider.results import text_within
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.results import ArtifactRef, StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+#: Runs the step `score`: settings and the version to ask, None for the baseline in the settings.
+Ask = Callable[[dict[str, Any], Champion | None], "StepResult"]
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+#: Longest reason in the facts, in bytes.
+_MAX_REASON = 300
+
+
+def score(
+    registry: Registry,
+    store: ArtifactStore,
+    *,
+    model: str,
+    ask: Ask,
+    version: int | None = None,
+    alias: str = CHAMPION,
+    shadow: bool = False,
+) -> StepResult | None:
+    """Score, and publish the partition of the run's as_of. Safe to repeat: it is replaced as a whole.
+
+    The champion is the one that the ledger names. When its file cannot be loaded, the former champion is asked; then
+    a baseline that says of every row what the champion's training target was on average. Both are said loudly. A
+    version that was asked for by number, or by another alias, has nobody to stand in for it.
+
+    :param version: score with this version.
+    :param alias: score with the version of this alias; of the champion the ledger decides.
+    :param shadow: score with the challenger as well, kept apart.
+    :return: the scoring; None when there is no champion yet.
+    :raises ModelUnavailableError: when nothing is left to ask.
+    """
+    if version is None and alias == CHAMPION:
+        if registry.head(model) is None:
+            return None
+        scored = _with_champion(registry, store, model, ask)
+    else:
+        scored = _told(ask({}, chosen(registry, model, version=version, alias=alias)), None)
+    partition = _publish(store, scored.artifacts["predictions"], "predictions", scored)
+    scored = scored.model_copy(update={"facts": {**scored.facts, "partition": partition}})
+    return _beside(registry, store, scored, model, ask) if shadow else scored
+
+
+def chosen(registry: Registry, model: str, *, version: int | None = None, alias: str = CHAMPION) -> Champion:
+    """Return a version by number, or by its alias: from the ledger when it is there, else as it was registered.
+
+    :raises ModelError: when no version has the alias.
+    :raises RegistryError: when there is no such version.
+    """
+    history = registry.history(model)
+    if version is None:
+        version = history[-1].version if alias == CHAMPION and history else registry.alias(model, alias)
+    if version is None:
+        raise ModelError(f"model {model!r} has no version with the alias {alias!r}", got=f"{len(history)} champions")
+    for entry in reversed(history):
+        if entry.version == version:
+            return as_champion(entry)
+    found = registry.version(model, version)
+    return Champion(seq=0, version=version, digest=found.digest, model=found.artifact, order_key=found.order_key)
+
+
+def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: Ask) -> StepResult:
+    head, former = registry.head(model), registry.former(model)
+    champions = [as_champion(entry) for entry in (head, former) if entry is not None]
+    reasons: list[ModelUnavailableError] = []
+    for champion in champions:
+        try:
+            scored = ask({}, champion)
+        except ModelUnavailableError as error:
+            log.warning("FALLBACK: the model %s cannot be asked: %s", model, error)
+            reasons.append(error)
+            continue
+        if reasons:
+            log.warning("FALLBACK: %s was scored with its former champion, version %s.", model, champion.version)
+        return _told(scored, "former" if reasons else None, reasons)
+    for baseline in _baselines(store, champions):
+        scored = ask({"baseline": baseline}, None)
+        log.warning("FALLBACK: no model of %s can be loaded. Every row was given the baseline %s.", model, baseline)
+        return _told(scored, "baseline", reasons)
+    raise reasons[0]
+
+
+def _baselines(store: ArtifactStore, champions: list[Champion]) -> Iterator[dict[str, Any]]:
+    """Yield what the champions' evaluations know of their training targets: class shares, or the mean."""
+    for champion in champions:
+        if champion.evaluation is None:
+            continue
+        try:
+            report = EvaluationReport.model_validate(store.read_json(champion.evaluation))
+        except ArtifactError as error:
+            log.warning("FALLBACK: there is no baseline of version %s: %s", champion.version, error)
+            continue
+        shares, mean = report.predictions.target_shares, report.predictions.target_mean
+        if report.classes and shares:
+            yield {"classes": report.classes, "values": [shares[str(label)] for label in report.classes]}
+        elif mean is not None:
+            yield {"values": [mean]}
+
+
+def _told(scored: StepResult, fallback: str | None, reasons: list[ModelUnavailableError] | None = None) -> StepResult:
+    facts = {**scored.facts, "fallback": fallback}
+    if reasons:
+        facts["reason"] = text_within(str(reasons[0]), _MAX_REASON)
+    return scored.model_copy(update={"facts": facts})
+
+
+def _publish(store: ArtifactStore, predictions: ArtifactRef, folder: str, scored: StepResult) -> str:
+    failpoint("predictions.publish.before")
+    key = f"{folder}/{scored.pipeline}/as_of={as_of_text(scored.as_of)}/predictions.parquet"
+    address = store.publish(predictions, key)
+    failpoint("predictions.publish.after")
+    log.info("Published %s rows as %s", scored.facts.get("rows"), address)
+    return address
+
+
+# ---------------------------------------------------------------- the shadow
+
+
+def _beside(registry: Registry, store: ArtifactStore, scored: StepResult, model: str, ask: Ask) -> StepResult:
+    """Score with the challenger as well. What is wrong with it is told, and takes nothing from the champion."""
+    version = registry.alias(model, CHALLENGER)
+    if version is None or version == scored.facts["version"]:
+        why = "there is no challenger" if version is None else "the challenger is the champion"
+        return _with_shadow(scored, {"version": version, "why": why})
+    try:
+        shadow = ask({}, chosen(registry, model, version=version))
+    except (ModelError, DataError, ArtifactError) as error:
+        log.warning("The challenger of %s, version %s, cannot score beside the champion: %s", model, version, error)
+        return _with_shadow(scored, {"version": version, "why": text_within(str(error), _MAX_REASON)})
+    said = shadow.artifacts["predictions"]
+    compared = compare_predictions(store, scored.artifacts["predictions"], said)
+    partition = _publish(store, said, "predictions_shadow", shadow)
+    log.info("Beside the champion, version %s: %s", version, compared)
+    with_it = scored.model_copy(update={"artifacts": {**scored.artifacts, "shadow": said}})
+    return _with_shadow(with_it, {"version": version, **compared, "partition": partition})
+
+
+def _with_shadow(scored: StepResult, facts: dict[str, Any]) -> StepResult:
+    return scored.model_copy(update={"facts": {**scored.facts, "shadow": facts}})
