@@ -81,15 +81,15 @@ class MlflowHook(BaseHook):
             environment=self._environment(),
         )
 
-    def _environment(self) -> dict[str, str]:
-        """Return MLflow's own variables for the secrets, which it reads from nowhere else."""
-        connection = self._connection
     async def aregistry(self) -> Registry:
         """Return the same client from within an event loop, which is not blocked."""
         self._connection = await adefined_connection(self.conn_id)
         # In a thread: reading the extras tells the log what to mask, and waits for it.
         return await asyncio.to_thread(self.registry)
 
+    def _environment(self) -> dict[str, str]:
+        """Return MLflow's own variables for the secrets, which it reads from nowhere else."""
+        connection = self._connection
         if connection.login:
             return {
                 "MLFLOW_TRACKING_USERNAME": connection.login,
