@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
@@ -65,10 +66,12 @@ class MlflowHook(BaseHook):
 
     @property
     def ui_url(self) -> str | None:
-        """Where the MLflow UI is, None when there is none to link to."""
-        if url := self._extra.get("ui_url"):
-            return str(url).rstrip("/")
-        return self.tracking_uri.rstrip("/") if self.tracking_uri.startswith("http") else None
+        """Where the MLflow UI is, None when there is none to link to. Links are for everybody: no password in it."""
+        url = str(self._extra.get("ui_url") or self.tracking_uri)
+        if not url.startswith("http"):
+            return None
+        parts = urlsplit(url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
     def registry(self) -> Registry:
         """Return the client of runs, versions and the ledger. Nothing is connected before its first use."""

@@ -148,6 +148,7 @@ def test_a_password_is_not_in_what_a_failed_test_says(connection: Callable[..., 
     [
         ("https://mlflow.example.org/", {}, "https://mlflow.example.org"),
         ("https://mlflow.example.org", {"ui_url": "https://see.example.org/"}, "https://see.example.org"),
+        ("https://ada:s3cret@mlflow.example.org:8443/x", {}, "https://mlflow.example.org:8443/x"),
         ("sqlite:////data/mlflow.db", {}, None),
         ("sqlite:////data/mlflow.db", {"ui_url": "http://127.0.0.1:5000"}, "http://127.0.0.1:5000"),
     ],
