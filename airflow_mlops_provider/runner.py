@@ -122,7 +122,8 @@ def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
         },
         "champion": None
         if request.champion is None
-        else {"version": request.champion.version, "digest": request.champion.digest},
+        # After a rollback the same version may carry another order_key, which its age is told from.
+        else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"}),
     }
 
 

@@ -113,6 +113,16 @@ def test_what_decides_the_result_decides_the_key(step: Counting, store: Artifact
     assert step_key(step, Section.model_validate(changed.section), Job(changed, store)) != base
 
 
+@pytest.mark.parametrize("change", [{"order_key": AS_OF + timedelta(days=1)}, {"metrics": {"roc_auc": 0.8}}])
+def test_a_champion_that_came_back_by_a_rollback_is_another_key(
+    step: Counting, store: ArtifactStore, change: dict[str, Any]
+) -> None:
+    champion = Champion(seq=1, version=1, digest="d", model=REF, order_key=AS_OF)
+    first, back = champion.model_copy(update={"seq": 2}), champion.model_copy(update={"seq": 3, **change})
+    keys = [step_key(step, Section(), Job(request(champion=each), store)) for each in (champion, first, back)]
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.parametrize(
     ("name", "sees"), [("ingest", True), ("evaluate", True), ("validate", False), ("train", False)]
 )
