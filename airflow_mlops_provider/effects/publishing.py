@@ -122,11 +122,13 @@ def _candidate(
     settings = request.section["candidate"]
     facts: Any = trained.facts
     name = facts["candidate"]
-    params = {key: value for key, value in settings.items() if key != "params"} | settings.get("params", {})
+    own = {key: value for key, value in settings.items() if key != "params"} | {"seed": request.seed}
+    # A calibration has a parameter `estimator` of its own, a booster a `seed`.
+    params = {f"params.{key}" if key in own else key: value for key, value in settings.get("params", {}).items()}
     return CandidateRun(
         name=name,
         step_key=trained.key,
-        params=params | {"seed": request.seed},
+        params=params | own,
         metrics=_defined(measured.candidates[name].metrics),
         tags=dict(tags),
         seconds=facts.get("fit_seconds"),

@@ -26,6 +26,10 @@ BETTER = {"kind": "champion"}
 CANDIDATES = {
     "good": {"estimator": "sklearn.linear_model.LogisticRegression"},
     "poor": {"estimator": "sklearn.dummy.DummyClassifier"},
+    "calibrated": {
+        "estimator": "sklearn.calibration.CalibratedClassifierCV",
+        "params": {"estimator": {"estimator": "sklearn.linear_model.LogisticRegression"}, "cv": 2},
+    },
 }
 
 
@@ -140,6 +144,17 @@ def test_a_candidates_run_takes_as_long_as_its_training(world: World, mlflow_uri
 
     assert run.info.end_time - run.info.start_time == 90_000
     assert run.info.end_time <= datetime.now(UTC).timestamp() * 1000
+
+
+def test_a_parameter_does_not_hide_the_candidates_own_setting(world: World, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    calibrated = world.published(world.trained("calibrated"))
+
+    params = MlflowClient(mlflow_uri).get_run(str(calibrated.facts["run_id"])).data.params
+    assert params["estimator"] == "sklearn.calibration.CalibratedClassifierCV"
+    assert params["params.estimator"] == '{"estimator": "sklearn.linear_model.LogisticRegression"}'
+    assert (params["cv"], params["seed"]) == ("2", "0")
 
 
 def test_gates_that_judged_another_evaluation_are_refused(world: World) -> None:
