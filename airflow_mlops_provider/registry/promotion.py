@@ -254,7 +254,8 @@ def _tag(connection: Connection, model: str, history: Sequence[LedgerEntry]) -> 
         f"reading the champions of model {model!r}",
         lambda client: client.search_model_versions(f"name = '{model}' and tags.`{STATUS_TAG}` != '{_ARCHIVED}'"),
     )
-    shown = {int(found.version): found.tags[STATUS_TAG] for found in tagged}
+    # A tag that another process is setting this moment may be missing from what was found by it.
+    shown = {int(found.version): found.tags.get(STATUS_TAG) for found in tagged}
     wanted = {
         **dict.fromkeys(shown, _ARCHIVED),
         **dict.fromkeys(quarantine(history), _QUARANTINED),

@@ -14,11 +14,14 @@ from airflow_mlops_provider.registry import (
     CandidateRun,
     DatasetInfo,
     ModelInfo,
+    PromotionOutcome,
     PromotionRequest,
     Publication,
     Registry,
 )
 from airflow_mlops_provider.results import ArtifactRef
+
+WINDOW = datetime(2013, 3, 1, tzinfo=UTC)
 
 
 def publication(model_file: Path) -> Publication:
@@ -100,6 +103,72 @@ def publish_at_once(uri: str, training: Publication, barrier: Any, results: Any)
         raise
 
 
+def promote(registry: Registry, client: Any, folder: Path, count: int) -> None:
+    """Make one version after the other champion."""
+    client.create_registered_model("flights")
+    for version in range(1, count + 1):
+        client.create_model_version("flights", str(folder), await_creation_for=None)
+        sha256 = f"{version:064x}"
+        registry.promote(
+            PromotionRequest(
+                model="flights",
+                idem=f"task-{version}",
+                version=version,
+                digest=sha256,
+                sha256=sha256,
+                artifact=ArtifactRef(uri="file:///store/model.skops", sha256=sha256, size=1),
+                lineage=sha256,
+                order_key=WINDOW,
+                compared_with=version - 1 or None,
+            )
+        )
+
+
+def roll_back_at_once(uri: str, rank: int, barrier: Any, results: Any) -> None:
+    """Roll the champion back at the same moment as the others: each its own task."""
+    try:
+        registry = Registry.connect(uri)
+        registry.ping()
+        barrier.wait(120)
+        outcome = registry.rollback("flights", to="previous", reason="late", idem=f"rollback-{rank}")
+        results.put((outcome.status, outcome.changed))
+    except Exception as error:
+        results.put(("failed", str(error)))
+        barrier.abort()
+        raise
+
+
+def decide_at_once(uri: str, rank: int, windows: list[datetime], barrier: Any, results: Any) -> None:
+    """Write a decision of each window at the same moment as the others."""
+    try:
+        registry = Registry.connect(uri)
+        registry.ping()
+        for window in windows:
+            barrier.wait(120)
+            held, changed = registry.write_decision("flights", window, {"rank": rank}, idem=f"task-{rank}")
+            results.put((window.isoformat(), held.value["rank"], changed and held.value["rank"] == rank))
+    except Exception as error:
+        results.put(("failed", str(error), False))
+        barrier.abort()
+        raise
+
+
+def roll_back(uri: str) -> None:
+    """Roll the champion back, as a task does."""
+    sys.stdout.write(rollback(Registry.connect(uri)).status)
+
+
+def rollback(registry: Registry) -> PromotionOutcome:
+    """Return what came of the rollback that the fault tests make."""
+    return registry.rollback("flights", to="previous", reason="late", idem="rollback")
+
+
+def decide(uri: str) -> None:
+    """Decide of a window, as a task does."""
+    held, _ = Registry.connect(uri).write_decision("flights", WINDOW, {"action": "keep"}, idem="decide")
+    sys.stdout.write(str(held.value["action"]))
+
+
 def main(uri: str, path: str) -> None:
     """Publish and promote what the file holds, as a task does."""
     publication, request = pickle.loads(Path(path).read_bytes())
@@ -110,4 +179,4 @@ def main(uri: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"roll_back": roll_back, "decide": decide, "promote": main}[sys.argv[1]](*sys.argv[2:])

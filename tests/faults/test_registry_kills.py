@@ -22,6 +22,15 @@ POINTS = [
 ]
 
 
+def die_at(point: str, killed: Path, *work: str) -> None:
+    """Do some work in a process that is killed at a point."""
+    killed.mkdir()
+    environment = {**os.environ, "MLOPS_FAILPOINTS": f"{killed}:{point}"}
+    done = subprocess.run([sys.executable, str(WORKER), *work], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (killed / point).exists()
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_anywhere_and_retried_the_work_is_done_once(
     point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -33,12 +42,8 @@ def test_killed_anywhere_and_retried_the_work_is_done_once(
 
     training = publication(tmp_path / "model.skops")
     work, killed = tmp_path / "work", tmp_path / "killed"
-    killed.mkdir()
     work.write_bytes(pickle.dumps((training, request(training))))
-    environment = {**os.environ, "MLOPS_FAILPOINTS": f"{killed}:{point}"}
-    done = subprocess.run([sys.executable, str(WORKER), mlflow_uri, str(work)], env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert (killed / point).exists()
+    die_at(point, killed, "promote", mlflow_uri, str(work))
 
     registry = Registry.connect(mlflow_uri)
     published = registry.publish(training)
@@ -61,3 +66,51 @@ def test_killed_anywhere_and_retried_the_work_is_done_once(
     assert outcome.entry == registry.head("flights")
     assert outcome.status in ("promoted", "already")
     assert not any("mlops.duplicate" in run.data.tags for run in runs)
+
+
+@pytest.mark.parametrize(
+    "point", ["ledger.write.before", "ledger.write.after", "alias.write.before", "alias.write.after"]
+)
+def test_killed_anywhere_and_retried_a_rollback_goes_one_step_back(
+    point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.syspath_prepend(str(WORKER.parent))
+    from registry_worker import promote, rollback
+
+    client, registry = MlflowClient(mlflow_uri), Registry.connect(mlflow_uri)
+    promote(registry, client, tmp_path, 3)
+    die_at(point, tmp_path / "killed", "roll_back", mlflow_uri)
+
+    outcome = rollback(registry)
+
+    history = registry.history("flights")
+    assert [(entry.action, entry.version, entry.quarantined) for entry in history[3:]] == [("rollback", 2, 3)]
+    assert outcome.entry == history[-1]
+    assert outcome.entry.idem == "rollback"
+    assert outcome.status == ("rolled_back" if point == "ledger.write.before" else "already")
+    assert client.get_registered_model("flights").aliases == {"champion": 2}
+    tags = {int(found.version): found.tags for found in client.search_model_versions("name = 'flights'")}
+    assert {version: tag["mlops.status"] for version, tag in tags.items()} == {
+        1: "archived",
+        2: "champion",
+        3: "quarantined",
+    }
+
+
+@pytest.mark.parametrize("point", ["decision.write.before", "decision.write.after"])
+def test_killed_anywhere_and_retried_a_window_is_decided_once(
+    point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(WORKER.parent))
+    from registry_worker import WINDOW
+
+    die_at(point, tmp_path / "killed", "decide", mlflow_uri)
+    registry = Registry.connect(mlflow_uri)
+
+    held, changed = registry.write_decision("flights", WINDOW, {"action": "keep"}, idem="decide")
+
+    assert changed == (point == "decision.write.before")
+    assert held.idem == "decide", "the retry knows what was written as its own"
+    assert registry.decisions("flights") == [held]

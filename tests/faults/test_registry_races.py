@@ -103,3 +103,56 @@ def test_one_training_published_by_four_processes_at_once_is_shown_once(
     assert [int(found.version) for found in versions if "mlops.duplicate" not in found.tags] == [published.version]
     models = client.search_logged_models([published.experiment_id])
     assert len([model for model in models if "mlops.duplicate" not in model.tags]) == 1
+
+
+def test_four_rollbacks_at_once_go_one_step_back(
+    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import registry_worker
+
+    client, registry = MlflowClient(mlflow_uri), Registry.connect(mlflow_uri)
+    registry_worker.promote(registry, client, tmp_path, PROCESSES + 1)
+    said = at_once(registry_worker.roll_back_at_once, mlflow_uri)
+
+    # Whoever begins after the winner has ended rolls back the next one: that is what was asked for then.
+    history = registry.history("flights")[PROCESSES + 1 :]
+    assert sum(changed for _, changed in said) == len(history) >= 1
+    assert {status for status, _ in said} <= {"rolled_back", "stale"}
+    assert [entry.quarantined for entry in history] == [PROCESSES + 1 - step for step in range(len(history))]
+    assert client.get_registered_model("flights").aliases == {"champion": history[-1].version}
+
+
+def test_four_processes_decide_of_twenty_windows_at_once(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import registry_worker
+
+    windows = [datetime(2013, 3, day, tzinfo=UTC) for day in range(1, 21)]
+    said = at_once(registry_worker.decide_at_once, mlflow_uri, windows, answers=len(windows))
+
+    kept = {
+        entry.window.isoformat(): entry.value["rank"] for entry in Registry.connect(mlflow_uri).decisions("flights")
+    }
+    assert len(kept) == len(windows)
+    assert all(kept[window] == held for window, held, _ in said), "all were told the one that holds"
+    assert sum(won for _, _, won in said) == len(windows), "each window has one writer"
+
+
+def at_once(work: Any, uri: str, *arguments: Any, answers: int = 1) -> list[Any]:
+    """Return what processes say that do the same at the same moment."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(PROCESSES), context.Queue()
+    workers = [
+        context.Process(target=work, args=(uri, rank, *arguments, barrier, results)) for rank in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    said = []
+    while len(said) < PROCESSES * answers:
+        said.append(results.get(timeout=120))
+        assert said[-1][0] != "failed", said[-1]
+    for worker in workers:
+        worker.join(60)
+    return said

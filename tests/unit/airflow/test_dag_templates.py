@@ -14,7 +14,13 @@ from airflow.sdk import Asset, AssetAlias, AssetOrTimeSchedule, CronDataInterval
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_mlops_provider.dag_templates import check_pipelines, load_pipelines, training_dag, training_dags
+from airflow_mlops_provider.dag_templates import (
+    check_pipelines,
+    load_pipelines,
+    pipeline_dags,
+    training_dag,
+    training_dags,
+)
 from airflow_mlops_provider.dag_templates.folder import pipelines_folder
 from airflow_mlops_provider.exceptions import NotAllowedError, SpecError, TransientServiceError
 from airflow_mlops_provider.pipelines import load_pipeline, parse_pipeline
@@ -373,6 +379,48 @@ def test_only_the_pipeline_of_the_dag_that_is_parsed_for_is_read(
         check_pipelines()
 
     assert caplog.text == ""
+
+
+def test_every_kind_of_dag_comes_from_one_read_of_a_file(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops_provider.dag_templates import folder
+
+    read: list[str] = []
+    load = folder.load_pipeline
+    monkeypatch.setattr(folder, "load_pipeline", lambda file: read.append(file.stem) or load(file))
+    write("one")
+    write("two")
+
+    dags = pipeline_dags()
+
+    assert list(dags) == ["one_training", "one_rollback", "two_training", "two_rollback"]
+    assert read == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "dag_id",
+    ["one_training", "one_rollback", "one_training_training", "one_training_rollback", "one_rollback_training"],
+)
+def test_only_the_dag_that_is_parsed_for_is_built(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, dag_id: str
+) -> None:
+    for name in ("one", "one_training", "one_rollback"):
+        write(name)
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+
+    assert list(pipeline_dags()) == [dag_id]
+
+
+def test_a_dag_that_cannot_be_built_leaves_the_pipelines_others(
+    write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    write("unscheduled", schedule={"cron": "nonsense"})
+
+    with caplog.at_level(logging.ERROR):
+        assert list(pipeline_dags()) == ["unscheduled_rollback"]
+
+    assert "No training DAG for unscheduled: unscheduled: schedule.cron is not a cron expression" in caplog.text
 
 
 def test_without_a_setting_the_folder_is_beside_the_dags(monkeypatch: pytest.MonkeyPatch) -> None:
