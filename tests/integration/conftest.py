@@ -39,6 +39,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
     shutil.copytree(PROJECT / "config" / "pipelines", pipelines)
     write_pipelines(pipelines)
     # A short idle sleep and warm imports: less waiting between tasks, and the listener is at work in every test.
-    settings = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1", "AIRFLOW__MLOPS__WARM_IMPORTS": "True"}
-    with LocalAirflow(home, dags=dags, pipelines=pipelines, environment=settings) as running:
+    # And a triggerer that is missed soon after its death, where 30 seconds are the default.
+    settings = {
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
+        "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
+    }
+    with LocalAirflow(home, dags=dags, pipelines=pipelines, environment=settings, triggerer=True) as running:
         yield running
