@@ -22,6 +22,8 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops_provider.operators.training",
                     "airflow_mlops_provider.operators.promotion",
                     "airflow_mlops_provider.operators.rollback",
+                    "airflow_mlops_provider.operators.decisions",
+                    "airflow_mlops_provider.operators.watching",
                 ],
             }
         ],

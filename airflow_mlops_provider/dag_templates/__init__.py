@@ -11,7 +11,16 @@ A DAG file is three lines:
 
 from airflow_mlops_provider.dag_templates.folder import check_pipelines, load_pipelines
 from airflow_mlops_provider.dag_templates.kinds import pipeline_dags, training_dags
+from airflow_mlops_provider.dag_templates.monitoring import monitoring_dag
 from airflow_mlops_provider.dag_templates.rollback import rollback_dag
 from airflow_mlops_provider.dag_templates.training import training_dag
 
-__all__ = ["check_pipelines", "load_pipelines", "pipeline_dags", "rollback_dag", "training_dag", "training_dags"]
+__all__ = [
+    "check_pipelines",
+    "load_pipelines",
+    "monitoring_dag",
+    "pipeline_dags",
+    "rollback_dag",
+    "training_dag",
+    "training_dags",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.spec import Monitoring
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Gate, Pipeline
@@ -56,6 +59,37 @@ def rollback_doc(pipeline: Pipeline) -> str:
         "```",
     ]
     return "\n".join(lines)
+
+
+def monitoring_doc(pipeline: Pipeline) -> str:
+    """Return what the monitoring DAG's page says."""
+    policy = pipeline.monitoring or Monitoring()
+    governor, name = policy.retraining, policy.live.metric or pipeline.metrics[0]
+    lines = [
+        f"### What {pipeline.name} predicts, watched",
+        "",
+        "Decides each scored window, once: keep the champion, retrain, or roll back; with its reasons in words, kept "
+        f"in MLflow's experiment `decisions/{pipeline.model_name}`.",
+        "",
+        "| rule | when | what follows |",
+        "|---|---|---|",
+        f"| probation | within {_span(policy.probation.length)} of its promotion, `{name}` is worse than the former "
+        "champion's on the same rows | roll back, once |",
+        f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of that | retrain |",
+        f"| drift | columns with {policy.drift.share:.0%} of the champion's importance drifted, or its predictions did "
+        "| retrain |",
+        *([f"| stale | the training is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
+        "",
+        f"A retraining is asked for after {governor.after} bad windows in a row, not within {_span(governor.cooldown)} "
+        f"of the last one, at most {governor.budget} times within {_span(governor.period)}, and with at least "
+        f"{governor.min_rows:,} new rows.",
+    ]
+    return "\n".join(lines)
+
+
+def _span(span: timedelta) -> str:
+    days = span / timedelta(days=1)
+    return f"{days:g} day{'' if days == 1 else 's'}"
 
 
 def _rule(gate: Gate) -> str:

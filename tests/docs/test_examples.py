@@ -39,7 +39,8 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     imports = [f"from {operator.__module__} import {name}" for name, operator in operators.items()]
     body = "\n".join(write_docs.code_of(operator) for operator in operators.values())
     source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
-    assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, "roll_back"])}
+    watching = ["watch", "retrain", "mend", "labelled", "live", "decide"]
+    assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, "roll_back", *watching])}
 
 
 @pytest.mark.parametrize(("document", "file"), [("README.md", "churn.yaml"), ("docs/quickstart.md", "tumours.yaml")])

@@ -1,0 +1,93 @@
+"""The monitoring DAG of a pipeline: watch → [retrain | roll_back]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, Param
+
+from airflow_mlops_provider.assets import (
+    champion_alias,
+    champion_asset,
+    predictions_asset,
+    retrain_alias,
+    retrain_asset,
+)
+from airflow_mlops_provider.dag_templates.describe import monitoring_doc
+from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
+from airflow_mlops_provider.operators.watching import (
+    RetrainOnDecisionOperator,
+    RollbackOnDecisionOperator,
+    WatchPredictionsOperator,
+)
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec import Pipeline
+
+
+def monitoring_dag(pipeline: Pipeline) -> DAG:
+    """Return the monitoring DAG of one pipeline, which has the section `monitoring`.
+
+    :raises SpecError: for a wrong notifier.
+    """
+    with DAG(
+        description=f"Watch what {pipeline.name} predicts, and retrain or roll back when it has to be",
+        doc_md=monitoring_doc(pipeline),
+        schedule=[predictions_asset(pipeline.name)],
+        catchup=False,
+        **dag_settings(pipeline, "monitoring"),
+    ) as dag:
+        _tasks(pipeline)
+    dag.params.update(_params())
+    return dag
+
+
+def _tasks(pipeline: Pipeline) -> None:
+    common: dict[str, Any] = {
+        "pipeline": pipeline.name,
+        "seed": pipeline.seed,
+        "model": pipeline.model_name,
+        "mlflow_conn_id": pipeline.promotion.conn_id,
+    }
+    watch = WatchPredictionsOperator(
+        **task_settings(pipeline, "watch"),
+        **common,
+        task=pipeline.task,
+        data=section(pipeline.data),
+        metrics=pipeline.metrics,
+        scoring=section(pipeline.scoring),
+        monitoring=section(pipeline.monitoring),
+    )
+    RetrainOnDecisionOperator(
+        **task_settings(pipeline, "retrain"),
+        **common,
+        decided=watch.output,
+        inlets=[retrain_asset(pipeline.name)],
+        outlets=[retrain_alias(pipeline.name)],
+    )
+    RollbackOnDecisionOperator(
+        **task_settings(pipeline, "roll_back"),
+        **common,
+        decided=watch.output,
+        inlets=[champion_asset(pipeline.model_name)],
+        outlets=[champion_alias(pipeline.model_name)],
+    )
+
+
+def _params() -> dict[str, Param]:
+    """Return the trigger form."""
+    return {
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="As of",
+            description="Decide the window that ends here. Left empty: the windows whose events started the run.",
+        ),
+        "recompute": Param(
+            False,
+            type="boolean",
+            title="Recompute",
+            description="Measure again, whatever is stored. A decision that is kept stays what it is.",
+        ),
+    }

@@ -1,0 +1,176 @@
+"""One window at a time: its live metric, and the decision of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.results import StepResult
+
+
+class EvaluateLiveOperator(StepOperator):
+    """Measure the champion on rows whose labels have come, beside the former champion on the same rows.
+
+    Give it rows that the champion was not trained on: it would know those by heart. `WatchPredictionsOperator` sees to
+    that by itself.
+
+    .. code-block:: python
+
+        labelled = IngestDataOperator(
+            task_id="labelled",
+            pipeline="churn",
+            task="binary",
+            purpose="live",
+            window="P1D",
+            data={
+                "source": {"uri": "/data/customers.parquet"},
+                "columns": {"target": "left", "timestamp": "seen_at", "numeric": ["age"], "categorical": ["plan"]},
+            },
+        )
+        live = EvaluateLiveOperator(
+            task_id="live",
+            pipeline="churn",
+            dataset=labelled.output,
+            metrics=["roc_auc", "log_loss"],
+            monitoring={"live": {"margin": 0.05}},
+        )
+
+    :param dataset: what `IngestDataOperator` with `purpose="live"` returned.
+    :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
+    :param monitoring: the `monitoring` section of a pipeline file.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "dataset", "monitoring", "model", "mlflow_conn_id")
+    step = "live"
+
+    def __init__(
+        self,
+        *,
+        dataset: Result,
+        metrics: list[str],
+        monitoring: dict[str, Any] | None = None,
+        model: str | None = None,
+        mlflow_conn_id: str = "mlflow_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.metrics = metrics
+        self.monitoring = monitoring
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def run(self, context: Context) -> StepResult:
+        """Measure."""
+        from airflow_mlops_provider.effects import watching
+        from airflow_mlops_provider.exceptions import MLOpsError
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+        from airflow_mlops_provider.spec import Monitoring
+
+        model = self.model or self.pipeline
+        reign = watching.reign_of(MlflowHook(self.mlflow_conn_id).registry().history(model))
+        if reign is None:
+            raise MLOpsError(
+                f"model {model!r} has no champion whose live metric could be measured", hint="Promote one first."
+            )
+        policy = Monitoring.model_validate(self.monitoring or {})
+        result = self.compute(
+            context,
+            watching.live_section(policy, self.metrics, reign),
+            {"dataset": [parsed(self.dataset, "dataset")]},
+            champion=reign.champion,
+        )
+        facts = result.facts
+        for words in (facts.get("why"), facts.get("against_holdout"), facts.get("against_former")):
+            if words:
+                self.log.info("%s", words)
+        return result
+
+
+class DecideOperator(StepOperator):
+    """Decide one window from what drift and live metric said of it: keep the champion, retrain, or roll back.
+
+    The decision is written once: a window that has one keeps it. What follows is the part of
+    `RetrainOnDecisionOperator` and `RollbackOnDecisionOperator`.
+
+    .. code-block:: python
+
+        decide = DecideOperator(
+            task_id="decide",
+            pipeline="churn",
+            live=live.output,
+            monitoring={"retraining": {"after": 3, "cooldown": "14 days"}},
+        )
+
+    :param drift: what `DetectDriftOperator` returned; without it drift says nothing.
+    :param live: what `EvaluateLiveOperator` returned; without it the live metric says nothing.
+    :param scoring: the `scoring` section of a pipeline file: how long a window is.
+    :param monitoring: the `monitoring` section of a pipeline file.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (
+        *StepOperator.template_fields,
+        "drift",
+        "live",
+        "scoring",
+        "monitoring",
+        "model",
+        "mlflow_conn_id",
+    )
+    step = "decide"
+
+    def __init__(
+        self,
+        *,
+        drift: Result = None,
+        live: Result = None,
+        scoring: dict[str, Any] | None = None,
+        monitoring: dict[str, Any] | None = None,
+        model: str | None = None,
+        mlflow_conn_id: str = "mlflow_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.drift = drift
+        self.live = live
+        self.scoring = scoring
+        self.monitoring = monitoring
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def run(self, context: Context) -> StepResult:
+        """Decide."""
+        from airflow_mlops_provider.effects import decisions, watching
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+        from airflow_mlops_provider.monitoring.governor import Window
+        from airflow_mlops_provider.run_context import resolve_as_of
+        from airflow_mlops_provider.spec import Monitoring, Scoring
+
+        drift = {} if self.drift is None else dict(parsed(self.drift, "drift").facts)
+        live = {} if self.live is None else dict(parsed(self.live, "live").facts)
+        as_of = resolve_as_of(context, self.as_of).replace(microsecond=0)
+        length = Scoring.model_validate(self.scoring or {}).window
+        registry, model, ti = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline, context["ti"]
+        caller = (ti.dag_id, ti.run_id, ti.task_id)
+        kept = decisions.decide_window(
+            registry,
+            model,
+            Monitoring.model_validate(self.monitoring or {}),
+            Window(as_of=as_of, start=as_of - length, rows=int(str(drift.get("rows") or 0))),
+            reign=watching.reign_of(registry.history(model)),
+            drift=drift,
+            live=live,
+            caller=caller,
+        )
+        self.log.info("%s", kept.decision.sentence())
+        return decisions.watched(self.pipeline, [kept], caller)

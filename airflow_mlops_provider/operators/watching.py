@@ -1,0 +1,248 @@
+"""From scored windows to decisions, and from decisions to what follows from them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_mlops_provider.assets import predictions_asset, retrain_asset
+from airflow_mlops_provider.operators.rollback import RollbackModelOperator
+from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.effects.decisions import Kept
+    from airflow_mlops_provider.effects.watching import Reign, Scored, Watcher
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.results import StepResult
+
+
+class WatchPredictionsOperator(StepOperator):
+    """Measure drift and the live metric of each window that was scored, and decide it, in the order of their `as_of`.
+
+    The windows are those of the events of `<pipeline>.predictions` that triggered the run: Airflow coalesces events, so
+    there may be many. Started by hand, it is the window of the run's own as_of. A decision is written once; a window
+    that has one is not measured again. The alias in MLflow is repaired when it differs from the ledger.
+
+    .. code-block:: python
+
+        watch = WatchPredictionsOperator(
+            task_id="watch",
+            pipeline="churn",
+            task="binary",
+            data={
+                "source": {"uri": "/data/customers.parquet"},
+                "columns": {"target": "left", "timestamp": "seen_at", "numeric": ["age"], "categorical": ["plan"]},
+            },
+            metrics=["roc_auc", "log_loss"],
+            monitoring={"retraining": {"after": 3, "cooldown": "14 days"}},
+        )
+
+    :param task: `binary`, `multiclass` or `regression`.
+    :param data: the `data` section of a pipeline file: where labelled rows are read.
+    :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
+    :param scoring: the `scoring` section of a pipeline file.
+    :param monitoring: the `monitoring` section of a pipeline file.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (
+        *StepOperator.template_fields,
+        "data",
+        "scoring",
+        "monitoring",
+        "model",
+        "mlflow_conn_id",
+    )
+    step = "watch"
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        data: dict[str, Any],
+        metrics: list[str],
+        scoring: dict[str, Any] | None = None,
+        monitoring: dict[str, Any] | None = None,
+        model: str | None = None,
+        mlflow_conn_id: str = "mlflow_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.task = task
+        self.data = data
+        self.metrics = metrics
+        self.scoring = scoring
+        self.monitoring = monitoring
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def run(self, context: Context) -> StepResult:
+        """Decide every window."""
+        from airflow_mlops_provider.effects import decisions
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
+        reconciled = registry.reconcile(model)
+        if not reconciled.agrees:
+            self.log.warning("%s", reconciled.reason)
+        ti = context["ti"]
+        caller = (ti.dag_id, ti.run_id, ti.task_id)
+        known = decisions.kept_decisions(registry, model, caller)
+        watcher = self._watcher(context)
+        kept = []
+        for as_of, scored in sorted(self._windows(context).items()):
+            decided = known.get(as_of) or self._decide(registry, model, watcher, as_of, scored, caller)
+            self.log.info("%s%s", decided.decision.sentence(), " (decided before)" if as_of in known else "")
+            kept.append(decided)
+        return decisions.watched(self.pipeline, kept, caller)
+
+    def _windows(self, context: Context) -> dict[datetime, Scored | None]:
+        """Return the windows to be decided: what the events tell, else the run's own, of which nothing is known yet."""
+        from airflow_mlops_provider.effects import watching
+        from airflow_mlops_provider.run_context import resolve_as_of
+
+        params: Any = context.get("params") or {}
+        if not (self.as_of or params.get("as_of")):
+            events: Any = context.get("triggering_asset_events") or {}
+            asset = predictions_asset(self.pipeline)
+            told = [watching.Scored.of_event(event.extra or {}) for event in events.get(asset, [])]
+            if windows := {scored.as_of: scored for scored in told if scored is not None}:
+                return dict(windows)
+        return {resolve_as_of(context, self.as_of).replace(microsecond=0): None}
+
+    def _watcher(self, context: Context) -> Watcher:
+        from airflow_mlops_provider.effects import watching
+        from airflow_mlops_provider.spec import Data, Monitoring, Scoring
+
+        def compute(step: str, *, as_of: datetime, section: Any, inputs: Any, champion: Any) -> StepResult:
+            return self.compute(context, section, inputs, step=step, champion=champion, as_of=as_of)
+
+        return watching.Watcher(
+            pipeline=self.pipeline,
+            task=self.task,  # type: ignore[arg-type]
+            data=Data.model_validate(self.data),
+            scoring=Scoring.model_validate(self.scoring or {}),
+            monitoring=Monitoring.model_validate(self.monitoring or {}),
+            metrics=self.metrics,
+            compute=compute,
+        )
+
+    def _decide(
+        self,
+        registry: Registry,
+        model: str,
+        watcher: Watcher,
+        as_of: datetime,
+        scored: Scored | None,
+        caller: tuple[str, ...],
+    ) -> Kept:
+        from airflow_mlops_provider.effects import decisions, watching
+        from airflow_mlops_provider.monitoring.governor import Window
+
+        reign: Reign | None = watching.reign_of(registry.history(model))
+        decided = partial(decisions.decide_window, registry, model, watcher.monitoring, reign=reign, caller=caller)
+        if reign is None:
+            return decided(Window(as_of=as_of, rows=0 if scored is None else scored.rows), drift={}, live={})
+        scored = scored or watcher.score(as_of, reign)
+        return decided(scored.window, drift=watcher.drift(scored, reign), live=watcher.live(as_of, reign))
+
+
+class RetrainOnDecisionOperator(StepOperator):
+    """Ask for a retraining when a decision says so and the governor let it pass; skipped otherwise, with the reason.
+
+    An `AssetAlias` among the task's outlets gets the event `<pipeline>.retrain` of each such decision, with `as_of`,
+    reason and columns: once, when that asset is among the inlets too, so that the events already sent can be seen.
+
+    .. code-block:: python
+
+        retrain = RetrainOnDecisionOperator(task_id="retrain", pipeline="churn", decided=watch.output)
+
+    :param decided: what `WatchPredictionsOperator` or `DecideOperator` returned.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "decided", "model", "mlflow_conn_id")
+    step = "retrain"
+
+    def __init__(
+        self, *, decided: Result, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.decided = decided
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def run(self, context: Context) -> StepResult:
+        """Announce what is asked for."""
+        from airflow_mlops_provider.effects import decisions
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        result = parsed(self.decided, "decided")
+        asked: Any = result.facts.get("retrain") or []
+        if not asked:
+            raise AirflowSkipException(f"No retraining is asked for: {result.facts.get('summary')}")
+        registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
+        requests = decisions.requests(registry, model, asked)
+        asset = retrain_asset(self.pipeline)
+        sent = set()
+        if asset in self.inlets:
+            sent = {(event.extra or {}).get("as_of") for event in context["inlet_events"][asset]}
+        for request in requests:
+            if request["as_of"] in sent:
+                self.log.info("The retraining of %s was asked for before.", request["as_of"])
+                continue
+            self.log.info("A retraining is asked for: %s", request["reason"])
+            for outlet in self.outlets:
+                if isinstance(outlet, AssetAlias):
+                    context["outlet_events"][outlet].add(asset, extra=request)
+        last = requests[-1]
+        facts = {"requests": len(requests), "reason": last["reason"], "columns": last["columns"]}
+        return result.model_copy(update={"step": "retrain", "facts": facts})
+
+
+class RollbackOnDecisionOperator(RollbackModelOperator):
+    """Roll the champion back when a decision says so; skipped otherwise, with the reason.
+
+    Only the very champion that was judged: when another one serves by now, the task is skipped. In all else as
+    `RollbackModelOperator`.
+
+    .. code-block:: python
+
+        mend = RollbackOnDecisionOperator(task_id="mend", pipeline="churn", decided=watch.output)
+
+    :param decided: what `WatchPredictionsOperator` or `DecideOperator` returned.
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "decided", "model", "mlflow_conn_id")
+
+    def __init__(
+        self, *, decided: Result, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
+    ) -> None:
+        super().__init__(reason="", model=model, mlflow_conn_id=mlflow_conn_id, **kwargs)
+        self.decided = decided
+
+    def run(self, context: Context) -> StepResult:
+        """Roll back what was decided to."""
+        from airflow_mlops_provider.effects import decisions
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        result = parsed(self.decided, "decided")
+        window = result.facts.get("roll_back")
+        if window is None:
+            raise AirflowSkipException(f"Nothing is rolled back: {result.facts.get('summary')}")
+        registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
+        decision = decisions.decision_of(registry, model, str(window))
+        self.reason, self.expected_head = decision.sentence(), decision.seq
+        return super().run(context)
