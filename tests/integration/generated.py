@@ -69,6 +69,7 @@ def write_pipelines(folder: Path) -> None:
         pipeline("repaired", folder / "repaired.csv"),
         pipeline("never_better", folder / "never_better.csv", gates=[never]),
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
+        pipeline("rolled_back", folder / "rolled_back.csv"),
         pipeline("bad_data", folder / "bad_data.csv"),
         pipeline("killed", folder / "killed.csv", tasks={task: AT_ONCE for task in TASKS}),
         lost,

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One run of one training DAG on a real Airflow."""
+    """One run of one of a pipeline's DAGs on a real Airflow; of the training DAG unless another kind is named."""
 
-    def __init__(self, airflow: LocalAirflow, pipeline: str, run_id: str) -> None:
+    def __init__(self, airflow: LocalAirflow, pipeline: str, run_id: str, kind: str = "training") -> None:
         self.airflow, self.pipeline, self.run_id = airflow, pipeline, run_id
-        self.dag_id = f"{pipeline}_training"
+        self.dag_id = f"{pipeline}_{kind}"
 
     @classmethod
     def of(cls, airflow: LocalAirflow, pipeline: str, day: str, run_id: str | None = None, **conf: Any) -> Run:
