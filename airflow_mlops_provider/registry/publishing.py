@@ -88,17 +88,18 @@ def _find_model(connection: Connection, experiment: str, publication: Publicatio
     if not found:
         return None
     # A complete one first: two processes may have made one each.
-    first, *others = sorted(found, key=lambda model: (str(model.status) != "READY", model.model_id))
-    for other in others:
-        _mark_model(connection, other)
+    first = min(found, key=lambda model: (str(model.status) != "READY", model.model_id))
+    # Which is first may change when another becomes complete, so its mark may have to go as well as to come.
+    for model in found:
+        _mark_model(connection, model, duplicate=model.model_id != first.model_id)
     return first
 
 
-def _mark_model(connection: Connection, model: LoggedModel) -> None:
-    if model.tags.get(DUPLICATE_TAG) != "true":
+def _mark_model(connection: Connection, model: LoggedModel, *, duplicate: bool) -> None:
+    if (model.tags.get(DUPLICATE_TAG) == "true") != duplicate:
         connection.ask(
-            f"marking the logged model {model.model_id} as a duplicate",
-            lambda client: client.set_logged_model_tags(model.model_id, {DUPLICATE_TAG: "true"}),
+            f"marking the logged model {model.model_id} as {'a' if duplicate else 'no'} duplicate",
+            lambda client: client.set_logged_model_tags(model.model_id, {DUPLICATE_TAG: str(duplicate).lower()}),
         )
 
 

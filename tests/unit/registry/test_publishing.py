@@ -186,6 +186,26 @@ def test_of_two_equal_runs_the_lowest_id_wins_and_the_other_is_marked(
     assert contents(client)["states"] == {"FINISHED", "KILLED"}
 
 
+def test_of_two_logged_models_that_marked_each_other_one_is_unmarked(
+    registry: Registry, client: Any, publication: Build
+) -> None:
+    # Two processes that each completed one before the other took the other's for the duplicate.
+    published = registry.publish(publication())
+    (model,) = client.search_logged_models([published.experiment_id])
+    tags = {name: value for name, value in model.tags.items() if name.startswith("mlops.")}
+    twin = client.create_logged_model(published.experiment_id, model.name, published.run_id, tags)
+    client.finalize_logged_model(twin.model_id, "READY")
+    for model_id in (model.model_id, twin.model_id):
+        client.set_logged_model_tags(model_id, {"mlops.duplicate": "true"})
+    registry.publish(publication())
+    marks = {
+        found.model_id: found.tags["mlops.duplicate"]
+        for found in client.search_logged_models([published.experiment_id])
+    }
+    lowest, other = sorted(marks)
+    assert (marks[lowest], marks[other]) == ("false", "true")
+
+
 def test_of_two_equal_versions_the_lowest_wins_and_the_other_is_marked(
     registry: Registry, client: Any, publication: Build
 ) -> None:
