@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.exceptions import RegistryError, shorten
+from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.monitoring.governor import Decision, decide
-from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.results import StepResult, text_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def watched(pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...]) -> Ste
             "new": len(mine),
             "summary": f"{len(kept)} window{'s' * (len(kept) > 1)}: "
             + ", ".join(f"{count} {what}" for what, count in counts.items()),
-            "last": shorten(last.sentence(), 800),
+            "last": text_within(last.sentence(), 1000),
             "retrain": [as_of_text(one.as_of) for one in mine if one.requests_retraining][-_MOST_REQUESTS:],
             "roll_back": as_of_text(back[-1].as_of) if back else None,
         },
@@ -70,7 +70,7 @@ def requests(registry: Registry, model: str, windows: Sequence[str]) -> list[dic
     return [
         {
             "as_of": decision.as_of.isoformat(),
-            "reason": shorten(f"{decision.rule}: {'; '.join(decision.reasons)}", 500),
+            "reason": text_within(f"{decision.rule}: {'; '.join(decision.reasons)}", 1000),
             "columns": decision.columns,
             "champion": decision.champion,
         }

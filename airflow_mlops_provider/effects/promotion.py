@@ -12,7 +12,7 @@ from airflow_mlops_provider.effects.publishing import stored_model
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.registry import PromotionRequest
-from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.results import StepResult, text_within
 from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How often a challenger is held against a champion that changes under it.
 _PATIENCE = 5
+#: Of the reason of a request to retrain that the ledger keeps, in bytes.
+_MAX_ASKED = 600
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ def promote(
     caller: tuple[str, ...],
     allow_older: bool = False,
     lift_quarantine: bool = False,
+    asked: str | None = None,
 ) -> Promotion:
     """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
+    :param asked: why monitoring asked for the training, which the ledger keeps; None when it did not.
     :raises MLOpsError: when the gates judged another evaluation, or one with `on_fail: fail` does not hold against the
         champion that came meanwhile.
     """
@@ -61,6 +65,10 @@ def promote(
         if gate.failure is not None or not gate.facts.get("passed"):
             return Promotion(gate, f"Not promoted: {gate.facts.get('reason')}", skipped=True)
         request = _promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+        if asked is not None:
+            request = request.model_copy(
+                update={"reason": f"{request.reason} Retrained for {text_within(asked, _MAX_ASKED)}"}
+            )
         outcome = registry.promote(request)
         if outcome.status != "stale":
             return _settled(evaluation, outcome, idem)

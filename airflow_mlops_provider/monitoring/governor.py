@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.results import first_within, text_within
 from airflow_mlops_provider.spec.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ Action = Literal["keep", "retrain", "roll_back"]
 #: decided already, so its windows ask for nothing more.
 Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "decay", "drift", "stale"]
 
-_MAX_COLUMNS = 20
-_MAX_TEXT = 400
+#: In bytes of JSON: a decision has to fit into one value of MLflow, 6,000 characters.
+_MAX_COLUMN, _MAX_COLUMNS, _MAX_REASON = 120, 1200, 1000
 
 
 class Window(Frozen):
@@ -150,14 +150,14 @@ def _judge(
     past: Sequence[Decision],
 ) -> Decision:
     """Return what the first rule that applies asks for."""
-    columns = [shorten(str(name), 60) for name in drift.get("columns") or []][:_MAX_COLUMNS]
+    columns = first_within([text_within(name, _MAX_COLUMN) for name in drift.get("columns") or []], _MAX_COLUMNS)
 
     def found(action: Action, rule: Rule, *reasons: str, bad: bool = False) -> Decision:
         return Decision(
             as_of=window.as_of,
             action=action,
             rule=rule,
-            reasons=[shorten(reason, _MAX_TEXT) for reason in reasons],
+            reasons=[text_within(reason, _MAX_REASON) for reason in reasons],
             bad=bad,
             columns=columns,
             champion=None if champion is None else champion.version,

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
+from airflow_mlops_provider.operators.retrain_request import retrain_request
 from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class PromoteModelOperator(StepOperator):
         hook = MlflowHook(self.mlflow_conn_id)
         model = self.model or self.pipeline
         self.mlflow_links = effects.links(hook.ui_url, model, evaluation)
-        ti = context["ti"]
+        ti, request = context["ti"], retrain_request(context, self.pipeline)
         promotion = effects.promote(
             hook.registry(),
             self.store(),
@@ -128,6 +129,7 @@ class PromoteModelOperator(StepOperator):
             caller=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
+            asked=None if request is None else request[0],
         )
         if promotion.skipped:
             raise AirflowSkipException(promotion.reason)

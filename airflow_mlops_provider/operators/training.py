@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
+from airflow_mlops_provider.operators.retrain_request import retrain_tags
 from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
 if TYPE_CHECKING:
@@ -155,7 +156,13 @@ class EvaluateModelOperator(StepOperator):
         for name in result.facts.get("lost") or []:  # type: ignore[union-attr]
             self.log.warning("Candidate %s did not finish and is not part of this evaluation.", name)
         result = effects.publish(
-            registry, self.store(), result, inputs, model=model, champion=champion, tags=airflow_tags(context)
+            registry,
+            self.store(),
+            result,
+            inputs,
+            model=model,
+            champion=champion,
+            tags=airflow_tags(context) | retrain_tags(context, self.pipeline),
         )
         self.mlflow_links = effects.links(hook.ui_url, model, result)
         return result

@@ -19,6 +19,7 @@ from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError,
 from airflow_mlops_provider.job import Champion, Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
+from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Bootstrap, Frozen, Live, Probation
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 #: Rows that are predicted: more would make the interval narrower than any margin, and cost minutes.
 _MAX_ROWS = 200_000
 _RESAMPLES = Bootstrap().resamples
+#: Of one sentence in the facts, in bytes.
+_MAX_WORDS = 700
 
 
 class Section(Frozen):
@@ -237,7 +240,7 @@ def _facts(report: LiveReport) -> dict[str, Any]:
     difference = report.differences.get(name)
     return {
         "judged": report.judged,
-        "why": report.why,
+        "why": _told(report.why),
         "metric": name,
         "rows": report.rows,
         "champion": None if champion is None else champion.metrics[name],
@@ -248,6 +251,10 @@ def _facts(report: LiveReport) -> dict[str, Any]:
         "holdout": report.holdout.get(name),
         "decayed": report.decayed,
         "worse_than_former": report.worse_than_former,
-        "against_holdout": report.against_holdout,
-        "against_former": report.against_former,
+        "against_holdout": _told(report.against_holdout),
+        "against_former": _told(report.against_former),
     }
+
+
+def _told(words: str | None) -> str | None:
+    return None if words is None else text_within(words, _MAX_WORDS)

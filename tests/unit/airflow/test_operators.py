@@ -22,6 +22,7 @@ from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
+from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 if TYPE_CHECKING:
@@ -215,6 +216,42 @@ def test_a_cleared_run_publishes_and_promotes_nothing_again(
     before, after = first["promote"].xcom["facts"], second["promote"].xcom["facts"]
     assert (before["status"], after["status"]) == ("promoted", "already")
     assert (before["seq"], before["version"]) == (after["seq"], after["version"])
+
+
+def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
+    worker: Any, churn: Callable[..., DAG], mlflow: str
+) -> None:
+    def asked(as_of: str, reason: str, *columns: str) -> dict[str, Any]:
+        return {
+            "asset": {"name": "churn.retrain", "uri": "mlops://churn/retrain", "extra": {}},
+            "extra": {"as_of": as_of, "reason": reason, "columns": list(columns)},
+            "source_task_id": "retrain",
+            "source_dag_id": "churn_monitoring",
+            "source_run_id": "one",
+            "source_map_index": -1,
+            "source_aliases": [],
+            "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+
+    events = [asked("2013-03-01", "drift: the age moved", "age", "plan"), asked("2013-02-25", "decay: old", "balance")]
+    run_all(
+        worker,
+        churn(),
+        "ingest validate prepare train evaluate gate promote",
+        run_type="asset_triggered",
+        consumed_asset_events=events,
+    )
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow)
+    [parent] = client.search_runs(
+        [client.get_experiment_by_name("churn").experiment_id], "tags.`mlops.role` = 'training'"
+    )
+    assert parent.data.tags["mlops.retrain_reason"] == "drift: the age moved"
+    assert parent.data.tags["mlops.retrain_columns"] == "balance, age, plan"
+    [entry] = Registry.connect(mlflow).history("churn")
+    assert entry.reason.endswith("Retrained for drift: the age moved")
 
 
 def test_the_links_lead_to_the_run_and_the_version(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
