@@ -75,6 +75,8 @@ def _upload(connection: Connection, experiment: str, publication: Publication, r
             f"finishing the logged model {model_id}",
             lambda client: client.finalize_logged_model(model_id, "READY"),
         )
+        # Another process may have completed one too: whoever looks last sees both, and settles which counts.
+        model = _find_model(connection, experiment, publication) or model
     failpoint("publish.upload.after")
     return model
 

@@ -197,6 +197,7 @@ def test_of_two_logged_models_that_marked_each_other_one_is_unmarked(
     client.finalize_logged_model(twin.model_id, "READY")
     for model_id in (model.model_id, twin.model_id):
         client.set_logged_model_tags(model_id, {"mlops.duplicate": "true"})
+    client.delete_model_version("flights", "1")
     registry.publish(publication())
     marks = {
         found.model_id: found.tags["mlops.duplicate"]
