@@ -21,6 +21,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops_provider.operators.data",
                     "airflow_mlops_provider.operators.training",
                     "airflow_mlops_provider.operators.promotion",
+                    "airflow_mlops_provider.operators.scoring",
                     "airflow_mlops_provider.operators.rollback",
                     "airflow_mlops_provider.operators.decisions",
                     "airflow_mlops_provider.operators.watching",

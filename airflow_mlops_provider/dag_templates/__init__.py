@@ -13,6 +13,7 @@ from airflow_mlops_provider.dag_templates.folder import check_pipelines, load_pi
 from airflow_mlops_provider.dag_templates.kinds import pipeline_dags, training_dags
 from airflow_mlops_provider.dag_templates.monitoring import monitoring_dag
 from airflow_mlops_provider.dag_templates.rollback import rollback_dag
+from airflow_mlops_provider.dag_templates.scoring import scoring_dag
 from airflow_mlops_provider.dag_templates.training import training_dag
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "monitoring_dag",
     "pipeline_dags",
     "rollback_dag",
+    "scoring_dag",
     "training_dag",
     "training_dags",
 ]

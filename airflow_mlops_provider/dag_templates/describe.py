@@ -38,6 +38,25 @@ def training_doc(pipeline: Pipeline) -> str:
     return "\n".join(lines)
 
 
+def scoring_doc(pipeline: Pipeline) -> str:
+    """Return what the scoring DAG's page says."""
+    scoring, timestamp = pipeline.scoring, pipeline.data.columns.timestamp
+    window = "all rows" if scoring is None or timestamp is None else f"the rows of the {scoring.window} before `as_of`"
+    lines = [
+        f"### Predictions of {pipeline.name}",
+        "",
+        f"Scores {window} with the champion of the MLflow model `{pipeline.model_name}`: at each interval of the "
+        "pipeline's schedule, and again whenever the champion changes. Without a champion there is nothing to do, and "
+        "`score` is skipped.",
+        "",
+        f"The predictions of each `as_of` are one file of the artifact store, replaced as a whole: "
+        f"`predictions/{pipeline.name}/as_of=…/predictions.parquet`.",
+    ]
+    if scoring is not None and scoring.shadow:
+        lines += ["", "The alias `challenger` is scored beside it, into `predictions_shadow/`, and compared."]
+    return "\n".join(lines)
+
+
 def rollback_doc(pipeline: Pipeline) -> str:
     """Return what the rollback DAG's page says."""
     model = pipeline.model_name

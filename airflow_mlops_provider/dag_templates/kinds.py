@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_mlops_provider.dag_templates.folder import asked_for
 from airflow_mlops_provider.dag_templates.monitoring import monitoring_dag
 from airflow_mlops_provider.dag_templates.rollback import rollback_dag
+from airflow_mlops_provider.dag_templates.scoring import scoring_dag
 from airflow_mlops_provider.dag_templates.training import training_dag
 from airflow_mlops_provider.exceptions import SpecError
 
@@ -36,6 +37,7 @@ class Kind(NamedTuple):
 #: By the suffix of the DAG's id.
 KINDS: dict[str, Kind] = {
     "training": Kind(training_dag),
+    "scoring": Kind(scoring_dag, lambda pipeline: pipeline.scoring is not None),
     "monitoring": Kind(monitoring_dag, lambda pipeline: pipeline.monitoring is not None),
     "rollback": Kind(rollback_dag),
 }

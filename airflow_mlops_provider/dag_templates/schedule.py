@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowTimetableInvalid
 
-from airflow_mlops_provider.assets import retrain_asset
+from airflow_mlops_provider.assets import champion_asset, retrain_asset
 from airflow_mlops_provider.exceptions import SpecError
 
 if TYPE_CHECKING:
+    from airflow.sdk import Asset
+
     from airflow_mlops_provider.spec import Pipeline, Schedule
 
 #: A run may start for any interval after this when the pipeline file names no start.
@@ -24,13 +26,24 @@ def training_schedule(pipeline: Pipeline) -> dict[str, Any]:
 
     :raises SpecError: when the cron expression or the time zone is none. Airflow would find out in the scheduler only.
     """
-    retrain = [retrain_asset(pipeline.name)]
+    return _schedule(pipeline, retrain_asset(pipeline.name))
+
+
+def scoring_schedule(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the DAG's own settings of when it runs: at the same cron intervals, and when the champion changes.
+
+    :raises SpecError: as `training_schedule`.
+    """
+    return _schedule(pipeline, champion_asset(pipeline.model_name))
+
+
+def _schedule(pipeline: Pipeline, asset: Asset) -> dict[str, Any]:
     schedule = pipeline.schedule
     if schedule is None:
-        return {"schedule": retrain, "start_date": _EARLIEST, "catchup": False}
+        return {"schedule": [asset], "start_date": _EARLIEST, "catchup": False}
     zone = _zone(pipeline.name, schedule)
     return {
-        "schedule": AssetOrTimeSchedule(timetable=_cron(pipeline.name, schedule), assets=retrain),
+        "schedule": AssetOrTimeSchedule(timetable=_cron(pipeline.name, schedule), assets=[asset]),
         "start_date": _aware(schedule.start, zone) or _EARLIEST,
         "end_date": _aware(schedule.end, zone),
         "catchup": schedule.catchup,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
@@ -65,6 +66,10 @@ class TaskSettings(Frozen):
 TaskName = Literal[
     "ingest", "validate", "prepare", "train", "evaluate", "gate", "promote", "score", "watch", "retrain", "roll_back"
 ]
+
+
+#: The columns of predictions, besides keys and timestamp.
+_PREDICTION = re.compile(r"prediction|p_\d+|model_version|as_of")
 
 
 class Pipeline(Frozen):
@@ -128,3 +133,11 @@ class Pipeline(Frozen):
         metric = self.monitoring.live.metric
         if metric is not None and metric not in self.metrics:
             raise ValueError(f"monitoring.live.metric is {metric!r}, which evaluation.metrics does not list")
+
+    @model_validator(mode="after")
+    def _predictions_have_names_of_their_own(self) -> Pipeline:
+        if self.scoring is None:
+            return self
+        if taken := [name for name in self.data.columns.all if _PREDICTION.fullmatch(name)]:
+            raise ValueError(f"data.columns has {taken[0]!r}, a column that predictions get; give it another name")
+        return self

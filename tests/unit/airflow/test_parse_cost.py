@@ -62,7 +62,9 @@ def test_parsing_a_hundred_pipelines_imports_no_heavy_library(tmp_path: Path, hu
     parsed = parse(tmp_path / "home", PROJECT / "dags", hundred)
 
     assert not parsed["errors"]
-    assert parsed["dags"] == sorted(f"p{number}_{kind}" for number in range(100) for kind in ("training", "rollback"))
+    assert parsed["dags"] == sorted(
+        f"p{number}_{kind}" for number in range(100) for kind in ("training", "rollback", "scoring")
+    )
     assert HEAVY & set(parsed["modules"]) == set()
 
 

@@ -1,0 +1,69 @@
+"""The scoring DAG of a pipeline: ingest → score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, Param
+
+from airflow_mlops_provider.assets import predictions_asset
+from airflow_mlops_provider.dag_templates.describe import scoring_doc
+from airflow_mlops_provider.dag_templates.schedule import scoring_schedule
+from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
+from airflow_mlops_provider.operators.data import IngestDataOperator
+from airflow_mlops_provider.operators.scoring import ScoreBatchOperator
+from airflow_mlops_provider.spec import Scoring
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec import Pipeline
+
+
+def scoring_dag(pipeline: Pipeline) -> DAG:
+    """Return the scoring DAG of one pipeline.
+
+    :raises SpecError: for a wrong schedule or notifier.
+    """
+    scoring = pipeline.scoring or Scoring()
+    common: dict[str, Any] = {"pipeline": pipeline.name, "seed": pipeline.seed}
+    with DAG(
+        description=f"Score new rows with the champion of {pipeline.name}",
+        doc_md=scoring_doc(pipeline),
+        **scoring_schedule(pipeline),
+        **dag_settings(pipeline, "scoring"),
+    ) as dag:
+        ingest = IngestDataOperator(
+            **task_settings(pipeline, "ingest"),
+            **common,
+            task=pipeline.task,
+            data=section(pipeline.data),
+            purpose="scoring",
+            window=scoring.model_dump(mode="json")["window"],
+        )
+        ScoreBatchOperator(
+            **task_settings(pipeline, "score"),
+            **common,
+            dataset=ingest.output,
+            shadow=scoring.shadow,
+            model=pipeline.model_name,
+            mlflow_conn_id=pipeline.promotion.conn_id,
+            outlets=[predictions_asset(pipeline.name)],
+        )
+    dag.params.update(_params())
+    return dag
+
+
+def _params() -> dict[str, Param]:
+    """Return the trigger form."""
+    return {
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="As of",
+            description="Score the window before this moment. Left empty: the as_of of the champion that triggered the "
+            "run, a manual run's logical date, or the end of a scheduled run's data interval.",
+        ),
+        "recompute": Param(
+            False, type="boolean", title="Recompute", description="Read and score again, whatever is stored."
+        ),
+    }
