@@ -27,7 +27,15 @@ def test_a_window_s_first_decision_holds(registry: Registry) -> None:
     assert registry.decisions("flights") == [entry]
 
 
-def test_equal_decisions_of_two_writers_are_one_writer_s(mlflow_uri: str) -> None:
+def test_equal_decisions_of_two_writers_at_one_moment_are_one_writer_s(
+    mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(2026, 11, 1, 12, tzinfo=tz)
+
+    monkeypatch.setattr("airflow_mlops_provider.registry.decisions.datetime", Noon)
     one, other = Registry.connect(mlflow_uri), Registry.connect(mlflow_uri)
     written = [each.write_decision("flights", DAYS[0], {"action": "keep"}) for each in (one, other)]
     assert [changed for _, changed in written] == [True, False]
