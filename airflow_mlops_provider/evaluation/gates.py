@@ -270,7 +270,7 @@ def _not(gate: ChampionGate, champion: ChampionScores) -> str:
 
 def _compared(champion: ChampionScores) -> str:
     if champion.compared == "recorded":
-        return "cross-validation: the champion has seen these rows, so its recorded metric is compared, unpaired"
+        return f"{champion.seen or 'the champion has seen these rows'}, so its recorded metric is compared, unpaired"
     return ""
 
 

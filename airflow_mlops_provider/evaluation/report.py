@@ -53,11 +53,39 @@ class Difference(Frozen):
     why: str | None = None
 
 
+class SplitSignature(Frozen):
+    """What decides on which side of a split a row falls: rows held out by one signature may train under another.
+
+    :param holdout: share that was held out; None for cross-validation.
+    :param keys: columns by which a random split tells rows apart.
+    :param boundary: first timestamp of the holdout (ISO 8601), for a split by time.
+    """
+
+    by: Literal["time", "random", "cross_validation"]
+    seed: int = 0
+    holdout: float | None = None
+    keys: list[str] = Field(default_factory=list)
+    boundary: str | None = None
+
+    def trained_on_holdout_of(self, other: SplitSignature) -> str | None:
+        """Return why a model of this split may have been trained on what another holds out, None when it was not."""
+        if "cross_validation" in (self.by, other.by):
+            return "cross-validation: the champion has seen these rows"
+        if self.by == other.by == "time" and self.boundary is not None and other.boundary is not None:
+            if datetime.fromisoformat(self.boundary) <= datetime.fromisoformat(other.boundary):
+                return None
+            return f"the champion was trained on rows up to {self.boundary}, some of which are held out now"
+        if (self.by, self.seed, self.holdout, self.keys) != (other.by, other.seed, other.holdout, other.keys):
+            return "the champion was split off otherwise, and may have been trained on rows that are held out now"
+        return None
+
+
 class ChampionScores(Scores):
     """The champion beside the challenger.
 
     :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
-        champion had when it was registered, since under cross-validation it has seen every row.
+        champion had when it was registered, since it has seen rows that are held out now.
+    :param seen: why it has, null when it has not.
     :param unusable: why the champion cannot predict this data, null when it can.
     """
 
@@ -65,6 +93,7 @@ class ChampionScores(Scores):
     version: int
     order_key: datetime
     compared: Literal["paired", "recorded"]
+    seen: str | None = None
     unusable: str | None = None
     differences: dict[str, Difference] = Field(default_factory=dict)
 
@@ -155,7 +184,7 @@ class EvaluationReport(Frozen):
     as_of: datetime
     metrics: list[str]
     classes: list[JsonValue] = Field(default_factory=list)
-    split_by: str
+    split: SplitSignature
     folds: int
     rows: Rows
     candidates: dict[str, CandidateScores]

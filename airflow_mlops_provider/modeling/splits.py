@@ -36,6 +36,7 @@ class SplitPlan(Frozen):
     :param columns: the roles of the columns, without the features that were dropped.
     :param dropped: share missing of each dropped feature.
     :param by: how rows were assigned.
+    :param holdout: share that was to be held out; None for cross-validation.
     :param folds: 1 for a single holdout, else the folds of the cross-validation.
     :param rows: rows of the dataset; equal to the length of the assignment.
     :param rows_train: rows that the stored model is fitted to; all of them for cross-validation.
@@ -49,6 +50,7 @@ class SplitPlan(Frozen):
     columns: Columns
     dropped: dict[str, float] = Field(default_factory=dict)
     by: Literal["time", "random", "cross_validation"]
+    holdout: float | None = None
     folds: int = Field(ge=1, le=50)
     rows: int = Field(ge=1)
     rows_train: int = Field(ge=1)

@@ -20,6 +20,7 @@ from airflow_mlops_provider.evaluation.report import (
     EvaluationReport,
     Rows,
     Scores,
+    SplitSignature,
     lineage_of,
     scores_of,
 )
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import Importances, Interval, Latency, WorstSlice
-    from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.job import Champion, Job
+    from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.results import StepResult
 
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
@@ -87,7 +89,7 @@ def run(section: Section, job: Job) -> Outcome:
         as_of=job.as_of,
         metrics=section.metrics,
         classes=list(holdout.plan.classes or ()),
-        split_by=holdout.plan.by,
+        split=signature_of(holdout.plan, job.seed),
         folds=holdout.plan.folds,
         rows=Rows(total=len(holdout.fold), training=len(holdout.training_target), holdout=len(holdout.rows)),
         candidates=scores,
@@ -206,10 +208,10 @@ def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionSco
     if champion is None:
         return None, None
     known = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
-    if holdout.cross_validated:
+    if (seen := _seen(job, champion, holdout)) is not None:
         recorded = {name: champion.metrics.get(name) for name in section.metrics}
         missing = {name: "not recorded" for name, value in recorded.items() if value is None}
-        return ChampionScores(**known, compared="recorded", metrics=recorded, undefined=missing), None
+        return ChampionScores(**known, compared="recorded", seen=seen, metrics=recorded, undefined=missing), None
     try:
         said = holdout.predictions(_ask(holdout, load_model(job.store, champion.model, job.allow_list)))
     except (DataError, ModelError) as error:
@@ -218,6 +220,20 @@ def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionSco
         return ChampionScores(**known, compared="paired", metrics=nothing, unusable=why), None
     scores = scores_of(measure_all(section.metrics, said))
     return ChampionScores(**known, compared="paired", **scores.model_dump()), said
+
+
+def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
+    """Return what decided which rows are held out."""
+    return SplitSignature(by=plan.by, seed=seed, holdout=plan.holdout, keys=plan.columns.keys, boundary=plan.boundary)
+
+
+def _seen(job: Job, champion: Champion, holdout: Holdout) -> str | None:
+    """Return why the champion may have been trained on rows that are held out now, None when it was not."""
+    now = signature_of(holdout.plan, job.seed)
+    if champion.evaluation is None:
+        return now.trained_on_holdout_of(now)
+    then = EvaluationReport.model_validate(job.store.read_json(champion.evaluation)).split
+    return then.trained_on_holdout_of(now)
 
 
 def _ask(holdout: Holdout, pipeline: Any) -> NDArray[Any]:

@@ -105,6 +105,7 @@ def _plan(
         columns=kept,
         dropped=dropped,
         by=section.split.by,
+        holdout=None if cross else section.split.holdout,
         folds=section.split.folds if cross else 1,
         rows=table.rows,
         rows_train=fitted.size,

@@ -49,7 +49,7 @@ def report(**changes: Any) -> EvaluationReport:
         "as_of": AS_OF,
         "metrics": ["roc_auc", "log_loss"],
         "classes": [0, 1],
-        "split_by": "time",
+        "split": {"by": "time"},
         "folds": 1,
         "rows": Rows(total=100, training=80, holdout=20),
         "candidates": {"forest": CandidateScores(metrics={"roc_auc": 0.72, "log_loss": 0.48})},

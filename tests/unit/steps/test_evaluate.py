@@ -16,7 +16,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import log_loss, roc_auc_score
 
 from airflow_mlops_provider.data.tables import TableInfo, read_table, table_info, write_table
-from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
+from airflow_mlops_provider.evaluation.report import EvaluationReport, SplitSignature, lineage_of
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
 from airflow_mlops_provider.modeling.model_file import load_model
@@ -357,6 +357,36 @@ def test_a_champion_that_cannot_be_asked_is_unusable_with_the_reason(
     assert champion.differences == {}
     assert champion.metrics == dict.fromkeys(METRICS)
     assert result.facts["champion"] == 7
+
+
+@pytest.mark.parametrize(
+    ("before", "paired"),
+    [
+        ({"by": "random", "holdout": 0.4}, True),
+        ({"by": "random", "holdout": 0.3}, False),
+        ({"by": "cross_validation", "folds": 4}, False),
+    ],
+)
+def test_a_champion_of_another_split_has_seen_rows_that_are_held_out_now(
+    store: ArtifactStore, before: dict[str, Any], paired: bool
+) -> None:
+    first = World(store).load(rows_of("binary"), **{"split": before["by"]})
+    first.split = [first.run("prepare", {"split": before}, dataset=first.dataset)]
+    (model,) = first.train(logistic=LOGISTIC)
+    judged = first.evaluate([model], METRICS)
+    champion = champion_of(model, metrics={"roc_auc": 0.6}, evaluation=judged.artifacts["evaluation"])
+    now = World(store).load(rows_of("binary"))
+    report = now.report(now.train(stump=STUMP), METRICS, champion=champion)
+    assert report.champion is not None
+    assert report.champion.compared == ("paired" if paired else "recorded")
+    assert (report.champion.seen is None) == paired
+
+
+def test_by_time_only_a_champion_of_a_later_boundary_has_seen_the_holdout() -> None:
+    early, late = (SplitSignature(by="time", holdout=0.2, boundary=day) for day in ("2013-01-01", "2013-02-01"))
+    assert early.trained_on_holdout_of(late) is None
+    assert early.trained_on_holdout_of(early) is None
+    assert "2013-02-01" in str(late.trained_on_holdout_of(early))
 
 
 # ---------------------------------------------------------------- cross-validation, other tasks

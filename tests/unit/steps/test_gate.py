@@ -53,7 +53,7 @@ def evaluated(store: ArtifactStore, **changes: Any) -> StepResult:
         "as_of": AS_OF,
         "metrics": ["log_loss"],
         "classes": [0, 1],
-        "split_by": "time",
+        "split": {"by": "time"},
         "folds": 1,
         "rows": Rows(total=100, training=80, holdout=20),
         "candidates": {"forest": CandidateScores(metrics={"log_loss": 0.412})},
