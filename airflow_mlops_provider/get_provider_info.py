@@ -23,6 +23,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops_provider.operators.promotion",
                     "airflow_mlops_provider.operators.scoring",
                     "airflow_mlops_provider.operators.rollback",
+                    "airflow_mlops_provider.operators.monitoring",
                     "airflow_mlops_provider.operators.decisions",
                     "airflow_mlops_provider.operators.watching",
                 ],

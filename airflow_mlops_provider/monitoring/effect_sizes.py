@@ -29,8 +29,10 @@ _FARTHEST = 1e6
 _DECIMALS = 6
 #: Columns that Evidently sees together.
 _AT_ONCE = 16
-#: Resamples behind `noise`: its value is the largest of them, about the 99th percentile.
-_RESAMPLES = 99
+#: Resamples behind `noise`, and how many of their standard deviations it lies above their mean: with a window a day
+#: and many columns, chance alone passes the 99th percentile every week.
+_RESAMPLES = 60
+_DEVIATIONS = 4
 #: Rows of a resample of numbers; the distance of larger ones follows from its rate.
 _RESAMPLED_ROWS = 1000
 
@@ -86,39 +88,41 @@ def _snapshot(pairs: Sequence[Pair]) -> Any:
 def noise(pair: Pair, seed: int) -> float:
     """Return the distance that two samples of these sizes may show though nothing has changed.
 
-    The largest of 99 resamples. Of numbers both sides are drawn from the reference; of categories from both samples
-    together, since the rare ones are what makes the distance of small samples large.
+    By resampling. Of numbers both sides are drawn from the reference; of categories from both samples together, since
+    the rare ones are what makes the distance of small samples large.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    return _noise_of_numbers(pair, rng) if pair.method == "wasserstein" else _noise_of_categories(pair, rng)
+    drawn = _resampled_numbers(pair, rng) if pair.method == "wasserstein" else _resampled_categories(pair, rng)
+    return float(np.mean(drawn) + _DEVIATIONS * np.std(drawn))
 
 
-def _noise_of_numbers(pair: Pair, rng: Any) -> float:
+def _resampled_numbers(pair: Pair, rng: Any) -> list[float]:
     from scipy.stats import wasserstein_distance
 
     reference, _ = _standardised(pair.reference, pair.current)
     sizes = [min(len(side), _RESAMPLED_ROWS) for side in (pair.reference, pair.current)]
-    drawn = [[rng.choice(reference, size) for size in sizes] for _ in range(_RESAMPLES)]
-    largest = max(float(wasserstein_distance(*sides)) for sides in drawn) / float(reference.std())
     # The distance of empirical distributions from their common origin falls with the root of their size.
     wanted = 1 / len(pair.reference) + 1 / len(pair.current)
-    return largest * float((wanted / sum(1 / size for size in sizes)) ** 0.5)
+    unit = float((wanted / sum(1 / size for size in sizes)) ** 0.5 / reference.std())
+    return [
+        unit * float(wasserstein_distance(*(rng.choice(reference, size) for size in sizes))) for _ in range(_RESAMPLES)
+    ]
 
 
-def _noise_of_categories(pair: Pair, rng: Any) -> float:
+def _resampled_categories(pair: Pair, rng: Any) -> list[float]:
     import numpy as np
     from scipy.spatial.distance import jensenshannon
 
     sizes = [len(pair.reference), len(pair.current)]
     _, counts = np.unique(np.concatenate([pair.reference, pair.current]).astype(str), return_counts=True)
     shares = counts / counts.sum()
-    largest = 0.0
-    for _ in range(_RESAMPLES):
-        sides = [rng.multinomial(size, shares) / size for size in sizes]
-        largest = max(largest, float(np.nan_to_num(jensenshannon(*sides))))
-    return largest
+    # Of equal shares, rounding may leave the root of less than nothing.
+    return [
+        float(np.nan_to_num(jensenshannon(*(rng.multinomial(size, shares) / size for size in sizes))))
+        for _ in range(_RESAMPLES)
+    ]
 
 
 def _frames(named: Mapping[str, Pair]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -39,7 +39,7 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     imports = [f"from {operator.__module__} import {name}" for name, operator in operators.items()]
     body = "\n".join(write_docs.code_of(operator) for operator in operators.values())
     source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
-    watching = ["watch", "retrain", "mend", "labelled", "live", "decide"]
+    watching = ["watch", "retrain", "mend", "drift", "labelled", "live", "decide"]
     assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, "new_rows", "score", "roll_back", *watching])}
 
 
