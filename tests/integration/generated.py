@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from watched import write_watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,12 +72,15 @@ def write_pipelines(folder: Path) -> None:
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
         pipeline("rolled_back", folder / "rolled_back.csv"),
         pipeline("bad_data", folder / "bad_data.csv"),
-        pipeline("killed", folder / "killed.csv", tasks={task: AT_ONCE for task in TASKS}),
+        pipeline("killed", folder / "killed.csv", scoring={}, tasks={task: AT_ONCE for task in (*TASKS, "score")}),
+        pipeline("scored", folder / "scored.csv", scoring={"shadow": True}),
+        pipeline("scored_early", folder / "scored_early.csv", scoring={}),
         lost,
     ]
     for spec in pipelines:
         write_csv(folder / f"{spec['name']}.csv")
         (folder / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    write_watched(folder)
 
 
 TASKS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "promote")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry import Registry
@@ -31,6 +32,16 @@ class Run:
             {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": day, **conf}},
         )
         return run.ended(seconds)
+
+    @classmethod
+    def triggered(cls, airflow: LocalAirflow, pipeline: str, kind: str, number: int = 1) -> Run:
+        """Wait until assets have triggered so many runs of a DAG, and until the last of them has ended."""
+        deadline = time.monotonic() + 120
+        path = f"/api/v2/dags/{pipeline}_{kind}/dagRuns?run_type=asset_triggered&order_by=id&limit=100"
+        while len(runs := airflow.get(path)["dag_runs"]) < number:
+            assert time.monotonic() < deadline, f"{len(runs)} runs of {pipeline}_{kind} were triggered, not {number}"
+            time.sleep(0.5)
+        return cls(airflow, pipeline, runs[number - 1]["dag_run_id"], kind).ended()
 
     def ended(self, seconds: float = 180) -> Run:
         """Wait until the run has ended."""

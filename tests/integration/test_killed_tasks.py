@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 TASKS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "promote")
-#: What only scoring and monitoring pass.
-OTHERS = {f"{what}.{when}" for what in ("decision.write", "predictions.publish") for when in ("before", "after")}
+#: What only monitoring passes.
+OTHERS = {"decision.write.before", "decision.write.after"}
 
 
 def points() -> list[str]:
-    """Return every failpoint that a training passes: those of receipts for each step, the others by name."""
+    """Return every failpoint of training and scoring: those of receipts for each step, the others by name."""
     source = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "airflow_mlops_provider").rglob("*.py"))
     named = set(re.findall(r'failpoint\("([a-z.]+)"\)', source))
-    receipts = {f"{step}.receipt.{when}" for step in TASKS[:-1] for when in ("before", "after")}
+    receipts = {f"{step}.receipt.{when}" for step in (*TASKS[:-1], "score") for when in ("before", "after")}
     return sorted(named - OTHERS | receipts)
 
 
@@ -55,8 +55,10 @@ def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(dying: LocalAirf
     assert {"publish.register.after", "ledger.write.before", "alias.write.after"} <= set(points())
     run = Run.of(dying, "killed", "2024-02-01", seconds=420)
     assert run.state == "success", run.states
+    scoring = Run.triggered(dying, "killed", "scoring")
+    assert scoring.state == "success", scoring.states
     assert sorted(file.name for file in (dying.home / "killed").iterdir()) == points(), "each point was reached"
-    tries = {name: task["try_number"] for name, task in run.tasks.items()}
+    tries = {(run.dag_id, name): task["try_number"] for run in (run, scoring) for name, task in run.tasks.items()}
     assert sum(tries.values()) - len(tries) == len(points()), tries
     assert mlflow_state(dying, "killed") == {
         "runs": ["killed 2024-02-01", "logistic", "tree"],
@@ -70,3 +72,9 @@ def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(dying: LocalAirf
     assert all(sha256_of(file) == file.name.split(".")[0] for file in objects), "no object is half-written"
     events = dying.get("/api/v2/assets/events?limit=100")["asset_events"]
     assert len([event for event in events if event["name"] == "killed.champion"]) == 1
+    assert len([event for event in events if event["name"] == "killed.predictions"]) == 1
+    predictions = dying.artifacts / "predictions" / "killed" / "as_of=2024-02-01"
+    assert [file.name for file in predictions.iterdir()] == ["predictions.parquet"]
+    assert (
+        sha256_of(predictions / "predictions.parquet") == scoring.value("score")["artifacts"]["predictions"]["sha256"]
+    )

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from runs import Run
+
+from airflow_mlops_provider.results import MAX_XCOM_BYTES
+from airflow_mlops_provider.storage import local_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local_airflow import LocalAirflow
+
+DAYS = ("2024-02-08", "2024-02-15")
+
+
+@pytest.fixture(scope="module")
+def scored(airflow: LocalAirflow) -> list[Run]:
+    """The runs that the champions of two days have triggered by themselves."""
+    runs = []
+    for number, day in enumerate(DAYS, start=1):
+        training = Run.of(airflow, "scored", day)
+        assert (training.state, training.states["promote"]) == ("success", "success")
+        runs.append(Run.triggered(airflow, "scored", "scoring", number))
+    return runs
+
+
+def partition(airflow: LocalAirflow, day: str, folder: str = "predictions") -> Path:
+    return airflow.artifacts / folder / "scored" / f"as_of={day}" / "predictions.parquet"
+
+
+def events(airflow: LocalAirflow) -> list[dict[str, Any]]:
+    assets = airflow.get("/api/v2/assets?limit=500")["assets"]
+    asset = next(asset for asset in assets if asset["name"] == "scored.predictions")
+    found = airflow.get(f"/api/v2/assets/events?asset_id={asset['id']}&limit=100")["asset_events"]
+    return [event["extra"] for event in sorted(found, key=lambda event: event["timestamp"])]
+
+
+def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirflow, scored: list[Run]) -> None:
+    for number, (run, day) in enumerate(zip(scored, DAYS, strict=True), start=1):
+        assert run.state == "success"
+        result = run.value("score")
+        assert result["as_of"][:10] == day
+        assert (result["facts"]["rows"], result["facts"]["version"]) == (24, number)
+        assert result["facts"]["shadow"]["why"] == "the challenger is the champion"
+        table = pd.read_parquet(partition(airflow, day))
+        assert (len(table), set(table["model_version"])) == (24, {number})
+        assert table["at"].max() < pd.Timestamp(day, tz="UTC") <= table["at"].max() + pd.Timedelta(hours=1)
+        assert len(json.dumps(result).encode()) <= MAX_XCOM_BYTES
+
+
+def test_each_scoring_tells_its_window_its_version_and_where_it_lies(airflow: LocalAirflow, scored: list[Run]) -> None:
+    told = events(airflow)[: len(DAYS)]
+    assert [(event["as_of"][:10], event["version"], event["rows"]) for event in told] == [
+        (DAYS[0], 1, 24),
+        (DAYS[1], 2, 24),
+    ]
+    assert told[1]["window_start"][:10] == "2024-02-14"
+    assert told[1]["predictions"] == scored[1].value("score")["artifacts"]["predictions"]
+    assert local_path(told[1]["partition"]) == partition(airflow, DAYS[1])
+
+
+def test_a_cleared_run_computes_nothing_and_leaves_equal_bytes(airflow: LocalAirflow, scored: list[Run]) -> None:
+    before = partition(airflow, DAYS[1]).read_bytes()
+    run = scored[1].cleared()
+    assert run.state == "success"
+    for task in ("ingest", "score"):
+        assert any("Nothing is computed" in entry["event"] for entry in run.log(task)), task
+    assert partition(airflow, DAYS[1]).read_bytes() == before
+
+
+def test_an_older_day_is_scored_again_by_the_new_champion_as_a_whole(airflow: LocalAirflow, scored: list[Run]) -> None:
+    first = partition(airflow, DAYS[0]).read_bytes()
+    run = Run(airflow, "scored", "again", "scoring")
+    airflow.post(
+        f"/api/v2/dags/{run.dag_id}/dagRuns",
+        {"dag_run_id": "again", "logical_date": None, "conf": {"as_of": f"{DAYS[0]}T00:00:00Z"}},
+    )
+    assert run.ended().state == "success"
+    table = pd.read_parquet(partition(airflow, DAYS[0]))
+    assert (len(table), set(table["model_version"])) == (24, {2})
+    assert [file.name for file in partition(airflow, DAYS[0]).parent.iterdir()] == ["predictions.parquet"]
+    assert partition(airflow, DAYS[0]).read_bytes() != first
+    whole = pd.read_parquet(airflow.artifacts / "predictions" / "scored")
+    assert whole.groupby("as_of", observed=True).size().to_dict() == dict.fromkeys(DAYS, 24)
+
+
+def test_a_recomputed_day_has_equal_bytes(airflow: LocalAirflow, scored: list[Run]) -> None:
+    before = partition(airflow, DAYS[1]).read_bytes()
+    run = Run(airflow, "scored", "anew", "scoring")
+    airflow.post(
+        f"/api/v2/dags/{run.dag_id}/dagRuns",
+        {"dag_run_id": "anew", "logical_date": None, "conf": {"as_of": f"{DAYS[1]}T00:00:00Z", "recompute": True}},
+    )
+    assert run.ended().state == "success"
+    assert not any("Nothing is computed" in entry["event"] for entry in run.log("score"))
+    assert partition(airflow, DAYS[1]).read_bytes() == before
+
+
+def test_scoring_before_the_first_champion_is_skipped_and_green(airflow: LocalAirflow) -> None:
+    scoring = Run(airflow, "scored_early", "early", "scoring")
+    airflow.wait_for_dag(scoring.dag_id)
+    airflow.post(
+        f"/api/v2/dags/{scoring.dag_id}/dagRuns",
+        {"dag_run_id": "early", "logical_date": None, "conf": {"as_of": f"{DAYS[0]}T00:00:00Z"}},
+    )
+    assert scoring.ended().state == "success"
+    assert scoring.states == {"ingest": "success", "score": "skipped"}
+    assert any("has no champion yet" in entry.get("reason", "") for entry in scoring.log("score"))
