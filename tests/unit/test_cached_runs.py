@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mlops_provider.allow_list import AllowList
-from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.job import Champion, StepRequest
 from airflow_mlops_provider.pipelines import load_pipeline
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore
@@ -46,7 +46,9 @@ class Chain:
         self.pipeline = load_pipeline(PROJECT / "config" / "pipelines" / f"{name}.yaml")
         self.requests: list[StepRequest] = []
 
-    def step(self, step: str, section: Any, day: int, **inputs: list[StepResult]) -> StepResult:
+    def step(
+        self, step: str, section: Any, day: int, *, champion: Champion | None = None, **inputs: list[StepResult]
+    ) -> StepResult:
         request = StepRequest(
             step=step,
             pipeline=self.pipeline.name,
@@ -54,6 +56,7 @@ class Chain:
             seed=self.pipeline.seed,
             section=section,
             inputs=inputs,
+            champion=champion,
             allow_list=AllowList(plugins_folder=str(PROJECT / "plugins")),
         )
         self.requests.append(request)
@@ -75,7 +78,20 @@ class Chain:
         done["evaluate"] = self.step("evaluate", section, day, **data, models=models)
         gates = {"gates": [gate.model_dump(mode="json") for gate in spec.gates], "metrics": metrics}
         done["gate"] = self.step("gate", gates, day, evaluation=[done["evaluate"]])
-        return done
+        return {**done, **self.scored(done["evaluate"], day)}
+
+    def scored(self, evaluation: StepResult, day: int) -> dict[str, StepResult]:
+        artifacts = evaluation.artifacts
+        champion = Champion(
+            seq=1,
+            version=1,
+            digest=self.store.read_json(artifacts["model_info"])["digest"],
+            model=artifacts["model"],
+            order_key=datetime(2024, 1, day, tzinfo=UTC),
+        )
+        data = self.pipeline.data.model_dump(mode="json")
+        rows = self.step("ingest", {"task": self.pipeline.task, "data": data, "purpose": "scoring"}, day)
+        return {"ingest scoring": rows, "score": self.step("score", {}, day, champion=champion, dataset=[rows])}
 
 
 @pytest.fixture
@@ -104,5 +120,5 @@ def test_a_day_later_data_that_stayed_the_same_is_not_prepared_or_trained_again(
     wine.all(day=1)
     later = wine.all(day=2)
     computed = {name for name, result in later.items() if not result.cached}
-    assert computed == {"ingest", "evaluate", "gate"}
+    assert computed == {"ingest", "evaluate", "gate", "ingest scoring", "score"}
     assert {result.as_of.day for result in later.values()} == {2}
