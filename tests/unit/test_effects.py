@@ -12,6 +12,7 @@ from airflow_mlops_provider import effects
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.registry import Registry
+from airflow_mlops_provider.registry.write_once import MAX_VALUE
 from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
@@ -163,3 +164,34 @@ def test_gates_that_judged_another_evaluation_are_refused(world: World) -> None:
     with pytest.raises(MLOpsError, match=r"did not judge this evaluation.*Clear the gate task"):
         world.promote(poor, world.gate(good, BETTER))
     assert world.registry.history(CHURN) == []
+
+
+def test_the_ledger_names_what_the_champion_is_watched_by(world: World) -> None:
+    evaluation = world.published(world.trained("good"))
+    world.promote(evaluation, world.gate(evaluation))
+
+    [entry] = world.registry.history(CHURN)
+    champion = effects.as_champion(entry)
+
+    assert entry.reference == champion.reference == evaluation.artifacts["reference"]
+    assert entry.evaluation == champion.evaluation == evaluation.artifacts["evaluation"]
+    assert len(entry.render()) < MAX_VALUE / 2, "there is room for more gates and longer reasons"
+
+
+def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(world: World) -> None:
+    world.reign("good")
+    world.reign("poor")
+    first, second = world.registry.history(CHURN)
+
+    rollback = effects.roll_back(
+        world.registry, pipeline=CHURN, model=CHURN, to="previous", reason="poor", caller=("churn_rollback",)
+    )
+
+    assert (rollback.skipped, rollback.mine) == (False, True)
+    assert rollback.result.as_of == second.order_key
+    facts = rollback.result.facts
+    assert (facts["version"], facts["quarantined"], facts["seq"]) == (first.version, second.version, 3)
+    head = world.registry.head(CHURN)
+    assert head is not None
+    assert effects.as_champion(head).model == first.artifact
+    assert (head.reference, head.evaluation) == (first.reference, first.evaluation)
