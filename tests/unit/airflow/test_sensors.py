@@ -153,7 +153,9 @@ def test_a_retry_goes_on_from_what_the_first_try_saw(worker: Worker, folder: Pat
 def test_a_worker_waits_as_well(worker: Worker, folder: Path) -> None:
     (folder / "part-0.csv").write_text("12345")
 
-    ended = worker.run(arrived(folder, deferrable=False, stable_for=timedelta(seconds=0.1), poke_interval=0.02))
+    ended = worker.run(
+        arrived(folder, deferrable=False, stable_for=timedelta(seconds=0.1), poke_interval=0.02, timeout=20)
+    )
 
     assert ended.state == "success"
     assert ended.xcom["complete_by"] == "stability"
