@@ -26,7 +26,7 @@ SqlReader = Callable[[str, str], "Iterator[pd.DataFrame]"]
 class Champion(Frozen):
     """The version that a challenger is compared with, that predicts, and that is watched.
 
-    :param reference: what it was trained on, sampled, with what it says of it; None of an old ledger entry.
+    :param reference: the data it comes from, sampled, with what it said of held-out rows; None of an old ledger entry.
     :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
     """
 

@@ -1,7 +1,8 @@
-"""The reference of a model: a bounded sample of the rows that it was trained on, with what it says of them.
+"""The reference of a model: a bounded sample of the data that it comes from, with what it said of rows held out.
 
-Monitoring compares new rows and new predictions with it. It is kept with the model, so the champion's reference stays
-the champion's, whatever is trained later.
+Monitoring compares new rows and new predictions with it. What a model says of rows that it was trained on is no measure
+for those: a forest knows them by heart, and would seem to drift on the first new day. The reference is kept with the
+model, so the champion's reference stays the champion's, whatever is trained later.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import TableInfo, write_table
 from airflow_mlops_provider.evaluation.holdout import tables_of
-from airflow_mlops_provider.modeling.predictions import feature_frame, one_thread, predict, prediction_columns
+from airflow_mlops_provider.modeling.predictions import prediction_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,24 +23,25 @@ if TYPE_CHECKING:
 MAX_ROWS = 50_000
 
 
-def write_reference(holdout: Holdout, pipeline: Any) -> ArtifactRef:
-    """Store features and target of a sample of the training rows, and the model's predictions on them.
+def write_reference(holdout: Holdout, scores: NDArray[Any]) -> ArtifactRef:
+    """Store features and target of a sample of the rows, trained on and held out, and predictions of the held-out ones.
 
-    Columns: the features that the model uses, the target, then `prediction_columns`. The rows lie evenly spread over
-    the training rows in the dataset's order, which is by time where there is one: equal models of equal data have
-    equal references. A feature that bears the name of a prediction column gives way to it.
+    Columns: the features that the model uses, the target, then `prediction_columns`, null where a row was not held
+    out. The rows lie evenly spread over the dataset's order, which is by time where there is one: equal models of equal
+    data have equal references. A feature that bears the name of a prediction column gives way to it.
 
-    :param pipeline: the fitted model.
+    :param scores: what the model said of the held-out rows; under cross-validation that of each fold.
     """
+    import numpy as np
     import pyarrow as pa
 
     plan = holdout.plan
     names = [*plan.columns.features, plan.columns.target]
-    rows = evenly_spread(holdout.training_rows, MAX_ROWS)
+    rows = evenly_spread(np.arange(len(holdout.fold)), MAX_ROWS)
     table = pa.concat_tables(tables_of(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
-    with one_thread():
-        values = predict(pipeline, feature_frame(table.to_pandas(), plan.columns), plan.task)
-    said = prediction_columns(values, plan.classes or ())
+    values = np.full((len(holdout.fold), *scores.shape[1:]), np.nan)
+    values[holdout.rows] = scores
+    said = prediction_columns(values[rows], plan.classes or ())
     table = table.drop_columns([name for name in said if name in names])
     for name, column in said.items():
         table = table.append_column(name, column)

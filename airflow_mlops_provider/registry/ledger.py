@@ -40,7 +40,7 @@ class LedgerEntry(Frozen):
     :param order_key: data time (`as_of`). A rollback carries the larger of the head's and its own.
     :param at: wall time of the event.
     :param compared_with: the entry whose version the challenger was gated against.
-    :param reference: what the model was trained on, sampled, with what it says of it: what drift is measured from.
+    :param reference: the data the model comes from, sampled, with what it said of held-out rows: drift starts there.
     :param evaluation: everything that was measured of it on its holdout.
     :param quarantined: a version that may not be promoted from here on.
     :param lifted: a version whose quarantine ends here.

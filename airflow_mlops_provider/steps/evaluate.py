@@ -111,7 +111,7 @@ def run(section: Section, job: Job) -> Outcome:
         "evaluation": job.store.add_json(report.model_dump(mode="json")),
         "model": model,
         "model_info": results[winner].artifacts["model_info"],
-        "reference": write_reference(holdout, pipeline),
+        "reference": write_reference(holdout, said[winner].scores),
     }
     return Outcome(artifacts, _facts(report))
 

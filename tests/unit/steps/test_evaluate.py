@@ -19,8 +19,7 @@ from airflow_mlops_provider.data.tables import TableInfo, read_table, table_info
 from airflow_mlops_provider.evaluation.report import EvaluationReport, SplitSignature, lineage_of
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, MLOpsError
 from airflow_mlops_provider.job import Champion, StepRequest
-from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.modeling.predictions import feature_frame, predictions_frame, write_predictions
+from airflow_mlops_provider.modeling.predictions import predictions_frame, write_predictions
 from airflow_mlops_provider.modeling.splits import read_split
 from airflow_mlops_provider.results import MAX_XCOM_BYTES, StepResult
 from airflow_mlops_provider.runner import run_step
@@ -586,27 +585,27 @@ def test_importing_the_step_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("split", ["random", "cross_validation"])
-def test_the_reference_is_what_the_winner_was_trained_on_and_says_of_it(
+def test_the_reference_is_the_data_and_what_the_winner_said_of_rows_held_out(
     store: ArtifactStore, task: str, split: str
 ) -> None:
     frame = rows_of(task)
     world = World(store, task).load(frame, split)
-    model = RIDGE if task == "regression" else LOGISTIC
-    models = world.train(one=model)
+    models = world.train(one=RIDGE if task == "regression" else LOGISTIC)
     metric = {"regression": "rmse"}.get(task, "log_loss")
     result = world.evaluate(models, [metric])
     found = read_table(store, result.artifacts["reference"])
-    trained = frame if split == "cross_validation" else frame[~frame.index.isin(held_out_rows(world))]
-    assert found["height"].tolist() == trained["height"].tolist()
-    assert found["target"].tolist() == trained["target"].tolist()
+    assert found["height"].tolist() == frame["height"].tolist()
+    assert found["target"].tolist() == frame["target"].tolist()
     info = table_info(store, result.artifacts["reference"])
     assert (info.task, info.columns.features, info.columns.keys) == (task, ["height", "noise", "town"], [])
-    pipeline = load_model(store, models[0].artifacts["model"])
-    features = feature_frame(trained, info.columns)
-    assert found["prediction"].tolist() == pipeline.predict(features).tolist()
+    held_out = np.arange(len(frame)) if split == "cross_validation" else held_out_rows(world)
+    assert np.flatnonzero(found["prediction"].notna()).tolist() == list(held_out)
+    said = predictions_frame(store, models[0].artifacts["predictions"])
+    names = [name for name in said if name.startswith(("p_", "prediction"))]
+    assert found[names].dropna().to_numpy() == pytest.approx(said[names].to_numpy())
     if task != "regression":
-        shown = found[[f"p_{index}" for index in range(len(pipeline.classes_))]]
-        assert shown.to_numpy() == pytest.approx(pipeline.predict_proba(features))
+        classes = np.array(sorted(frame["target"].unique()))
+        assert found["prediction"].dropna().tolist() == classes[said[names].to_numpy().argmax(axis=1)].tolist()
 
 
 def held_out_rows(world: World) -> list[int]:
@@ -614,19 +613,20 @@ def held_out_rows(world: World) -> list[int]:
     return np.flatnonzero(read_split(world.store, split["split"], split["assignment"]).fold).tolist()
 
 
-def test_a_large_reference_is_a_sample_spread_over_the_training_rows(
+def test_a_large_reference_is_a_sample_spread_over_the_rows(
     store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_mlops_provider.evaluation.reference.MAX_ROWS", 60)
     frame = rows_of("binary")
     world = World(store).load(frame)
     result = world.evaluate(world.train(one=LOGISTIC), ["log_loss"])
-    found = read_table(store, result.artifacts["reference"])["height"].tolist()
-    trained = np.setdiff1d(np.arange(len(frame)), held_out_rows(world))
-    positions = [frame["height"].tolist().index(height) for height in found]
-    assert (len(positions), positions[0]) == (60, trained[0])
+    found = read_table(store, result.artifacts["reference"])
+    positions = [frame["height"].tolist().index(height) for height in found["height"]]
+    assert (len(positions), positions[0]) == (60, 0)
     assert positions == sorted(set(positions))
-    assert max(np.diff(np.searchsorted(trained, positions))) <= 5
+    assert max(np.diff(positions)) <= len(frame) // 60 + 1
+    held_out = set(held_out_rows(world))
+    assert [position in held_out for position in positions] == found["prediction"].notna().tolist()
 
 
 def test_equal_trainings_have_equal_references(tmp_path: Path) -> None:
