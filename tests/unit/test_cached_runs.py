@@ -88,10 +88,15 @@ class Chain:
             digest=self.store.read_json(artifacts["model_info"])["digest"],
             model=artifacts["model"],
             order_key=datetime(2024, 1, day, tzinfo=UTC),
+            reference=artifacts["reference"],
+            evaluation=artifacts["evaluation"],
         )
         data = self.pipeline.data.model_dump(mode="json")
         rows = self.step("ingest", {"task": self.pipeline.task, "data": data, "purpose": "scoring"}, day)
-        return {"ingest scoring": rows, "score": self.step("score", {}, day, champion=champion, dataset=[rows])}
+        said = self.step("score", {}, day, champion=champion, dataset=[rows])
+        section = {"min_rows": 50}
+        drift = self.step("drift", section, day, champion=champion, dataset=[rows], predictions=[said])
+        return {"ingest scoring": rows, "score": said, "drift": drift}
 
 
 @pytest.fixture
@@ -120,5 +125,5 @@ def test_a_day_later_data_that_stayed_the_same_is_not_prepared_or_trained_again(
     wine.all(day=1)
     later = wine.all(day=2)
     computed = {name for name, result in later.items() if not result.cached}
-    assert computed == {"ingest", "evaluate", "gate", "ingest scoring", "score"}
+    assert computed == {"ingest", "evaluate", "gate", "ingest scoring", "score", "drift"}
     assert {result.as_of.day for result in later.values()} == {2}
