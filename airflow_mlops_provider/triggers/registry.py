@@ -15,8 +15,6 @@ from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thr
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry import Registry
 
-#: What MLflow's client imports last, for a database; it comes with the rest.
-_LAST_MODULE = "mlflow.store.tracking.sqlalchemy_store"
 # One is enough: calls to MLflow take turns in a process (see `registry.client`).
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="mlops-registry")
 
@@ -46,8 +44,11 @@ class RegistryTrigger(PollingTrigger):
     async def look(self, memory: dict[str, Any]) -> Look:
         """Ask in a thread."""
         if self._registry is None:
-            await in_thread(_THREAD, import_registry)
-            self._registry = await MlflowHook(self.mlflow_conn_id).aregistry()
+            await in_thread(_THREAD, import_quietly, "airflow_mlops_provider.registry", "mlflow")
+            registry = await MlflowHook(self.mlflow_conn_id).aregistry()
+            if not registry.address.startswith("http"):
+                await in_thread(_THREAD, import_quietly, "mlflow.store.tracking.sqlalchemy_store")
+            self._registry = registry
         try:
             return await in_thread(_THREAD, self.ask, self._registry, memory)
         except TransientServiceError:
@@ -55,19 +56,19 @@ class RegistryTrigger(PollingTrigger):
             raise
 
 
-def import_registry() -> None:
-    """Import the registry and MLflow without stopping the event loop, once in a process.
+def import_quietly(*modules: str) -> None:
+    """Import modules without stopping the event loop, once in a process.
 
-    A thread does not block a loop, but the garbage collector does: these imports make it walk a growing heap five
-    times, each time for 100 to 250 ms in which nothing else runs. So it rests meanwhile, and leaves alone for good what
-    was imported: without that its next walk would take as long.
+    A thread does not block a loop, but the garbage collector does: the import of MLflow makes it walk a growing heap
+    five times, each time for 100 to 250 ms in which nothing else runs. So it rests meanwhile, and leaves alone for good
+    what was imported: without that its next walk would take as long.
     """
-    if _LAST_MODULE in sys.modules or not gc.isenabled():
+    if all(module in sys.modules for module in modules) or not gc.isenabled():
         return
     gc.disable()
     try:
-        import_module("airflow_mlops_provider.registry")
-        import_module(_LAST_MODULE)
+        for module in modules:
+            import_module(module)
     finally:
         gc.freeze()
         gc.enable()
