@@ -27,10 +27,14 @@ class Drift(Frozen):
         0.1, gt=0, description="Wasserstein distance in standard deviations of the reference (numeric columns)."
     )
     categorical_threshold: Finite = Field(
-        0.1, gt=0, description="Jensen-Shannon distance (categorical columns; 0 to 1)."
+        0.1, gt=0, description="Jensen-Shannon distance (categorical columns; 0 to 0.83)."
     )
     share: Share = Field(
         0.5, description="A window drifts when columns with this share of the champion's importance drift."
+    )
+    ignore: list[str] = Field(
+        default_factory=list,
+        description="Features that are not compared: those of the calendar, such as the month, differ in every window.",
     )
     sample_rows: PositiveInt = Field(50_000, le=1_000_000, description="Rows of each side that are compared.")
     min_rows: PositiveInt = Field(200, description="A window with fewer rows says nothing.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import table_info, table_schema
 from airflow_mlops_provider.evaluation.report import Importances
-from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, shorten
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.monitoring.drift import Subject, compare, unreadable
 from airflow_mlops_provider.monitoring.drift_page import drift_page
@@ -54,6 +54,7 @@ def run(section: Section, job: Job) -> Outcome:
 
     :raises MLOpsError: when the champion has no reference.
     :raises ArtifactError: when the reference cannot be read.
+    :raises SpecError: when `ignore` names no feature, or all of them.
     """
     champion, reference = _reference(job)
     info = table_info(job.store, reference)
@@ -189,6 +190,7 @@ def _subjects(
     features = _kinds(info)
     target = info.columns.target
     snapshot, scored = job.artifact("dataset", "dataset"), job.artifact("predictions", "predictions")
+    _check_ignored(section, info, table_info(job.store, snapshot))
     if target not in table_schema(job.store, snapshot).names:
         features.pop(target)
     predictions = {name: observed.kind for name, observed in known.columns.items() if name not in _kinds(info)}
@@ -197,6 +199,8 @@ def _subjects(
     problems = _other_scoring(job, said, current.rows)
     subjects = []
     for name, kind in features.items():
+        if name in section.ignore:
+            continue
         role: Role = "target" if name == target else "feature"
         if role == "target" and _labelled(current, target) < section.min_rows:
             continue
@@ -208,6 +212,15 @@ def _subjects(
             for name, kind in predictions.items()
         ]
     return subjects, current, problems
+
+
+def _check_ignored(section: Section, known: TableInfo, window: TableInfo) -> None:
+    """Refuse a name that is no feature, and a comparison of nothing. The champion may do without a feature."""
+    features = {*known.columns.features, *window.columns.features}
+    if unknown := [name for name in section.ignore if name not in features]:
+        raise SpecError("monitoring.drift.ignore names no feature", got=unknown[0], expected=sorted(features))
+    if not {*known.columns.features} - {*section.ignore}:
+        raise SpecError("monitoring.drift.ignore leaves no feature to compare", got=section.ignore)
 
 
 def _survey_window(

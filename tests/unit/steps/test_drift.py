@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlops_provider.data.tables import TableInfo, write_table
-from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError
 from airflow_mlops_provider.job import Champion, StepRequest
 from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, DriftReport
 from airflow_mlops_provider.results import MAX_XCOM_BYTES, StepResult
@@ -331,6 +331,22 @@ def test_a_regression_compares_its_numbers(window: Window) -> None:
     result = window.run(after.assign(prediction=after.p_1 * 2), before)
     assert (result.facts["prediction_drift"], result.facts["target_drift"]) == (True, False)
     assert window.column(result, "prediction").method == "wasserstein"
+
+
+def test_a_feature_of_the_calendar_may_be_left_out(window: Window) -> None:
+    result = window.run(frame(shift=5), ignore=["x"])
+    report = window.report(result)
+    assert [column.column for column in report.columns if column.role == "feature"] == ["y", "c"]
+    assert (result.facts["drifted"], report.problems) == (False, [])
+    assert [column.weight for column in report.columns[:2]] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["x", "z"], "names no feature: got z"), (["x", "y", "c"], "leaves no feature to compare")]
+)
+def test_what_cannot_be_left_out_is_refused(window: Window, names: list[str], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        window.run(frame(), ignore=names)
 
 
 def test_a_champion_without_a_reference_is_an_error(window: Window) -> None:
