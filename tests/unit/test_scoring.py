@@ -44,6 +44,7 @@ class World:
     registry: Registry
     task: str = "binary"
     as_of: datetime = AS_OF
+    feature: str = "age"
     results: list[StepResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class World:
         return run_step(request, self.store)
 
     def ingest(self, name: str, purpose: str = "scoring") -> StepResult:
-        columns = {"target": "left", "numeric": ["age"], "keys": ["customer"]}
+        columns = {"target": "left", "numeric": [self.feature], "keys": ["customer"]}
         data = {"source": {"uri": str(self.folder / f"{name}.csv")}, "columns": columns}
         return self.step("ingest", {"task": self.task, "data": data, "purpose": purpose})
 
@@ -229,9 +230,11 @@ def test_without_model_and_evaluation_there_is_nothing_left_to_ask(world: World)
 def test_nobody_stands_in_when_the_rows_are_wrong(world: World) -> None:
     world.register(0)
     world.register(1)
-    (world.folder / "new.csv").write_text("customer,age\nc1,old\n")
-    with pytest.raises(DataError, match="'age'"):
+    (world.folder / "new.csv").write_text("customer,years\nc1,40\n")
+    world.feature = "years"
+    with pytest.raises(DataError, match="the model needs feature 'age' as numeric"):
         world.score()
+    assert not (world.folder / "artifacts" / "predictions").exists()
 
 
 def test_a_champion_whose_file_is_another_model_is_not_asked(world: World) -> None:
