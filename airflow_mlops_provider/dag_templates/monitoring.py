@@ -57,6 +57,7 @@ def _tasks(pipeline: Pipeline) -> None:
         metrics=pipeline.metrics,
         scoring=section(pipeline.scoring),
         monitoring=section(pipeline.monitoring),
+        inlets=[predictions_asset(pipeline.name)],
     )
     RetrainOnDecisionOperator(
         **task_settings(pipeline, "retrain"),

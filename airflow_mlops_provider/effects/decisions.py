@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.monitoring.governor import Decision, decide
-from airflow_mlops_provider.results import StepResult, text_within
+from airflow_mlops_provider.results import StepResult, first_within, text_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,17 +65,23 @@ def watched(pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...]) -> Ste
     )
 
 
-def requests(registry: Registry, model: str, windows: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the retrain event of each window tells."""
-    return [
-        {
-            "as_of": decision.as_of.isoformat(),
-            "reason": text_within(f"{decision.rule}: {'; '.join(decision.reasons)}", 1000),
-            "columns": decision.columns,
-            "champion": decision.champion,
-        }
-        for decision in (decision_of(registry, model, window) for window in windows)
-    ]
+def retrain_request(registry: Registry, model: str, windows: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the retrain event tells that asks for all of some windows; None without one.
+
+    One event: of several at once, Airflow would tell the run that they start the first only.
+    """
+    asked = [decision_of(registry, model, window) for window in windows]
+    if not asked:
+        return None
+    last = max(asked, key=lambda decision: decision.as_of)
+    columns = dict.fromkeys(column for decision in (last, *asked) for column in decision.columns)
+    return {
+        "as_of": last.as_of.isoformat(),
+        "reason": text_within(f"{last.rule}: {'; '.join(last.reasons)}", 1000),
+        "columns": first_within(columns, 1200),
+        "champion": last.champion,
+        "windows": list(windows),
+    }
 
 
 def decision_of(registry: Registry, model: str, window: str) -> Decision:

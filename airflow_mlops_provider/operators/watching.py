@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AssetAlias
+from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.assets import predictions_asset, retrain_asset
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class WatchPredictionsOperator(StepOperator):
     """Measure drift and the live metric of each window that was scored, and decide it, in the order of their `as_of`.
 
-    The windows are those of the events of `<pipeline>.predictions` that triggered the run: Airflow coalesces events, so
-    there may be many. Started by hand, it is the window of the run's own as_of. A decision is written once; a window
-    that has one is not measured again. The alias in MLflow is repaired when it differs from the ledger.
+    The windows are those of the events of `<pipeline>.predictions` that triggered the run, and of those that came since
+    when that asset is among the inlets: Airflow coalesces events, so there may be many. Started by hand, it is the
+    window of the run's own as_of. A decision is written once; a window that has one is not measured again. The alias in
+    MLflow is repaired when it differs from the ledger.
 
     .. code-block:: python
 
@@ -112,12 +113,24 @@ class WatchPredictionsOperator(StepOperator):
 
         params: Any = context.get("params") or {}
         if not (self.as_of or params.get("as_of")):
-            events: Any = context.get("triggering_asset_events") or {}
-            asset = predictions_asset(self.pipeline)
-            told = [watching.Scored.of_event(event.extra or {}) for event in events.get(asset, [])]
+            told = [watching.Scored.of_event(event.extra or {}) for event in self._events(context)]
             if windows := {scored.as_of: scored for scored in told if scored is not None}:
                 return dict(windows)
         return {resolve_as_of(context, self.as_of).replace(microsecond=0): None}
+
+    def _events(self, context: Context) -> list[Any]:
+        """Return the events that triggered the run, and what has come since.
+
+        While a run waits for its turn, Airflow queues one row for all events: the run is told the first of them, and
+        nobody the others. They are among the asset's events when that is an inlet.
+        """
+        triggering: Any = context.get("triggering_asset_events") or {}
+        asset = predictions_asset(self.pipeline)
+        told = list(triggering.get(asset, []))
+        if told and asset in self.inlets:
+            first = min(event.timestamp for event in told)
+            told += context["inlet_events"][asset].after(first.isoformat())
+        return told
 
     def _watcher(self, context: Context) -> Watcher:
         from airflow_mlops_provider.effects import watching
@@ -159,8 +172,9 @@ class WatchPredictionsOperator(StepOperator):
 class RetrainOnDecisionOperator(StepOperator):
     """Ask for a retraining when a decision says so and the governor let it pass; skipped otherwise, with the reason.
 
-    An `AssetAlias` among the task's outlets gets the event `<pipeline>.retrain` of each such decision, with `as_of`,
-    reason and columns: once, when that asset is among the inlets too, so that the events already sent can be seen.
+    An `AssetAlias` among the task's outlets gets one event `<pipeline>.retrain` for all such decisions of a run, with
+    the latest `as_of`, its reason and the columns that drifted: once, when that asset is among the inlets too, so that
+    the events already sent can be seen.
 
     .. code-block:: python
 
@@ -192,22 +206,23 @@ class RetrainOnDecisionOperator(StepOperator):
         if not asked:
             raise AirflowSkipException(f"No retraining is asked for: {result.facts.get('summary')}")
         registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
-        requests = decisions.requests(registry, model, asked)
         asset = retrain_asset(self.pipeline)
-        sent = set()
-        if asset in self.inlets:
-            sent = {(event.extra or {}).get("as_of") for event in context["inlet_events"][asset]}
-        for request in requests:
-            if request["as_of"] in sent:
-                self.log.info("The retraining of %s was asked for before.", request["as_of"])
-                continue
-            self.log.info("A retraining is asked for: %s", request["reason"])
-            for outlet in self.outlets:
-                if isinstance(outlet, AssetAlias):
-                    context["outlet_events"][outlet].add(asset, extra=request)
-        last = requests[-1]
-        facts = {"requests": len(requests), "reason": last["reason"], "columns": last["columns"]}
-        return result.model_copy(update={"step": "retrain", "facts": facts})
+        sent = {str(window) for event in self._sent(context, asset) for window in event.get("windows") or []}
+        request = decisions.retrain_request(registry, model, [window for window in asked if window not in sent])
+        if request is None:
+            self.log.info("It was asked for before: nothing is sent.")
+            return result.model_copy(update={"step": "retrain", "facts": {"asked": 0}})
+        self.log.info("A retraining is asked for: %s", request["reason"])
+        for outlet in self.outlets:
+            if isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(asset, extra=request)
+        return result.model_copy(update={"step": "retrain", "facts": {"asked": len(request["windows"]), **request}})
+
+    def _sent(self, context: Context, asset: Asset) -> list[dict[str, Any]]:
+        """Return the extras of the events already sent, where they can be seen."""
+        if asset not in self.inlets:
+            return []
+        return [event.extra or {} for event in context["inlet_events"][asset]]
 
 
 class RollbackOnDecisionOperator(RollbackModelOperator):

@@ -175,6 +175,17 @@ def event(asset: Any, **extra: Any) -> Any:
     )
 
 
+def sent(asset: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """An event as the asset's history has it."""
+    return {
+        "id": 1,
+        "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+        "extra": extra,
+        "asset": {"name": asset.name, "uri": asset.uri, "group": "asset"},
+        "created_dagruns": [],
+    }
+
+
 @pytest.fixture
 def world(worker: Any, mlflow_uri: str, connection: Callable[..., None], tmp_path: Path) -> World:
     connection("mlflow_default", conn_type="mlflow", host=mlflow_uri)
@@ -210,28 +221,20 @@ def test_drifted_windows_lead_to_one_request_with_its_reason(world: World, super
         (20, "retrain", "decay", False),
     ]
     assert ended["watch"].xcom["facts"]["retrain"] == ["2024-01-18", "2024-01-21"]
-    first, second = ended["retrain"].told[-1].outlet_events
-    assert first["dest_asset_key"] == {"name": "warm.retrain", "uri": "mlops://warm/retrain"}
-    assert [first["extra"]["as_of"][:10], second["extra"]["as_of"][:10]] == ["2024-01-18", "2024-01-21"]
-    assert first["extra"]["reason"].startswith("decay: log_loss is ")
-    assert "Drift: 1 of 2 features drifted, such as 'warmth'" in first["extra"]["reason"]
-    assert first["extra"]["columns"] == ["warmth"]
+    [asked] = ended["retrain"].told[-1].outlet_events
+    assert asked["dest_asset_key"] == {"name": "warm.retrain", "uri": "mlops://warm/retrain"}
+    assert asked["extra"]["as_of"] == "2024-01-21T00:00:00+00:00", "the latest speaks for all"
+    assert asked["extra"]["windows"] == ["2024-01-18", "2024-01-21"]
+    assert asked["extra"]["reason"].startswith("decay: log_loss is ")
+    assert "Drift: 1 of 2 features drifted, such as 'warmth'" in asked["extra"]["reason"]
+    assert asked["extra"]["columns"] == ["warmth"]
     assert ended["roll_back"].state == "skipped"
     why = [world.decision(entry).why for entry in world.registry.decisions("warm")]
     assert why[1] == "1 bad window in a row, 2 are needed"
     assert why[3] == "1 bad window in a row, 2 are needed; cooldown of 3 days since the request of 2024-01-18"
 
     # Cleared: nothing is decided anew, and what was asked for is not asked for again.
-    for sent in (first, second):
-        supervisor.asset_events.append(
-            {
-                "id": len(supervisor.asset_events),
-                "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
-                "extra": sent["extra"],
-                "asset": {"name": "warm.retrain", "uri": "mlops://warm/retrain", "group": "asset"},
-                "created_dagruns": [],
-            }
-        )
+    supervisor.asset_events.append(sent(retrain_asset("warm"), asked["extra"]))
     before = world.registry.decisions("warm")
     again = world.watch(*range(15, 21))
     assert again["watch"].xcom["facts"]["retrain"] == ["2024-01-18", "2024-01-21"], "they are still its own"
@@ -278,6 +281,18 @@ def test_a_bad_model_is_rolled_back_once_on_the_next_labelled_window(world: Worl
     assert later["roll_back"].state == "skipped"
     assert [entry.action for entry in world.registry.history("warm")] == ["promote", "promote", "rollback"]
     assert world.decisions[3:] == [(17, "keep", "healthy", False), (18, "keep", "healthy", False)]
+
+
+def test_windows_that_were_scored_while_the_run_waited_are_decided_too(world: World, supervisor: Any) -> None:
+    world.write(20)
+    world.promote(14)
+    for day in (15, 16, 17):
+        supervisor.asset_events.append(sent(predictions_asset("warm"), world.scored(day).extra))
+    ended = world.watch(15, dag=world.dag(inlets=[predictions_asset("warm")]))
+    assert ended["watch"].state == "success"
+    assert [day for day, *_ in world.decisions] == [15, 16, 17]
+    (asked,) = [one for one in ended["watch"].told if one.type == "GetAssetEventByAsset"]
+    assert asked.after == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_labels_that_are_late_are_said_and_do_not_stop_the_watch(world: World) -> None:
@@ -330,7 +345,8 @@ def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:
     assert sum(action == "retrain" and not suppressed for _, action, _, suppressed in world.decisions) == 2
     assert all(world.decision(one).why for one in world.registry.decisions("warm") if one.value["suppressed"])
     assert len(json.dumps(ended["watch"].xcom)) < MAX_XCOM_BYTES
-    assert len(ended["retrain"].told[-1].outlet_events) == 2
+    [asked] = ended["retrain"].told[-1].outlet_events
+    assert len(asked["extra"]["windows"]) == 2
 
 
 def test_one_window_by_operators_of_their_own(world: World) -> None:

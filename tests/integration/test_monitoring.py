@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from runs import Run, mlflow_state, registry
+from watched import DAY, START, TURN, day
+
+from airflow_mlops_provider.effects.watching import reign_of
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.monitoring.governor import Decision
+from airflow_mlops_provider.pipelines import load_pipeline
+from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_airflow import LocalAirflow
+
+
+def start(airflow: LocalAirflow, name: str, kind: str, number: int, **conf: Any) -> Run:
+    """Trigger a run for a day, and do not wait for it."""
+    run = Run(airflow, name, f"{kind}-{number}-{len(conf)}", kind=kind)
+    airflow.wait_for_dag(run.dag_id)
+    body = {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": f"{day(number)}T00:00:00Z", **conf}}
+    airflow.post(f"/api/v2/dags/{run.dag_id}/dagRuns", body)
+    return run
+
+
+def train(airflow: LocalAirflow, name: str, number: int, **conf: Any) -> Run:
+    return start(airflow, name, "training", number, **conf).ended()
+
+
+def score(airflow: LocalAirflow, name: str, *numbers: int) -> None:
+    """Score days, as their data comes in."""
+    for run in [start(airflow, name, "scoring", number) for number in numbers]:
+        assert run.ended().state == "success"
+
+
+def until(airflow: LocalAirflow, found: Callable[[], Any], what: str, seconds: float = 180) -> Any:
+    """Wait until something is there, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.5)
+    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+
+
+def decisions(airflow: LocalAirflow, name: str) -> dict[int, Decision]:
+    """Return the decisions by day."""
+    kept = [Decision.model_validate(entry.value) for entry in registry(airflow).decisions(name)]
+    return {(one.as_of - START) // DAY: one for one in kept}
+
+
+def decided(airflow: LocalAirflow, name: str, *numbers: int) -> dict[int, Decision]:
+    """Wait until days are decided, and return all decisions."""
+
+    def found() -> dict[int, Decision] | None:
+        kept = decisions(airflow, name)
+        return kept if set(numbers) <= set(kept) else None
+
+    return dict(until(airflow, found, f"{name}: decisions of {numbers}"))
+
+
+def runs(airflow: LocalAirflow, dag_id: str, **wanted: str) -> list[dict[str, Any]]:
+    """Return the runs of a DAG that have certain values."""
+    every = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    return [run for run in every if all(run[key] == value for key, value in wanted.items())]
+
+
+def settled(airflow: LocalAirflow, name: str) -> None:
+    """Wait until no DAG of a pipeline has anything left to do."""
+
+    def quiet() -> bool:
+        every = [run for kind in ("training", "scoring", "monitoring") for run in runs(airflow, f"{name}_{kind}")]
+        return all(run["state"] in ("success", "failed") for run in every)
+
+    for _ in range(3):
+        until(airflow, quiet, f"{name}: an end")
+        time.sleep(1)
+
+
+def asset_id(airflow: LocalAirflow, name: str) -> int:
+    """Return the id of an asset."""
+    assets = airflow.get(f"/api/v2/assets?name_pattern={name}&limit=100")["assets"]
+    [found] = [asset["id"] for asset in assets if asset["name"] == name]
+    return int(found)
+
+
+def events(airflow: LocalAirflow, asset: str) -> list[dict[str, Any]]:
+    """Return the extras of an asset's events, oldest first."""
+    every = airflow.get(f"/api/v2/assets/events?asset_id={asset_id(airflow, asset)}&limit=100")["asset_events"]
+    return [event["extra"] for event in sorted(every, key=lambda event: int(event["id"]))]
+
+
+@pytest.fixture(scope="module")
+def turning(airflow: LocalAirflow) -> dict[int, Decision]:
+    """A champion of the old world, and the days on which the world turns; nothing else is done by hand."""
+    assert train(airflow, "turning", TURN - 3, candidates=["good"]).state == "success"
+    score(airflow, "turning", *range(TURN - 1, TURN + 3))
+    kept = decided(airflow, "turning", *range(TURN - 1, TURN + 3))
+    until(airflow, lambda: len(registry(airflow).history("turning")) == 2, "turning: a second champion")
+    settled(airflow, "turning")
+    return kept
+
+
+def test_a_world_that_turns_leads_to_a_retraining_by_itself(
+    airflow: LocalAirflow, turning: dict[int, Decision]
+) -> None:
+    quiet, first, second, third = (turning[number] for number in range(TURN - 1, TURN + 3))
+    assert (quiet.action, quiet.rule) == ("keep", "healthy")
+    # The window that ends on a day holds the day before.
+    assert (first.action, first.rule) == ("keep", "healthy")
+    assert (second.action, second.suppressed, second.why) == ("retrain", True, "1 bad window in a row, 2 are needed")
+    assert (third.action, third.rule, third.suppressed) == ("retrain", "decay", False)
+    assert third.columns == ["warmth"]
+    [asked] = events(airflow, "turning.retrain")
+    assert asked["as_of"][:10] == day(TURN + 2)
+    [run] = runs(airflow, "turning_training", run_type="asset_triggered")
+    assert run["state"] == "success"
+    entry = registry(airflow).history("turning")[-1]
+    assert (entry.action, entry.version, entry.order_key) == ("promote", 2, START + (TURN + 2) * DAY)
+    assert "Retrained for decay: log_loss is" in entry.reason
+
+
+def test_the_reason_ends_in_mlflow(airflow: LocalAirflow, turning: dict[int, Decision]) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(airflow.mlflow_uri)
+    experiment = client.get_experiment_by_name("turning").experiment_id
+    parents = client.search_runs([experiment], "tags.`mlops.role` = 'training'", order_by=["attributes.start_time"])
+    assert ["mlops.retrain_reason" in run.data.tags for run in parents] == [False, True]
+    assert parents[1].data.tags["mlops.retrain_columns"] == "warmth"
+
+
+def test_a_new_champion_is_scored_with_at_once(airflow: LocalAirflow, turning: dict[int, Decision]) -> None:
+    scored = events(airflow, "turning.predictions")
+    assert (scored[-1]["as_of"][:10], scored[-1]["version"]) == (day(TURN + 2), 2)
+    assert len(runs(airflow, "turning_scoring", run_type="asset_triggered")) == 2, "one for each champion"
+    assert mlflow_state(airflow, "turning")["aliases"]["champion"] == 2
+
+
+def test_clearing_old_monitoring_runs_changes_nothing(airflow: LocalAirflow, turning: dict[int, Decision]) -> None:
+    def state() -> Any:
+        return (
+            registry(airflow).decisions("turning"),
+            mlflow_state(airflow, "turning"),
+            len(events(airflow, "turning.retrain")),
+        )
+
+    before = state()
+    for run in runs(airflow, "turning_monitoring"):
+        cleared = Run(airflow, "turning", run["dag_run_id"], kind="monitoring").cleared()
+        assert cleared.state == "success"
+    settled(airflow, "turning")
+    assert state() == before
+
+
+def test_a_steady_world_leads_to_none(airflow: LocalAirflow) -> None:
+    assert train(airflow, "steady", TURN - 3, candidates=["good"]).state == "success"
+    days = range(TURN - 2, TURN + 3)
+    score(airflow, "steady", *days)
+    kept = decided(airflow, "steady", *days)
+    settled(airflow, "steady")
+    assert {(kept[number].action, kept[number].rule) for number in days} == {("keep", "healthy")}
+    assert mlflow_state(airflow, "steady")["ledger"] == [("promote", 1)]
+    assert runs(airflow, "steady_training", run_type="asset_triggered") == []
+    assert events(airflow, "steady.retrain") == []
+
+
+def test_a_storm_asks_for_no_more_than_the_budget_and_decides_every_window(airflow: LocalAirflow) -> None:
+    assert train(airflow, "stormy", TURN - 1, candidates=["good"]).state == "success"
+    settled(airflow, "stormy")
+    days = range(TURN + 1, TURN + 31)
+    extras = [scored(airflow, "stormy", number) for number in days]
+    asset = asset_id(airflow, "stormy.predictions")
+    for extra in extras:
+        airflow.post("/api/v2/assets/events", {"asset_id": asset, "extra": extra})
+    kept = decided(airflow, "stormy", *days)
+    settled(airflow, "stormy")
+    assert len(runs(airflow, "stormy_monitoring")) < 30, "events coalesce"
+    storm = [kept[number] for number in days]
+    passed = [one.as_of for one in storm if one.requests_retraining]
+    assert 1 <= len(passed) <= 2, "the budget of 30 days"
+    assert all(second - first >= timedelta(days=7) for first, second in zip(passed, passed[1:], strict=False))
+    assert all(one.why for one in storm if one.suppressed)
+    assert sum(len(asked["windows"]) for asked in events(airflow, "stormy.retrain")) == len(passed)
+    assert 1 <= len(runs(airflow, "stormy_training", run_type="asset_triggered")) <= len(passed)
+
+
+def scored(airflow: LocalAirflow, name: str, number: int) -> dict[str, Any]:
+    """Score a window in this process, and return what its event would tell."""
+    spec = load_pipeline(airflow.home / "pipelines" / f"{name}.yaml")
+    store = ArtifactStore(airflow.artifacts.as_uri())
+    reign = reign_of(registry(airflow).history(name))
+    assert reign is not None
+    as_of, begin = START + number * DAY, START + (number - 1) * DAY
+
+    def step(kind: str, section: dict[str, Any], champion: Any, **inputs: Any) -> Any:
+        request = StepRequest(step=kind, pipeline=name, as_of=as_of, section=section, inputs=inputs, champion=champion)
+        return run_step(request, store)
+
+    section = {
+        "task": spec.task,
+        "data": spec.data.model_dump(mode="json"),
+        "purpose": "scoring",
+        "start": begin.isoformat(),
+    }
+    dataset = step("ingest", section, None)
+    said = step("score", {}, reign.champion, dataset=[dataset])
+    return {
+        "as_of": as_of.isoformat(),
+        "window_start": begin.isoformat(),
+        "rows": dataset.facts["rows"],
+        "version": reign.champion.version,
+        "dataset": dataset.artifacts["dataset"].model_dump(mode="json"),
+        "predictions": said.artifacts["predictions"].model_dump(mode="json"),
+    }
+
+
+def test_a_bad_model_is_rolled_back_by_itself_once_and_stays_away(airflow: LocalAirflow) -> None:
+    assert train(airflow, "probed", 12, candidates=["good"]).state == "success"
+    bad = train(airflow, "probed", 14, candidates=["poor"])
+    assert (bad.state, bad.states["promote"]) == ("success", "success")
+    settled(airflow, "probed")
+    assert mlflow_state(airflow, "probed")["ledger"] == [("promote", 1), ("promote", 2)]
+    score(airflow, "probed", 15)
+    kept = decided(airflow, "probed", 15)
+    assert (kept[15].action, kept[15].rule) == ("roll_back", "probation")
+    until(airflow, lambda: len(registry(airflow).history("probed")) == 3, "probed: a rollback")
+    settled(airflow, "probed")
+    entry = registry(airflow).history("probed")[-1]
+    assert (entry.action, entry.version, entry.quarantined) == ("rollback", 1, 2)
+    assert entry.reason == kept[15].sentence()
+    assert mlflow_state(airflow, "probed")["aliases"]["champion"] == 1
+    assert events(airflow, "probed.predictions")[-1]["version"] == 1, "scored again with the former champion"
+
+    score(airflow, "probed", 16)
+    assert decided(airflow, "probed", 16)[16].action == "keep"
+    settled(airflow, "probed")
+    again = train(airflow, "probed", 14, candidates=["poor"], allow_older=True)
+    assert (again.state, again.states["promote"]) == ("success", "skipped")
+    assert [one.action for one in registry(airflow).history("probed")] == ["promote", "promote", "rollback"]
+    lifted = train(airflow, "probed", 14, candidates=["poor"], allow_older=True, lift_quarantine=True)
+    assert (lifted.state, lifted.states["promote"]) == ("success", "success")
+    assert registry(airflow).history("probed")[-1].version == 2
+    settled(airflow, "probed")
