@@ -106,6 +106,7 @@ class DecideOperator(StepOperator):
         decide = DecideOperator(
             task_id="decide",
             pipeline="churn",
+            drift=drift.output,
             live=live.output,
             monitoring={"retraining": {"after": 3, "cooldown": "14 days"}},
         )
