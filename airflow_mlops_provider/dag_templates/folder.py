@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import conf, get_parsing_context
 
+from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.dag_templates.notify import notifiers
 from airflow_mlops_provider.dag_templates.schedule import training_schedule
 from airflow_mlops_provider.exceptions import SpecError
@@ -80,12 +81,13 @@ def check_pipelines(folder: str | Path | None = None) -> None:
         for file in files
         if file.suffix == ".yml" and file.with_suffix(".yaml") in files
     ]
-    for file in files:
-        try:
-            pipeline = load_pipeline(file)
-            training_schedule(pipeline)
-            notifiers(pipeline)
-        except SpecError as error:
-            problems.append(str(error))
+    with collector_paused():
+        for file in files:
+            try:
+                pipeline = load_pipeline(file)
+                training_schedule(pipeline)
+                notifiers(pipeline)
+            except SpecError as error:
+                problems.append(str(error))
     if problems:
         raise SpecError("some pipelines have no DAG:", problems=problems)

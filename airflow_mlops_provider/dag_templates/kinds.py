@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.dag_templates.folder import asked_for
 from airflow_mlops_provider.dag_templates.monitoring import monitoring_dag
 from airflow_mlops_provider.dag_templates.rollback import rollback_dag
@@ -51,12 +52,14 @@ def pipeline_dags(folder: str | Path | None = None) -> dict[str, DAG]:
 
     :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
     """
-    return _dags(tuple(KINDS), folder)
+    with collector_paused():
+        return _dags(tuple(KINDS), folder)
 
 
 def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:
     """Return the training DAG of every pipeline, and no other; as `pipeline_dags`."""
-    return _dags(("training",), folder)
+    with collector_paused():
+        return _dags(("training",), folder)
 
 
 def _dags(kinds: Sequence[str], folder: str | Path | None) -> dict[str, DAG]:

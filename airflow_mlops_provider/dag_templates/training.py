@@ -77,7 +77,7 @@ def _tasks(pipeline: Pipeline) -> None:
         metrics=pipeline.metrics,
         gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
     )
-    promote = PromoteModelOperator(
+    PromoteModelOperator(
         **task_settings(pipeline, "promote"),
         **common,
         **mlflow,
@@ -86,7 +86,8 @@ def _tasks(pipeline: Pipeline) -> None:
         inlets=[champion_asset(pipeline.model_name)],
         outlets=[champion_alias(pipeline.model_name)],
     )
-    ingest >> validate >> prepare >> train >> evaluate >> gate >> promote
+    # What a task is given makes it wait for who gives it; only this order is not said by that.
+    validate >> prepare
 
 
 def _params(pipeline: Pipeline) -> dict[str, Param]:

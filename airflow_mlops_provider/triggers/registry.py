@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.hooks.mlflow import MlflowHook
 from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
@@ -63,12 +64,9 @@ def import_quietly(*modules: str) -> None:
     five times, each time for 100 to 250 ms in which nothing else runs. So it rests meanwhile, and leaves alone for good
     what was imported: without that its next walk would take as long.
     """
-    if all(module in sys.modules for module in modules) or not gc.isenabled():
+    if all(module in sys.modules for module in modules):
         return
-    gc.disable()
-    try:
+    with collector_paused():
         for module in modules:
             import_module(module)
-    finally:
         gc.freeze()
-        gc.enable()
