@@ -20,7 +20,7 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line);
 overflow-wrap:anywhere}
-th{background:var(--soft);font-weight:600}td.number{text-align:right;white-space:nowrap}
+th{background:var(--soft);font-weight:600;overflow-wrap:normal}td{min-width:4.5rem}td.number{text-align:right;white-space:nowrap}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.good,.bad,.warn{font-weight:600}
 .wide{overflow-x:auto}svg{display:block}.before{fill:var(--ink);opacity:.22}.after{fill:none;stroke:var(--bad);
 stroke-width:1.5}footer{margin-top:2.5rem;opacity:.75;font-size:.85rem}
