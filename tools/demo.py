@@ -1,4 +1,4 @@
-"""From nothing to a champion: one training run of the flights pipeline on a real Airflow, on this machine.
+"""From nothing to a champion that scores: the flights pipeline on a real Airflow, on this machine.
 
 `demo.py run` starts from an empty `.demo/`, runs, tells the story, and leaves nothing running.
 `demo.py up` shows what it left: Airflow's and MLflow's web pages, until Ctrl-C.
@@ -14,12 +14,13 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from local_airflow import LocalAirflow, end, free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / ".demo"
-DAG, DATE = "flight_delays_training", "2013-07-01"
+TRAINING, SCORING, DATE = "flight_delays_training", "flight_delays_scoring", "2013-07-01"
 SHOWN = ("success", "failed", "skipped", "up_for_retry", "upstream_failed")
 
 
@@ -48,14 +49,18 @@ def run() -> int:
     print(f"Starting Airflow and MLflow on SQLite in {HOME.name}/ ...", flush=True)
     shutil.rmtree(HOME, ignore_errors=True)
     with airflow:
-        airflow.wait_for_dag(DAG)
-        print(f"$ airflow dags trigger {DAG} --logical-date {DATE}", flush=True)
-        airflow.cli("dags", "trigger", DAG, "--logical-date", DATE, "--run-id", "demo")
-        state = follow(airflow, "demo")
-        if state != "success":
-            print(f"\nThe run {state}. Logs: {HOME}/logs/dag_id={DAG}")
+        airflow.wait_for_dag(TRAINING)
+        print(f"$ airflow dags trigger {TRAINING} --logical-date {DATE}", flush=True)
+        airflow.cli("dags", "trigger", TRAINING, "--logical-date", DATE, "--run-id", "demo")
+        if not follow(airflow, TRAINING, "demo"):
             return 1
         report(airflow, "demo")
+        print(f"\nThe new champion triggers {SCORING}:", flush=True)
+        scoring = triggered(airflow, SCORING)
+        if not follow(airflow, SCORING, scoring):
+            return 1
+        scored = airflow.xcom(SCORING, quote(scoring), "score")["facts"]
+        print(f"  {scored['rows']} flights of the day before scored with version {scored['version']}")
     print(f"\n{time.monotonic() - began:.0f} s in all, Airflow's start included.")
     print(
         "Next: `make demo-up` opens the same Airflow and MLflow in your browser; docs/quickstart.md goes on from there."
@@ -63,13 +68,24 @@ def run() -> int:
     return 0
 
 
-def follow(airflow: LocalAirflow, run_id: str, seconds: float = 300) -> str:
-    """Print each task as it ends, and return the state of the run."""
+def triggered(airflow: LocalAirflow, dag_id: str, seconds: float = 60) -> str:
+    """Return the id of the run that an asset event started."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if runs := airflow.get(f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]:
+            run_id: str = runs[0]["dag_run_id"]
+            return run_id
+        time.sleep(0.5)
+    raise RuntimeError(f"no run of {dag_id} began in {seconds:.0f} s; logs are in {HOME}/logs")
+
+
+def follow(airflow: LocalAirflow, dag_id: str, run_id: str, seconds: float = 300) -> bool:
+    """Print each task as it ends, and return whether the run succeeded."""
     seen: set[tuple[str, int, str]] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        state: str = airflow.get(f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"]
-        tasks = airflow.tasks(DAG, run_id)
+        state: str = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}")["state"]
+        tasks = airflow.tasks(dag_id, quote(run_id))
         for task in sorted(tasks, key=lambda task: task["end_date"] or "9"):
             mark = (task["task_id"], task["map_index"], task["state"])
             if task["state"] in SHOWN and mark not in seen:
@@ -78,15 +94,17 @@ def follow(airflow: LocalAirflow, run_id: str, seconds: float = 300) -> str:
                 print(
                     f"  {task['state']:<16} {task['duration'] or 0:6.1f} s  {task['task_id']} {name or ''}", flush=True
                 )
+        if state == "failed":
+            print(f"\nThe run failed. Logs: {HOME}/logs/dag_id={dag_id}")
         if state in ("success", "failed"):
-            return state
+            return state == "success"
         time.sleep(0.5)
     raise RuntimeError(f"the run did not end in {seconds:.0f} s; logs are in {HOME}/logs")
 
 
 def report(airflow: LocalAirflow, run_id: str) -> None:
     """Print the gates, the champion, and what it has learnt."""
-    gate = airflow.xcom(DAG, run_id, "gate")["facts"]
+    gate = airflow.xcom(TRAINING, run_id, "gate")["facts"]
     print("\nGates")
     table(
         [
@@ -94,8 +112,8 @@ def report(airflow: LocalAirflow, run_id: str) -> None:
             *((row[0], "yes" if row[1] else "NO", *row[2:]) for row in gate["verdicts"]),
         ]
     )
-    promoted = airflow.xcom(DAG, run_id, "promote")["facts"]
-    evaluated = airflow.xcom(DAG, run_id, "evaluate")["facts"]
+    promoted = airflow.xcom(TRAINING, run_id, "promote")["facts"]
+    evaluated = airflow.xcom(TRAINING, run_id, "evaluate")["facts"]
     print(f"\nChampion of flight_delays: {evaluated['winner']}; {promoted['reason']}")
     table([("metric", "holdout"), *((name, f"{value:.4f}") for name, value in evaluated["metrics"].items())])
 
