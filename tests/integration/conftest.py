@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from local_airflow import LocalAirflow
 
 
+#: Half of the time of these tests. They share one Airflow on one worker, the others another, so two cores are busy.
+SECOND_AIRFLOW = {"test_monitoring", "test_scoring_dag", "test_rollback"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test of a real Airflow to one worker: they share it."""
+    """Give the tests of one real Airflow to one worker."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.scheduler)
-            item.add_marker(pytest.mark.xdist_group("airflow"))
+            group = "second" if item.path.stem in SECOND_AIRFLOW else "first"
+            item.add_marker(pytest.mark.xdist_group(f"{group} airflow"))
 
 
 @pytest.fixture(scope="session")
