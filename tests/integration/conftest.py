@@ -17,22 +17,15 @@ if TYPE_CHECKING:
     from local_airflow import LocalAirflow
 
 
-#: Half of the time of these tests. They share one Airflow on one worker, the others another, so two cores are busy.
-SECOND_AIRFLOW = {"test_monitoring", "test_scoring_dag", "test_rollback"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of one real Airflow to one worker."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.scheduler)
-            group = "second" if item.path.stem in SECOND_AIRFLOW else "first"
-            item.add_marker(pytest.mark.xdist_group(f"{group} airflow"))
 
 
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """One Airflow for all tests, with the shipped DAGs and pipelines, and those of the tests."""
+    """One Airflow for all tests of a worker, with the shipped DAGs and pipelines, and those of the tests."""
     from generated import write_pipelines
 
     from local_airflow import LocalAirflow
