@@ -21,7 +21,7 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 	$(BIN)/python tools/demo.py up
 
 test: $(VENV)/dev  ## every test; the real scheduler's too
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev  ## style, types, layers, dependencies
 	$(BIN)/ruff check
