@@ -93,6 +93,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_mlops_provider.links.MlflowVersionLink",
         ],
         "asset-uris": [{"schemes": ["mlops"], "handler": None}],
+        "cli": ["airflow_mlops_provider.commands.mlops_commands"],
         "config": {
             "mlops": {
                 "description": "Settings of airflow-mlops-provider.",

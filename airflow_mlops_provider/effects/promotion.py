@@ -64,7 +64,7 @@ def promote(
     for _ in range(_PATIENCE):
         if gate.failure is not None or not gate.facts.get("passed"):
             return Promotion(gate, f"Not promoted: {gate.facts.get('reason')}", skipped=True)
-        request = _promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+        request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
         if asked is not None:
             request = request.model_copy(
                 update={"reason": f"{request.reason} Retrained for {text_within(asked, _MAX_ASKED)}"}
@@ -131,7 +131,7 @@ def _gate_again(
     return again, judged
 
 
-def _promotion_request(
+def promotion_request(
     store: ArtifactStore,
     evaluation: StepResult,
     gate: StepResult,
@@ -140,6 +140,7 @@ def _promotion_request(
     allow_older: bool,
     lift_quarantine: bool,
 ) -> PromotionRequest:
+    """Return the request that makes the winner of an evaluation champion."""
     facts: Any = evaluation.facts
     return PromotionRequest(
         model=model,

@@ -128,7 +128,7 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
             repaired = bool(history) and project(connection, ledger, request.model)
             head = history[-1] if history else None
             return PromotionOutcome(status=refused[0], entry=head, repaired=repaired, reason=refused[1])
-        entry = _entry(history, request)
+        entry = promotion_entry(history, request)
         if ledger.append(entry):
             project(connection, ledger, request.model)
             return PromotionOutcome(
@@ -163,7 +163,8 @@ def too_busy(model: str) -> TransientServiceError:
     return TransientServiceError(f"the ledger of {model!r} is too busy", got=f"{PATIENCE} lost races")
 
 
-def _entry(history: Sequence[LedgerEntry], request: PromotionRequest) -> LedgerEntry:
+def promotion_entry(history: Sequence[LedgerEntry], request: PromotionRequest) -> LedgerEntry:
+    """Return the entry that makes a version champion."""
     return LedgerEntry(
         **request.model_dump(exclude={"model", "allow_older", "lift_quarantine"}),
         seq=len(history) + 1,

@@ -68,7 +68,7 @@ def roll_back(
             return _stale(connection, ledger, model, history, expected_head)
         target = resolve(history, model, to)
         _check_registered(connection, model, target)
-        entry = _entry(head, target, reason=reason.strip(), idem=idem, approver=approver)
+        entry = rollback_entry(head, target, reason=reason.strip(), idem=idem, approver=approver)
         if ledger.append(entry):
             project(connection, ledger, model)
             return PromotionOutcome(
@@ -150,7 +150,10 @@ def _check_registered(connection: Connection, model: str, target: LedgerEntry) -
         ) from error
 
 
-def _entry(head: LedgerEntry, target: LedgerEntry, *, reason: str, idem: str, approver: str | None) -> LedgerEntry:
+def rollback_entry(
+    head: LedgerEntry, target: LedgerEntry, *, reason: str, idem: str, approver: str | None
+) -> LedgerEntry:
+    """Return the entry by which an earlier champion serves again, and this one is in quarantine."""
     what_it_is = target.model_dump(
         include={"version", "digest", "sha256", "artifact", "lineage", "metrics", "reference", "evaluation"}
     )

@@ -1,0 +1,129 @@
+"""One training as the training DAG does it, from ingest to the gates, whose promotion is an entry of a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.effects.promotion import promotion_request
+from airflow_mlops_provider.effects.publishing import evaluation_inputs
+from airflow_mlops_provider.evaluation.report import lineage_of
+from airflow_mlops_provider.exceptions import DataError, ModelError
+from airflow_mlops_provider.registry.ledger import champion_for
+from airflow_mlops_provider.registry.promotion import promotion_entry, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow_mlops_provider.backtest.steps import Steps
+    from airflow_mlops_provider.registry import LedgerEntry
+    from airflow_mlops_provider.results import StepResult
+
+
+@dataclass(frozen=True)
+class Training:
+    """What came of a training.
+
+    :param entry: the ledger entry that makes its model champion; None when the gates or the ledger refuse it.
+    :param reason: why, in words.
+    :param failed: there is no model at all.
+    """
+
+    reason: str
+    entry: LedgerEntry | None = None
+    failed: bool = False
+
+
+def train(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], asked: str) -> Training:
+    """Train on what was known at a moment, and hold the best candidate against the champion of a ledger.
+
+    :param asked: why, which the ledger entry keeps.
+    """
+    try:
+        models = _candidates(steps, as_of)
+        evaluation = _evaluated(steps, as_of, history, models)
+    except (DataError, ModelError) as error:
+        return Training(str(error), failed=True)
+    gate = _judged(steps, evaluation)
+    reason = str(gate.facts.get("reason") or "")
+    if gate.failure is not None or not gate.facts.get("passed"):
+        return Training(f"the gates refuse it: {reason}")
+    request = promotion_request(
+        steps.store, evaluation, gate, steps.pipeline.model_name, f"backtest {as_of.isoformat()}", False, False
+    )
+    request = request.model_copy(update={"reason": f"{reason}. Trained for: {asked}"})
+    if (refused := refusal(history, request)) is not None:
+        return Training(refused[1])
+    return Training(reason, promotion_entry(history, request))
+
+
+def version_at(as_of: datetime) -> int:
+    """Return the version number of a training: its moment.
+
+    So the same training has the same number in every replay, whatever was trained before, and is found in the store.
+
+    >>> from datetime import UTC, datetime
+    >>> version_at(datetime(2013, 3, 1, tzinfo=UTC)), version_at(datetime(2013, 3, 1, 6, tzinfo=UTC))
+    (20130301, 201303010600)
+    """
+    moment = in_utc(as_of)
+    return int(moment.strftime("%Y%m%d" if (moment.hour, moment.minute) == (0, 0) else "%Y%m%d%H%M"))
+
+
+def _candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
+    """Return the trained candidates; one that fails is lost, as in the DAG.
+
+    :raises DataError: the data does not do.
+    :raises ModelError: no candidate is left.
+    """
+    pipeline = steps.pipeline
+    dataset = steps.ingest(as_of)
+    inputs = {"dataset": [dataset]}
+    checked = steps.run("validate", as_of=as_of, section=pipeline.validation.model_dump(mode="json"), inputs=inputs)
+    if checked.failure is not None:
+        raise DataError(str(checked.failure.as_error()))
+    section = pipeline.preparation.model_dump(mode="json")
+    split = steps.run("prepare", as_of=as_of, section=section, inputs=inputs)
+    models, lost = [], []
+    for name, candidate in pipeline.training.candidates.items():
+        section = {"name": name, "candidate": candidate.model_dump(mode="json", exclude_defaults=True)}
+        try:
+            models.append(steps.run("train", as_of=as_of, section=section, inputs={**inputs, "split": [split]}))
+        except ModelError as error:
+            lost.append(f"{name}: {error}")
+    if not models:
+        raise ModelError("no candidate could be trained", got="; ".join(lost))
+    return models
+
+
+def _evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], models: list[StepResult]) -> StepResult:
+    pipeline, lineage = steps.pipeline, lineage_of(models)
+    entry = champion_for(history, as_of=as_of, lineage=lineage)
+    section = {
+        "evaluation": pipeline.evaluation.model_dump(mode="json", exclude_defaults=True),
+        "metrics": pipeline.metrics,
+        "candidates": list(pipeline.training.candidates),
+    }
+    result = steps.run(
+        "evaluate",
+        as_of=as_of,
+        section=section,
+        inputs=evaluation_inputs(steps.store, models),
+        champion=None if entry is None else as_champion(entry),
+    )
+    published = {
+        "version": version_at(as_of),
+        "lineage": lineage,
+        "compared_with": None if entry is None else entry.seq,
+    }
+    return result.model_copy(update={"facts": {**result.facts, **published}})
+
+
+def _judged(steps: Steps, evaluation: StepResult) -> StepResult:
+    pipeline = steps.pipeline
+    gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+    section = {"gates": gates, "metrics": pipeline.metrics}
+    return steps.run("gate", as_of=evaluation.as_of, section=section, inputs={"evaluation": [evaluation]})
