@@ -218,8 +218,16 @@ class LocalAirflow:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.loads(response.read() or b"null")
+        for patience in reversed(range(5)):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    return json.loads(response.read() or b"null")
+            except urllib.error.HTTPError as error:
+                # SQLite lets one write at a time: a busy Airflow answers 500 to a request that it did not carry out.
+                if error.code < 500 or not patience:
+                    raise
+            time.sleep(1)
+        raise AssertionError("the last try returns or raises")
 
     def wait_for_dag(self, dag_id: str, seconds: float = 60) -> None:
         """Wait until a DAG has been parsed.
