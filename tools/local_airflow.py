@@ -56,7 +56,10 @@ class LocalAirflow:
         self.mlflow_uri = f"sqlite:///{self.home}/mlflow.db"
         self.mlflow_ui = mlflow_ui
         self.artifacts = self.home / "artifacts"
-        self.parts = (*PARTS, "triggerer") if triggerer else PARTS
+        # Their log servers would listen on every interface, and serve nothing here.
+        quiet = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
+        parts = (*PARTS, "triggerer") if triggerer else PARTS
+        self.commands = {part: ["airflow", part, *quiet.get(part, [])] for part in parts}
         self.environment = {**os.environ, **self._settings(dags, pipelines), **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
@@ -106,22 +109,25 @@ class LocalAirflow:
         logs.mkdir(parents=True, exist_ok=True)
         try:
             self._migrate(logs)
-            for part in self.parts:
+            for part in self.commands:
                 self._spawn(part, logs)
             self._wait_until_healthy()
         except BaseException:
             self.stop()
             raise
 
-    def _migrate(self, logs: Path) -> None:
-        """Make both databases at the same time: each takes some seconds, once."""
+    def _preparations(self) -> dict[str, list[str]]:
+        """Return the commands that make the databases, by the name of their log."""
         mlflow = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
-        commands = {
+        return {
             "migrate": ["airflow", "db", "migrate"],
             "mlflow": [sys.executable, "-W", "ignore", "-c", mlflow, self.mlflow_uri],
         }
+
+    def _migrate(self, logs: Path) -> None:
+        """Make the databases at the same time: each takes some seconds, once."""
         running = {}
-        for name, command in commands.items():
+        for name, command in self._preparations().items():
             with (logs / f"{name}.log").open("ab") as log:
                 running[name] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         for name, process in running.items():
@@ -129,12 +135,10 @@ class LocalAirflow:
                 raise RuntimeError(f"{name} failed; see {logs / name}.log")
 
     def _spawn(self, part: str, logs: Path) -> None:
-        # Their log servers would listen on every interface, and serve nothing here.
-        options = ["--skip-serve-logs"] if part in ("scheduler", "triggerer") else []
         with (logs / f"{part}.log").open("ab") as log:
             process = subprocess.Popen(
-                ["airflow", part, *options],
-                env=self.environment,
+                self.commands[part],
+                env=self._environment_of(part),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -143,6 +147,10 @@ class LocalAirflow:
             )
         self._processes[part] = process
         (self.home / "pids").write_text("\n".join(str(running.pid) for running in self._processes.values()))
+
+    def _environment_of(self, part: str) -> dict[str, str]:
+        """Return what a part sees."""
+        return self.environment
 
     def _wait_until_healthy(self, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
@@ -157,7 +165,7 @@ class LocalAirflow:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.3)
                 continue
-            watched = [part.replace("-", "_") for part in self.parts if part != "api-server"]
+            watched = [name for part in self.commands if (name := part.replace("-", "_")) in health]
             if all(health[part]["status"] == "healthy" for part in watched):
                 return
             time.sleep(0.3)
