@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 #: Under this key of the task's state store lies what its retries and reschedules have to know.
 _MEMORY = "mlops.sensor"
+#: And under this one until when they may wait, all of them together.
+_UNTIL = "mlops.sensor.until"
 
 
 class WaitingSensor(BaseSensorOperator):
     """Look; and while there is nothing, wait in the triggerer, which holds no worker.
 
-    `poke_interval` and `timeout` are Airflow's own. Retries of a task remember what its first try has seen. In
-    templates, besides Airflow's own variables, `{{ as_of }}` is the run's as_of, as for the operators.
+    `poke_interval` and `timeout` are Airflow's own. Retries of a task remember what its first try has seen and share its
+    `timeout`. In templates, besides Airflow's own variables, `{{ as_of }}` is the run's as_of, as for the operators.
 
     :param deferrable: wait in the triggerer; else in the worker, as `mode` says.
     """
@@ -61,7 +63,13 @@ class WaitingSensor(BaseSensorOperator):
             raise
         if isinstance(result, PokeReturnValue):
             return result.xcom_value
-        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+        left = self._left(context)
+        if left <= timedelta(0):
+            message = f"The {self.timeout:g} s of this sensor are over, which its tries share."
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(message)
+            raise AirflowSensorTimeout(message)
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=left)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Take what the trigger tells."""
@@ -88,6 +96,22 @@ class WaitingSensor(BaseSensorOperator):
         if look.memory != memory:
             self._remember(context, look.memory)
         return False
+
+    def _left(self, context: Context) -> timedelta:
+        """Return how long the task may wait: as `timeout` says, from when its first try deferred.
+
+        So says Airflow: retrying does not reset a sensor's timeout. And one that is over is tried again by Airflow when
+        the end of the worker that deferred is heard of late (apache/airflow issue 72716): it must not wait anew.
+        A task that was cleared has tries of its own.
+        """
+        first_try = context["ti"].max_tries - (self.retries or 0) + 1
+        kept = context["task_state_store"].get(_UNTIL)
+        if isinstance(kept, dict) and kept.get("first_try") == first_try:
+            return datetime.fromisoformat(str(kept["until"])) - datetime.now(UTC)
+        timeout = timedelta(seconds=self.timeout)
+        until = (datetime.now(UTC) + timeout).isoformat()
+        context["task_state_store"].set(_UNTIL, {"first_try": first_try, "until": until})
+        return timeout
 
     def _memory(self, context: Context) -> dict[str, Any]:
         kept = context["task_state_store"].get(_MEMORY)

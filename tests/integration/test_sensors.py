@@ -124,3 +124,5 @@ def test_a_wait_in_vain_ends_by_its_timeout_and_a_wrong_question_at_once(waited:
         "never": ("failed", 1),
         "wrong": ("failed", 1),
     }
+    log = next((waited.home / "logs" / "dag_id=waiting_in_vain").rglob("task_id=never/attempt=1.log"))
+    assert "AirflowSensorTimeout" in log.read_text(encoding="utf-8")

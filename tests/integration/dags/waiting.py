@@ -25,5 +25,5 @@ with DAG("waiting", schedule=None, params={"as_of": ""}):
     DriftSensor(task_id="calm", pipeline="waited_for", window="{{ as_of }}", verdict="good", **OFTEN)
 
 with DAG("waiting_in_vain", schedule=None):
-    DataArrivalSensor(task_id="never", uri=f"{ARRIVALS}/never", poke_interval=0.5, timeout=2, retries=0)
+    DataArrivalSensor(task_id="never", uri=f"{ARRIVALS}/never", poke_interval=0.5, timeout=10, retries=3)
     ChampionSensor(task_id="wrong", model="waited/for", poke_interval=0.5)

@@ -150,6 +150,34 @@ def test_a_retry_goes_on_from_what_the_first_try_saw(worker: Worker, folder: Pat
     assert changed["since"] > first["since"]
 
 
+def test_tries_share_one_timeout(worker: Worker, supervisor: Supervisor, folder: Path) -> None:
+    def again(**settings: Any) -> Ended:
+        return worker.run(arrived(folder, timeout=90, **settings))
+
+    assert deferral(again()).trigger_timeout == timedelta(seconds=90)
+    kept = supervisor.kept["mlops.sensor.until"]
+    until = datetime.fromisoformat(kept["until"])
+
+    kept["until"] = (until - timedelta(seconds=60)).isoformat()
+    assert timedelta(seconds=20) < deferral(again()).trigger_timeout <= timedelta(seconds=30)
+    kept["until"] = (until - timedelta(seconds=90)).isoformat()
+    late = again()
+    assert (late.state, type(late.error).__name__) == ("failed", "AirflowSensorTimeout")
+    assert again(soft_fail=True).state == "skipped"
+    (folder / "_SUCCESS").touch()
+    (folder / "part-0.csv").write_text("12345")
+    assert again().state == "success", "what came at last is seen"
+
+
+def test_a_cleared_task_may_wait_anew(worker: Worker, supervisor: Supervisor, folder: Path) -> None:
+    worker.run(arrived(folder, timeout=90))
+    kept = supervisor.kept["mlops.sensor.until"]
+    # Airflow adds the tries that were used up to those that a cleared task may have.
+    kept.update(first_try=kept["first_try"] - 1, until="2026-01-01T00:00:00+00:00")
+
+    assert deferral(worker.run(arrived(folder, timeout=90))).trigger_timeout == timedelta(seconds=90)
+
+
 def test_a_worker_waits_as_well(worker: Worker, folder: Path) -> None:
     (folder / "part-0.csv").write_text("12345")
 
