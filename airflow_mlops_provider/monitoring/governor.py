@@ -182,7 +182,7 @@ def _judge(
     if policy.max_age is not None and age > policy.max_age:
         known = f"version {champion.version} knows data up to {as_of_text(champion.trained)}, {_days(age)} ago"
         return found("retrain", "stale", f"{known}; max_age is {_days(policy.max_age)}")
-    words = [_drift_words(drift), _live_words(live)]
+    words = [_drift_words(drift), _live_words(live, on_probation=_on_probation(policy, window, champion))]
     return found("keep", "healthy" if _speaks(drift) or _speaks(live) else "nothing_new", *words)
 
 
@@ -254,10 +254,12 @@ def _drift_words(drift: Mapping[str, Any]) -> str:
     return f"the predictions drifted; {why}" if drift.get("prediction_drift") else why
 
 
-def _live_words(live: Mapping[str, Any]) -> str:
+def _live_words(live: Mapping[str, Any], *, on_probation: bool) -> str:
     if not _speaks(live):
         return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"
-    return str(live.get("against_holdout") or "the live metric did not fall")
+    words = str(live.get("against_holdout") or "the live metric did not fall")
+    compared = on_probation and live.get("former") is not None
+    return f"{words}; on probation, {live.get('against_former')}" if compared else words
 
 
 def _days(span: timedelta) -> str:

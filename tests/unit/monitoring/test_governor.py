@@ -129,6 +129,15 @@ def test_a_new_champion_that_does_worse_than_the_former_is_rolled_back_once() ->
     assert day(2, [first, second], policy(), live=WORSE, incumbent=again).action == "roll_back"
 
 
+def test_a_healthy_window_on_probation_says_how_the_former_champion_does() -> None:
+    better = {**WELL, "former": 0.6, "against_former": "log_loss 0.5, version 1 has 0.6"}
+    new = champion(2, since=START - DAY)
+    assert day(0, [], policy(), live=better, incumbent=new).reasons[1] == (
+        "log_loss 0.5, 0.5 on the holdout; on probation, log_loss 0.5, version 1 has 0.6"
+    )
+    assert day(7, [], policy(), live=better, incumbent=new).reasons[1] == WELL["against_holdout"]
+
+
 @pytest.mark.parametrize(
     "incumbent",
     [champion(2, since=START - 7 * DAY), champion(3, since=START - DAY, promoted=False)],
