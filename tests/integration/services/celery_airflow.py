@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from services.postgres import Postgres
 
 _HERE = Path(__file__).resolve().parents[1]
+#: What no worker is told: it asks the API server, with the token that came with its task.
+_NOT_FOR_WORKERS = (
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__CORE__FERNET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__API__SECRET_KEY",
+)
 #: Name of a worker, and the queues that it serves besides the default one.
 WORKERS = {"worker-1": (), "worker-2": ("second",)}
 
@@ -26,7 +33,7 @@ WORKERS = {"worker-1": (), "worker-2": ("second",)}
 class CeleryAirflow(LocalAirflow):
     """One Airflow with Celery workers under `home`; a context manager that starts and stops it.
 
-    Each worker runs one task at a time, so that tasks that are ready together go to different workers, and is its
+    Workers know neither the metadata database nor Airflow's keys. Each runs one task at a time, so that tasks that are ready together go to different workers, and is its
     tasks' `hostname` in Airflow's API.
 
     :param home: folder for everything but the databases.
@@ -58,7 +65,7 @@ class CeleryAirflow(LocalAirflow):
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "services.worker_name.worker_name",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW__CELERY__BROKER_URL": broker,
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
+            "AIRFLOW__CELERY__RESULT_BACKEND": broker.removesuffix("/0") + "/1",
             "PYTHONPATH": os.pathsep.join([str(_HERE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             **(environment or {}),
         }
@@ -74,7 +81,9 @@ class CeleryAirflow(LocalAirflow):
         return commands
 
     def _environment_of(self, part: str) -> dict[str, str]:
-        return {**super()._environment_of(part), "MLOPS_TEST_PART": part}
+        hidden = _NOT_FOR_WORKERS if part in self.workers else ()
+        seen = {name: value for name, value in super()._environment_of(part).items() if name not in hidden}
+        return {**seen, "MLOPS_TEST_PART": part}
 
     def _wait_until_healthy(self, seconds: float = 120) -> None:
         super()._wait_until_healthy(seconds)
