@@ -12,7 +12,7 @@ CREATE = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 endif
 
-.PHONY: demo demo-up test lint docs bench clean constraints schema
+.PHONY: demo demo-up test services env lint docs bench clean constraints schema
 
 demo: $(VENV)/examples  ## from nothing to a champion, on this machine
 	$(BIN)/python tools/demo.py run
@@ -22,6 +22,14 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 
 test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis; as root
+	tests/integration/services/install.sh
+
+env: .env  ## the secrets of docker-compose.yaml, random; an .env that is there stays as it is
+
+.env:
+	$(PYTHON) tools/write_env.py $@
 
 lint: $(VENV)/dev  ## style, types, layers, dependencies
 	$(BIN)/ruff check
@@ -39,7 +47,7 @@ bench: $(VENV)/dev  ## the DAG beside one plain script; a few minutes
 	$(BIN)/python benchmarks/parsing.py
 
 constraints:  ## compile constraints.txt from pyproject.toml
-	uv pip compile --quiet --python-version 3.11 --extra dev --no-emit-index-url --no-annotate --no-header pyproject.toml -o constraints.txt
+	uv pip compile --quiet --python-version 3.11 --extra dev --extra compose --no-emit-index-url --no-annotate --no-header pyproject.toml -o constraints.txt
 
 clean:
 	rm -rf $(VENV) .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
