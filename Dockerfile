@@ -1,0 +1,35 @@
+# Images of this project. Targets: `airflow` (every part of Airflow) and `mlflow` (the tracking server), both for
+# docker-compose.yaml. Where packages come from an index of one's own: --build-arg PIP_INDEX_URL=...
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS wheel
+ARG PIP_INDEX_URL
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY airflow_mlops_provider ./airflow_mlops_provider
+RUN python3 -m pip wheel --quiet --no-cache-dir --no-deps --wheel-dir /wheels .
+
+# The versions of constraints.txt are those that the tests run with, and not those of Apache's own image.
+FROM ${PYTHON_IMAGE} AS airflow
+ARG PIP_INDEX_URL
+COPY constraints.txt /tmp/constraints.txt
+COPY --from=wheel /wheels /wheels
+RUN wheel=$(ls /wheels/*.whl) \
+    && python3 -m pip install --quiet --no-cache-dir --constraint /tmp/constraints.txt "${wheel}[compose]"
+# Volumes take their owner from these folders.
+RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --create-home airflow \
+    && mkdir -p /opt/airflow/logs /opt/airflow/dags /opt/airflow/config /opt/airflow/plugins \
+    && chown -R airflow:root /opt/airflow
+ENV AIRFLOW_HOME=/opt/airflow PYTHONUNBUFFERED=1 MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1
+WORKDIR /opt/airflow
+USER airflow
+CMD ["airflow", "version"]
+
+FROM ${PYTHON_IMAGE} AS mlflow
+ARG PIP_INDEX_URL
+COPY constraints.txt /tmp/constraints.txt
+RUN python3 -m pip install --quiet --no-cache-dir --constraint /tmp/constraints.txt "mlflow[auth]" psycopg2-binary boto3
+RUN useradd --uid 50001 --gid 0 --create-home mlflow
+ENV PYTHONUNBUFFERED=1 MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1
+WORKDIR /home/mlflow
+USER mlflow

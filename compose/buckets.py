@@ -1,0 +1,13 @@
+"""Makes the buckets of docker-compose.yaml; safe to repeat. Credentials and endpoint come by botocore's variables."""
+
+from __future__ import annotations
+
+import sys
+
+import boto3
+
+client = boto3.client("s3")
+there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+for name in sys.argv[1:]:
+    if name not in there:
+        client.create_bucket(Bucket=name)
