@@ -101,7 +101,7 @@ def test_every_secret_comes_from_env_and_has_no_default() -> None:
     asked = VARIABLE.findall(TEXT)
     assert {name.removesuffix(":?run make env") for name in asked} == set(values())
     assert all(name.endswith(":?run make env") for name in asked)
-    secret = re.compile(r"PASSWORD|SECRET|_KEY|TOKEN|_CONN_|BROKER_URL|BACKEND$|SQL_ALCHEMY")
+    secret = re.compile(r"PASSWORD|SECRET|_KEY|TOKEN|^AIRFLOW_CONN_|BROKER_URL|BACKEND$|SQL_ALCHEMY")
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
             if secret.search(key):
