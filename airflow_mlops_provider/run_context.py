@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.exceptions import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from airflow.sdk import Asset
+
+#: Under this key of a task's state store lies what it was once asked for, so that no later try or clearing changes it.
+_ASKED = "mlops.as_of"
 
 
 def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datetime:
@@ -17,6 +22,9 @@ def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datet
     In this order: the operator's own argument, the run's Param `as_of`, its partition key, the latest `as_of` in the
     extra of the asset events that triggered it, the logical date that a manual run was given, the end of its data
     interval, its `run_after`. Nothing reads the clock.
+
+    When the asset whose events triggered the run is among the task's inlets, events that came while the run waited for
+    its turn count as well; what a task has once found so, it keeps for its retries and for when it is cleared.
 
     :raises SpecError: when what is given is not a date and time.
     """
@@ -27,8 +35,8 @@ def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datet
     run: Any = context["dag_run"]
     if key := getattr(run, "partition_key", None):
         return parse_as_of(key, "partition key")
-    if asked := event_moments(context):
-        return max(asked)
+    if asked := _asked(context):
+        return asked
     if run.run_type == "manual" and run.logical_date is not None:
         # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was asked for.
         return _utc(run.logical_date)
@@ -38,12 +46,43 @@ def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datet
 def event_moments(context: Mapping[str, Any]) -> list[datetime]:
     """Return the `as_of` of each asset event that triggered the run; Airflow coalesces several into one run."""
     events: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
-    return [
-        parse_as_of(str(event.extra["as_of"]), "asset event")
-        for asset in events
-        for event in events[asset]
-        if "as_of" in (event.extra or {})
-    ]
+    return [moment for asset in events for moment in _moments(events[asset])]
+
+
+def events_of(context: Mapping[str, Any], asset: Asset) -> list[Any]:
+    """Return the events of an asset that triggered the run, and those that came since when it is among the inlets.
+
+    While a run waits for its turn, Airflow queues one row for all events: the run is told the first of them, and
+    nobody the others.
+    """
+    triggering: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
+    told = list(triggering.get(asset, []))
+    if told and asset in context["task"].inlets:
+        first = min(event.timestamp for event in told)
+        told += context["inlet_events"][asset].after(first.isoformat())
+    return told
+
+
+def _asked(context: Mapping[str, Any]) -> datetime | None:
+    """Return the latest `as_of` that events ask for; None when none does."""
+    told = event_moments(context)
+    triggering: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
+    watched = [asset for asset in triggering if asset in context["task"].inlets] if told else []
+    if not watched:
+        return max(told, default=None)
+    store = context["task_state_store"]
+    if kept := store.get(_ASKED):
+        return parse_as_of(str(kept), "task state")
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    latest = max(told + [moment for asset in watched for moment in _moments(events_of(context, asset))])
+    store.set(_ASKED, latest.isoformat(), retention=NEVER_EXPIRE)
+    return latest
+
+
+def _moments(events: Iterable[Any]) -> list[datetime]:
+    extras = [event.extra or {} for event in events]
+    return [parse_as_of(str(extra["as_of"]), "asset event") for extra in extras if "as_of" in extra]
 
 
 def parse_as_of(text: str, source: str) -> datetime:

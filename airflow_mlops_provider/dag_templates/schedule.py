@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: A run may start for any interval after this when the pipeline file names no start.
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
+#: A run's `as_of`, for the tasks after `ingest`: as it found it, whatever events have come since.
+AS_OF = "{{ (ti.xcom_pull(task_ids='ingest', map_indexes=-1) or {}).get('as_of', '') }}"
+
 
 def training_schedule(pipeline: Pipeline) -> dict[str, Any]:
     """Return the DAG's own settings of when it runs: at cron intervals and at retrain requests.

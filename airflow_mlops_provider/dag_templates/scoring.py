@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param
 
-from airflow_mlops_provider.assets import predictions_asset
+from airflow_mlops_provider.assets import champion_asset, predictions_asset
 from airflow_mlops_provider.dag_templates.describe import scoring_doc
-from airflow_mlops_provider.dag_templates.schedule import scoring_schedule
+from airflow_mlops_provider.dag_templates.schedule import AS_OF, scoring_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator
 from airflow_mlops_provider.operators.scoring import ScoreBatchOperator
@@ -38,10 +38,12 @@ def scoring_dag(pipeline: Pipeline) -> DAG:
             data=section(pipeline.data),
             purpose="scoring",
             window=scoring.model_dump(mode="json")["window"],
+            inlets=[champion_asset(pipeline.model_name)],
         )
         ScoreBatchOperator(
             **task_settings(pipeline, "score"),
             **common,
+            as_of=AS_OF,
             dataset=ingest.output,
             shadow=scoring.shadow,
             model=pipeline.model_name,

@@ -10,9 +10,16 @@ from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.champions import as_champion
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.shadow import compare_predictions
-from airflow_mlops_provider.exceptions import ArtifactError, DataError, ModelError, ModelUnavailableError
+from airflow_mlops_provider.exceptions import (
+    ArtifactError,
+    DataError,
+    ModelError,
+    ModelUnavailableError,
+    TransientServiceError,
+)
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.job import Champion
+from airflow_mlops_provider.registry import former_champion
 from airflow_mlops_provider.results import text_within
 
 if TYPE_CHECKING:
@@ -26,6 +33,8 @@ log = logging.getLogger(__name__)
 Ask = Callable[[dict[str, Any], Champion | None], "StepResult"]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+#: How often a window is scored while the champion changes under it.
+_PATIENCE = 5
 #: Longest reason in the facts, in bytes.
 _MAX_REASON = 300
 
@@ -45,6 +54,7 @@ def score(
     The champion is the one that the ledger names. When its file cannot be loaded, the former champion is asked; then
     a baseline that says of every row what the champion's training target was on average. Both are said loudly. A
     version that was asked for by number, or by another alias, has nobody to stand in for it.
+    When the champion changes meanwhile, the window is scored again: the partition is always the last champion's.
 
     :param version: score with this version.
     :param alias: score with the version of this alias; of the champion the ledger decides.
@@ -53,13 +63,11 @@ def score(
     :raises ModelUnavailableError: when nothing is left to ask.
     """
     if version is None and alias == CHAMPION:
-        if registry.head(model) is None:
-            return None
         scored = _with_champion(registry, store, model, ask)
+        if scored is None:
+            return None
     else:
-        scored = _told(ask({}, chosen(registry, model, version=version, alias=alias)), None)
-    partition = _publish(store, scored.artifacts["predictions"], "predictions", scored)
-    scored = scored.model_copy(update={"facts": {**scored.facts, "partition": partition}})
+        scored = _published(store, _told(ask({}, chosen(registry, model, version=version, alias=alias)), None))
     return _beside(registry, store, scored, model, ask) if shadow else scored
 
 
@@ -81,9 +89,28 @@ def chosen(registry: Registry, model: str, *, version: int | None = None, alias:
     return Champion(seq=0, version=version, digest=found.digest, model=found.artifact, order_key=found.order_key)
 
 
-def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: Ask) -> StepResult:
-    head, former = registry.head(model), registry.former(model)
-    champions = [as_champion(entry) for entry in (head, former) if entry is not None]
+def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: Ask) -> StepResult | None:
+    """Score with the champion, publish, and see that it is champion still: else again, with the one that is.
+
+    Two runs may score one `as_of`, such as that of the schedule and that of a new champion. Whichever ends last, the
+    partition is that of the ledger's head: the one that published for a former head sees the new one, and goes on.
+    """
+    for _ in range(_PATIENCE):
+        history = registry.history(model)
+        if not history:
+            return None
+        head, former = history[-1], former_champion(history)
+        champions = [as_champion(entry) for entry in (head, former) if entry is not None]
+        scored = _published(store, _with_first_of(store, model, champions, ask))
+        now = registry.head(model)
+        if now is None or now.seq == head.seq:
+            return scored
+        log.info("Version %s is champion by now: the window is scored again.", now.version)
+    raise TransientServiceError(f"the champion of {model!r} changed {_PATIENCE} times while a window was scored")
+
+
+def _with_first_of(store: ArtifactStore, model: str, champions: list[Champion], ask: Ask) -> StepResult:
+    """Score with the first champion that can be asked, or with a baseline."""
     reasons: list[ModelUnavailableError] = []
     for champion in champions:
         try:
@@ -124,6 +151,11 @@ def _told(scored: StepResult, fallback: str | None, reasons: list[ModelUnavailab
     if reasons:
         facts["reason"] = text_within(str(reasons[0]), _MAX_REASON)
     return scored.model_copy(update={"facts": facts})
+
+
+def _published(store: ArtifactStore, scored: StepResult) -> StepResult:
+    partition = _publish(store, scored.artifacts["predictions"], "predictions", scored)
+    return scored.model_copy(update={"facts": {**scored.facts, "partition": partition}})
 
 
 def _publish(store: ArtifactStore, predictions: ArtifactRef, folder: str, scored: StepResult) -> str:

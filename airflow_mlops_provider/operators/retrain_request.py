@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.assets import retrain_asset
+from airflow_mlops_provider.run_context import events_of, parse_as_of, resolve_as_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,15 +14,22 @@ if TYPE_CHECKING:
 def retrain_request(context: Mapping[str, Any], pipeline: str) -> tuple[str, list[str]] | None:
     """Return why monitoring asked for this run, and the columns that drifted; None when it did not.
 
-    Of several requests that Airflow coalesced, the reason of the latest and the columns of all.
+    Of several requests that the run answers, the reason of the latest and the columns of all. Requests that came while
+    the run waited are seen when their asset is among the task's inlets; those for a later `as_of` than the run's are
+    answered by another one.
     """
-    events: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
-    extras = [event.extra or {} for asset in events if asset == retrain_asset(pipeline) for event in events[asset]]
-    asked = sorted((extra for extra in extras if extra.get("reason")), key=lambda extra: str(extra.get("as_of")))
+    as_of = resolve_as_of(context, context["task"].as_of)
+    asked = []
+    for event in events_of(context, retrain_asset(pipeline)):
+        extra = event.extra or {}
+        moment = parse_as_of(str(extra["as_of"]), "asset event") if "as_of" in extra else as_of
+        if extra.get("reason") and moment <= as_of:
+            asked.append((moment, extra))
     if not asked:
         return None
-    columns = dict.fromkeys(str(name) for extra in asked for name in extra.get("columns") or [])
-    return str(asked[-1]["reason"]), list(columns)
+    asked.sort(key=lambda request: request[0])
+    columns = dict.fromkeys(str(name) for _, extra in asked for name in extra.get("columns") or [])
+    return str(asked[-1][1]["reason"]), list(columns)
 
 
 def retrain_tags(context: Mapping[str, Any], pipeline: str) -> dict[str, str]:

@@ -109,28 +109,15 @@ class WatchPredictionsOperator(StepOperator):
     def _windows(self, context: Context) -> dict[datetime, Scored | None]:
         """Return the windows to be decided: what the events tell, else the run's own, of which nothing is known yet."""
         from airflow_mlops_provider.effects import watching
-        from airflow_mlops_provider.run_context import resolve_as_of
+        from airflow_mlops_provider.run_context import events_of, resolve_as_of
 
         params: Any = context.get("params") or {}
         if not (self.as_of or params.get("as_of")):
-            told = [watching.Scored.of_event(event.extra or {}) for event in self._events(context)]
+            events = events_of(context, predictions_asset(self.pipeline))
+            told = [watching.Scored.of_event(event.extra or {}) for event in events]
             if windows := {scored.as_of: scored for scored in told if scored is not None}:
                 return dict(windows)
         return {resolve_as_of(context, self.as_of).replace(microsecond=0): None}
-
-    def _events(self, context: Context) -> list[Any]:
-        """Return the events that triggered the run, and what has come since.
-
-        While a run waits for its turn, Airflow queues one row for all events: the run is told the first of them, and
-        nobody the others. They are among the asset's events when that is an inlet.
-        """
-        triggering: Any = context.get("triggering_asset_events") or {}
-        asset = predictions_asset(self.pipeline)
-        told = list(triggering.get(asset, []))
-        if told and asset in self.inlets:
-            first = min(event.timestamp for event in told)
-            told += context["inlet_events"][asset].after(first.isoformat())
-        return told
 
     def _watcher(self, context: Context) -> Watcher:
         from airflow_mlops_provider.effects import watching

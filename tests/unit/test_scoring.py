@@ -15,7 +15,14 @@ import pytest
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.effects.scoring import chosen
-from airflow_mlops_provider.exceptions import ArtifactError, DataError, ModelError, ModelUnavailableError, RegistryError
+from airflow_mlops_provider.exceptions import (
+    ArtifactError,
+    DataError,
+    ModelError,
+    ModelUnavailableError,
+    RegistryError,
+    TransientServiceError,
+)
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.splits import read_split
 from airflow_mlops_provider.registry import PromotionRequest, Registry
@@ -185,6 +192,50 @@ def test_a_pipelines_name_cannot_lead_out_of_the_store(world: World) -> None:
     elsewhere = scored.model_copy(update={"pipeline": "../../elsewhere"})
     with pytest.raises(ArtifactError, match="may not be used"):
         effects.score(world.registry, world.store, model=MODEL, ask=lambda *_: elsewhere)
+
+
+def test_the_partition_is_that_of_the_champion_however_two_runs_interleave(world: World) -> None:
+    world.register(0)
+    slow, changes = world.store.publish, iter([True])
+
+    def overtaken(ref: Any, key: str) -> str:
+        """Let another champion come, and another run score the window with it, before this one publishes."""
+        if next(changes, False):
+            world.register(1)
+            assert set(pd.read_parquet(world.partition(world.score()))["model_version"]) == {2}
+        return str(slow(ref, key))
+
+    world.store.publish = overtaken  # type: ignore[method-assign] # the moment between scoring and publishing
+    scored = world.score()
+    assert scored.facts["version"] == 2
+    assert set(pd.read_parquet(world.partition(scored))["model_version"]) == {2}
+
+
+def test_a_rollback_meanwhile_counts_as_well_though_its_version_is_an_older_one(world: World) -> None:
+    world.register(0)
+    world.register(1)
+    asked: list[int] = []
+
+    def ask(section: dict[str, Any], champion: Any) -> Any:
+        asked.append(champion.version)
+        if len(asked) == 1:
+            world.registry.rollback(MODEL, to="previous", reason="it is poor", idem="once")
+        return world.step("score", section, champion, dataset=[world.ingest("new")])
+
+    scored = effects.score(world.registry, world.store, model=MODEL, ask=ask)
+    assert scored is not None
+    assert asked == [2, 1]
+    assert set(pd.read_parquet(world.partition(scored))["model_version"]) == {1}
+
+
+def test_a_champion_that_never_stays_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.register(0)
+    head = world.registry.head(MODEL)
+    assert head is not None
+    monkeypatch.setattr(world.registry, "head", lambda _: head.model_copy(update={"seq": head.seq + 1}))
+
+    with pytest.raises(TransientServiceError, match="changed 5 times"):
+        world.score()
 
 
 # ------------------------------------------------------------------------------------------------ fallbacks

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, BaseOperator, Param
+from airflow.sdk import DAG, Asset, BaseOperator, Param
 
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of
@@ -28,6 +28,18 @@ def event(name: str, **extra: Any) -> dict[str, Any]:
         "source_aliases": [],
         "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
     }
+
+
+def sent(asset: Asset, at: datetime, number: int) -> Any:
+    from airflow.sdk.api.datamodels._generated import AssetEventResponse, AssetResponse
+
+    return AssetEventResponse(
+        id=number,
+        timestamp=at,
+        extra={"as_of": day(number).isoformat()},
+        asset=AssetResponse(name=asset.name, uri=asset.uri, group="asset"),
+        created_dagruns=[],
+    )
 
 
 @pytest.fixture
@@ -78,6 +90,27 @@ def test_coalesced_events_are_all_seen_and_the_latest_decides(context: Callable[
 
     assert sorted(event_moments(run)) == [day(2), day(8), day(9)]
     assert resolve_as_of(run) == day(9)
+
+
+def test_what_came_while_the_run_waited_counts_where_its_asset_is_an_inlet(worker: Any) -> None:
+    asset = Asset(name="a", uri="mlops://a/retrain")
+    told = event("a", as_of="2013-03-02")
+    worker.supervisor.asset_events = [sent(asset, told["timestamp"] + timedelta(minutes=n), n + 2) for n in (0, 3, 1)]
+    run = {"run_type": "asset_triggered", "consumed_asset_events": [told]}
+
+    def asked(*inlets: Asset) -> datetime:
+        with DAG("tested", schedule=None):
+            task = BaseOperator(task_id="task", inlets=list(inlets))
+        return resolve_as_of(worker.context(task, **run))
+
+    assert asked() == day(2)
+    assert asked(Asset(name="b", uri="mlops://b/retrain")) == day(2)
+    assert asked(asset) == day(5)
+    [looked] = [message for message in worker.supervisor.told if message.type == "GetAssetEventByAsset"]
+    assert looked.after == told["timestamp"], "not what earlier runs were told"
+
+    worker.supervisor.asset_events.append(sent(asset, told["timestamp"] + timedelta(hours=1), 9))
+    assert asked(asset) == day(5), "a task that is tried again or cleared asks for what it asked for"
 
 
 def test_an_event_without_as_of_falls_back_to_run_after(context: Callable[..., Any]) -> None:
