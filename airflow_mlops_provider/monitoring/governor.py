@@ -251,7 +251,7 @@ def _drift_words(drift: Mapping[str, Any]) -> str:
     why = str(drift.get("why") or "not computed").rstrip(".")
     if not _speaks(drift):
         return f"drift says nothing: {why}"
-    return f"the predictions drifted; {why}" if drift.get("prediction_drift") else why
+    return f"the predictions drifted; {why.removeprefix('No drift: ')}" if drift.get("prediction_drift") else why
 
 
 def _live_words(live: Mapping[str, Any], *, on_probation: bool) -> str:

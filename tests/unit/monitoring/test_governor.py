@@ -93,6 +93,11 @@ def test_every_cause_is_named() -> None:
     assert decision.columns == ["wind", "rain"]
 
 
+def test_predictions_that_drift_while_features_do_not_are_told_without_a_contradiction() -> None:
+    decision = day(0, [], policy(), drift={**QUIET, "prediction_drift": True})
+    assert decision.reasons == ["the predictions drifted; 0 of 2 features drifted"]
+
+
 def test_a_silent_window_says_what_was_missing() -> None:
     decision = day(0, [], policy(), drift=SILENT, live=None)
     assert decision.reasons == [
