@@ -1,0 +1,155 @@
+"""A real MLflow server on loopback: open or with basic auth, on SQLite or another database, artifacts here or on S3."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """A running server.
+
+    :param url: where it listens, such as `http://127.0.0.1:5000`.
+    :param folder: its database (`mlflow.db`, `auth.db`), its artifacts and its log (`server.log`).
+    :param password: of the user `admin`; None for an open server.
+    """
+
+    url: str
+    folder: Path
+    password: str | None = None
+
+    def add_user(self, name: str, password: str) -> None:
+        """Add a user, who may read everything and create experiments and models."""
+        self.request("POST", "/api/2.0/mlflow/users/create", {"username": name, "password": password})
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a user's password: the old one is refused from now on."""
+        self.request("PATCH", "/api/2.0/mlflow/users/update-password", {"username": name, "password": password})
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send a request to the REST API, as the admin."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        if self.password is not None:
+            login = base64.b64encode(f"{ADMIN}:{self.password}".encode()).decode()
+            request.add_header("Authorization", f"Basic {login}")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+
+
+@contextmanager
+def mlflow_server(
+    folder: Path,
+    *,
+    database: str | None = None,
+    password: str | None = None,
+    artifacts: str | None = None,
+    direct: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[MlflowServer]:
+    """Start a server, wait until it answers, stop it in the end.
+
+    :param folder: for everything that it writes; a `mlflow.db` that is there is used.
+    :param database: SQLAlchemy URI of its store; SQLite in the folder when left out.
+    :param password: of the user `admin`, with basic authentication; without one the server is open.
+    :param artifacts: where it keeps artifacts, such as `s3://bucket/mlflow`; in the folder when left out.
+    :param direct: clients go to the artifacts themselves, where the server would else do it for them.
+    :param environment: settings besides ours, such as the credentials of the artifacts' store.
+    :raises RuntimeError: it does not answer within 90 seconds; holds the end of its log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    place = artifacts or str(folder / "artifacts")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", database or f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--no-serve-artifacts", "--default-artifact-root", place] if direct else []
+    command += [] if direct else ["--serve-artifacts", "--artifacts-destination", place]
+    settings = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **(environment or {}),
+    }
+    if password is not None:
+        command += ["--app-name", "basic-auth"]
+        settings |= {
+            "MLFLOW_AUTH_CONFIG_PATH": str(_auth_config(folder)),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+        }
+    log = folder / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        _wait(port, process, log)
+        yield MlflowServer(f"http://127.0.0.1:{port}", folder, password)
+    finally:
+        _stop(process)
+
+
+def _auth_config(folder: Path) -> Path:
+    config = folder / "basic_auth.ini"
+    config.write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder / 'auth.db'}\nadmin_username = {ADMIN}\n"
+        "grant_default_workspace_access = true\n",
+        encoding="utf-8",
+    )
+    return config
+
+
+def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the MLflow server did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(patience)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+        else:
+            break
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
