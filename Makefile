@@ -3,6 +3,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
+IMAGE ?= airflow-mlops-provider/step:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' airflow_mlops_provider/__init__.py)
 
 ifeq ($(UV),)
 CREATE = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --upgrade pip
@@ -12,7 +13,7 @@ CREATE = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 endif
 
-.PHONY: demo demo-up test services env lint docs bench clean constraints schema
+.PHONY: demo demo-up test services env lint docs bench clean constraints image schema
 
 demo: $(VENV)/examples  ## from nothing to a champion, on this machine
 	$(BIN)/python tools/demo.py run
@@ -46,8 +47,12 @@ bench: $(VENV)/dev  ## the DAG beside one plain script; a few minutes
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/parsing.py
 
-constraints:  ## compile constraints.txt from pyproject.toml
+image:  ## the image of the steps, for runtime: {kind: docker}; IMAGE names it, DOCKER_HOST the engine
+	docker build --target step --tag $(IMAGE) .
+
+constraints:  ## compile constraints.txt from pyproject.toml, and of it constraints-step.txt
 	uv pip compile --quiet --python-version 3.11 --extra dev --extra compose --no-emit-index-url --no-annotate --no-header pyproject.toml -o constraints.txt
+	python3 tools/step_requirements.py | uv pip compile --quiet --python-version 3.11 --constraint constraints.txt --no-emit-index-url --no-annotate --no-header - -o constraints-step.txt
 
 clean:
 	rm -rf $(VENV) .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,127 @@
+"""A Docker engine of its own, and an image of the steps that is built without pulling one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.daemons import daemon
+from services.needs import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker import APIClient
+
+PROJECT = Path(__file__).resolve().parents[3]
+#: What is installed into the image, here and by the Dockerfile.
+CONSTRAINTS = PROJECT / "constraints-step.txt"
+IMAGE = "airflow-mlops-step:test"
+#: Where an image finds its packages: on the path of Debian's Python.
+_PACKAGES = "usr/local/lib/python3.11/dist-packages"
+#: What a training imports. Compiled once, here: a container cannot keep what it compiles.
+_COMPILED = (
+    "airflow_mlops_provider.__main__, pandas, pyarrow.parquet, scipy.stats, skops.io, joblib, threadpoolctl, "
+    "sklearn.compose, sklearn.ensemble, sklearn.impute, sklearn.linear_model, sklearn.pipeline, sklearn.tree"
+)
+
+
+@dataclass(frozen=True)
+class Dockerd:
+    """A running engine.
+
+    :param url: what `DOCKER_HOST` and `runtime.docker_url` take.
+    """
+
+    url: str
+
+    def client(self) -> APIClient:
+        """Return a client; close it."""
+        from docker import APIClient
+
+        return APIClient(base_url=self.url)
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return what is known of every container, running or not."""
+        client = self.client()
+        try:
+            return [client.inspect_container(found["Id"]) for found in client.containers(all=True)]
+        finally:
+            client.close()
+
+    def build(self, folder: Path, image: str = IMAGE) -> None:
+        """Make the image of the steps: what the Dockerfile installs, on Debian's own Python.
+
+        Needs no image to begin with; a folder for its files, which takes half a minute and a gigabyte.
+        """
+        root = folder / "root"
+        _unpack_python(root)
+        packages = root / _PACKAGES
+        _run([*_install(), "--target", str(packages), "--no-deps", "-r", str(CONSTRAINTS)])
+        shutil.copytree(
+            PROJECT / "airflow_mlops_provider",
+            packages / "airflow_mlops_provider",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        _run(["/usr/sbin/chroot", str(root), "/usr/bin/python3", "-c", f"import {_COMPILED}"], env={"PATH": "/usr/bin"})
+        with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
+            _run(["docker", "-H", self.url, "import", "-", image], stdin=tar.stdout)
+        shutil.rmtree(root)
+
+
+@contextmanager
+def dockerd() -> Iterator[Dockerd]:
+    """Run an engine of its own: without networks but `none` and `host`, which needs no firewall of the machine's."""
+    needs("dockerd", "docker", "mmdebstrap", root=True)
+    # The path of a socket has to be short, and pytest's are long.
+    folder = Path(tempfile.mkdtemp(prefix="mlops-docker-"))
+    engine = Dockerd(f"unix://{folder}/socket")
+    command = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "-H", engine.url]
+    command += ["--pidfile", f"{folder}/pid", "--bridge=none", "--iptables=false", "--ip6tables=false"]
+    try:
+        with daemon(command, folder / "log", lambda: _answers(engine)):
+            yield engine
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers(engine: Dockerd) -> bool:
+    return subprocess.run(["docker", "-H", engine.url, "info"], capture_output=True).returncode == 0
+
+
+def _unpack_python(root: Path) -> None:
+    """Unpack Debian's Python and what its extensions link to, from the mirror that this machine uses."""
+    sources = Path("/etc/apt/sources.list.d/debian.sources").read_text(encoding="utf-8")
+    mirror = next(line.split()[1] for line in sources.splitlines() if line.startswith("URIs:"))
+    signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+    packages = "--include=python3,base-files,libstdc++6,libgomp1"
+    _run(
+        [
+            "mmdebstrap",
+            "-q",
+            "--variant=extract",
+            packages,
+            "bookworm",
+            str(root),
+            f"deb {signed} {mirror} bookworm main",
+        ]
+    )
+
+
+def _install() -> list[str]:
+    """Return the installer at hand, told to fetch for the image's Python."""
+    if (uv := shutil.which("uv")) is not None:
+        return [uv, "pip", "install", "-q", "--python", sys.executable, "--python-version", "3.11"]
+    return [sys.executable, "-m", "pip", "install", "-q", "--python-version", "3.11", "--only-binary=:all:"]
+
+
+def _run(command: list[str], **options: Any) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
