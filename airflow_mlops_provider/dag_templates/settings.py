@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from airflow_mlops_provider.dag_templates.executors import executor_config
 from airflow_mlops_provider.dag_templates.notify import notifiers
 from airflow_mlops_provider.exceptions import TransientServiceError
 
@@ -39,7 +40,10 @@ def dag_settings(pipeline: Pipeline, kind: str) -> dict[str, Any]:
 def task_settings(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
     """Return a task's id and Airflow's own settings for it."""
     settings = pipeline.tasks.get(name)
-    return {"task_id": name, **(settings.model_dump(exclude_none=True) if settings else {})}
+    own = settings.model_dump(exclude_none=True) if settings else {}
+    if "executor_config" in own:
+        own["executor_config"] = executor_config(name, own["executor_config"])
+    return {"task_id": name, **own}
 
 
 def section(part: Any) -> dict[str, Any]:
