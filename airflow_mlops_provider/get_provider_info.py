@@ -20,6 +20,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_mlops_provider.operators.data",
                     "airflow_mlops_provider.operators.training",
+                    "airflow_mlops_provider.operators.publishing",
                     "airflow_mlops_provider.operators.promotion",
                     "airflow_mlops_provider.operators.scoring",
                     "airflow_mlops_provider.operators.rollback",

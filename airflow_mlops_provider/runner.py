@@ -31,6 +31,8 @@ STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "drift", 
 #: Steps whose result depends on as_of besides their inputs. The others compute nothing anew while the data stays the
 #: same, however many days pass.
 _SEE_AS_OF = frozenset({"ingest", "evaluate", "gate", "score"})
+#: Steps that tell which earlier steps their inputs come from. To the others, equal inputs are the same.
+_SEE_LINEAGE = frozenset({"evaluate"})
 
 
 class Step(Protocol):
@@ -120,6 +122,9 @@ def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
             role: sorted(json.dumps(_digests(result.artifacts), sort_keys=True) for result in results)
             for role, results in request.inputs.items()
         },
+        "lineage": sorted(result.key for result in request.inputs.get("models", []))
+        if request.step in _SEE_LINEAGE
+        else None,
         "champion": None
         if request.champion is None
         # After a rollback the same version may carry another order_key, which its age is told from.

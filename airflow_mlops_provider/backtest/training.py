@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.effects.champions import as_champion, compared
 from airflow_mlops_provider.effects.promotion import promotion_request
 from airflow_mlops_provider.effects.publishing import evaluation_inputs
 from airflow_mlops_provider.evaluation.report import lineage_of
@@ -100,8 +100,9 @@ def _candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
 
 
 def _evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], models: list[StepResult]) -> StepResult:
-    pipeline, lineage = steps.pipeline, lineage_of(models)
-    entry = champion_for(history, as_of=as_of, lineage=lineage)
+    pipeline = steps.pipeline
+    entry = champion_for(history, as_of=as_of, lineage=lineage_of(models))
+    champion = None if entry is None else as_champion(entry)
     section = {
         "evaluation": pipeline.evaluation.model_dump(mode="json", exclude_defaults=True),
         "metrics": pipeline.metrics,
@@ -112,14 +113,10 @@ def _evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], mo
         as_of=as_of,
         section=section,
         inputs=evaluation_inputs(steps.store, models),
-        champion=None if entry is None else as_champion(entry),
+        champion=champion,
     )
-    published = {
-        "version": version_at(as_of),
-        "lineage": lineage,
-        "compared_with": None if entry is None else entry.seq,
-    }
-    return result.model_copy(update={"facts": {**result.facts, **published}})
+    facts = {**compared(result, champion).facts, "version": version_at(as_of)}
+    return result.model_copy(update={"facts": facts})
 
 
 def _judged(steps: Steps, evaluation: StepResult) -> StepResult:

@@ -1,4 +1,4 @@
-"""The training DAG of a pipeline: ingest → validate → prepare → train ×N → evaluate → gate → promote."""
+"""The training DAG of a pipeline: ingest → validate → prepare → train ×N → evaluate → gate, publish → promote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from airflow_mlops_provider.dag_templates.schedule import training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
-from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
+from airflow_mlops_provider.operators.publishing import PublishModelOperator
+from airflow_mlops_provider.operators.training import (
+    EvaluateModelOperator,
+    FindChampionOperator,
+    TrainModelOperator,
+)
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
@@ -40,6 +45,7 @@ def _tasks(pipeline: Pipeline) -> None:
     common: dict[str, Any] = {"pipeline": pipeline.name, "seed": pipeline.seed}
     mlflow = {"model": pipeline.model_name, "mlflow_conn_id": pipeline.promotion.conn_id}
     candidates = pipeline.training.candidates
+    champion = FindChampionOperator(**task_settings(pipeline, "champion"), **common, **mlflow)
     ingest = IngestDataOperator(
         **task_settings(pipeline, "ingest"),
         **common,
@@ -63,8 +69,8 @@ def _tasks(pipeline: Pipeline) -> None:
     evaluate = EvaluateModelOperator(
         **task_settings(pipeline, "evaluate"),
         **common,
-        **mlflow,
         models=train.output,
+        champion="{{ ti.xcom_pull(task_ids='champion') | tojson }}",
         metrics=pipeline.metrics,
         candidates=list(candidates),
         evaluation=section(pipeline.evaluation),
@@ -77,17 +83,20 @@ def _tasks(pipeline: Pipeline) -> None:
         metrics=pipeline.metrics,
         gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
     )
+    publish = PublishModelOperator(**task_settings(pipeline, "publish"), **common, **mlflow, evaluation=evaluate.output)
     PromoteModelOperator(
         **task_settings(pipeline, "promote"),
         **common,
         **mlflow,
-        evaluation=evaluate.output,
+        evaluation=publish.output,
         gate=gate.output,
         inlets=[champion_asset(pipeline.model_name)],
         outlets=[champion_alias(pipeline.model_name)],
     )
-    # What a task is given makes it wait for who gives it; only this order is not said by that.
+    # What a task is given makes it wait for who gives it; only this order is not said by that. The champion is found
+    # before candidates are trained: as another upstream task, it would let `evaluate` start though all of them failed.
     validate >> prepare
+    champion >> train
 
 
 def _params(pipeline: Pipeline) -> dict[str, Param]:

@@ -5,7 +5,7 @@ Never cached; each may be killed at any line and done again, and ends as if it h
 
 from __future__ import annotations
 
-from airflow_mlops_provider.effects.champions import as_champion, champion_for
+from airflow_mlops_provider.effects.champions import as_champion, compared, find_rivals, rival_of
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
 from airflow_mlops_provider.effects.rollback import roll_back
@@ -14,11 +14,13 @@ from airflow_mlops_provider.effects.scoring import score
 __all__ = [
     "Promotion",
     "as_champion",
-    "champion_for",
+    "compared",
     "evaluation_inputs",
+    "find_rivals",
     "links",
     "promote",
     "publish",
+    "rival_of",
     "roll_back",
     "score",
 ]

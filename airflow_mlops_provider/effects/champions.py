@@ -4,23 +4,66 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from airflow_mlops_provider.evaluation.report import lineage_of
 from airflow_mlops_provider.job import Champion
+from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.spec import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from airflow_mlops_provider.registry import LedgerEntry, Registry
-    from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
 
 
-def champion_for(
-    registry: Registry, model: str, *, as_of: datetime, models: Sequence[StepResult], allow_older: bool
-) -> Champion | None:
-    """Return the champion to compare a set of trained candidates with, None for the first."""
-    entry = registry.champion_for(model, as_of=as_of, lineage=lineage_of(models), allow_older=allow_older)
-    return None if entry is None else as_champion(entry)
+class Rival(Frozen):
+    """A champion that a challenger of another lineage is compared with."""
+
+    lineage: str
+    champion: Champion
+
+
+_RIVALS = TypeAdapter(list[Rival])
+
+
+def find_rivals(
+    registry: Registry, store: ArtifactStore, *, pipeline: str, model: str, as_of: datetime, allow_older: bool
+) -> StepResult:
+    """Return what the ledger says of the champions that a training of `as_of` may be compared with.
+
+    Asked before the candidates are known, since evaluation reads no service; so the champion is there and, for a
+    repeated training that made it, the one before it.
+    """
+    entries = registry.rivals(model, as_of=as_of, allow_older=allow_older)
+    found = [Rival(lineage=entry.lineage, champion=as_champion(entry)) for entry in entries]
+    ref = store.add_json(_RIVALS.dump_python(found, mode="json"))
+    return StepResult(
+        step="champion",
+        pipeline=pipeline,
+        key=ref.sha256,
+        as_of=as_of,
+        artifacts={"rivals": ref},
+        facts={"champion": found[0].champion.version if found else None},
+    )
+
+
+def rival_of(store: ArtifactStore, rivals: StepResult, models: Sequence[StepResult]) -> Champion | None:
+    """Return the champion to compare a set of trained candidates with, None for the first.
+
+    :param rivals: what `find_rivals` returned.
+    """
+    lineage = lineage_of(models)
+    found = _RIVALS.validate_python(store.read_json(rivals.artifacts["rivals"]))
+    return next((rival.champion for rival in found if rival.lineage != lineage), None)
+
+
+def compared(evaluation: StepResult, champion: Champion | None) -> StepResult:
+    """Return an evaluation that says which ledger entry its champion is from: promotion checks that it still is."""
+    facts = {**evaluation.facts, "compared_with": None if champion is None else champion.seq}
+    return evaluation.model_copy(update={"facts": facts})
 
 
 def as_champion(entry: LedgerEntry) -> Champion:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.effects.champions import as_champion, compared
 from airflow_mlops_provider.effects.publishing import stored_model
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
@@ -116,14 +116,12 @@ def _gate_again(
 ) -> tuple[StepResult, StepResult]:
     """Evaluate and gate once more, against the champion that the ledger names now."""
     measured = StepRequest.model_validate_json(store.read_request(evaluation))
-    # The lineage that was published: the stored request may be that of an older training with the same outcome.
     lineage = str(evaluation.facts["lineage"])
     entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
     champion = None if entry is None else as_champion(entry)
-    again = run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store)
-    published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id", "lineage")}
-    facts = {**again.facts, **published, "compared_with": None if champion is None else champion.seq}
-    again = again.model_copy(update={"facts": facts})
+    again = compared(run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store), champion)
+    published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
+    again = again.model_copy(update={"facts": {**again.facts, **published}})
     gates = StepRequest.model_validate_json(store.read_request(gate))
     judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
     if judged.failure is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
-from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
+from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
@@ -16,7 +16,6 @@ from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_mlops_provider.job import Champion
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -47,16 +46,16 @@ def publish(
     registry: Registry,
     store: ArtifactStore,
     evaluation: StepResult,
-    inputs: Mapping[str, list[StepResult]],
     *,
     model: str,
-    champion: Champion | None,
     tags: Mapping[str, str],
 ) -> StepResult:
     """Publish the candidates to MLflow and register the winner as challenger.
 
-    :return: the evaluation, whose facts now hold the version, the run and the ledger entry compared with.
+    :return: the evaluation, whose facts now hold the version and the run.
     """
+    # Equal evaluations are of equal trainings: the stored request names them.
+    inputs = StepRequest.model_validate_json(store.read_request(evaluation)).inputs
     dataset = inputs["dataset"][0]
     measured = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
     snapshot = dataset.artifacts["dataset"]
@@ -65,7 +64,7 @@ def publish(
         Publication(
             model=model,
             experiment=evaluation.pipeline,
-            lineage=lineage_of(inputs["models"]),
+            lineage=measured.lineage,
             as_of=evaluation.as_of,
             name=f"{evaluation.pipeline} {evaluation.as_of:%Y-%m-%d}",
             tags={
@@ -91,8 +90,6 @@ def publish(
         "version": published.version,
         "run_id": published.run_id,
         "experiment_id": published.experiment_id,
-        "compared_with": None if champion is None else champion.seq,
-        "lineage": lineage_of(inputs["models"]),
     }
     return evaluation.model_copy(update={"facts": facts})
 

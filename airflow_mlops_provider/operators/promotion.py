@@ -75,10 +75,10 @@ class PromoteModelOperator(StepOperator):
     .. code-block:: python
 
         promote = PromoteModelOperator(
-            task_id="promote", pipeline="churn", evaluation=evaluate.output, gate=gate.output
+            task_id="promote", pipeline="churn", evaluation=publish.output, gate=gate.output
         )
 
-    :param evaluation: what `EvaluateModelOperator` returned.
+    :param evaluation: what `PublishModelOperator` returned.
     :param gate: what `QualityGateOperator` returned.
     :param model: registered model; the pipeline's name when left out.
     :param mlflow_conn_id: the `mlflow` connection.

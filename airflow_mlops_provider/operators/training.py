@@ -1,11 +1,10 @@
-"""From a dataset to a challenger: train candidates, evaluate them, publish them to MLflow."""
+"""From a dataset to an evaluation: train candidates, measure them and the champion on the same rows."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
-from airflow_mlops_provider.operators.retrain_request import retrain_tags
 from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
 if TYPE_CHECKING:
@@ -72,11 +71,50 @@ class TrainModelOperator(StepOperator):
         )
 
 
-class EvaluateModelOperator(StepOperator):
-    """Measure the candidates on the same held-out rows, publish them to MLflow, register the best as `challenger`.
+class FindChampionOperator(StepOperator):
+    """Look up in the ledger which champion the candidates are compared with.
 
-    The champion that the ledger names is measured on the same rows. A retry, a cleared task or a second run on the
-    same data finds what was published and adds nothing.
+    A task of its own, beside the preparation: evaluation then reads no service, and a repeated one imports nothing for
+    it. When the champion changes meanwhile, `PromoteModelOperator` notices and compares again.
+    The Param `allow_older` of the DAG run is honoured when the DAG declares it.
+
+    .. code-block:: python
+
+        champion = FindChampionOperator(task_id="champion", pipeline="churn")
+
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "model", "mlflow_conn_id")
+    step = "champion"
+
+    def __init__(self, *, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def run(self, context: Context) -> StepResult:
+        """Look it up."""
+        from airflow_mlops_provider import effects
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+        from airflow_mlops_provider.run_context import resolve_as_of
+
+        found = effects.find_rivals(
+            MlflowHook(self.mlflow_conn_id).registry(),
+            self.store(),
+            pipeline=self.pipeline,
+            model=self.model or self.pipeline,
+            as_of=resolve_as_of(context, self.as_of),
+            allow_older=flag(context, "allow_older"),
+        )
+        version = found.facts["champion"]
+        self.log.info("%s", "There is no champion yet." if version is None else f"The champion is version {version}.")
+        return found
+
+
+class EvaluateModelOperator(StepOperator):
+    """Measure the candidates on the same held-out rows, and the champion beside them.
 
     .. code-block:: python
 
@@ -84,28 +122,22 @@ class EvaluateModelOperator(StepOperator):
             task_id="evaluate",
             pipeline="churn",
             models=train.output,
+            champion="{{ ti.xcom_pull(task_ids='champion') | tojson }}",
             metrics=["roc_auc", "log_loss"],
             candidates=["logistic", "boosting"],
             trigger_rule="all_done_min_one_success",
         )
 
-    :param models: what the mapped `TrainModelOperator` returned. They know the dataset and the split; so this task has
-        no other upstream task whose success `all_done_min_one_success` would take for a trained candidate.
+    :param models: what the mapped `TrainModelOperator` returned. They know the dataset and the split.
     :param metrics: names of metrics; the first decides.
     :param candidates: the names that were to be trained, so that a lost one is reported.
+    :param champion: what `FindChampionOperator` returned, by a template that gives JSON: by its `output` that task
+        would be another direct upstream task, and `all_done_min_one_success` takes its success for a candidate's.
+        Without it the candidates are measured alone, and `PromoteModelOperator` holds the winner against the champion.
     :param evaluation: the `evaluation` section of a pipeline file.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "models",
-        "evaluation",
-        "model",
-        "mlflow_conn_id",
-    )
-    operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "models", "champion", "evaluation")
     step = "evaluate"
 
     def __init__(
@@ -114,58 +146,33 @@ class EvaluateModelOperator(StepOperator):
         models: Result,
         metrics: list[str],
         candidates: list[str],
+        champion: Result | None = None,
         evaluation: dict[str, Any] | None = None,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.models = models
         self.metrics = metrics
         self.candidates = candidates
+        self.champion = champion
         self.evaluation = evaluation
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
-        self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
-        """Evaluate, then publish."""
+        """Evaluate the candidates that were trained."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
-        from airflow_mlops_provider.run_context import resolve_as_of
 
-        models = [parsed(value, "models") for value in self.models if value is not None]
+        models = [parsed(value, "models") for value in self.models or [] if value is not None]
         inputs = effects.evaluation_inputs(self.store(), models)
+        said = json.loads(self.champion) if isinstance(self.champion, str) else self.champion
+        rivals = None if self.champion is None else parsed(said, "champion")
+        champion = None if rivals is None else effects.rival_of(self.store(), rivals, models)
         asked = asked_for(context, self.candidates)
-        hook = MlflowHook(self.mlflow_conn_id)
-        registry = hook.registry()
-        model = self.model or self.pipeline
-        champion = effects.champion_for(
-            registry,
-            model,
-            as_of=resolve_as_of(context, self.as_of),
-            models=models,
-            allow_older=flag(context, "allow_older"),
-        )
-        result = self.compute(
-            context,
-            {"evaluation": self.evaluation or {}, "metrics": self.metrics, "candidates": asked},
-            inputs,
-            champion=champion,
-        )
-        for name in result.facts.get("lost") or []:  # type: ignore[union-attr]
+        section = {"evaluation": self.evaluation or {}, "metrics": self.metrics, "candidates": asked}
+        result = self.compute(context, section, inputs, champion=champion)
+        lost: Any = result.facts.get("lost") or []
+        for name in lost:
             self.log.warning("Candidate %s did not finish and is not part of this evaluation.", name)
-        result = effects.publish(
-            registry,
-            self.store(),
-            result,
-            inputs,
-            model=model,
-            champion=champion,
-            tags=airflow_tags(context) | retrain_tags(context, self.pipeline),
-        )
-        self.mlflow_links = effects.links(hook.ui_url, model, result)
-        return result
+        return effects.compared(result, champion)
 
 
 def asked_for(context: Context, names: list[str]) -> list[str]:
@@ -173,13 +180,3 @@ def asked_for(context: Context, names: list[str]) -> list[str]:
     params: Any = context.get("params") or {}
     wanted = params.get("candidates")
     return [name for name in names if name in wanted] if wanted else names
-
-
-def airflow_tags(context: Context) -> dict[str, str]:
-    """Return where a published run came from."""
-    ti = context["ti"]
-    return {
-        "airflow.dag_id": ti.dag_id,
-        "airflow.run_id": ti.run_id,
-        "airflow.task_id": ti.task_id,
-    }

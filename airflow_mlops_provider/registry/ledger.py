@@ -103,16 +103,28 @@ def champion_for(
 ) -> LedgerEntry | None:
     """Return the entry whose version a challenger is compared with.
 
-    Walks back from the head and skips the challenger's own lineage, so that a repeated run compares
-    with what it compared with the first time; champions trained on data newer than its holdout
-    (unless `allow_older`); and versions in quarantine.
+    The latest of `rivals` that is not of the challenger's own lineage, so that a repeated run compares with what it
+    compared with the first time.
+    """
+    found = rivals(history, as_of=as_of, allow_older=allow_older)
+    return next((entry for entry in found if entry.lineage != lineage), None)
+
+
+def rivals(history: Sequence[LedgerEntry], *, as_of: datetime, allow_older: bool = False) -> list[LedgerEntry]:
+    """Return the entries that a challenger of any lineage may be compared with: at most two, the later first.
+
+    Walks back from the head and skips champions trained on data newer than the challenger's holdout (unless
+    `allow_older`), and versions in quarantine. Of one lineage the latest will do; a challenger is of one lineage, so
+    two suffice.
     """
     barred = quarantine(history)
+    found: list[LedgerEntry] = []
     for entry in reversed(history):
         newer = entry.order_key > as_of and not allow_older
-        if entry.lineage != lineage and not newer and entry.version not in barred:
-            return entry
-    return None
+        known = any(entry.lineage == other.lineage for other in found)
+        if not newer and not known and entry.version not in barred:
+            found.append(entry)
+    return found[:2]
 
 
 def quarantine(history: Sequence[LedgerEntry]) -> set[int]:

@@ -10,7 +10,7 @@ from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import promotion, publishing, rollback
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, former_champion, served_at
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, former_champion, rivals, served_at
 from airflow_mlops_provider.registry.versions import registered_version
 
 if TYPE_CHECKING:
@@ -94,6 +94,10 @@ class Registry:
     ) -> LedgerEntry | None:
         """Return the entry whose version a challenger is compared with; see `ledger.champion_for`."""
         return champion_for(self.history(model), as_of=as_of, lineage=lineage, allow_older=allow_older)
+
+    def rivals(self, model: str, *, as_of: datetime, allow_older: bool = False) -> list[LedgerEntry]:
+        """Return the entries that a challenger may be compared with; see `ledger.rivals`."""
+        return rivals(self.history(model), as_of=as_of, allow_older=allow_older)
 
     def promote(self, request: PromotionRequest) -> PromotionOutcome:
         """Make a version champion, or say why not. Safe to repeat, and to race."""

@@ -64,7 +64,19 @@ class TaskSettings(Frozen):
 
 
 TaskName = Literal[
-    "ingest", "validate", "prepare", "train", "evaluate", "gate", "promote", "score", "watch", "retrain", "roll_back"
+    "champion",
+    "ingest",
+    "validate",
+    "prepare",
+    "train",
+    "evaluate",
+    "gate",
+    "publish",
+    "promote",
+    "score",
+    "watch",
+    "retrain",
+    "roll_back",
 ]
 
 

@@ -83,4 +83,4 @@ def write_pipelines(folder: Path) -> None:
     write_watched(folder)
 
 
-TASKS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "promote")
+TASKS = ("champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "publish", "promote")

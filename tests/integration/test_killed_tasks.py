@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from local_airflow import LocalAirflow
 
 PROJECT = Path(__file__).resolve().parents[2]
-TASKS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "promote")
+COMPUTING = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "score")
 #: What only monitoring passes.
 OTHERS = {"decision.write.before", "decision.write.after"}
 
@@ -28,7 +28,7 @@ def points() -> list[str]:
     """Return every failpoint of training and scoring: those of receipts for each step, the others by name."""
     source = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "airflow_mlops_provider").rglob("*.py"))
     named = set(re.findall(r'failpoint\("([a-z.]+)"\)', source))
-    receipts = {f"{step}.receipt.{when}" for step in (*TASKS[:-1], "score") for when in ("before", "after")}
+    receipts = {f"{step}.receipt.{when}" for step in COMPUTING for when in ("before", "after")}
     return sorted(named - OTHERS | receipts)
 
 

@@ -37,6 +37,43 @@ for line in sys.stdin:
 print(json.dumps(sorted(sys.modules)))
 """
 
+#: Runs the operators of a training that compute, as the DAG does, and says what came of each.
+OPERATORS = """
+import json, sys
+from pathlib import Path
+from airflow_mlops_provider.dag_templates.settings import section
+from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
+from airflow_mlops_provider.operators.promotion import QualityGateOperator
+from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
+from airflow_mlops_provider.pipelines import load_pipeline
+
+done, spec = json.load(sys.stdin), load_pipeline(Path(sys.argv[2]))
+settings = {"pipeline": spec.name, "seed": spec.seed, "artifacts": sys.argv[1], "as_of": "2024-01-01"}
+names = list(spec.training.candidates)
+name = names[0]
+dataset, candidate = done["ingest"], {"name": name, **section(spec.training.candidates[name])}
+trained = [done[f"train {name}"] for name in names]
+gates = [{"kind": gate.kind, **section(gate)} for gate in spec.gates]
+operators = [
+    IngestDataOperator(task_id="ingest", task=spec.task, data=section(spec.data), **settings),
+    ValidateDataOperator(task_id="validate", dataset=dataset, validation=section(spec.validation), **settings),
+    PrepareDataOperator(task_id="prepare", dataset=dataset, preparation=section(spec.preparation), **settings),
+    TrainModelOperator(task_id="train", dataset=dataset, split=done["prepare"], candidate=candidate, **settings),
+    EvaluateModelOperator(
+        task_id="evaluate",
+        models=trained,
+        champion=done["champion"],
+        metrics=spec.metrics,
+        candidates=names,
+        evaluation=section(spec.evaluation),
+        **settings,
+    ),
+    QualityGateOperator(task_id="gate", evaluation=done["evaluate"], metrics=spec.metrics, gates=gates, **settings),
+]
+print(json.dumps({operator.task_id: operator.run({"params": {}}).cached for operator in operators}))
+print(json.dumps(sorted(sys.modules)))
+"""
+
 
 class Chain:
     """Runs the steps of a pipeline one after the other, as the training DAG does, and keeps their requests."""
@@ -81,8 +118,17 @@ class Chain:
         return {**done, **self.scored(done["evaluate"], day)}
 
     def scored(self, evaluation: StepResult, day: int) -> dict[str, StepResult]:
+        champion = self.champion(evaluation, day)
+        data = self.pipeline.data.model_dump(mode="json")
+        rows = self.step("ingest", {"task": self.pipeline.task, "data": data, "purpose": "scoring"}, day)
+        said = self.step("score", {}, day, champion=champion, dataset=[rows])
+        section = {"min_rows": 50}
+        drift = self.step("drift", section, day, champion=champion, dataset=[rows], predictions=[said])
+        return {"ingest scoring": rows, "score": said, "drift": drift}
+
+    def champion(self, evaluation: StepResult, day: int) -> Champion:
         artifacts = evaluation.artifacts
-        champion = Champion(
+        return Champion(
             seq=1,
             version=1,
             digest=self.store.read_json(artifacts["model_info"])["digest"],
@@ -91,12 +137,6 @@ class Chain:
             reference=artifacts["reference"],
             evaluation=artifacts["evaluation"],
         )
-        data = self.pipeline.data.model_dump(mode="json")
-        rows = self.step("ingest", {"task": self.pipeline.task, "data": data, "purpose": "scoring"}, day)
-        said = self.step("score", {}, day, champion=champion, dataset=[rows])
-        section = {"min_rows": 50}
-        drift = self.step("drift", section, day, champion=champion, dataset=[rows], predictions=[said])
-        return {"ingest scoring": rows, "score": said, "drift": drift}
 
 
 @pytest.fixture
@@ -118,6 +158,35 @@ def test_every_step_that_is_done_is_found_and_imports_nothing_heavy(wine: Chain,
     )
     *steps, modules = [json.loads(line) for line in repeated.stdout.splitlines()]
     assert steps == [[result.step, True, result.key] for result in done.values()]
+    assert [name for name in HEAVY if name in modules] == []
+
+
+def test_the_tasks_of_a_training_that_only_compute_need_no_heavy_library_to_find_their_results(
+    wine: Chain, tmp_path: Path
+) -> None:
+    """The operators themselves, with evaluation's look at what the ledger said of a champion that it made itself."""
+    done = wine.all(day=1)
+    evaluation = done["evaluate"]
+    champion = wine.champion(evaluation, day=1).model_dump(mode="json")
+    said = wine.store.add_json([{"lineage": evaluation.facts["lineage"], "champion": champion}])
+    found = evaluation.model_copy(update={"step": "champion", "artifacts": {"rivals": said}})
+    given = {name: result.xcom() for name, result in {**done, "champion": found}.items()}
+    ran = subprocess.run(
+        [sys.executable, "-c", OPERATORS, str(tmp_path), str(PROJECT / "config" / "pipelines" / "wine_cultivar.yaml")],
+        input=json.dumps(given),
+        env={
+            "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
+            "PATH": "",
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    cached, modules = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith(("{", "["))]
+    assert cached == dict.fromkeys(["ingest", "validate", "prepare", "train", "evaluate", "gate"], True)
     assert [name for name in HEAVY if name in modules] == []
 
 

@@ -58,8 +58,8 @@ class World:
         """Evaluate and publish as if there were no champion yet."""
         inputs = effects.evaluation_inputs(self.store, [model])
         section = {"metrics": ["log_loss"], "candidates": [model.facts["candidate"]]}
-        evaluation = self.step("evaluate", section, **inputs)
-        return effects.publish(self.registry, self.store, evaluation, inputs, model=CHURN, champion=None, tags={})
+        evaluation = effects.compared(self.step("evaluate", section, **inputs), None)
+        return effects.publish(self.registry, self.store, evaluation, model=CHURN, tags={})
 
     def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
         return self.step("gate", {"gates": list(gates), "metrics": ["log_loss"]}, evaluation=[evaluation])

@@ -136,6 +136,16 @@ def test_another_day_is_another_key_only_where_as_of_decides(
     assert tomorrow.as_of == AS_OF + timedelta(days=1)
 
 
+@pytest.mark.parametrize(("name", "sees"), [("evaluate", True), ("gate", False)])
+def test_an_equal_model_of_another_training_is_another_key_only_to_what_tells_of_trainings(
+    step: Counting, store: ArtifactStore, name: str, *, sees: bool
+) -> None:
+    trained = result()
+    first = run_step(request(step=name, inputs={"models": [trained]}), store)
+    again = run_step(request(step=name, inputs={"models": [trained.model_copy(update={"key": "e" * 64})]}), store)
+    assert (again.key != first.key) == sees
+
+
 def test_defaults_that_are_written_out_do_not_change_the_key(step: Counting, store: ArtifactStore) -> None:
     assert run_step(request(section={"number": 1}), store).key == run_step(request(), store).key
 

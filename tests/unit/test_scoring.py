@@ -88,7 +88,7 @@ class World:
         inputs = effects.evaluation_inputs(self.store, [model])
         metric = "log_loss" if self.task == "binary" else "rmse"
         evaluation = self.step("evaluate", {"metrics": [metric], "candidates": [f"c{candidate}"]}, **inputs)
-        evaluation = effects.publish(self.registry, self.store, evaluation, inputs, model=MODEL, champion=None, tags={})
+        evaluation = effects.publish(self.registry, self.store, evaluation, model=MODEL, tags={})
         if promote:
             self._promote(evaluation)
         self.results.append(evaluation)

@@ -52,6 +52,12 @@ class Supervisor:
             return ErrorResponse(error=ErrorType.XCOM_NOT_FOUND)
         return XComSequenceIndexResult(root=values[msg.offset])
 
+    def _GetXComSequenceSlice(self, msg: Any) -> Any:
+        from airflow.sdk.execution_time.comms import XComSequenceSliceResult
+
+        own = self.xcoms.get((msg.task_id, -1))
+        return XComSequenceSliceResult(root=self._instances(msg.task_id) if own is None else [own])
+
     def _GetXComCount(self, msg: Any) -> Any:
         from airflow.sdk.execution_time.comms import XComCountResponse
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "config" / "pipelines").glob("*.yaml"))
-TASKS = ["ingest", "validate", "prepare", "train", "evaluate", "gate", "promote"]
+TASKS = ["champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "publish", "promote"]
 
 MINIMAL: dict[str, Any] = {
     "name": "churn",
@@ -73,12 +73,14 @@ def test_a_shipped_pipeline_is_one_chain_with_mapped_candidates(shipped: Any) ->
     assert list(dag.task_dict) == TASKS
     downstream = {name: set(task.downstream_task_ids) for name, task in dag.task_dict.items()}
     assert downstream == {
+        "champion": {"train"},
         "ingest": {"validate", "prepare", "train"},
         "validate": {"prepare"},
         "prepare": {"train"},
         "train": {"evaluate"},
-        "evaluate": {"gate", "promote"},
+        "evaluate": {"gate", "publish"},
         "gate": {"promote"},
+        "publish": {"promote"},
         "promote": set(),
     }
     assert {name for name, task in dag.task_dict.items() if task.is_mapped} == {"train"}

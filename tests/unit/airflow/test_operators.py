@@ -21,7 +21,8 @@ from airflow_mlops_provider.assets import champion_alias, champion_asset, datase
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
-from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
+from airflow_mlops_provider.operators.publishing import PublishModelOperator
+from airflow_mlops_provider.operators.training import EvaluateModelOperator, FindChampionOperator, TrainModelOperator
 from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
@@ -92,10 +93,12 @@ def churn(customers: Path) -> Callable[..., DAG]:
                 split=prepare.output,
                 map_index_template="{{ task.candidate['name'] }}",
             ).expand(candidate=CANDIDATES)
+            FindChampionOperator(task_id="champion", **common)
             evaluate = EvaluateModelOperator(
                 task_id="evaluate",
                 **common,
                 models=train.output,
+                champion="{{ ti.xcom_pull(task_ids='champion') | tojson }}",
                 metrics=METRICS,
                 candidates=[candidate["name"] for candidate in CANDIDATES],
             )
@@ -106,10 +109,11 @@ def churn(customers: Path) -> Callable[..., DAG]:
                 metrics=METRICS,
                 gates=gates or [{"kind": "absolute", "metric": "roc_auc", "min": 0.7}, {"kind": "champion"}],
             )
+            publish = PublishModelOperator(task_id="publish", **common, evaluation=evaluate.output)
             PromoteModelOperator(
                 task_id="promote",
                 **common,
-                evaluation=evaluate.output,
+                evaluation=publish.output,
                 gate=gate.output,
                 inlets=[champion_asset("churn")],
                 outlets=[champion_alias("churn")],
@@ -167,7 +171,7 @@ def raising(error: str) -> str:
 def test_a_dag_written_by_hand_trains_and_promotes_a_champion(
     worker: Any, churn: Callable[..., DAG], mlflow: str
 ) -> None:
-    ended = run_all(worker, churn(), "ingest validate prepare train evaluate gate promote")
+    ended = run_all(worker, churn(), "ingest validate prepare train champion evaluate gate publish promote")
 
     assert {name: (task.state, task.message) for name, task in ended.items() if task.state != "success"} == {}
     assert ended["promote"].xcom["facts"]["champion"] == 1
@@ -180,7 +184,7 @@ def test_events_carry_as_of_and_the_champions_event_is_sent_once(
     worker: Any, churn: Callable[..., DAG], mlflow: str, supervisor: Any
 ) -> None:
     dag = churn()
-    ended = run_all(worker, dag, "ingest validate prepare train evaluate gate promote")
+    ended = run_all(worker, dag, "ingest validate prepare train champion evaluate gate publish promote")
 
     dataset = ended["ingest"].told[-1].outlet_events
     assert dataset[0]["extra"]["as_of"] == "2013-03-01T00:00:00+00:00"
@@ -208,11 +212,12 @@ def test_a_cleared_run_publishes_and_promotes_nothing_again(
     worker: Any, churn: Callable[..., DAG], mlflow: str
 ) -> None:
     dag = churn()
-    first = run_all(worker, dag, "ingest validate prepare train evaluate gate promote")
-    second = run_all(worker, dag, "ingest validate prepare train evaluate gate promote")
+    first = run_all(worker, dag, "ingest validate prepare train champion evaluate gate publish promote")
+    second = run_all(worker, dag, "ingest validate prepare train champion evaluate gate publish promote")
 
     changed = {name for name in first if made(second[name]) != made(first[name])}
-    assert changed == {"promote"}
+    assert changed == {"champion", "promote"}
+    assert second["evaluate"].xcom["facts"].get("compared_with") is None, "not with itself"
     before, after = first["promote"].xcom["facts"], second["promote"].xcom["facts"]
     assert (before["status"], after["status"]) == ("promoted", "already")
     assert (before["seq"], before["version"]) == (after["seq"], after["version"])
@@ -237,7 +242,7 @@ def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
     run_all(
         worker,
         churn(),
-        "ingest validate prepare train evaluate gate promote",
+        "ingest validate prepare train champion evaluate gate publish promote",
         run_type="asset_triggered",
         consumed_asset_events=events,
     )
@@ -256,9 +261,9 @@ def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
 
 def test_the_links_lead_to_the_run_and_the_version(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
     dag = churn()
-    ended = run_all(worker, dag, "ingest prepare train evaluate gate promote")
+    ended = run_all(worker, dag, "ingest prepare train champion evaluate gate publish promote")
 
-    for name in ("evaluate", "promote"):
+    for name in ("publish", "promote"):
         facts, task = ended[name].xcom["facts"], ended[name].task
         found = {link.name: link.get_link(task, ti_key=None) for link in task.operator_extra_links}
         assert found == {
@@ -269,7 +274,7 @@ def test_the_links_lead_to_the_run_and_the_version(worker: Any, churn: Callable[
 
 def test_a_challenger_that_is_not_better_is_a_normal_day(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
     gates = [{"kind": "absolute", "metric": "roc_auc", "min": 0.999, "on_fail": "skip"}]
-    ended = run_all(worker, churn(gates=gates), "ingest prepare train evaluate gate promote")
+    ended = run_all(worker, churn(gates=gates), "ingest prepare train champion evaluate gate publish promote")
 
     assert ended["gate"].state == "success"
     assert ended["promote"].state == "skipped"
@@ -279,7 +284,7 @@ def test_a_challenger_that_is_not_better_is_a_normal_day(worker: Any, churn: Cal
 
 def test_a_failed_gate_fails_its_task_with_the_numbers(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
     gates = [{"kind": "absolute", "metric": "roc_auc", "min": 0.999}]
-    ended = run_all(worker, churn(gates=gates), "ingest prepare train evaluate gate")["gate"]
+    ended = run_all(worker, churn(gates=gates), "ingest prepare train champion evaluate gate")["gate"]
 
     assert ended.state == "failed"
     assert isinstance(ended.error, AirflowFailException)
@@ -370,7 +375,7 @@ def test_an_unknown_setting_is_named(worker: Any) -> None:
 
 def test_a_candidate_that_was_not_asked_for_is_not_trained(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
     conf = {"candidates": ["tree"]}
-    ended = run_all(worker, churn(), "ingest prepare train evaluate", conf=conf)
+    ended = run_all(worker, churn(), "ingest prepare train champion evaluate", conf=conf)
 
     assert ended["logistic"].xcom is None
     assert ended["tree"].xcom["facts"]["candidate"] == "tree"
@@ -382,7 +387,7 @@ def test_a_failed_candidate_is_reported_and_does_not_stop_the_others(
     worker: Any, churn: Callable[..., DAG], mlflow: str
 ) -> None:
     dag = churn()
-    run_all(worker, dag, "ingest prepare")
+    run_all(worker, dag, "ingest prepare champion")
     worker.run(dag.task_dict["train"], map_index=1)
 
     ended = worker.run(dag.task_dict["evaluate"])

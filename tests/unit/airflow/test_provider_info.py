@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_mlops_provider.get_provider_info import get_provider_info
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator
-from airflow_mlops_provider.operators.training import EvaluateModelOperator
+from airflow_mlops_provider.operators.publishing import PublishModelOperator
 from airflow_mlops_provider.sensors.waiting import WaitingSensor
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_every_class_path_imports() -> None:
 def test_every_link_of_an_operator_is_declared() -> None:
     used = {
         f"{type(link).__module__}.{type(link).__name__}"
-        for operator in (EvaluateModelOperator, PromoteModelOperator)
+        for operator in (PublishModelOperator, PromoteModelOperator)
         for link in operator.operator_extra_links
     }
 

@@ -91,12 +91,12 @@ class World:
         split = [self.step("prepare", {"split": {"by": "time", "holdout": 0.3}}, day, dataset=dataset)]
         trained = self.step("train", {"name": "one", "candidate": candidate}, day, dataset=dataset, split=split)
         inputs = effects.evaluation_inputs(self.store, [trained])
-        champion = effects.champion_for(self.registry, "warm", as_of=date(day), models=[trained], allow_older=False)
+        asked = {"pipeline": "warm", "model": "warm", "as_of": date(day), "allow_older": False}
+        rivals = effects.find_rivals(self.registry, self.store, **asked)
+        champion = effects.rival_of(self.store, rivals, [trained])
         section = {"metrics": ["log_loss"], "candidates": ["one"]}
-        evaluation = self.step("evaluate", section, day, champion, **inputs)
-        evaluation = effects.publish(
-            self.registry, self.store, evaluation, inputs, model="warm", champion=champion, tags={}
-        )
+        evaluation = effects.compared(self.step("evaluate", section, day, champion, **inputs), champion)
+        evaluation = effects.publish(self.registry, self.store, evaluation, model="warm", tags={})
         gate = self.step("gate", {"gates": [], "metrics": ["log_loss"]}, day, evaluation=[evaluation])
         done = effects.promote(self.registry, self.store, evaluation, gate, model="warm", caller=("train", str(day)))
         assert done.result.facts["status"] == "promoted"
