@@ -22,6 +22,8 @@ _CODE = re.compile(r"\.\. code-block:: python\n\n(?P<code>(?:[ ]{4,}[^\n]*\n|\n)
 _SCHEMA = Pipeline.model_json_schema()
 #: What a pattern or a format of the schema means to the person who writes the file.
 _TEXT_KINDS = {"duration": "duration", "date-time": "date or time"}
+#: What types of arguments mean to the person who writes a DAG.
+_ARGUMENT_KINDS = {"Result": "an operator's output", "Task": "`str`"}
 
 
 def documents() -> list[Path]:
@@ -214,6 +216,22 @@ def _shared_sensor_arguments(_: str) -> str:
 
 
 def _arguments(operator: type) -> str:
+    rows = [row for kind in _explained_with(operator) for row in _own_arguments(kind)]
+    return _table(["Argument", "Type", "Default", "Meaning"], rows)
+
+
+def _explained_with(operator: type) -> list[type]:
+    """Return the operator, and what it is made of that no page of its own explains."""
+    from airflow_mlops_provider.operators.step import StepOperator
+    from airflow_mlops_provider.sensors.waiting import WaitingSensor
+
+    line = operator.__mro__
+    shared = next(number for number, kind in enumerate(line) if kind in (StepOperator, WaitingSensor))
+    above = [kind for kind in line[1:shared] if not _CODE.search(inspect.cleandoc(kind.__doc__ or "") + "\n")]
+    return [operator, *above]
+
+
+def _own_arguments(operator: type) -> list[list[str]]:
     told = {match["name"]: " ".join(match["text"].split()) for match in _PARAM.finditer(operator.__doc__ or "")}
     rows = []
     for name, parameter in inspect.signature(operator.__init__).parameters.items():  # type: ignore[misc]
@@ -223,8 +241,8 @@ def _arguments(operator: type) -> str:
         default = "**required**" if required else "" if parameter.default is None else f"`{parameter.default!r}`"
         kind = str(parameter.annotation).replace(" | None", "")
         meaning = told[name][0].upper() + told[name][1:]
-        rows.append([f"`{name}`", "an operator's output" if kind == "Result" else f"`{kind}`", default, meaning])
-    return _table(["Argument", "Type", "Default", "Meaning"], rows)
+        rows.append([f"`{name}`", _ARGUMENT_KINDS.get(kind, f"`{kind}`"), default, meaning])
+    return rows
 
 
 # ---------------------------------------------------------------- configuration, errors

@@ -39,7 +39,7 @@ def _database(conn_id: str) -> DbApiHook:
 
     connection = defined_connection(conn_id)
     try:
-        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        hook = connection.get_hook()
     except (AirflowException, ImportError) as error:
         raise SpecError(
             f"connection {conn_id!r} cannot be used",

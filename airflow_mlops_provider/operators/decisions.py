@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+from airflow_mlops_provider.operators.model import PolicyOperator
+from airflow_mlops_provider.operators.step import Result, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 
-class EvaluateLiveOperator(StepOperator):
+class EvaluateLiveOperator(PolicyOperator):
     """Measure the champion on rows whose labels have come, beside the former champion on the same rows.
 
     Give it rows that the champion was not trained on: it would know those by heart. `WatchPredictionsOperator` sees to
@@ -43,48 +44,30 @@ class EvaluateLiveOperator(StepOperator):
 
     :param dataset: what `IngestDataOperator` with `purpose="live"` returned.
     :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
-    :param monitoring: the `monitoring` section of a pipeline file.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "dataset", "monitoring", "model", "mlflow_conn_id")
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset")
     step = "live"
 
-    def __init__(
-        self,
-        *,
-        dataset: Result,
-        metrics: list[str],
-        monitoring: dict[str, Any] | None = None,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, dataset: Result, metrics: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.metrics = metrics
-        self.monitoring = monitoring
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Measure."""
         from airflow_mlops_provider.effects import watching
         from airflow_mlops_provider.exceptions import MLOpsError
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
-        from airflow_mlops_provider.spec import Monitoring
 
-        model = self.model or self.pipeline
-        reign = watching.reign_of(MlflowHook(self.mlflow_conn_id).registry().history(model))
+        reign = watching.reign_of(self.registry().history(self.model_name))
         if reign is None:
             raise MLOpsError(
-                f"model {model!r} has no champion whose live metric could be measured", hint="Promote one first."
+                f"model {self.model_name!r} has no champion whose live metric could be measured",
+                hint="Promote one first.",
             )
-        policy = Monitoring.model_validate(self.monitoring or {})
         result = self.compute(
             context,
-            watching.live_section(policy, self.metrics, reign),
+            watching.live_section(self.policy(), self.metrics, reign),
             {"dataset": [parsed(self.dataset, "dataset")]},
             champion=reign.champion,
         )
@@ -95,7 +78,7 @@ class EvaluateLiveOperator(StepOperator):
         return result
 
 
-class DecideOperator(StepOperator):
+class DecideOperator(PolicyOperator):
     """Decide one window from what drift and live metric said of it: keep the champion, retrain, or roll back.
 
     The decision is written once: a window that has one keeps it. What follows is the part of
@@ -114,20 +97,9 @@ class DecideOperator(StepOperator):
     :param drift: what `DetectDriftOperator` returned; without it drift says nothing.
     :param live: what `EvaluateLiveOperator` returned; without it the live metric says nothing.
     :param scoring: the `scoring` section of a pipeline file: how long a window is.
-    :param monitoring: the `monitoring` section of a pipeline file.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "drift",
-        "live",
-        "scoring",
-        "monitoring",
-        "model",
-        "mlflow_conn_id",
-    )
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "drift", "live", "scoring")
     step = "decide"
 
     def __init__(
@@ -136,37 +108,30 @@ class DecideOperator(StepOperator):
         drift: Result = None,
         live: Result = None,
         scoring: dict[str, Any] | None = None,
-        monitoring: dict[str, Any] | None = None,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.drift = drift
         self.live = live
         self.scoring = scoring
-        self.monitoring = monitoring
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Decide."""
         from airflow_mlops_provider.effects import decisions, watching
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
         from airflow_mlops_provider.monitoring.governor import Window
         from airflow_mlops_provider.run_context import resolve_as_of
-        from airflow_mlops_provider.spec import Monitoring, Scoring
+        from airflow_mlops_provider.spec import Scoring
 
         drift = {} if self.drift is None else dict(parsed(self.drift, "drift").facts)
         live = {} if self.live is None else dict(parsed(self.live, "live").facts)
         as_of = resolve_as_of(context, self.as_of).replace(microsecond=0)
         length = Scoring.model_validate(self.scoring or {}).window
-        registry, model, ti = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline, context["ti"]
+        registry, model, ti = self.registry(), self.model_name, context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
         kept = decisions.decide_window(
             registry,
             model,
-            Monitoring.model_validate(self.monitoring or {}),
+            self.policy(),
             Window(as_of=as_of, start=as_of - length, rows=int(str(drift.get("rows") or 0))),
             reign=watching.reign_of(registry.history(model)),
             drift=drift,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+from airflow_mlops_provider.operators.model import PolicyOperator
+from airflow_mlops_provider.operators.step import Result, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 
-class DetectDriftOperator(StepOperator):
+class DetectDriftOperator(PolicyOperator):
     """Compare what was scored with the champion's own reference: features, predictions, labels that are there already.
 
     Drift is a verdict, not a failure: the task succeeds, and the facts of its result say what drifted.
@@ -31,20 +32,10 @@ class DetectDriftOperator(StepOperator):
 
     :param dataset: what `IngestDataOperator` with `purpose="scoring"` returned.
     :param predictions: what `ScoreBatchOperator` returned.
-    :param monitoring: the `monitoring` section of a pipeline file.
     :param keep_evidently: keep Evidently's own page as well: gzipped about 1.5 MB, and about twice the time.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "dataset",
-        "predictions",
-        "monitoring",
-        "model",
-        "mlflow_conn_id",
-    )
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset", "predictions")
     step = "drift"
 
     def __init__(
@@ -52,35 +43,26 @@ class DetectDriftOperator(StepOperator):
         *,
         dataset: Result,
         predictions: Result,
-        monitoring: dict[str, Any] | None = None,
         keep_evidently: bool = False,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.predictions = predictions
-        self.monitoring = monitoring
         self.keep_evidently = keep_evidently
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Compare."""
         from airflow_mlops_provider.effects.champions import as_champion
         from airflow_mlops_provider.exceptions import MLOpsError
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
-        from airflow_mlops_provider.spec import Monitoring
 
-        model = self.model or self.pipeline
-        head = MlflowHook(self.mlflow_conn_id).registry().head(model)
+        head = self.registry().head(self.model_name)
         if head is None:
             raise MLOpsError(
-                f"model {model!r} has no champion whose reference a window could be compared with",
+                f"model {self.model_name!r} has no champion whose reference a window could be compared with",
                 hint="Promote one first.",
             )
-        settings = Monitoring.model_validate(self.monitoring or {}).drift
+        settings = self.policy().drift
         result = self.compute(
             context,
             {**settings.model_dump(mode="json"), "keep_evidently": self.keep_evidently},

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_mlops_provider.assets import champion_asset
 from airflow_mlops_provider.links import MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
-from airflow_mlops_provider.operators.step import StepOperator
+from airflow_mlops_provider.operators.model import ModelOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 
-class RollbackModelOperator(StepOperator):
+class RollbackModelOperator(ModelOperator):
     """Let an earlier champion serve again, once, and put the failed one into quarantine.
 
     Nothing is taken out of the ledger: a rollback is one more entry. What is rolled back is not promoted again unless
@@ -39,20 +39,11 @@ class RollbackModelOperator(StepOperator):
     :param reason: what is wrong with the champion, in words.
     :param to: `previous`, the number of a version, or a date or moment of wall time: what served then. Each further
         `previous` goes further back.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     :param expected_head: ledger entry (`seq`) of the champion that is meant. When another one serves by then, the task
         is skipped; without it the champion of this moment is meant.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "reason",
-        "to",
-        "model",
-        "mlflow_conn_id",
-        "expected_head",
-    )
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "reason", "to", "expected_head")
     operator_extra_links = (MlflowVersionLink(),)
     step = "rollback"
 
@@ -61,16 +52,12 @@ class RollbackModelOperator(StepOperator):
         *,
         reason: str,
         to: str | int = "previous",
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
         expected_head: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.reason = reason
         self.to = to
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
         self.expected_head = expected_head
         self.mlflow_links: dict[str, str] = {}
 
@@ -80,7 +67,7 @@ class RollbackModelOperator(StepOperator):
         from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
         hook = MlflowHook(self.mlflow_conn_id)
-        model = self.model or self.pipeline
+        model = self.model_name
         ti, dag_run = context["ti"], context["dag_run"]
         rollback = effects.roll_back(
             hook.registry(),

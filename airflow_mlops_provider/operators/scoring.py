@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+from airflow_mlops_provider.operators.model import ModelOperator
+from airflow_mlops_provider.operators.step import Result, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 
-class ScoreBatchOperator(StepOperator):
+class ScoreBatchOperator(ModelOperator):
     """Score a dataset with the champion, and publish the predictions as the partition of the run's `as_of`.
 
     The partition is one Parquet file, replaced as a whole: `predictions/<pipeline>/as_of=<as_of>/predictions.parquet`
@@ -47,18 +48,9 @@ class ScoreBatchOperator(StepOperator):
     :param version: score with this version of the model; nobody stands in for it.
     :param alias: score with the version that has this alias; nobody stands in for another than the champion.
     :param shadow: score with the challenger as well, stored apart, and compare the two.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "dataset",
-        "version",
-        "alias",
-        "model",
-        "mlflow_conn_id",
-    )
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "version", "alias")
     step = "score"
 
     def __init__(
@@ -68,8 +60,6 @@ class ScoreBatchOperator(StepOperator):
         version: int | str | None = None,
         alias: str = "champion",
         shadow: bool = False,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -77,31 +67,27 @@ class ScoreBatchOperator(StepOperator):
         self.version = version
         self.alias = alias
         self.shadow = shadow
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Score, or skip while there is no champion."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
         dataset = parsed(self.dataset, "dataset")
-        model = self.model or self.pipeline
 
         def ask(section: dict[str, Any], champion: Champion | None) -> StepResult:
             return self.compute(context, section, {"dataset": [dataset]}, champion=champion)
 
         scored = effects.score(
-            MlflowHook(self.mlflow_conn_id).registry(),
+            self.registry(),
             self.store(),
-            model=model,
+            model=self.model_name,
             ask=ask,
             version=None if self.version is None else int(self.version),
             alias=self.alias,
             shadow=self.shadow,
         )
         if scored is None:
-            raise AirflowSkipException(f"Model {model!r} has no champion yet: there is nothing to score with.")
+            raise AirflowSkipException(f"Model {self.model_name!r} has no champion yet: nothing is scored.")
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = _event(dataset, scored)

@@ -9,8 +9,9 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.assets import predictions_asset, retrain_asset
+from airflow_mlops_provider.operators.model import ModelOperator, PolicyOperator
 from airflow_mlops_provider.operators.rollback import RollbackModelOperator
-from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+from airflow_mlops_provider.operators.step import Result, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.effects.watching import Reign, Scored, Watcher
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.spec import Task
 
 
-class WatchPredictionsOperator(StepOperator):
+class WatchPredictionsOperator(PolicyOperator):
     """Measure drift and the live metric of each window that was scored, and decide it, in the order of their `as_of`.
 
     The windows are those of the events of `<pipeline>.predictions` that triggered the run, and of those that came since
@@ -50,31 +52,18 @@ class WatchPredictionsOperator(StepOperator):
     :param data: the `data` section of a pipeline file: where labelled rows are read.
     :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
     :param scoring: the `scoring` section of a pipeline file.
-    :param monitoring: the `monitoring` section of a pipeline file.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "data",
-        "scoring",
-        "monitoring",
-        "model",
-        "mlflow_conn_id",
-    )
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "data", "scoring")
     step = "watch"
 
     def __init__(
         self,
         *,
-        task: str,
+        task: Task,
         data: dict[str, Any],
         metrics: list[str],
         scoring: dict[str, Any] | None = None,
-        monitoring: dict[str, Any] | None = None,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -82,16 +71,12 @@ class WatchPredictionsOperator(StepOperator):
         self.data = data
         self.metrics = metrics
         self.scoring = scoring
-        self.monitoring = monitoring
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Decide every window."""
         from airflow_mlops_provider.effects import decisions
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
-        registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
+        registry, model = self.registry(), self.model_name
         reconciled = registry.reconcile(model)
         if not reconciled.agrees:
             self.log.warning("%s", reconciled.reason)
@@ -121,17 +106,17 @@ class WatchPredictionsOperator(StepOperator):
 
     def _watcher(self, context: Context) -> Watcher:
         from airflow_mlops_provider.effects import watching
-        from airflow_mlops_provider.spec import Data, Monitoring, Scoring
+        from airflow_mlops_provider.spec import Data, Scoring
 
         def compute(step: str, *, as_of: datetime, section: Any, inputs: Any, champion: Any) -> StepResult:
             return self.compute(context, section, inputs, step=step, champion=champion, as_of=as_of)
 
         return watching.Watcher(
             pipeline=self.pipeline,
-            task=self.task,  # type: ignore[arg-type]
+            task=self.task,
             data=Data.model_validate(self.data),
             scoring=Scoring.model_validate(self.scoring or {}),
-            monitoring=Monitoring.model_validate(self.monitoring or {}),
+            monitoring=self.policy(),
             metrics=self.metrics,
             compute=compute,
         )
@@ -156,7 +141,7 @@ class WatchPredictionsOperator(StepOperator):
         return decided(scored.window, drift=watcher.drift(scored, reign), live=watcher.live(as_of, reign))
 
 
-class RetrainOnDecisionOperator(StepOperator):
+class RetrainOnDecisionOperator(ModelOperator):
     """Ask for a retraining when a decision says so and the governor let it pass; skipped otherwise, with the reason.
 
     An `AssetAlias` among the task's outlets gets one event `<pipeline>.retrain` for all such decisions of a run, with
@@ -168,31 +153,24 @@ class RetrainOnDecisionOperator(StepOperator):
         retrain = RetrainOnDecisionOperator(task_id="retrain", pipeline="churn", decided=watch.output)
 
     :param decided: what `WatchPredictionsOperator` or `DecideOperator` returned.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "decided", "model", "mlflow_conn_id")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "decided")
     step = "retrain"
 
-    def __init__(
-        self, *, decided: Result, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, decided: Result, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.decided = decided
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Announce what is asked for."""
         from airflow_mlops_provider.effects import decisions
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
         result = parsed(self.decided, "decided")
         asked: Any = result.facts.get("retrain") or []
         if not asked:
             raise AirflowSkipException(f"No retraining is asked for: {result.facts.get('summary')}")
-        registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
+        registry, model = self.registry(), self.model_name
         asset = retrain_asset(self.pipeline)
         sent = {str(window) for event in self._sent(context, asset) for window in event.get("windows") or []}
         request = decisions.retrain_request(registry, model, [window for window in asked if window not in sent])
@@ -223,28 +201,23 @@ class RollbackOnDecisionOperator(RollbackModelOperator):
         mend = RollbackOnDecisionOperator(task_id="mend", pipeline="churn", decided=watch.output)
 
     :param decided: what `WatchPredictionsOperator` or `DecideOperator` returned.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "decided", "model", "mlflow_conn_id")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "decided")
 
-    def __init__(
-        self, *, decided: Result, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
-    ) -> None:
-        super().__init__(reason="", model=model, mlflow_conn_id=mlflow_conn_id, **kwargs)
+    def __init__(self, *, decided: Result, **kwargs: Any) -> None:
+        super().__init__(reason="", **kwargs)
         self.decided = decided
 
     def run(self, context: Context) -> StepResult:
         """Roll back what was decided to."""
         from airflow_mlops_provider.effects import decisions
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
         result = parsed(self.decided, "decided")
         window = result.facts.get("roll_back")
         if window is None:
             raise AirflowSkipException(f"Nothing is rolled back: {result.facts.get('summary')}")
-        registry, model = MlflowHook(self.mlflow_conn_id).registry(), self.model or self.pipeline
+        registry, model = self.registry(), self.model_name
         decision = decisions.decision_of(registry, model, str(window))
         self.reason, self.expected_head = decision.sentence(), decision.seq
         return super().run(context)

@@ -51,7 +51,7 @@ class PollingTrigger(BaseTrigger):
     """
 
     def __init__(self, *, poke_interval: float, memory: dict[str, Any] | None = None, **question: Any) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own carries no types
         self.poke_interval = poke_interval
         self.memory = memory or {}
         self.question = question
@@ -90,7 +90,7 @@ class PollingTrigger(BaseTrigger):
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+    return TriggerEvent(payload)
 
 
 async def in_thread(

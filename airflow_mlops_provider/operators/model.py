@@ -1,0 +1,58 @@
+"""What operators share that ask MLflow about a registered model, and those that watch one by a policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.operators.step import StepOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.spec import Monitoring
+
+
+class ModelOperator(StepOperator):
+    """Ask the registry about a model.
+
+    :param model: registered model; the pipeline's name when left out.
+    :param mlflow_conn_id: the `mlflow` connection.
+    """
+
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "model", "mlflow_conn_id")
+
+    def __init__(self, *, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.mlflow_conn_id = mlflow_conn_id
+
+    @property
+    def model_name(self) -> str:
+        """The registered model in MLflow."""
+        return self.model or self.pipeline
+
+    def registry(self) -> Registry:
+        """Return the registry behind the connection."""
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        return MlflowHook(self.mlflow_conn_id).registry()
+
+
+class PolicyOperator(ModelOperator):
+    """Watch a model by the settings of a pipeline file.
+
+    :param monitoring: the `monitoring` section of a pipeline file.
+    """
+
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "monitoring")
+
+    def __init__(self, *, monitoring: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.monitoring = monitoring
+
+    def policy(self) -> Monitoring:
+        """Return what is watched, and what follows."""
+        from airflow_mlops_provider.spec import Monitoring
+
+        return Monitoring.model_validate(self.monitoring or {})
