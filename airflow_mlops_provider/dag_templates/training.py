@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, TriggerRule
 
-from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset
+from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset, retrain_asset
 from airflow_mlops_provider.dag_templates.describe import training_doc
-from airflow_mlops_provider.dag_templates.schedule import training_schedule
+from airflow_mlops_provider.dag_templates.schedule import AS_OF, training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
@@ -42,15 +42,17 @@ def training_dag(pipeline: Pipeline) -> DAG:
 
 
 def _tasks(pipeline: Pipeline) -> None:
-    common: dict[str, Any] = {"pipeline": pipeline.name, "seed": pipeline.seed}
+    own: dict[str, Any] = {"pipeline": pipeline.name, "seed": pipeline.seed}
+    common = {**own, "as_of": AS_OF}
     mlflow = {"model": pipeline.model_name, "mlflow_conn_id": pipeline.promotion.conn_id}
     candidates = pipeline.training.candidates
-    champion = FindChampionOperator(**task_settings(pipeline, "champion"), **common, **mlflow)
+    asked = retrain_asset(pipeline.name)
     ingest = IngestDataOperator(
         **task_settings(pipeline, "ingest"),
-        **common,
+        **own,
         task=pipeline.task,
         data=section(pipeline.data),
+        inlets=[asked],
         outlets=[dataset_asset(pipeline.name)],
     )
     validate = ValidateDataOperator(
@@ -59,6 +61,7 @@ def _tasks(pipeline: Pipeline) -> None:
     prepare = PrepareDataOperator(
         **task_settings(pipeline, "prepare"), **common, dataset=ingest.output, preparation=section(pipeline.preparation)
     )
+    champion = FindChampionOperator(**task_settings(pipeline, "champion"), **common, **mlflow)
     train = TrainModelOperator.partial(
         **task_settings(pipeline, "train"),
         **common,
@@ -83,20 +86,22 @@ def _tasks(pipeline: Pipeline) -> None:
         metrics=pipeline.metrics,
         gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
     )
-    publish = PublishModelOperator(**task_settings(pipeline, "publish"), **common, **mlflow, evaluation=evaluate.output)
+    publish = PublishModelOperator(
+        **task_settings(pipeline, "publish"), **common, **mlflow, evaluation=evaluate.output, inlets=[asked]
+    )
     PromoteModelOperator(
         **task_settings(pipeline, "promote"),
         **common,
         **mlflow,
         evaluation=publish.output,
         gate=gate.output,
-        inlets=[champion_asset(pipeline.model_name)],
+        inlets=[champion_asset(pipeline.model_name), asked],
         outlets=[champion_alias(pipeline.model_name)],
     )
     # What a task is given makes it wait for who gives it; only this order is not said by that. The champion is found
     # before candidates are trained: as another upstream task, it would let `evaluate` start though all of them failed.
     validate >> prepare
-    champion >> train
+    ingest >> champion >> train
 
 
 def _params(pipeline: Pipeline) -> dict[str, Param]:

@@ -74,6 +74,7 @@ def write_pipelines(folder: Path) -> None:
         pipeline("bad_data", folder / "bad_data.csv"),
         pipeline("killed", folder / "killed.csv", scoring={}, tasks={task: AT_ONCE for task in (*TASKS, "score")}),
         pipeline("scored", folder / "scored.csv", scoring={"shadow": True}),
+        pipeline("impatient", folder / "impatient.csv", scoring={}),
         pipeline("scored_early", folder / "scored_early.csv", scoring={}),
         lost,
     ]

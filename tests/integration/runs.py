@@ -6,9 +6,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from airflow_mlops_provider.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from local_airflow import LocalAirflow
@@ -112,3 +115,46 @@ def mlflow_state(airflow: LocalAirflow, pipeline: str) -> dict[str, Any]:
         "aliases": {name: int(version) for name, version in aliases.items()},
         "ledger": [(entry.action, entry.version) for entry in registry(airflow).history(pipeline)],
     }
+
+
+def until(airflow: LocalAirflow, found: Callable[[], Any], what: str, seconds: float = 180) -> Any:
+    """Wait until something is there, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.5)
+    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+
+
+def runs(airflow: LocalAirflow, dag_id: str, **wanted: str) -> list[dict[str, Any]]:
+    """Return the runs of a DAG that have certain values."""
+    every = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    return [run for run in every if all(run[key] == value for key, value in wanted.items())]
+
+
+def settled(airflow: LocalAirflow, name: str, *kinds: str) -> None:
+    """Wait until the DAGs of a pipeline, of these kinds or all that work by themselves, have nothing left to do."""
+
+    def quiet() -> bool:
+        every = [
+            run for kind in kinds or ("training", "scoring", "monitoring") for run in runs(airflow, f"{name}_{kind}")
+        ]
+        return all(run["state"] in ("success", "failed") for run in every)
+
+    for _ in range(3):
+        until(airflow, quiet, f"{name}: an end")
+        time.sleep(1)
+
+
+def asset_id(airflow: LocalAirflow, name: str) -> int:
+    """Return the id of an asset."""
+    assets = airflow.get(f"/api/v2/assets?name_pattern={name}&limit=100")["assets"]
+    [found] = [asset["id"] for asset in assets if asset["name"] == name]
+    return int(found)
+
+
+def events(airflow: LocalAirflow, asset: str) -> list[dict[str, Any]]:
+    """Return the extras of an asset's events, oldest first."""
+    every = airflow.get(f"/api/v2/assets/events?asset_id={asset_id(airflow, asset)}&limit=100")["asset_events"]
+    return [event["extra"] for event in sorted(every, key=lambda event: int(event["id"]))]

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from runs import Run, mlflow_state, registry
+from runs import Run, asset_id, events, mlflow_state, registry, runs, settled, until
 from watched import DAY, START, TURN, day
 
 from airflow_mlops_provider.effects.watching import reign_of
@@ -16,8 +15,6 @@ from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from local_airflow import LocalAirflow
 
 
@@ -40,16 +37,6 @@ def score(airflow: LocalAirflow, name: str, *numbers: int) -> None:
         assert run.ended().state == "success"
 
 
-def until(airflow: LocalAirflow, found: Callable[[], Any], what: str, seconds: float = 180) -> Any:
-    """Wait until something is there, and return it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.5)
-    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
-
-
 def decisions(airflow: LocalAirflow, name: str) -> dict[int, Decision]:
     """Return the decisions by day."""
     kept = [Decision.model_validate(entry.value) for entry in registry(airflow).decisions(name)]
@@ -64,37 +51,6 @@ def decided(airflow: LocalAirflow, name: str, *numbers: int) -> dict[int, Decisi
         return kept if set(numbers) <= set(kept) else None
 
     return dict(until(airflow, found, f"{name}: decisions of {numbers}"))
-
-
-def runs(airflow: LocalAirflow, dag_id: str, **wanted: str) -> list[dict[str, Any]]:
-    """Return the runs of a DAG that have certain values."""
-    every = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
-    return [run for run in every if all(run[key] == value for key, value in wanted.items())]
-
-
-def settled(airflow: LocalAirflow, name: str) -> None:
-    """Wait until no DAG of a pipeline has anything left to do."""
-
-    def quiet() -> bool:
-        every = [run for kind in ("training", "scoring", "monitoring") for run in runs(airflow, f"{name}_{kind}")]
-        return all(run["state"] in ("success", "failed") for run in every)
-
-    for _ in range(3):
-        until(airflow, quiet, f"{name}: an end")
-        time.sleep(1)
-
-
-def asset_id(airflow: LocalAirflow, name: str) -> int:
-    """Return the id of an asset."""
-    assets = airflow.get(f"/api/v2/assets?name_pattern={name}&limit=100")["assets"]
-    [found] = [asset["id"] for asset in assets if asset["name"] == name]
-    return int(found)
-
-
-def events(airflow: LocalAirflow, asset: str) -> list[dict[str, Any]]:
-    """Return the extras of an asset's events, oldest first."""
-    every = airflow.get(f"/api/v2/assets/events?asset_id={asset_id(airflow, asset)}&limit=100")["asset_events"]
-    return [event["extra"] for event in sorted(every, key=lambda event: int(event["id"]))]
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,21 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import Asset, AssetAlias, AssetOrTimeSchedule, CronDataIntervalTimetable, RetryAction, TriggerRule
+from airflow.sdk import AssetAlias, AssetOrTimeSchedule, CronDataIntervalTimetable, RetryAction, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from airflow_mlops_provider.assets import champion_asset, retrain_asset
 from airflow_mlops_provider.dag_templates import (
     check_pipelines,
     load_pipelines,
     pipeline_dags,
+    scoring_dag,
     training_dag,
     training_dags,
 )
 from airflow_mlops_provider.dag_templates.folder import pipelines_folder
+from airflow_mlops_provider.dag_templates.schedule import AS_OF
 from airflow_mlops_provider.exceptions import NotAllowedError, SpecError, TransientServiceError
 from airflow_mlops_provider.pipelines import load_pipeline, parse_pipeline
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "config" / "pipelines").glob("*.yaml"))
-TASKS = ["champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "publish", "promote"]
+TASKS = ["ingest", "validate", "prepare", "champion", "train", "evaluate", "gate", "publish", "promote"]
 
 MINIMAL: dict[str, Any] = {
     "name": "churn",
@@ -74,7 +77,7 @@ def test_a_shipped_pipeline_is_one_chain_with_mapped_candidates(shipped: Any) ->
     downstream = {name: set(task.downstream_task_ids) for name, task in dag.task_dict.items()}
     assert downstream == {
         "champion": {"train"},
-        "ingest": {"validate", "prepare", "train"},
+        "ingest": {"champion", "validate", "prepare", "train"},
         "validate": {"prepare"},
         "prepare": {"train"},
         "train": {"evaluate"},
@@ -226,7 +229,17 @@ def test_assets_tags_owner_and_politeness() -> None:
     (champion,) = dag.task_dict["promote"].outlets
     assert isinstance(champion, AssetAlias)
     assert champion.name == "retention.champion"
-    assert dag.task_dict["promote"].inlets == [Asset(name="retention.champion", uri="mlops://retention/champion")]
+    served, asked = champion_asset("retention"), retrain_asset("churn")
+    inlets = {name: task.inlets for name, task in dag.task_dict.items() if task.inlets}
+    assert inlets == {"ingest": [asked], "publish": [asked], "promote": [served, asked]}
+
+
+def test_every_task_after_ingest_takes_its_as_of() -> None:
+    for build in (training_dag, scoring_dag):
+        first, *others = build(parse_pipeline({**MINIMAL, "scoring": {}}, where="churn.yaml")).tasks
+        assert (first.task_id, first.as_of) == ("ingest", None)
+        given = [task.partial_kwargs["as_of"] if task.is_mapped else task.as_of for task in others]
+        assert given == [AS_OF] * len(others)
 
 
 def test_only_a_service_that_is_away_is_tried_again_in_every_task() -> None:

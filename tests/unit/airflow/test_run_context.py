@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG, Asset, BaseOperator, Param
 
+from airflow_mlops_provider.assets import retrain_asset
 from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.operators.retrain_request import retrain_request
+from airflow_mlops_provider.operators.step import StepOperator
 from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of
 
 if TYPE_CHECKING:
@@ -30,13 +33,13 @@ def event(name: str, **extra: Any) -> dict[str, Any]:
     }
 
 
-def sent(asset: Asset, at: datetime, number: int) -> Any:
+def sent(asset: Asset, at: datetime, number: int, **extra: Any) -> Any:
     from airflow.sdk.api.datamodels._generated import AssetEventResponse, AssetResponse
 
     return AssetEventResponse(
         id=number,
         timestamp=at,
-        extra={"as_of": day(number).isoformat()},
+        extra={"as_of": day(number).isoformat(), **extra},
         asset=AssetResponse(name=asset.name, uri=asset.uri, group="asset"),
         created_dagruns=[],
     )
@@ -111,6 +114,27 @@ def test_what_came_while_the_run_waited_counts_where_its_asset_is_an_inlet(worke
 
     worker.supervisor.asset_events.append(sent(asset, told["timestamp"] + timedelta(hours=1), 9))
     assert asked(asset) == day(5), "a task that is tried again or cleared asks for what it asked for"
+
+
+def test_the_reason_is_that_of_the_latest_request_and_the_columns_are_those_of_all(worker: Any) -> None:
+    asset = retrain_asset("flights")
+    told = {**event("flights", as_of="2013-03-02", reason="drift: first", columns=["a"])}
+    told["asset"] |= {"name": asset.name, "uri": asset.uri}
+    moments = {3: ("drift: second", ["b"]), 5: ("decay: third", ["c"]), 9: ("drift: too late", ["d"])}
+    worker.supervisor.asset_events = [
+        sent(asset, told["timestamp"] + timedelta(minutes=number), number, reason=reason, columns=columns)
+        for number, (reason, columns) in moments.items()
+    ]
+
+    def request(*inlets: Asset, as_of: str | None = None) -> tuple[str, list[str]] | None:
+        with DAG("tested", schedule=None):
+            task = StepOperator(task_id="task", pipeline="flights", inlets=list(inlets), as_of=as_of)
+        run = worker.context(task, run_type="asset_triggered", consumed_asset_events=[told])
+        return retrain_request(run, "flights")
+
+    assert request() == ("drift: first", ["a"])
+    assert request(asset, as_of="2013-03-05") == ("decay: third", ["a", "b", "c"]), "the run answers no later one"
+    assert request(asset, as_of="2013-03-01") is None
 
 
 def test_an_event_without_as_of_falls_back_to_run_after(context: Callable[..., Any]) -> None:
