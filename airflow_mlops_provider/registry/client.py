@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
+from airflow_mlops_provider.registry.addresses import check_uri, secrets_in, sqlite_file, who_asks, without_password
 from airflow_mlops_provider.registry.errors import (
     AlreadyThereError,
+    Asker,
     ContendedError,
+    NotAuthenticatedError,
     cause_to_show,
     foreign_errors,
     translated,
@@ -35,15 +36,18 @@ Answer = TypeVar("Answer")
 Found = TypeVar("Found")
 
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 #: Set around each call unless the process or the connection says otherwise: workers have no terminal for
-#: links, do not send usage data, and a value that is too long is an error instead of being cut.
+#: links, do not send usage data, a value that is too long is an error instead of being cut, a server that asks
+#: for patience gets it from the retrying task, not in the middle of a call.
 _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
-_SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET|KEY", re.I)
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+#: Seconds after which a silent server counts as away.
+_SILENCE = 30
 #: How long a repeatable call is made again because others write the same.
 _CONTENTION_SECONDS = 3.0
 # os.environ belongs to the whole process, and MLflow reads its settings only from there.
@@ -59,6 +63,10 @@ class Connection:
         while a call runs.
     :param artifact_root: where experiments that we create in a bare database keep their files. A server
         has its own; beside a SQLite file it is the folder `mlartifacts`.
+    :param timeout: seconds after which a silent server counts as away; 30 when left out.
+    :param renew: gives the environment anew, when the server does not know us (any more): a token may have
+        expired, a password may have been changed, since this object was made.
+    :param name: what errors call this connection, such as "connection 'mlflow_default'".
     :raises RegistryError: the URI cannot hold a registry that several processes write.
     """
 
@@ -69,13 +77,20 @@ class Connection:
         registry_uri: str | None = None,
         environment: Mapping[str, str] | None = None,
         artifact_root: str | None = None,
+        timeout: int | None = None,
+        renew: Callable[[], Mapping[str, str]] | None = None,
+        name: str | None = None,
     ) -> None:
         self.tracking_uri = tracking_uri
         self.registry_uri = registry_uri or tracking_uri
-        self._environment = dict(environment or {})
-        self._secrets = _secrets(tracking_uri, self.registry_uri, self._environment)
+        self._timeout = timeout
+        self._renew = renew
+        self._name = name or "the connection"
+        self._environment: dict[str, str] = {}
+        self._secrets: frozenset[str] = frozenset()
+        self._use(environment or {})
         for uri in {self.tracking_uri, self.registry_uri}:
-            _check_uri(uri)
+            check_uri(uri)
         self._artifact_root = artifact_root
         self._client: MlflowClient | None = None
 
@@ -89,17 +104,18 @@ class Connection:
         """Whether a server, not this process, writes the database."""
         return self.tracking_uri.startswith(("http://", "https://"))
 
-    def ask(self, what: str, call: Callable[[MlflowClient], Answer]) -> Answer:
+    def ask(self, what: str, call: Callable[[MlflowClient], Answer], *, patience: int = 0) -> Answer:
         """Make a call that may be repeated: it reads, or sets what is set already to the same.
 
         :param what: what is being done, for errors: "reading the ledger of 'flights'".
+        :param patience: seconds that the server may take longer than for others.
         :raises TransientServiceError: MLflow could not be reached or failed for now.
         :raises RegistryError: MLflow refused.
         """
         started = time.monotonic()
         while True:
             try:
-                return self._call(what, call, os.environ.get(_RETRIES, "1"))
+                return self._call(what, call, os.environ.get(_RETRIES, "1"), patience)
             except ContendedError:
                 if time.monotonic() - started > _CONTENTION_SECONDS:
                     raise
@@ -122,7 +138,7 @@ class Connection:
         if self.is_server:
             return None
         root = self._artifact_root
-        if root is None and (database := _sqlite_file(self.tracking_uri)) is not None:
+        if root is None and (database := sqlite_file(self.tracking_uri)) is not None:
             root = (database.parent / "mlartifacts").as_uri()
         if root is None:
             raise RegistryError(
@@ -131,16 +147,38 @@ class Connection:
             )
         return f"{root.rstrip('/')}/{quote(experiment, safe='')}"
 
-    def _call(self, what: str, call: Callable[[MlflowClient], Answer], retries: str) -> Answer:
-        with self._settings(retries):
+    def _call(self, what: str, call: Callable[[MlflowClient], Answer], retries: str, patience: int = 0) -> Answer:
+        try:
+            return self._once(what, call, retries, patience)
+        except NotAuthenticatedError:
+            # Refused before anything was done, so even a creating call may be made again.
+            if not self._renewed():
+                raise
+        return self._once(what, call, retries, patience)
+
+    def _once(self, what: str, call: Callable[[MlflowClient], Answer], retries: str, patience: int) -> Answer:
+        with self._settings(retries, patience):
             try:
                 return call(self._connected())
             except foreign_errors() as error:
-                raise translated(error, what, self.address, self._secrets) from cause_to_show(error, self._secrets)
+                asker = Asker(self.address, self._name, who_asks(self.tracking_uri, self._environment))
+                raise translated(error, what, asker, self._secrets) from cause_to_show(error, self._secrets)
+
+    def _renewed(self) -> bool:
+        """Ask for our credentials anew, and return whether they are others now."""
+        before = self._environment
+        if self._renew is not None:
+            self._use(self._renew())
+        return self._environment != before
+
+    def _use(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        # What was secret stays secret: an error may still tell of it.
+        self._secrets |= secrets_in((self.tracking_uri, self.registry_uri), self._environment)
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            if (database := _sqlite_file(self.tracking_uri)) is not None and not database.parent.is_dir():
+            if (database := sqlite_file(self.tracking_uri)) is not None and not database.parent.is_dir():
                 # MLflow itself tries for minutes to open such a file.
                 raise RegistryError(
                     f"the folder of MLflow's database is missing: {database.parent}",
@@ -152,10 +190,11 @@ class Connection:
         return self._client
 
     @contextmanager
-    def _settings(self, retries: str) -> Iterator[None]:
-        quiet = {name: value for name, value in _QUIET.items() if name not in os.environ}
-        wanted = {**quiet, **self._environment, _RETRIES: retries}
+    def _settings(self, retries: str, patience: int) -> Iterator[None]:
         with _ENVIRONMENT_LOCK:
+            timeout = self._timeout or int(os.environ.get(_TIMEOUT) or _SILENCE)
+            quiet = {name: value for name, value in _QUIET.items() if name not in os.environ}
+            wanted = {**quiet, **self._environment, _RETRIES: retries, _TIMEOUT: str(timeout + patience)}
             before = {name: os.environ.get(name) for name in wanted}
             os.environ.update(wanted)
             try:
@@ -185,48 +224,3 @@ def make_once(what: str, make: Callable[[], object], find: Callable[[], Found | 
             return found
         if not isinstance(trouble, ContendedError) or time.monotonic() - started > _CONTENTION_SECONDS:
             raise trouble or TransientServiceError(f"MLflow does not show what it made while {what}")
-
-
-def without_password(uri: str) -> str:
-    """Return the URI as it may be shown.
-
-    >>> without_password("postgresql://me:hush@db:5432/mlflow")
-    'postgresql://me:***@db:5432/mlflow'
-    """
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    user, _, host = parts.netloc.rpartition("@")
-    # By text, since urlunsplit changes the slashes of sqlite:////.
-    return uri.replace(f"{user}@{host}", f"{user.partition(':')[0]}:***@{host}", 1)
-
-
-def _secrets(tracking_uri: str, registry_uri: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    found = {value for name, value in environment.items() if _SECRET_NAME.search(name)}
-    for uri in (tracking_uri, registry_uri):
-        if password := urlsplit(uri).password:
-            found |= {password, unquote(password)}
-    return tuple(sorted((value for value in found if value), key=len, reverse=True))
-
-
-def _check_uri(uri: str) -> None:
-    scheme = urlsplit(uri).scheme.partition("+")[0]
-    expected = "http(s)://host:port of a server, or a database such as sqlite:////data/mlflow.db"
-    if scheme in ("", "file"):
-        # Its parameters are checked and then written: two writers can both win.
-        raise RegistryError(
-            "MLflow's file store cannot hold a ledger: two processes may both win a write",
-            got=uri,
-            expected=expected,
-        )
-    if scheme not in ("http", "https", *_DATABASES):
-        raise RegistryError("the MLflow URI is of an unknown kind", got=without_password(uri), expected=expected)
-    if scheme == "sqlite" and _sqlite_file(uri) is None:
-        raise RegistryError("an in-memory database is seen by one process only", got=uri, expected=expected)
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    if urlsplit(uri).scheme.partition("+")[0] != "sqlite":
-        return None
-    path = unquote(uri.partition("://")[2].partition("?")[0]).removeprefix("/")
-    return Path(path).absolute() if path and path != ":memory:" else None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Set
 
     from airflow_mlops_provider.exceptions import MLOpsError
 
-_TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
+_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 #: What databases say under the name OperationalError that no retry heals: a wrong file, name, login or password.
 LASTING_SQL = re.compile(
     r"unable to open database|no such (table|column)|readonly database|not a database"
@@ -24,11 +24,31 @@ LASTING_SQL = re.compile(
 _CONTENTION = re.compile(
     r"UNIQUE constraint failed|duplicate key|Duplicate entry|database is locked|could not serialize|[Dd]eadlock"
 )
-_HINTS = {
-    "UNAUTHENTICATED": "Check the connection's login and password.",
-    "CUSTOMER_UNAUTHORIZED": "Check the connection's login and password.",
-    "PERMISSION_DENIED": "The connection's user may not do this.",
-}
+_TLS = "requests.exceptions.SSLError"
+_UNAUTHENTICATED = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+#: What MLflow's basic authentication wants, by the request's path (mlflow/server/auth/__init__.py): the first that
+#: fits. It says no more itself than "Permission denied".
+_PERMISSIONS = (
+    (re.compile(r"/(experiments|registered-models)/create\b"), "leave to create {}s"),
+    (re.compile(r"/(registered-model|model-version)s/(get|search)"), "READ on the registered model"),
+    (re.compile(r"/(registered-model|model-version)s"), "EDIT on the registered model, READ on the model's experiment"),
+    (re.compile(r"/(experiments|runs)/(get|search)"), "READ on the experiment"),
+    (re.compile(r"/(experiments|runs)/(delete|restore)"), "MANAGE on the experiment"),
+    (re.compile(r"/(experiments|runs|logged-models|mlflow-artifacts)\b"), "EDIT on the experiment"),
+)
+
+
+class Asker(NamedTuple):
+    """Who asks which MLflow.
+
+    :param address: the tracking URI as it may be shown.
+    :param connection: what the connection is called: "connection 'mlflow_default'".
+    :param who: "user 'ann'", "the token"; None when the server is not told.
+    """
+
+    address: str
+    connection: str
+    who: str | None
 
 
 class AlreadyThereError(RegistryError):
@@ -39,41 +59,94 @@ class NotThereError(RegistryError):
     """MLflow holds nothing of that name."""
 
 
+class NotAuthenticatedError(RegistryError):
+    """MLflow does not know who asks, or not by this password."""
+
+
+class ForbiddenError(RegistryError):
+    """MLflow knows who asks, and does not let them do this."""
+
+
 class ContendedError(TransientServiceError):
     """Another process wrote the same thing at this moment; MLflow's upserts are not atomic."""
 
 
-def translated(error: BaseException, what: str, address: str, secrets: tuple[str, ...]) -> MLOpsError:
+def translated(error: BaseException, what: str, asker: Asker, secrets: Set[str]) -> MLOpsError:
     """Return our error for one of MLflow's.
 
     :param what: what was being done, as in "reading the ledger".
-    :param address: the tracking URI as it may be shown.
     :param secrets: texts that are blotted out.
     """
     said = str(error)
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         said = said.replace(secret, "***")
-    code = str(getattr(error, "error_code", ""))
+    address, code = asker.address, str(getattr(error, "error_code", ""))
+    is_server = address.startswith("http")
+    if is_server and (refused := _refused(error, code, said, what, asker)) is not None:
+        return refused
     if code not in _KINDS:
         if _CONTENTION.search(said):
             return ContendedError(f"MLflow at {address} was busy while {what}", got=said)
-        if _is_transient(error, address.startswith("http")):
+        if _is_transient(error, is_server):
             return TransientServiceError(
                 f"MLflow at {address} did not answer while {what}",
                 got=said,
                 hint="Check that it runs and can be reached from this worker.",
             )
+    if _TLS in _names(error):
+        return RegistryError(
+            f"the connection to MLflow at {address} is not safe",
+            got=said,
+            hint=f"Name the file of the authority that signed its certificate as ca_bundle in {asker.connection}.",
+        )
     if isinstance(error, ImportError):
         return RegistryError(
             f"MLflow at {address} needs a package that is not installed",
             got=said,
             hint="Install the database's driver where the workers run.",
         )
-    kind = _KINDS.get(code, RegistryError)
-    return kind(f"MLflow at {address} refused while {what}", got=said, hint=_HINTS.get(code))
+    return _KINDS.get(code, RegistryError)(f"MLflow at {address} refused while {what}", got=said)
 
 
-def cause_to_show(error: BaseException, secrets: tuple[str, ...]) -> BaseException | None:
+def _refused(error: BaseException, code: str, said: str, what: str, asker: Asker) -> RegistryError | None:
+    """Return the error of a server that lets us not in, or is none of MLflow's; None for any other."""
+    address, connection, who = asker
+    status = _status(error)
+    if code in _UNAUTHENTICATED or status == 401:
+        if who is None:
+            return NotAuthenticatedError(
+                f"MLflow at {address} wants to know who is {what}, and {connection} has neither login nor password",
+                got=said,
+                hint="Give it login and password, or a token as password without a login.",
+            )
+        return NotAuthenticatedError(
+            f"MLflow at {address} did not accept {who} while {what}",
+            got=said,
+            hint=f"Correct {'the password' if who == 'the token' else 'login and password'} of {connection}.",
+        )
+    if code == "PERMISSION_DENIED" or status == 403:
+        user = who or "a nameless user"
+        return ForbiddenError(
+            f"MLflow at {address} does not let {user} do this: {what}",
+            got=said,
+            expected=_permission(said),
+            hint=f"Grant it to {user} in MLflow, or give {connection} another user.",
+        )
+    if "was not in a valid JSON format" in said:
+        return RegistryError(
+            f"what answers at {address} is no MLflow", got=said, hint=f"Correct the tracking URI of {connection}."
+        )
+    return None
+
+
+def _permission(said: str) -> str | None:
+    for path, wanted in _PERMISSIONS:
+        if (match := path.search(said)) is not None:
+            return wanted.format(match[1].removesuffix("s").replace("-", " "))
+    return None
+
+
+def cause_to_show(error: BaseException, secrets: Set[str]) -> BaseException | None:
     """Return the error as the cause of ours, None when it holds a secret: a log shows the words of every cause."""
     told = [str(link) for link in _chain(error)]
     return None if any(secret in words for words in told for secret in secrets) else error
@@ -107,9 +180,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
+def _names(error: BaseException) -> set[str]:
+    return {f"{kind.__module__}.{kind.__name__}" for link in _chain(error) for kind in type(link).__mro__}
+
+
 def _is_transient(error: BaseException, is_server: bool) -> bool:
-    names = {f"{kind.__module__}.{kind.__name__}" for link in _chain(error) for kind in type(link).__mro__}
-    if "requests.exceptions.SSLError" in names:
+    names = _names(error)
+    if _TLS in names:
         return False
     if "sqlalchemy.exc.OperationalError" in names:
         return LASTING_SQL.search(str(error)) is None

@@ -6,6 +6,7 @@ exactly one wins. So each log of a model is one run, and each value is one param
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
@@ -122,8 +123,15 @@ class WriteOnceLog:
         connection, what = self._connection, f"creating {self._kind.title} of {self._model!r}"
         shared = experiment_id(connection, f"mlops-{self._kind.name}")
         tags = {"mlops.kind": self._kind.name, "mlops.model": self._model}
-        run = connection.tell(what, lambda client: client.create_run(shared, tags=tags, run_name=self._experiment))
-        mine = str(run.info.run_id)
+        if not (born := self._newborn(shared, tags)):
+            born = make_once(
+                what,
+                lambda: connection.tell(
+                    what, lambda client: client.create_run(shared, tags=tags, run_name=self._experiment)
+                ),
+                lambda: self._newborn(shared, tags) or None,
+            )
+        mine = born[0]
         connection.ask(f"closing a run of {self._kind.name}", lambda client: client.set_terminated(mine, "FINISHED"))
         location = connection.artifact_location(self._experiment)
         every = {**tags, _RUN_TAG: mine}
@@ -132,9 +140,24 @@ class WriteOnceLog:
             lambda: connection.tell(what, lambda client: client.create_experiment(self._experiment, location, every)),
             self._run_id,
         )
-        if winner != mine:
-            connection.ask(f"removing a run of {self._kind.name} that lost", lambda client: client.delete_run(mine))
+        for lost in self._newborn(shared, tags):
+            if lost != winner:
+                self._remove(lost)
         return winner
+
+    def _newborn(self, shared: str, tags: dict[str, str]) -> list[str]:
+        """Return the runs that were made to hold the log: by us before our reply was lost, by others at this moment."""
+        where = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        what = f"looking for a run of {self._kind.name} of {self._model!r}"
+        found = self._connection.ask(what, lambda client: client.search_runs([shared], where))
+        return sorted(str(run.info.run_id) for run in found)
+
+    def _remove(self, run_id: str) -> None:
+        # Another may have removed it, or our user may not: nobody looks at it in any case.
+        with suppress(RegistryError):
+            self._connection.ask(
+                f"removing a run of {self._kind.name} that lost", lambda client: client.delete_run(run_id)
+            )
 
 
 def experiment_id(connection: Connection, name: str) -> str:

@@ -90,8 +90,24 @@ def test_airflow_finds_the_hook_by_the_connection_type(mlflow_uri: str, connecti
             {"host": "http://mlflow", "extra": {"regsitry_uri": "x", "ui_url": "y"}},
             "connection 'models' has an unknown extra: got ['regsitry_uri'], expected registry_uri, artifact_root",
         ),
+        (
+            {"host": "https://mlflow", "extra": {"ca_bundle": "/etc/absent.pem"}},
+            "extra 'ca_bundle' of connection 'models' is wrong: got /etc/absent.pem, expected the path of a PEM file",
+        ),
+        (
+            {"host": "https://mlflow", "extra": {"verify": "no"}},
+            "extra 'verify' of connection 'models' is wrong: got no",
+        ),
+        (
+            {"host": "https://mlflow", "extra": {"verify": False, "ca_bundle": __file__}},
+            "connection 'models' names a ca_bundle and turns its use off",
+        ),
+        (
+            {"host": "https://mlflow", "extra": {"timeout": "soon"}},
+            "extra 'timeout' of connection 'models' is wrong: got soon, expected a whole number of seconds",
+        ),
     ],
-    ids=["no host", "file store", "unknown scheme", "unknown extra"],
+    ids=["no host", "file store", "unknown scheme", "unknown extra", "no file", "not yes or no", "both", "no number"],
 )
 def test_a_wrong_connection_is_refused_in_words(
     connection: Callable[..., None], settings: dict[str, Any], words: str
@@ -112,20 +128,34 @@ def test_a_connection_that_is_not_defined_is_named() -> None:
         MlflowHook("nowhere").registry()
 
 
+SAFE = {"MLFLOW_TRACKING_INSECURE_TLS": "false"}
+
+
 @pytest.mark.parametrize(
     ("settings", "environment"),
     [
-        ({}, {}),
-        ({"password": "s3cret"}, {"MLFLOW_TRACKING_TOKEN": "s3cret"}),
+        ({}, SAFE),
+        (
+            {"password": "s3cret"},
+            {
+                "MLFLOW_TRACKING_USERNAME": "",
+                "MLFLOW_TRACKING_PASSWORD": "",
+                "MLFLOW_TRACKING_TOKEN": "s3cret",
+                **SAFE,
+            },
+        ),
         (
             {"login": "ada", "password": "s3cret"},
-            {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "s3cret"},
+            {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "s3cret", **SAFE},
         ),
+        ({"extra": {"verify": False}}, {"MLFLOW_TRACKING_INSECURE_TLS": "true"}),
+        ({"extra": {"ca_bundle": __file__}}, {"MLFLOW_TRACKING_SERVER_CERT_PATH": __file__, **SAFE}),
+        ({"extra": {"client_cert": __file__}}, {"MLFLOW_TRACKING_CLIENT_CERT_PATH": __file__, **SAFE}),
     ],
-    ids=["open", "token", "basic"],
+    ids=["open", "token", "basic", "unverified", "own authority", "client certificate"],
 )
-def test_a_password_reaches_mlflow_by_its_own_variables(
-    connection: Callable[..., None], settings: dict[str, str], environment: dict[str, str]
+def test_secrets_and_tls_reach_mlflow_by_its_own_variables(
+    connection: Callable[..., None], settings: dict[str, Any], environment: dict[str, str]
 ) -> None:
     connection("models", conn_type="mlflow", host="https://mlflow.example.org", **settings)
 

@@ -12,7 +12,8 @@ import pytest
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.registry import PromotionRequest, Publication, Registry
-from airflow_mlops_provider.registry.client import Connection, without_password
+from airflow_mlops_provider.registry.addresses import without_password
+from airflow_mlops_provider.registry.client import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
