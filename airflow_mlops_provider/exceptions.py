@@ -88,6 +88,10 @@ class ArtifactError(MLOpsError):
     """A stored artifact is missing, damaged or may not be addressed."""
 
 
+class StorageError(MLOpsError):
+    """The artifact store answered, and the answer means that a person must act."""
+
+
 class ModelError(MLOpsError):
     """A model cannot be trained, stored, trusted or applied."""
 

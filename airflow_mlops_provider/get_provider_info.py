@@ -108,10 +108,19 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "",
                     },
                     "artifacts_uri": {
-                        "description": "Where artifacts and receipts are stored. When empty: `mlops` in AIRFLOW_HOME.",
+                        "description": "Where artifacts and receipts are stored: `file:///folder` or "
+                        "`s3://bucket/prefix`. When empty: `mlops` in AIRFLOW_HOME.",
                         "version_added": "0.1.0",
                         "type": "string",
-                        "example": "file:///data/mlops",
+                        "example": "s3://models/mlops",
+                        "default": "",
+                    },
+                    "artifacts_conn_id": {
+                        "description": "Connection of type `aws` by which S3 is reached, for artifacts and for "
+                        "sources. When empty: botocore's own chain (environment, profile, role).",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "aws_default",
                         "default": "",
                     },
                     "allowed_modules": {

@@ -9,13 +9,18 @@ import sys
 import tempfile
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+# Real services, for whoever needs one.
+sys.path.insert(0, str(Path(__file__).parent / "integration"))
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from services.ceph import Ceph
 
 # Airflow reads these when it is first imported. Its home is this process's own, and goes with it.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -30,6 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated")
     # skops looks through every module that is loaded, and so calls up what Airflow deprecates.
     config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+( attribute)? is deprecated")
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    """An S3 endpoint: one for each worker of the tests that has use for it."""
+    from services.ceph import ceph
+
+    with ceph() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -11,26 +11,30 @@ from airflow_mlops_provider.data.batches import Batch, wanted_columns
 from airflow_mlops_provider.data.conversion import zone_of
 from airflow_mlops_provider.data.text_files import read_csv, read_json_lines
 from airflow_mlops_provider.exceptions import DataError
-from airflow_mlops_provider.storage import SourceFile, fetch_file, list_files
+from airflow_mlops_provider.storage import SourceFile, list_files, local_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from airflow_mlops_provider.spec.sections import Columns, Data
+    from airflow_mlops_provider.storage import S3Options
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _COMPRESSIONS = (".zip", ".gz")
 
 
-def source_files(data: Data, as_of: datetime, start: datetime | None = None) -> list[SourceFile]:
+def source_files(
+    data: Data, as_of: datetime, start: datetime | None = None, options: S3Options | None = None
+) -> list[SourceFile]:
     """Return the files that hold rows of [start, as_of): all, or the partitions of those days.
 
+    :param options: how S3 is reached.
     :raises DataError: when there is no file, or no partition in that time.
     """
     source = data.source
     uri = str(source.uri)
-    files = list_files(uri)
+    files = list_files(uri, options)
     if not files:
         raise DataError(f"source {uri} holds no file", hint="Correct the path, or wait for the data.")
     if source.partitioned_by is None:
@@ -54,13 +58,18 @@ def source_files(data: Data, as_of: datetime, start: datetime | None = None) -> 
 
 
 def read_files(
-    data: Data, files: Sequence[SourceFile], absent: frozenset[str] = frozenset(), numbers: Sequence[str] = ()
+    data: Data,
+    files: Sequence[SourceFile],
+    absent: frozenset[str] = frozenset(),
+    numbers: Sequence[str] = (),
+    options: S3Options | None = None,
 ) -> Iterator[Batch]:
     """Yield the rows of files, a row group or a block at a time.
 
     :param absent: columns that a file need not hold.
     :param numbers: columns of numbers besides the numeric features: the target of a regression. Text does not say so:
         its first block may hold whole ones only.
+    :param options: how S3 is reached.
     :raises DataError: names the file, and the column, row and value at fault.
     """
     readers = {"parquet": read_parquet, "csv": read_csv, "jsonl": read_json_lines}
@@ -70,8 +79,9 @@ def read_files(
         if (partition := data.source.partitioned_by) is not None and partition in data.columns.all:
             constants = {partition: str(_partition_day(file, partition, file.uri))}
         read = readers[data.source.format or _format_of(file)]
-        for batch in read(fetch_file(file), f"file {file.uri}", columns, absent | constants.keys()):
-            yield _with_constants(batch, constants)
+        with local_copy(file, options) as path:
+            for batch in read(path, f"file {file.uri}", columns, absent | constants.keys()):
+                yield _with_constants(batch, constants)
 
 
 def read_parquet(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:

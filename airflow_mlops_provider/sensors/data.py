@@ -32,7 +32,7 @@ class DataArrivalSensor(WaitingSensor):
             timeout=6 * 3600,
         )
 
-    :param uri: absolute path or `file://` URI of a file or a folder, which workers and the triggerer can read.
+    :param uri: absolute path, `file://` or `s3://` URI of a file or a folder, which workers and the triggerer can read.
     :param stable_for: how long nothing may change; None to go by the marker alone.
     :param marker: name of the file that its writer puts into a folder last; None to go by time alone.
     """
@@ -54,9 +54,12 @@ class DataArrivalSensor(WaitingSensor):
 
     def look(self, memory: dict[str, Any]) -> Look:
         """List the files."""
+        from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+        from airflow_mlops_provider.storage import is_s3
         from airflow_mlops_provider.triggers.arrival import look_for_data
 
-        return look_for_data(**self._question(), memory=memory)
+        options = ObjectStorageHook().options() if is_s3(self.uri) else None
+        return look_for_data(**self._question(), memory=memory, options=options)
 
     def trigger(self, memory: dict[str, Any]) -> DataArrivalTrigger:
         """Return what looks on in the triggerer."""

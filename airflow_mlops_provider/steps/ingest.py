@@ -119,14 +119,14 @@ def _intake(section: Section, job: Job) -> Intake:
 
 
 def _files(section: Section, job: Job) -> list[SourceFile]:
-    return source_files(section.data, job.as_of, section.start_at(job.as_of))
+    return source_files(section.data, job.as_of, section.start_at(job.as_of), job.store.options)
 
 
 def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
     if source.uri is not None:
         numbers = [data.columns.target] if section.task == "regression" else []
-        yield from read_files(data, _files(section, job), section.absent, numbers)
+        yield from read_files(data, _files(section, job), section.absent, numbers, job.store.options)
     elif source.sql is not None:
         if job.read_sql is None:
             raise SpecError(

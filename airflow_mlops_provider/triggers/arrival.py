@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import DataError, SpecError, TransientServiceError
-from airflow_mlops_provider.storage import list_files, safe_key
+from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+from airflow_mlops_provider.storage import is_s3, list_files, safe_key
 from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
+from airflow_mlops_provider.triggers.registry import import_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow_mlops_provider.storage import SourceFile
+    from airflow_mlops_provider.storage import S3Options, SourceFile
 
 # A network disk that hangs holds these threads, and nobody else's.
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="mlops-arrival")
@@ -37,10 +39,21 @@ class DataArrivalTrigger(PollingTrigger):
 
     async def look(self, memory: dict[str, Any]) -> Look:
         """List the files in a thread."""
-        return await in_thread(_THREADS, look_for_data, memory=memory, **self.question)
+        options = None
+        if is_s3(str(self.question["uri"])):
+            options = await ObjectStorageHook().aoptions()  # read anew: it may have been corrected since
+            await in_thread(_THREADS, import_quietly, "boto3")
+        return await in_thread(_THREADS, look_for_data, memory=memory, options=options, **self.question)
 
 
-def look_for_data(uri: str, *, marker: str | None, stable_for: float | None, memory: dict[str, Any]) -> Look:
+def look_for_data(
+    uri: str,
+    *,
+    marker: str | None,
+    stable_for: float | None,
+    memory: dict[str, Any],
+    options: S3Options | None = None,
+) -> Look:
     """Look once whether the data at a URI is complete.
 
     It is when it holds bytes and either the marker lies in the folder, or nothing about its files has changed between
@@ -49,19 +62,21 @@ def look_for_data(uri: str, *, marker: str | None, stable_for: float | None, mem
 
     :param marker: name of the file that says that a folder is complete; None to go by time alone.
     :param stable_for: seconds; None to go by the marker alone.
+    :param options: how S3 is reached.
     :raises SpecError: the question makes no sense.
     :raises DataError: the place may not be read.
+    :raises StorageError: S3 refuses.
     :raises TransientServiceError: the place cannot be read now.
     """
     _check(uri, marker, stable_for)
     with _reading(uri):
-        files = _files(uri)
+        files = _files(uri, options)
         size = sum(file.size for file in files)
         if size == 0:
             return Look(missing=f"{uri} {'holds no bytes' if files else 'is not there'} yet.")
         fingerprint = _fingerprint(files)
         found = {"uri": uri, "files": len(files), "size": size, "fingerprint": fingerprint}
-        if marker is not None and _files(f"{uri.rstrip('/')}/{marker}"):
+        if marker is not None and _files(f"{uri.rstrip('/')}/{marker}", options):
             return Look(found={**found, "complete_by": marker})
     if stable_for is None:
         return Look(missing=f"{uri} lacks its marker {marker} yet.")
@@ -80,7 +95,9 @@ def look_for_data(uri: str, *, marker: str | None, stable_for: float | None, mem
 def _check(uri: str, marker: str | None, stable_for: float | None) -> None:
     if not uri.startswith("/") and "://" not in uri:
         # A worker and the triggerer need not stand in the same folder.
-        raise SpecError("data is waited for at a place that is not absolute", got=uri, expected="/data/… or file:///…")
+        raise SpecError(
+            "data is waited for at a place that is not absolute", got=uri, expected="/data/…, file:///… or s3://…"
+        )
     if marker is None and stable_for is None:
         raise SpecError(f"nothing would say that {uri} is complete", expected="`marker`, `stable_for` or both")
     if stable_for is not None and stable_for < 0:
@@ -89,9 +106,9 @@ def _check(uri: str, marker: str | None, stable_for: float | None) -> None:
         safe_key(marker)
 
 
-def _files(uri: str) -> Sequence[SourceFile]:
+def _files(uri: str, options: S3Options | None) -> Sequence[SourceFile]:
     try:
-        return list_files(uri)
+        return list_files(uri, options)
     except DataError:  # nothing is there
         return ()
 

@@ -27,7 +27,7 @@ class Fault:
     """What goes wrong with one request. `delay` and `truncate` happen to the reply: the request was carried out."""
 
     name: str
-    kind: Literal["answer", "drop_before", "drop_after", "truncate", "delay"]
+    kind: Literal["answer", "drop_before", "drop_after", "truncate", "delay", "damage"]
     status: int = 0
     body: bytes = b""
     content_type: str = "application/xml"
@@ -53,6 +53,7 @@ SLOW_DOWN = answer(503, _s3_error("SlowDown"))
 DROP_BEFORE = Fault("reply dropped before the request was forwarded", "drop_before")
 DROP_AFTER = Fault("reply dropped after the request was carried out", "drop_after")
 TRUNCATE = Fault("reply cut in half", "truncate")
+DAMAGE = Fault("request with one bit turned over", "damage")
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind in ("answer", "drop_before"):
             proxy.record(call)
             if fault.kind == "answer":
-                self._reply(fault.status, [("Content-Type", fault.content_type)], fault.body)
+                headers = [("Content-Type", fault.content_type), ("Connection", "close")]
+                self._reply(fault.status, headers, b"" if self.command == "HEAD" else fault.body)
             self.close_connection = True
             return
+        if fault is not None and fault.kind == "damage":
+            body = bytes([body[0] ^ 1]) + body[1:]
         try:
             status, headers, content = self._forward(body)
         except OSError:

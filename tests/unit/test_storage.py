@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
 import multiprocessing
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,8 @@ from airflow_mlops_provider.storage import ArtifactStore, list_files, local_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.ceph import Ceph
+
 KEY = "a" * 64
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 # One store serves many generated examples: what is stored under a digest does not depend on what was there before.
@@ -41,9 +45,69 @@ def receipt(artifacts: dict[str, ArtifactRef] | None = None, **changes: Any) -> 
     return StepResult(**values)
 
 
-def stored(store: ArtifactStore) -> list[str]:
-    root = local_path(store.root)
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+class Place:
+    """Where the objects of a store lie, as somebody sees it who goes past the store."""
+
+    def __init__(self, root: str, client: Any = None) -> None:
+        self.root, self.client = root, client
+        self.bucket, _, self.prefix = root.removeprefix("s3://").partition("/")
+
+    def names(self) -> list[str]:
+        if self.client is None:
+            root = local_path(self.root)
+            return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/")
+        return [entry["Key"].removeprefix(f"{self.prefix}/") for page in pages for entry in page.get("Contents", [])]
+
+    def read(self, name: str) -> bytes:
+        if self.client is None:
+            return (local_path(self.root) / name).read_bytes()
+        content: bytes = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}")["Body"].read()
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        if self.client is None:
+            path = local_path(self.root) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        else:
+            self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}", Body=content)
+
+    def remove(self, name: str) -> None:
+        if self.client is None:
+            (local_path(self.root) / name).unlink()
+        else:
+            self.client.delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}")
+
+    def beside(self, name: str) -> Place:
+        return Place(f"{self.root.rpartition('/')[0]}/{name}", self.client)
+
+
+# Every store passes the same tests. On S3 the keys come from botocore's own chain, here as in other processes.
+@pytest.fixture(params=["file", "s3", "s3 versioned"])
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "file":
+        return (tmp_path / "store").as_uri()
+    buckets = request.getfixturevalue("buckets")
+    request.getfixturevalue("s3_chain")
+    return f"s3://{buckets[request.param]}/{tmp_path.name}/store"
+
+
+@pytest.fixture(scope="session")
+def buckets(ceph: Ceph) -> dict[str, str]:
+    return {"s3": ceph.bucket(), "s3 versioned": ceph.bucket(versioned=True)}
+
+
+@pytest.fixture
+def s3_chain(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ceph.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def place(store: ArtifactStore, request: pytest.FixtureRequest) -> Place:
+    client = request.getfixturevalue("ceph").client() if store.root.startswith("s3") else None
+    return Place(store.root, client)
 
 
 def test_an_object_is_named_by_its_digest_and_read_back_whole(store: ArtifactStore) -> None:
@@ -77,29 +141,29 @@ def test_any_json_survives_and_equal_values_have_equal_digests(store: ArtifactSt
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [1, {"a": -math.inf}]])
-def test_numbers_that_are_not_finite_are_refused(store: ArtifactStore, value: Any) -> None:
+def test_numbers_that_are_not_finite_are_refused(store: ArtifactStore, place: Place, value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.add_json(value)
-    assert not Path(local_path(store.root)).exists() or stored(store) == []
+    assert place.names() == []
 
 
-def test_adding_a_file_takes_it_over(store: ArtifactStore) -> None:
+def test_adding_a_file_takes_it_over(store: ArtifactStore, place: Place) -> None:
     for _ in range(2):
         with store.workspace() as folder:
             file = folder / "f"
             file.write_text("same")
             store.add(file, ".txt")
             assert not file.exists()
-    assert len(stored(store)) == 1
+    assert len(place.names()) == 1
 
 
 @pytest.mark.parametrize(
     "suffix", ["", "txt", ".", ".TXT", "./x", "/../x", ".a.b.c", ".tar/", ".a\0", ".%2e", ".txt\n"]
 )
-def test_a_suffix_cannot_lead_elsewhere(store: ArtifactStore, suffix: str) -> None:
+def test_a_suffix_cannot_lead_elsewhere(store: ArtifactStore, place: Place, suffix: str) -> None:
     with pytest.raises(ArtifactError, match="suffix may not be used"):
         store.add_bytes(b"x", suffix)
-    assert stored(store) == []
+    assert place.names() == []
 
 
 @given(key=st.text(alphabet=st.sampled_from("ab/.\\%\0~ :\n"), max_size=20) | st.text(max_size=20))
@@ -144,16 +208,20 @@ def forged(ref: ArtifactRef, **changes: Any) -> ArtifactRef:
     return ref.model_copy(update=changes)
 
 
-def damage_missing(path: Path) -> None:
-    path.unlink()
+def key_of(ref: ArtifactRef) -> str:
+    return "objects/" + ref.uri.rpartition("/objects/")[2]
 
 
-def damage_truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+def damage_missing(place: Place, ref: ArtifactRef) -> None:
+    place.remove(key_of(ref))
 
 
-def damage_changed(path: Path) -> None:
-    path.write_bytes(b"X" + path.read_bytes()[1:])
+def damage_truncated(place: Place, ref: ArtifactRef) -> None:
+    place.write(key_of(ref), place.read(key_of(ref))[:-1])
+
+
+def damage_changed(place: Place, ref: ArtifactRef) -> None:
+    place.write(key_of(ref), b"X" + place.read(key_of(ref))[1:])
 
 
 @pytest.mark.parametrize(
@@ -165,10 +233,10 @@ def damage_changed(path: Path) -> None:
     ],
 )
 def test_a_damaged_artifact_is_named_and_never_read(
-    store: ArtifactStore, damage: Callable[[Path], None], says: tuple[str, ...]
+    store: ArtifactStore, place: Place, damage: Callable[[Place, ArtifactRef], None], says: tuple[str, ...]
 ) -> None:
     ref = store.add_bytes(b"some bytes", ".bin")
-    damage(store.fetch(ref))
+    damage(place, ref)
     with pytest.raises(ArtifactError) as caught:
         ArtifactStore(store.root).fetch(ref)
     for part in (ref.uri, *says):
@@ -193,10 +261,15 @@ def test_a_reference_never_leads_out_of_the_store(store: ArtifactStore, tmp_path
             store.fetch(ArtifactRef(uri=uri, sha256=digest, size=6))
 
 
-def test_an_artifact_is_found_after_the_store_moved(store: ArtifactStore, tmp_path: Path) -> None:
+def test_an_artifact_is_found_after_the_store_moved(store: ArtifactStore, place: Place) -> None:
     ref = store.add_bytes(b"some bytes", ".bin")
-    local_path(store.root).rename(tmp_path / "moved")
-    assert ArtifactStore(str(tmp_path / "moved")).fetch(ref).read_bytes() == b"some bytes"
+    moved = place.beside("moved")
+    for name in place.names():
+        moved.write(name, place.read(name))
+        place.remove(name)
+    assert ArtifactStore(moved.root).fetch(ref).read_bytes() == b"some bytes"
+    with pytest.raises(ArtifactError, match="is missing"):
+        ArtifactStore(place.root).fetch(ref)
 
 
 def test_a_receipt_is_read_back_as_cached(store: ArtifactStore) -> None:
@@ -214,36 +287,37 @@ def test_a_receipt_is_read_back_as_cached(store: ArtifactStore) -> None:
 
 @pytest.mark.parametrize("damage", [damage_missing, damage_truncated, damage_changed])
 def test_adding_the_bytes_again_repairs_a_damaged_artifact(
-    store: ArtifactStore, damage: Callable[[Path], None]
+    store: ArtifactStore, place: Place, damage: Callable[[Place, ArtifactRef], None]
 ) -> None:
     ref = store.add_bytes(b"some bytes", ".bin")
-    damage(store.fetch(ref))
+    damage(place, ref)
     assert store.add_bytes(b"some bytes", ".bin") == ref
     assert ArtifactStore(store.root).fetch(ref).read_bytes() == b"some bytes"
 
 
 @pytest.mark.parametrize("damage", [damage_missing, damage_truncated])
-def test_a_receipt_whose_artifact_is_gone_is_not_there(store: ArtifactStore, damage: Callable[[Path], None]) -> None:
+def test_a_receipt_whose_artifact_is_gone_is_not_there(
+    store: ArtifactStore, place: Place, damage: Callable[[Place, ArtifactRef], None]
+) -> None:
     ref = store.add_bytes(b"some bytes", ".bin")
     store.write_receipt(receipt({"model": ref}))
-    damage(store.fetch(ref))
+    damage(place, ref)
     assert store.read_receipt("tested", "train", KEY) is None
     store.add_bytes(b"some bytes", ".bin")
     assert store.read_receipt("tested", "train", KEY) is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"step": "train"}', b"\xff\xfe"])
-def test_an_unreadable_receipt_is_not_there(store: ArtifactStore, content: bytes) -> None:
+def test_an_unreadable_receipt_is_not_there(store: ArtifactStore, place: Place, content: bytes) -> None:
     store.write_receipt(receipt())
-    path = local_path(store.root) / f"receipts/tested/train/{KEY}/receipt.json"
-    path.write_bytes(content)
+    place.write(f"receipts/tested/train/{KEY}/receipt.json", content)
     assert store.read_receipt("tested", "train", KEY) is None
 
 
-def test_a_receipt_of_another_step_or_key_is_not_believed(store: ArtifactStore) -> None:
+def test_a_receipt_of_another_step_or_key_is_not_believed(store: ArtifactStore, place: Place) -> None:
     store.write_receipt(receipt())
-    folder = local_path(store.root) / "receipts/tested/train"
-    (folder / KEY).rename(folder / ("b" * 64))
+    content = place.read(f"receipts/tested/train/{KEY}/receipt.json")
+    place.write(f"receipts/tested/train/{'b' * 64}/receipt.json", content)
     assert store.read_receipt("tested", "train", "b" * 64) is None
 
 
@@ -262,7 +336,7 @@ def add_same(root: str, barrier: Any, rounds: int) -> None:
         store.write_receipt(receipt({"model": ref}, key=f"{index:064x}"))
 
 
-def test_processes_that_race_on_the_same_objects_leave_them_whole(store: ArtifactStore) -> None:
+def test_processes_that_race_on_the_same_objects_leave_them_whole(store: ArtifactStore, place: Place) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
     workers = [context.Process(target=add_same, args=(store.root, barrier, 20)) for _ in range(3)]
@@ -275,17 +349,17 @@ def test_processes_that_race_on_the_same_objects_leave_them_whole(store: Artifac
         result = store.read_receipt("tested", "train", f"{index:064x}")
         assert result is not None
         assert store.fetch(result.artifacts["model"]).read_bytes() == f"payload {index}".encode() * 1000
-    assert not [name for name in stored(store) if name.startswith(".tmp")]
+    assert not [name for name in place.names() if name.startswith(".tmp")]
 
 
-def test_threads_may_add_and_read_at_once(store: ArtifactStore) -> None:
+def test_threads_may_add_and_read_at_once(store: ArtifactStore, place: Place) -> None:
     def work(index: int) -> bool:
         ref = store.add_bytes(bytes([index % 5]) * 10_000, ".bin")
         return store.fetch(ref).read_bytes() == bytes([index % 5]) * 10_000
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(100)))
-    assert len(stored(store)) == 5
+    assert len(place.names()) == 5
 
 
 @pytest.mark.parametrize("point", ["train.receipt.before", "train.receipt.after"])
@@ -299,7 +373,7 @@ ref = store.add_bytes(b"model", ".bin")
 store.write_receipt(StepResult(step="train", pipeline="tested", key={KEY!r}, as_of=datetime(2013, 3, 1, tzinfo=UTC),
                                artifacts={{"model": ref}}))
 """
-    environment = {failpoints.VARIABLE: f"{tmp_path}:{point}"}
+    environment = {**os.environ, failpoints.VARIABLE: f"{tmp_path}:{point}"}
 
     def run() -> int:
         root = Path(__file__).parents[2]
@@ -313,7 +387,7 @@ store.write_receipt(StepResult(step="train", pipeline="tested", key={KEY!r}, as_
     assert store.fetch(result.artifacts["model"]).read_bytes() == b"model"
 
 
-def test_a_workspace_is_removed_when_its_work_fails(store: ArtifactStore) -> None:
+def test_a_workspace_is_removed_when_its_work_fails(store: ArtifactStore, place: Place) -> None:
     def fail() -> None:
         with store.workspace() as folder:
             (folder / "half").write_text("half")
@@ -321,7 +395,7 @@ def test_a_workspace_is_removed_when_its_work_fails(store: ArtifactStore) -> Non
 
     with pytest.raises(RuntimeError):
         fail()
-    assert stored(store) == []
+    assert place.names() == []
 
 
 @pytest.mark.parametrize("uri", ["s3:/bucket", "ftp://host/a", "file://host/a", "http://host/a.csv"])
@@ -339,3 +413,16 @@ def test_listed_files_change_their_version_when_they_change(tmp_path: Path) -> N
     assert before[0].version != after[0].version
     with pytest.raises(DataError, match="is missing"):
         list_files(str(tmp_path / "nothing"))
+
+
+def test_a_fetched_file_stays_while_its_path_is_held(store: ArtifactStore) -> None:
+    ref = store.add_bytes(b"some bytes", ".bin")
+    path = ArtifactStore(store.root).fetch(ref)
+    gc.collect()
+    assert path.read_bytes() == b"some bytes"
+    if store.root.startswith("s3"):
+        folder = path.parents[3]
+        assert folder.name.startswith("mlops-scratch-")
+        del path
+        gc.collect()
+        assert not folder.exists()

@@ -1,0 +1,189 @@
+"""Artifacts and receipts of pipelines, wherever their objects are kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.results import ArtifactRef, StepResult
+from airflow_mlops_provider.storage.addresses import is_s3, local_path, s3_address, safe_key
+from airflow_mlops_provider.storage.local import LocalObjects, sha256_of
+from airflow_mlops_provider.storage.s3 import S3Objects
+from airflow_mlops_provider.storage.s3_client import S3Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_mlops_provider.storage.objects import Objects
+
+log = logging.getLogger(__name__)
+
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){1,2}")
+_MAKE_ANEW = "Clear the task that made it with the Param `recompute` set."
+
+
+class ArtifactStore:
+    """The artifacts and receipts of pipelines, under one root URI.
+
+    :param root: a local path, `file:///absolute/path` or `s3://bucket/prefix`.
+    :param options: how S3 is reached; sources on S3 are reached the same way.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store = ArtifactStore(folder)
+    ...     ref = store.add_json({"rows": 3})
+    ...     store.read_json(ref)
+    {'rows': 3}
+    """
+
+    def __init__(self, root: str, options: S3Options | None = None) -> None:
+        self.root = root
+        self.options = options or S3Options()
+        self.objects: Objects = (
+            S3Objects(s3_address(root), self.options) if is_s3(root) else LocalObjects(local_path(root).resolve())
+        )
+        self._checked: set[str] = set()
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Yield a scratch folder for files that `add` takes over; removed at the end."""
+        with self.objects.workspace() as folder:
+            yield folder
+
+    def add(self, file: Path, suffix: str) -> ArtifactRef:
+        """Store a finished file of the workspace under its digest; the file is gone afterwards."""
+        if not _SUFFIX.fullmatch(suffix):
+            raise ArtifactError("this artifact suffix may not be used", got=suffix, expected="such as '.parquet'")
+        digest, size = sha256_of(file), file.stat().st_size
+        key = f"objects/{digest[:2]}/{digest}{suffix}"
+        if self.objects.holds(key, digest, size):
+            file.unlink()  # a damaged object of the same size is replaced instead
+        else:
+            self.objects.put(key, file, digest)
+        return ArtifactRef(uri=self.objects.uri(key), sha256=digest, size=size)
+
+    def add_bytes(self, data: bytes, suffix: str) -> ArtifactRef:
+        """Store bytes under their digest."""
+        with self.workspace() as folder:
+            file = folder / "object"
+            file.write_bytes(data)
+            return self.add(file, suffix)
+
+    def add_json(self, value: Any) -> ArtifactRef:
+        """Store a JSON value; numbers that are not finite are refused."""
+        return self.add_bytes(json.dumps(value, allow_nan=False, sort_keys=True).encode(), ".json")
+
+    def fetch(self, ref: ArtifactRef) -> Path:
+        """Return a local file that holds exactly the artifact. Never write to it.
+
+        :raises ArtifactError: when it is missing, or differs in size or digest.
+        """
+        key = self._key(ref)
+        path = self.objects.fetch(key, ref.size)
+        if path is None:
+            raise ArtifactError(f"artifact {ref.uri} is missing", hint=_MAKE_ANEW)
+        if ref.sha256 not in self._checked:
+            try:
+                _check(path, ref)
+            except ArtifactError:
+                self.objects.forget(key)
+                raise
+            self._checked.add(ref.sha256)
+        return path
+
+    def publish(self, ref: ArtifactRef, key: str) -> str:
+        """Put a copy of an artifact under a name of its own, for readers outside, and return its address.
+
+        What was there before is replaced as a whole: a reader sees the one or the other.
+
+        :raises ArtifactError: when the key may not be used, or the artifact is missing or changed.
+        """
+        safe_key(key)
+        with self.workspace() as folder:
+            file = folder / "copy"
+            shutil.copyfile(self.fetch(ref), file)
+            self.objects.put(key, file)
+        return self.objects.uri(key)
+
+    def read_json(self, ref: ArtifactRef) -> Any:
+        """Return a stored JSON value."""
+        return json.loads(self.fetch(ref).read_bytes())
+
+    def read_receipt(self, pipeline: str, step: str, key: str) -> StepResult | None:
+        """Return the committed result of a step, None when there is none or its artifacts are gone."""
+        raw = self.objects.read(_receipt_key(pipeline, step, key))
+        if raw is None:
+            return None
+        try:
+            result = StepResult.model_validate_json(raw)
+        except ValidationError as error:
+            log.warning("Receipt %s of %s is not readable and is made anew: %s", key, step, error)
+            return None
+        if (result.pipeline, result.step, result.key) != (pipeline, step, key):
+            log.warning("Receipt %s of %s is another step's and is made anew.", key, step)
+            return None
+        for role, ref in result.artifacts.items():
+            if self.objects.size(self._key(ref)) != ref.size:
+                log.warning("Artifact %r of %s is missing or damaged and is made anew: %s", role, step, ref.uri)
+                return None
+        return result.model_copy(update={"cached": True})
+
+    def write_receipt(self, result: StepResult) -> None:
+        """Commit a step's result."""
+        key = _receipt_key(result.pipeline, result.step, result.key)
+        with self.workspace() as folder:
+            file = folder / "receipt.json"
+            file.write_text(result.model_dump_json(indent=1, exclude={"cached"}), encoding="utf-8")
+            failpoint(f"{result.step}.receipt.before")
+            self.objects.put(key, file)
+            failpoint(f"{result.step}.receipt.after")
+
+    def write_request(self, pipeline: str, step: str, key: str, request: str) -> None:
+        """Keep the request behind a receipt, so that the step can be run again with one thing changed."""
+        with self.workspace() as folder:
+            file = folder / "request.json"
+            file.write_text(request, encoding="utf-8")
+            self.objects.put(_receipt_key(pipeline, step, key, "request"), file)
+
+    def read_request(self, result: StepResult) -> str:
+        """Return the request behind a result, as JSON.
+
+        :raises ArtifactError: when it is gone.
+        """
+        raw = self.objects.read(_receipt_key(result.pipeline, result.step, result.key, "request"))
+        if raw is None:
+            raise ArtifactError(
+                f"the request behind step {result.step!r} of {result.pipeline!r} is missing",
+                got=result.key,
+                hint="Clear that task with the Param `recompute` set.",
+            )
+        return raw.decode()
+
+    def _key(self, ref: ArtifactRef) -> str:
+        """Return the object key behind a reference: its file name says it, whatever root it was written under."""
+        name = ref.uri.rsplit("/", 1)[-1]
+        if not name.startswith(ref.sha256):
+            raise ArtifactError("this artifact's address does not hold its digest", got=ref.uri, expected=ref.sha256)
+        return f"objects/{ref.sha256[:2]}/{name}"
+
+
+def _check(path: Path, ref: ArtifactRef) -> None:
+    if (size := path.stat().st_size) != ref.size:
+        raise ArtifactError(
+            f"artifact {ref.uri} is damaged", got=f"{size} bytes", expected=f"{ref.size} bytes", hint=_MAKE_ANEW
+        )
+    if (digest := sha256_of(path)) != ref.sha256:
+        raise ArtifactError(f"artifact {ref.uri} was changed", got=digest, expected=ref.sha256, hint=_MAKE_ANEW)
+
+
+def _receipt_key(pipeline: str, step: str, key: str, document: str = "receipt") -> str:
+    return safe_key(f"receipts/{pipeline}/{step}/{key}/{document}.json")

@@ -1,0 +1,113 @@
+"""Files that others have written: listed, and read once each."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_mlops_provider.exceptions import DataError, TransientServiceError
+from airflow_mlops_provider.storage.addresses import S3Address, is_s3, local_path, s3_address
+from airflow_mlops_provider.storage.s3 import download_file, head
+from airflow_mlops_provider.storage.s3_client import S3Options, s3_client
+from airflow_mlops_provider.storage.s3_errors import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class SourceFile(NamedTuple):
+    """One file of a source, and what tells that it changed.
+
+    :param name: path below the listed folder, or the file's own name.
+    :param version: size and time of change; on S3 the ETag.
+    :param size: in bytes.
+    """
+
+    uri: str
+    name: str
+    version: str
+    size: int
+
+
+def list_files(uri: str, options: S3Options | None = None) -> list[SourceFile]:
+    """Return the file that a URI names, or every file below the folder that it names, sorted by name.
+
+    Names that begin with `.` or `_` (markers, temporary files) are left out, as Spark and Arrow do.
+
+    :param options: how S3 is reached, for `s3://` URIs.
+    :raises DataError: when there is nothing.
+    :raises StorageError: when S3 refuses.
+    """
+    if is_s3(uri):
+        return _list_objects(s3_address(uri), options or S3Options())
+    root = local_path(uri)
+    if root.is_file():
+        return [_source_file(root, root.name)]
+    if not root.is_dir():
+        raise _missing(uri)
+    names = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return [_source_file(root / name, name.as_posix()) for name in names if _is_data(name.parts)]
+
+
+@contextmanager
+def local_copy(file: SourceFile, options: S3Options | None = None) -> Iterator[Path]:
+    """Give a local file with the bytes of a source file while the block runs. Never write to it.
+
+    :raises TransientServiceError: when it changed since it was listed.
+    """
+    if not is_s3(file.uri):
+        yield local_path(file.uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="mlops-source-") as folder:
+        yield _download(file, options or S3Options(), Path(folder))
+
+
+def _source_file(path: Path, name: str) -> SourceFile:
+    status = path.stat()
+    return SourceFile(str(path), name, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+
+
+def _is_data(parts: tuple[str, ...]) -> bool:
+    return not any(part.startswith((".", "_")) for part in parts)
+
+
+def _missing(uri: str) -> DataError:
+    return DataError(f"source {uri} is missing", expected="a file, or a folder of files", hint="Correct the path.")
+
+
+def _list_objects(address: S3Address, options: S3Options) -> list[SourceFile]:
+    """Return the object of that key, or those below it."""
+    with explained("listed", address, options):
+        client = s3_client(options)
+        if address.key:
+            # The first name with a prefix is the prefix itself, when it is a name.
+            first = client.list_objects_v2(Bucket=address.bucket, Prefix=address.key, MaxKeys=1).get("Contents", [])
+            if first and first[0]["Key"] == address.key:
+                return [_source_object(address.bucket, first[0], PurePosixPath(address.key).name)]
+        prefix = f"{address.key}/" if address.key else ""
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
+        found = [entry for page in pages for entry in page.get("Contents", [])]
+    if not found:
+        raise _missing(str(address))
+    files = [_source_object(address.bucket, entry, entry["Key"].removeprefix(prefix)) for entry in found]
+    # A name that ends with a slash is what consoles show an empty folder by.
+    kept = [file for file in files if not file.uri.endswith("/") and _is_data(PurePosixPath(file.name).parts)]
+    return sorted(kept, key=lambda file: PurePosixPath(file.name))
+
+
+def _source_object(bucket: str, entry: dict[str, Any], name: str) -> SourceFile:
+    return SourceFile(str(S3Address(bucket, entry["Key"])), name, entry["ETag"].strip('"'), entry["Size"])
+
+
+def _download(file: SourceFile, options: S3Options, folder: Path) -> Path:
+    bucket, _, key = file.uri.removeprefix("s3://").partition("/")
+    address = S3Address(bucket, key)
+    with explained("read", address, options):
+        client = s3_client(options)
+        path = download_file(client, address, folder, file.size)
+        now = head(client, address)
+    if path is None or now is None or str(now["ETag"]).strip('"') != file.version:
+        raise TransientServiceError(f"{file.uri} changed while it was read", hint="It is read again.")
+    return path.rename(folder / PurePosixPath(file.name).name)
