@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,9 +35,17 @@ def load_pipeline(file: Path) -> Pipeline:
     :raises SpecError: names the file and, for each problem, the path inside it and the nearest valid key.
     """
     try:
-        raw = yaml.load(file.read_bytes(), Loader=_LOADER)
+        state = file.stat()
     except FileNotFoundError as error:
         raise SpecError(f"pipeline file {file} is missing") from error
+    return _loaded(file, state.st_mtime_ns, state.st_size)
+
+
+# Whoever loads all of `dags/` at once reads each file for its DAGs and for the check.
+@lru_cache(maxsize=4096)
+def _loaded(file: Path, _mtime: int, _size: int) -> Pipeline:
+    try:
+        raw = yaml.load(file.read_bytes(), Loader=_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"pipeline file {file} is not YAML", got=str(error)) from error
     if not isinstance(raw, dict):
@@ -61,7 +71,9 @@ def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = Non
     :raises SpecError: as `load_pipeline`.
     """
     # Notifiers are Airflow's own, with all of its variables: a message names its DAG and its run.
-    if strange := _strange_templates({key: value for key, value in raw.items() if key != "notifications"}):
+    rendered = {key: value for key, value in raw.items() if key != "notifications"}
+    # At once before one by one, which takes long when thousands of files are parsed: JSON has no such mark of its own.
+    if _TEMPLATE.search(json.dumps(rendered, default=str)) and (strange := _strange_templates(rendered)):
         raise SpecError(
             f"{where} uses template variables that do not exist",
             problems=strange,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -55,14 +56,19 @@ def _schedule(pipeline: Pipeline, asset: Asset) -> dict[str, Any]:
 
 def _cron(name: str, schedule: Schedule) -> CronDataIntervalTimetable:
     """Return a timetable of intervals; a plain cron string would give intervals of no length."""
-    cron = CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone)
     try:
-        cron.validate()
+        return _timetable(schedule.cron, schedule.timezone)
     except AirflowTimetableInvalid as error:
         raise SpecError(
             f"{name}: schedule.cron is not a cron expression", got=schedule.cron, expected="such as @daily or 0 6 * * *"
         ) from error
-    return cron
+
+
+@cache
+def _timetable(cron: str, timezone: str) -> CronDataIntervalTimetable:
+    timetable = CronDataIntervalTimetable(cron, timezone=timezone)
+    timetable.validate()
+    return timetable
 
 
 def _zone(name: str, schedule: Schedule) -> ZoneInfo:
