@@ -72,6 +72,10 @@ class AllowList(Frozen):
         content = "".join(f"{each.relative_to(file.parent)} {_sha256(each)}\n" for each in files)
         return hashlib.sha256(content.encode()).hexdigest()
 
+    def is_plugin(self, dotted: str) -> bool:
+        """Return whether a name is one of the plugins folder, whose files a container sees."""
+        return self._plugin_file(dotted.partition(".")[0]) is not None
+
     def _plugin_file(self, top: str) -> Path | None:
         if self.plugins_folder is None:
             return None

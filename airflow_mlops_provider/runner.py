@@ -56,27 +56,25 @@ class Step(Protocol):
         """Identity of the source."""
 
 
-def run_step(request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader | None = None) -> StepResult:
+def run_step(
+    request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader | None = None, image: str | None = None
+) -> StepResult:
     """Return the committed result of a step, computing it when there is none.
 
+    :param image: digest of the container image that this runs in. It identifies every library there.
     :raises SpecError: for a wrong section.
     :raises MLOpsError: whatever the step finds wrong.
     """
-    step = _step(request.step)
-    section = _section(step, request)
-    request = request.model_copy(update={"as_of": in_utc(request.as_of)})
-    job = Job(request, store, read_sql)
-    key = step_key(step, section, job)
-    if key is not None and not request.recompute:
-        receipt = store.read_receipt(request.pipeline, request.step, key)
-        if receipt is not None:
-            log.info("%s: step %s is done already: receipt %s. Nothing is computed.", *_names(request), key[:12])
-            return receipt.model_copy(update={"as_of": request.as_of})
+    step, section, job = _parsed(request, store, read_sql)
+    request = job.request
+    key = step_key(step, section, job, image)
+    if (receipt := _receipt(job, key)) is not None:
+        return receipt
     started = time.perf_counter()
     outcome = step.run(section, job)
     if key is None:
         # The source has no fingerprint, so what was read identifies it.
-        key = _digest({"request": _identity(step, section, job), "read": _digests(outcome.artifacts)})
+        key = _digest({"request": _identity(step, section, job, image), "read": _digests(outcome.artifacts)})
     result = StepResult(
         step=request.step,
         pipeline=request.pipeline,
@@ -93,9 +91,41 @@ def run_step(request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader 
     return result
 
 
-def step_key(step: Step, section: Frozen, job: Job) -> str | None:
+def committed(request: StepRequest, store: ArtifactStore, *, image: str) -> StepResult | None:
+    """Return the result that a container of an image has committed, None when there is none or only it can tell.
+
+    :raises SpecError: for a wrong section.
+    """
+    step, section, job = _parsed(request, store, None)
+    try:
+        key = step_key(step, section, job, image)
+    except Exception as error:
+        # A source, or the code of its reader, may be seen from inside only.
+        log.debug("%s: step %s cannot be looked up out here: %s", *_names(request), error)
+        return None
+    return _receipt(job, key)
+
+
+def _parsed(request: StepRequest, store: ArtifactStore, read_sql: SqlReader | None) -> tuple[Step, Frozen, Job]:
+    step = _step(request.step)
+    section = _section(step, request)
+    return step, section, Job(request.model_copy(update={"as_of": in_utc(request.as_of)}), store, read_sql)
+
+
+def _receipt(job: Job, key: str | None) -> StepResult | None:
+    request = job.request
+    if key is None or request.recompute:
+        return None
+    receipt = job.store.read_receipt(request.pipeline, request.step, key)
+    if receipt is None:
+        return None
+    log.info("%s: step %s is done already: receipt %s. Nothing is computed.", *_names(request), key[:12])
+    return receipt.model_copy(update={"as_of": request.as_of})
+
+
+def step_key(step: Step, section: Frozen, job: Job, image: str | None = None) -> str | None:
     """Return the digest of everything that the result depends on; None when only reading can tell."""
-    identity = _identity(step, section, job)
+    identity = _identity(step, section, job, image)
     if hasattr(step, "fingerprint"):
         source = step.fingerprint(section, job)
         if source is None:
@@ -104,7 +134,7 @@ def step_key(step: Step, section: Frozen, job: Job) -> str | None:
     return _digest(identity)
 
 
-def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
+def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[str, Any]:
     request = job.request
     named = step.names(section) if hasattr(step, "names") else []
     for name in named:
@@ -115,9 +145,7 @@ def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
         "section": section.model_dump(mode="json"),
         "as_of": in_utc(request.as_of).isoformat() if request.step in _SEE_AS_OF else None,
         "seed": request.seed,
-        "package": __version__,
-        "libraries": {library: version_of(library) for library in step.LIBRARIES},
-        "code": {name: request.allow_list.fingerprint(name) for name in named},
+        **_environment(step, request, named, image),
         "inputs": {
             role: sorted(json.dumps(_digests(result.artifacts), sort_keys=True) for result in results)
             for role, results in request.inputs.items()
@@ -130,6 +158,19 @@ def _identity(step: Step, section: Frozen, job: Job) -> dict[str, Any]:
         # After a rollback the same version may carry another order_key, which its age is told from.
         else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"}),
     }
+
+
+def _environment(step: Step, request: StepRequest, named: list[str], image: str | None) -> dict[str, Any]:
+    """Return what identifies the code that runs: versions and plugins, or the image, and plugins."""
+    allowed = request.allow_list
+    if image is None:
+        return {
+            "package": __version__,
+            "libraries": {library: version_of(library) for library in step.LIBRARIES},
+            "code": {name: allowed.fingerprint(name) for name in named},
+        }
+    # What is installed out here says nothing of what is installed in there.
+    return {"image": image, "code": {name: allowed.fingerprint(name) for name in named if allowed.is_plugin(name)}}
 
 
 def _digests(artifacts: Any) -> dict[str, str]:

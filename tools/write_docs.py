@@ -120,7 +120,9 @@ def _kind(value: dict[str, Any]) -> str:
 def _one_kind(value: dict[str, Any]) -> str:
     if "enum" in value:
         return ", ".join(f"`{name}`" for name in value["enum"])
-    kind = value.get("type", "mapping" if "$ref" in value else "any")
+    if "const" in value:
+        return f"`{value['const']}`"
+    kind = value.get("type", "mapping" if "$ref" in value or "oneOf" in value else "any")
     if kind == "array":
         return "list of mappings" if "type" not in value.get("items", {}) else "list of names"
     if kind == "object":

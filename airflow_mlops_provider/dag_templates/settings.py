@@ -38,11 +38,14 @@ def dag_settings(pipeline: Pipeline, kind: str) -> dict[str, Any]:
 
 
 def task_settings(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
-    """Return a task's id and Airflow's own settings for it."""
+    """Return a task's id, Airflow's own settings for it, and where it computes when that is not in the worker."""
     settings = pipeline.tasks.get(name)
-    own = settings.model_dump(exclude_none=True) if settings else {}
+    own = settings.model_dump(exclude_none=True, exclude={"runtime"}) if settings else {}
     if "executor_config" in own:
         own["executor_config"] = executor_config(name, own["executor_config"])
+    runtime = pipeline.runtime_of(name)
+    if runtime is not None and runtime.kind != "in_process":
+        own["runtime"] = {"kind": runtime.kind, **section(runtime)}
     return {"task_id": name, **own}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.runtime import DockerRuntime
     from airflow_mlops_provider.storage import ArtifactStore
 
 #: What an upstream operator returned, or an XComArg that becomes it.
@@ -34,19 +35,29 @@ class StepOperator(BaseOperator):
     :param as_of: ISO date and time before which data is seen; resolved from the run when left out.
     :param seed: seed of everything random.
     :param artifacts: URI of the artifact store; `[mlops] artifacts_uri` when left out.
+    :param runtime: where the step computes, as in a pipeline file; in the worker when left out.
     """
 
-    template_fields: Sequence[str] = ("pipeline", "as_of", "artifacts")
+    template_fields: Sequence[str] = ("pipeline", "as_of", "artifacts", "runtime")
     step: str
+    _docker: DockerRuntime | None = None
 
     def __init__(
-        self, *, pipeline: str, as_of: str | None = None, seed: int = 0, artifacts: str | None = None, **kwargs: Any
+        self,
+        *,
+        pipeline: str,
+        as_of: str | None = None,
+        seed: int = 0,
+        artifacts: str | None = None,
+        runtime: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
         self.as_of = as_of
         self.seed = seed
         self.artifacts = artifacts
+        self.runtime = runtime
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Any, context: Context, jinja_env: Any, seen_oids: set[int]
@@ -109,7 +120,25 @@ class StepOperator(BaseOperator):
             recompute=flag(context, "recompute"),
             allow_list=allow_list(),
         )
+        if (docker := self._container_runtime(context)) is not None:
+            return docker.run(request, self.store())
         return run_step(request, self.store(), read_sql=read_sql)
+
+    def _container_runtime(self, context: Context) -> DockerRuntime | None:
+        """Return what runs steps in a container, None when they run here."""
+        if (self.runtime or {}).get("kind", "in_process") == "in_process":
+            return None
+        from airflow_mlops_provider.runtime import DockerRuntime
+
+        ti = context["ti"]
+        caller = {name: str(getattr(ti, name)) for name in ("dag_id", "run_id", "task_id", "map_index")}
+        self._docker = DockerRuntime.of(self.runtime, caller)
+        return self._docker
+
+    def on_kill(self) -> None:
+        """Stop the container, when the step runs in one."""
+        if self._docker is not None:
+            self._docker.stop()
 
     def store(self) -> ArtifactStore:
         """Return the artifact store."""

@@ -15,6 +15,7 @@ from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
+from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
 from airflow_mlops_provider.spec.sections import Data, Evaluation, Preparation, Training, Validation
 
 
@@ -61,6 +62,7 @@ class TaskSettings(Frozen):
     retry_delay: timedelta | None = Field(None, description="Before the first retry; each further one doubles it.")
     max_retry_delay: timedelta | None = Field(None, description="Longest time between two tries.")
     execution_timeout: timedelta | None = Field(None, description="A try that takes longer fails.")
+    runtime: Runtime | None = Field(None, description="Where the step computes, when not as the pipeline says.")
 
 
 TaskName = Literal[
@@ -106,6 +108,7 @@ class Pipeline(Frozen):
     scoring: Scoring | None = Field(None, description="What the champion predicts by itself; nothing without.")
     monitoring: Monitoring | None = Field(None, description="What of the scored is watched; nothing without.")
     notifications: Notifications = Field(Notifications(), description="Who is told.")
+    runtime: Runtime = Field(InProcess(), description="Where steps compute: in the worker, or in a container.")
     tasks: dict[TaskName, TaskSettings] = Field(
         default_factory=dict, description="Airflow's own settings, by task id: " + ", ".join(get_args(TaskName)) + "."
     )
@@ -119,6 +122,11 @@ class Pipeline(Frozen):
     def metrics(self) -> list[str]:
         """Metric names; the first decides."""
         return self.evaluation.metrics or list(DEFAULT_METRICS[self.task])
+
+    def runtime_of(self, task: TaskName) -> Runtime | None:
+        """Return where a task computes; None for one that computes nothing."""
+        own = settings.runtime if (settings := self.tasks.get(task)) else None
+        return own or (self.runtime if task in COMPUTING else None)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Pipeline:
@@ -135,6 +143,7 @@ class Pipeline(Frozen):
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"gates with the same name: {twice}; give each a name of its own")
         self._check_monitoring()
+        check_runtimes({task: self.runtime_of(task) for task in get_args(TaskName)}, self.data.source.conn_id)
         return self
 
     def _check_monitoring(self) -> None:
