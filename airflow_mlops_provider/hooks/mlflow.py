@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.storage import S3Options
 
 #: What the connection's extra may hold; anything else is an error, not a silent setting.
-_EXTRAS = ("registry_uri", "artifact_root", "ui_url", "ca_bundle", "client_cert", "verify", "timeout")
+_EXTRAS = ("registry_uri", "artifact_root", "ui_url", "ca_bundle", "client_cert", "verify", "timeout", "aws_conn_id")
 _TIMEOUT = 30
 #: An effect that MLflow leaves hanging waits for at most three requests before it says so: the one that makes
 #: something, and two that look whether it was made. That has to be before Airflow ends the task, without a retry.
@@ -100,6 +101,7 @@ class MlflowHook(BaseHook):
                 environment=self._environment(),
                 timeout=self._timeout(),
                 renew=self._renewed_environment,
+                s3=self._s3(),
                 name=f"connection {self.conn_id!r}",
             )
         )
@@ -150,6 +152,14 @@ class MlflowHook(BaseHook):
             "MLFLOW_TRACKING_CLIENT_CERT_PATH": files["client_cert"],
         }
         return {name: value for name, value in settings.items() if value is not None}
+
+    def _s3(self) -> S3Options | None:
+        conn_id = self._extra.get("aws_conn_id") or None
+        if conn_id is None:
+            return None
+        from airflow_mlops_provider.hooks.object_storage import s3_options
+
+        return s3_options(defined_connection(conn_id), conn_id)
 
     def _file(self, name: str) -> str | None:
         path = self._extra.get(name) or None

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+    from airflow_mlops_provider.storage import S3Options
+
 Answer = TypeVar("Answer")
 Found = TypeVar("Found")
 
@@ -66,6 +68,7 @@ class Connection:
     :param timeout: seconds after which a silent server counts as away; 30 when left out.
     :param renew: gives the environment anew, when the server does not know us (any more): a token may have
         expired, a password may have been changed, since this object was made.
+    :param s3: how artifacts are reached that lie on S3 and that no server passes on; MLflow's own way when left out.
     :param name: what errors call this connection, such as "connection 'mlflow_default'".
     :raises RegistryError: the URI cannot hold a registry that several processes write.
     """
@@ -79,12 +82,14 @@ class Connection:
         artifact_root: str | None = None,
         timeout: int | None = None,
         renew: Callable[[], Mapping[str, str]] | None = None,
+        s3: S3Options | None = None,
         name: str | None = None,
     ) -> None:
         self.tracking_uri = tracking_uri
         self.registry_uri = registry_uri or tracking_uri
         self._timeout = timeout
         self._renew = renew
+        self.s3 = s3
         self._name = name or "the connection"
         self._environment: dict[str, str] = {}
         self._secrets: frozenset[str] = frozenset()

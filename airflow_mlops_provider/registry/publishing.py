@@ -20,6 +20,7 @@ from airflow_mlops_provider.registry.publication import Publication, Published
 from airflow_mlops_provider.registry.runs import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text, write_runs
 from airflow_mlops_provider.registry.versions import ARTIFACT_TAG, AS_OF_TAG, DIGEST_TAG, SHA256_TAG, SIZE_TAG
 from airflow_mlops_provider.registry.write_once import experiment_id
+from airflow_mlops_provider.storage import is_s3
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 _VERSIONS_TAG = "mlflow.modelVersions"
+#: What a server that keeps artifacts elsewhere moves at the least.
+_BYTES_A_SECOND = 1 << 20
 
 
 def publish(connection: Connection, publication: Publication) -> Published:
@@ -133,10 +136,25 @@ def _upload_files(connection: Connection, publication: Publication, model: Logge
             location=model.artifact_location,
             run_id=run_id,
         )
-        connection.ask(
-            f"uploading the model {publication.model!r}",
-            lambda client: client.log_model_artifacts(model.model_id, folder),
-        )
+        _put_files(connection, model, Path(folder), f"uploading the model {publication.model!r}")
+
+
+def _put_files(connection: Connection, model: LoggedModel, folder: Path, what: str) -> None:
+    if connection.s3 is not None and is_s3(model.artifact_location):
+        from airflow_mlops_provider.storage.addresses import s3_address
+        from airflow_mlops_provider.storage.s3 import S3Objects
+
+        objects = S3Objects(s3_address(model.artifact_location), connection.s3)
+        for file in folder.iterdir():
+            objects.put(file.name, file)
+        return
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    connection.ask(
+        what,
+        lambda client: client.log_model_artifacts(model.model_id, str(folder)),
+        # The server passes a file on before it answers.
+        patience=size // _BYTES_A_SECOND,
+    )
 
 
 def _link(connection: Connection, publication: Publication, model: LoggedModel, run_id: str) -> None:

@@ -6,15 +6,14 @@ import base64
 import json
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from services.daemons import daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +69,7 @@ def mlflow_server(
 
     :param folder: for everything that it writes; a `mlflow.db` that is there is used.
     :param database: SQLAlchemy URI of its store; SQLite in the folder when left out.
-    :param password: of the user `admin`, with basic authentication; without one the server is open.
+    :param password: of the user `admin`, 12 characters at least, with basic authentication; without one it is open.
     :param artifacts: where it keeps artifacts, such as `s3://bucket/mlflow`; in the folder when left out.
     :param direct: clients go to the artifacts themselves, where the server would else do it for them.
     :param environment: settings besides ours, such as the credentials of the artifacts' store.
@@ -96,57 +95,32 @@ def mlflow_server(
             "MLFLOW_AUTH_ADMIN_PASSWORD": password,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
         }
-    log = folder / "server.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=settings,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        _wait(port, process, log)
-        yield MlflowServer(f"http://127.0.0.1:{port}", folder, password)
-    finally:
-        _stop(process)
+    url = f"http://127.0.0.1:{port}"
+    with daemon(command, folder / "server.log", lambda: _answers(url), seconds=90, cwd=folder, env=settings):
+        yield MlflowServer(url, folder, password)
 
 
 def _auth_config(folder: Path) -> Path:
     config = folder / "basic_auth.ini"
-    config.write_text(
-        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder / 'auth.db'}\nadmin_username = {ADMIN}\n"
-        "grant_default_workspace_access = true\n",
-        encoding="utf-8",
-    )
+    settings = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{folder / 'auth.db'}",
+        "admin_username": ADMIN,
+        "grant_default_workspace_access": "true",
+        # Else every request pays for the password's hash, which is slow by intent.
+        "auth_cache_ttl_seconds": "60",
+    }
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    config.write_text("\n".join(["[mlflow]", *lines, ""]), encoding="utf-8")
     return config
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"the MLflow server did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(patience)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-        else:
-            break
-    process.wait()
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def _free_port() -> int:

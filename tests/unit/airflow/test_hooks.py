@@ -4,11 +4,11 @@ import re
 import socket
 import sqlite3
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
 from airflow_mlops_provider.exceptions import DataError, RegistryError, SpecError
 from airflow_mlops_provider.hooks.mlflow import MlflowHook
@@ -160,6 +160,28 @@ def test_secrets_and_tls_reach_mlflow_by_its_own_variables(
     connection("models", conn_type="mlflow", host="https://mlflow.example.org", **settings)
 
     assert MlflowHook("models")._environment() == environment
+
+
+class Asking(BaseOperator):
+    """Gives the timeout that a request to MLflow has in a task."""
+
+    def execute(self, context: Any) -> int:
+        return MlflowHook("models")._timeout()
+
+
+@pytest.mark.parametrize(
+    ("extra", "limit", "timeout"),
+    [({}, None, 30), ({"timeout": "90"}, None, 90), ({}, 60, 15), ({"timeout": 5}, 60, 5), ({}, 2, 1)],
+    ids=["default", "said", "task's", "said and shorter than the task's", "a second at least"],
+)
+def test_a_request_is_given_up_on_before_its_task_is_ended(
+    worker: Any, connection: Callable[..., None], extra: dict[str, Any], limit: int | None, timeout: int
+) -> None:
+    connection("models", conn_type="mlflow", host="http://mlflow", extra=extra)
+    with DAG("tested", schedule=None):
+        task = Asking(task_id="ask", execution_timeout=limit and timedelta(seconds=limit))
+
+    assert worker.run(task).xcom == timeout
 
 
 def test_a_password_is_not_in_what_a_failed_test_says(connection: Callable[..., None], closed_port: int) -> None:
