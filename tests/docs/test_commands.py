@@ -32,7 +32,8 @@ def targets() -> set[str]:
 
 
 def test_every_program_in_the_documentation_is_one_that_this_test_knows(commands: list[list[str]]) -> None:
-    assert {command[0] for command in commands} == {"make", "airflow", "pip"}
+    assert {command[0] for command in commands} == {"make", "airflow", "pip", "docker"}
+    assert {tuple(command[:3]) for command in commands if command[0] == "docker"} == {("docker", "compose", "up")}
 
 
 def test_every_make_target_exists_and_says_what_it_would_do(commands: list[list[str]]) -> None:
@@ -64,7 +65,12 @@ def test_airflow_takes_every_command(commands: list[list[str]]) -> None:
 
 def test_pip_is_asked_for_what_the_project_has(commands: list[list[str]]) -> None:
     asked = [command for command in commands if command[0] == "pip"]
-    assert asked == [["pip", "install", ".", "--constraint", "constraints.txt"]]
+    assert ["pip", "install", ".", "--constraint", "constraints.txt"] in asked
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for command in asked:
+        what, extra = command[2].rstrip("]").partition("[")[::2]
+        assert [*command[:2], what, *command[3:]] == ["pip", "install", ".", "--constraint", "constraints.txt"]
+        assert not extra or extra in project["optional-dependencies"]
     assert (ROOT / "constraints.txt").is_file()
 
 

@@ -1,51 +1,138 @@
+"""The production topology, with nothing played: two Celery workers, PostgreSQL, Redis, MLflow, S3 and Docker."""
+
 from __future__ import annotations
 
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from conftest import PROJECT
-from runs import Run, mlflow_state
-from services.celery_airflow import WORKERS, celery_airflow
+from runs import Run, mlflow_state, registry
+from services.celery_airflow import WORKERS, CeleryAirflow
+from services.ceph import Ceph, ceph
+from services.dockerd import IMAGE, Dockerd, dockerd
+from services.mlflow_server import mlflow_server
+from services.postgres import postgres
+from services.redis import redis
+
+from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.backtest.steps import Steps
+from airflow_mlops_provider.pipelines import load_pipeline
+from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from services.celery_airflow import CeleryAirflow
+    from airflow_mlops_provider.results import StepResult
 
-NAME, DAY = "flight_delays", "2013-03-01"
-#: Airflow's own settings of some tasks, each of another kind.
-TASKS = {
-    "validate": {"pool": "narrow"},
-    "prepare": {"queue": "second"},
-    "evaluate": {"executor": "LocalExecutor"},
-    "gate": {"executor_config": {"note": "for the executor"}},
-}
+NAME, DAY, MEMORY = "flight_delays", "2013-03-01", "2g"
 
 
-def write_pipeline(folder: Path) -> None:
-    """Write the shipped pipeline of the flights: run by hand, watched, and with settings of its tasks."""
-    spec = yaml.safe_load((PROJECT / "config" / "pipelines" / f"{NAME}.yaml").read_text(encoding="utf-8"))
-    del spec["schedule"]
+@dataclass(frozen=True)
+class Topology:
+    """Everything that runs."""
+
+    airflow: CeleryAirflow
+    s3: Ceph
+    bucket: str
+    engine: Dockerd
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys in the bucket below a prefix."""
+        client = self.s3.client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        found = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        client.close()
+        return found
+
+
+def write_pipelines(folder: Path, engine: Dockerd) -> None:
+    """Write two shipped pipelines: the wines' as it is, the flights' watched and with settings of its tasks."""
+    shipped = PROJECT / "config" / "pipelines"
     folder.mkdir()
-    changed = {**spec, "monitoring": {}, "tasks": TASKS}
+    (folder / "wine_cultivar.yaml").write_bytes((shipped / "wine_cultivar.yaml").read_bytes())
+    spec = yaml.safe_load((shipped / f"{NAME}.yaml").read_text(encoding="utf-8"))
+    del spec["schedule"]
+    docker = {"kind": "docker", "image": IMAGE, "pull": "never", "docker_url": engine.url}
+    tasks = {
+        "validate": {"pool": "narrow"},
+        "prepare": {"queue": "second"},
+        # The engine has no network but its own and the machine's, where the store is.
+        "train": {"runtime": {**docker, "network_mode": "host", "mem_limit": MEMORY}},
+        "evaluate": {"executor": "LocalExecutor"},
+        "gate": {"executor_config": {"note": "for the executor"}},
+    }
+    changed = {**spec, "monitoring": {}, "tasks": tasks}
     (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryAirflow]:
-    home = tmp_path_factory.mktemp("celery")
-    write_pipeline(home / "pipelines")
-    settings = {
+def settings(s3: Ceph, bucket: str, mlflow: dict[str, Any]) -> dict[str, str]:
+    """Return Airflow's environment: where things are kept, and by which connections they are reached."""
+    artifacts = {
+        "conn_type": "aws",
+        "login": s3.user.access_key,
+        "password": s3.user.secret_key,
+        "extra": {"endpoint_url": s3.endpoint, "region_name": "us-east-1"},
+    }
+    return {
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor,LocalExecutor",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__MLOPS__ARTIFACTS_URI": f"s3://{bucket}/artifacts",
+        "AIRFLOW__MLOPS__ARTIFACTS_CONN_ID": "artifacts",
+        "AIRFLOW_CONN_ARTIFACTS": json.dumps(artifacts),
+        "AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps({"conn_type": "mlflow", **mlflow}),
     }
-    with ExitStack() as stack:
-        airflow, _ = stack.enter_context(celery_airflow(home, pipelines=home / "pipelines", environment=settings))
+
+
+@pytest.fixture(scope="module")
+def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+    home = tmp_path_factory.mktemp("celery")
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        engine = stack.enter_context(dockerd())
+        image = threads.submit(engine.build, tmp_path_factory.mktemp("image"))
+        database, broker = stack.enter_context(postgres()), stack.enter_context(redis(home))
+        s3 = stack.enter_context(ceph())
+        bucket = s3.bucket()
+        server = stack.enter_context(
+            mlflow_server(
+                tmp_path_factory.mktemp("mlflow"),
+                database=database.database("mlflow"),
+                password=secrets.token_hex(16),
+                artifacts=f"s3://{bucket}/mlflow",
+                environment=s3.environment(),
+            )
+        )
+        login = {"login": "airflow", "password": secrets.token_hex(16)}
+        server.add_user(login["login"], login["password"])
+        write_pipelines(home / "pipelines", engine)
+        airflow = CeleryAirflow(
+            home,
+            database=database.database("airflow"),
+            broker=broker,
+            mlflow_uri=server.url,
+            pipelines=home / "pipelines",
+            environment=settings(s3, bucket, {"host": server.url, **login}),
+        )
+        stack.enter_context(airflow)
         airflow.post("/api/v2/pools", {"name": "narrow", "slots": 1})
-        yield airflow
+        image.result()
+        # The tests ask MLflow as well.
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("MLFLOW_TRACKING_USERNAME", login["login"])
+        environment.setenv("MLFLOW_TRACKING_PASSWORD", login["password"])
+        yield Topology(airflow, s3, bucket, engine)
+
+
+@pytest.fixture(scope="module")
+def airflow(topology: Topology) -> CeleryAirflow:
+    return topology.airflow
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +141,16 @@ def trained(airflow: CeleryAirflow) -> Run:
 
 
 @pytest.fixture(scope="module")
-def scored(airflow: CeleryAirflow, trained: Run) -> Run:
+def wines(airflow: CeleryAirflow, trained: Run) -> Run:
+    """A training in the workers themselves, begun and not waited for."""
+    run = Run(airflow, "wine_cultivar", "wines")
+    body = {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": DAY}}
+    airflow.post(f"/api/v2/dags/{run.dag_id}/dagRuns", body)
+    return run
+
+
+@pytest.fixture(scope="module")
+def scored(airflow: CeleryAirflow, wines: Run) -> Run:
     """The scoring that the champion triggers by itself."""
     return Run.triggered(airflow, NAME, "scoring")
 
@@ -70,6 +166,27 @@ def hosts(run: Run, prefix: str = "") -> dict[str, str]:
     return {name: task["hostname"] for name, task in run.tasks.items() if name.startswith(prefix)}
 
 
+def digests(models: list[StepResult | dict[str, Any]]) -> list[str]:
+    """Return the canonical digests of trained candidates."""
+    facts = [model["facts"] if isinstance(model, dict) else model.facts for model in models]
+    return [str(fact["digest"]) for fact in facts]
+
+
+def trained_here(airflow: CeleryAirflow, name: str, folder: Path, as_of: str) -> list[StepResult]:
+    """Train a pipeline's candidates in this process, on a store in a folder."""
+    pipeline = load_pipeline(airflow.home / "pipelines" / f"{name}.yaml")
+    steps = Steps(pipeline, ArtifactStore(str(folder)), AllowList(plugins_folder=str(PROJECT / "plugins")))
+    moment = datetime.fromisoformat(as_of).replace(tzinfo=UTC)
+    inputs = {"dataset": [steps.ingest(moment)]}
+    section = pipeline.preparation.model_dump(mode="json")
+    inputs["split"] = [steps.run("prepare", as_of=moment, section=section, inputs=inputs)]
+    models = []
+    for candidate, settings in pipeline.training.candidates.items():
+        section = {"name": candidate, "candidate": settings.model_dump(mode="json", exclude_defaults=True)}
+        models.append(steps.run("train", as_of=moment, section=section, inputs=inputs))
+    return models
+
+
 def test_the_training_ends_with_a_champion(airflow: CeleryAirflow, trained: Run) -> None:
     assert trained.state == "success", trained.states
     assert set(trained.states.values()) == {"success"}
@@ -79,10 +196,20 @@ def test_the_training_ends_with_a_champion(airflow: CeleryAirflow, trained: Run)
     assert state["unfinished"] == []
 
 
-def test_the_candidates_ran_on_both_workers(trained: Run) -> None:
+def test_the_candidates_ran_on_both_workers_each_in_a_container_of_its_own(topology: Topology, trained: Run) -> None:
     ran = hosts(trained, "train[")
     assert len(ran) == 3
     assert set(ran.values()) == set(WORKERS), ran
+    assert len(topology.engine.created()) == 3
+    assert topology.engine.containers() == [], "none is left behind"
+
+
+def test_everything_is_in_s3_and_nothing_beside(topology: Topology, trained: Run, watched: Run) -> None:
+    assert topology.keys(f"artifacts/receipts/{NAME}/")
+    assert topology.keys("artifacts/objects/")
+    assert topology.keys(f"artifacts/predictions/{NAME}/")
+    assert any(key.endswith("model.skops") for key in topology.keys("mlflow/"))
+    assert not topology.airflow.artifacts.exists()
 
 
 def test_scoring_and_monitoring_follow_on_the_workers(trained: Run, scored: Run, watched: Run) -> None:
@@ -98,3 +225,19 @@ def test_a_task_s_own_settings_reach_airflow_and_hold(trained: Run) -> None:
     assert (tasks["prepare"]["queue"], tasks["prepare"]["hostname"]) == ("second", "worker-2")
     assert (tasks["evaluate"]["executor"], tasks["evaluate"]["hostname"]) == ("LocalExecutor", "scheduler")
     assert "for the executor" in tasks["gate"]["executor_config"]
+
+
+def test_the_models_are_the_same_in_a_container_and_in_this_process(
+    airflow: CeleryAirflow, trained: Run, tmp_path: Path
+) -> None:
+    there = [trained.value("train", index) for index in range(3)]
+    assert digests(there) == digests(trained_here(airflow, NAME, tmp_path, DAY))
+    assert registry(airflow).history(NAME)[0].digest in digests(there)
+
+
+def test_the_models_are_the_same_in_a_celery_worker_and_in_this_process(
+    airflow: CeleryAirflow, wines: Run, tmp_path: Path
+) -> None:
+    assert wines.ended().state == "success", wines.states
+    there = [wines.value("train", index) for index in range(2)]
+    assert digests(there) == digests(trained_here(airflow, "wine_cultivar", tmp_path, DAY))
