@@ -38,21 +38,6 @@ class S3Options:
     ca_bundle: str | None = None
     origin: str = "environment, profile or role"
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables by which botocore's own chain finds the same settings in another process.
-
-        They hold secrets: pass them by a private environment, never by arguments.
-        """
-        settings = {
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_SESSION_TOKEN": self.session_token,
-            "AWS_ENDPOINT_URL_S3": self.endpoint_url,
-            "AWS_DEFAULT_REGION": self.region_name,
-            "AWS_CA_BUNDLE": self.ca_bundle,
-        }
-        return {name: value for name, value in settings.items() if value}
-
 
 def s3_client(options: S3Options) -> Any:
     """Return a boto3 client, the same one for the same settings. It may be used by several threads.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import os
 import re
 import socket
@@ -20,8 +22,10 @@ from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.backtest.steps import Steps
 from airflow_mlops_provider.effects.publishing import evaluation_inputs
 from airflow_mlops_provider.exceptions import DataError, StorageError, TransientServiceError
+from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.pipelines import load_pipeline
 from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore, S3Options, list_files, local_copy
 
 if TYPE_CHECKING:
@@ -350,6 +354,35 @@ def test_a_source_is_listed_and_read_though_each_call_fails_once(
     assert (one.name, one.version) == ("a.csv", files[0].version)
 
 
+def test_ingest_reads_a_partitioned_source_on_s3_with_the_keys_of_its_store(
+    ceph: Ceph, bucket: str, proxy: FaultProxy, tried: Tried, tmp_path: Path
+) -> None:
+    """Once per version of its files: the ETags are in its key."""
+
+    def put(day: int, rows: str) -> None:
+        body = f"id,age,left,seen\n{rows}".encode()
+        key = f"{tmp_path.name}-rows/day=2013-01-0{day}/rows.csv"
+        ceph.client().put_object(Bucket=bucket, Key=key, Body=body)
+
+    def ingest() -> StepResult:
+        columns = {"target": "left", "numeric": ["age"], "keys": ["id"], "timestamp": "seen"}
+        source = {"uri": f"s3://{bucket}/{tmp_path.name}-rows", "partitioned_by": "day"}
+        section = {"task": "binary", "data": {"source": source, "columns": columns, "timezone": "UTC"}}
+        request = StepRequest(step="ingest", pipeline="churn", as_of=AS_OF, section=section)
+        return run_step(request, tried.store)
+
+    put(1, "a,30,0,2013-01-01\nb,40,1,2013-01-01\n")
+    put(2, "c,50,0,2013-01-02\n")
+    proxy.fail(TRUNCATE, once_each(set()), times=1000)
+    first, second = ingest(), ingest()
+    put(2, "c,51,0,2013-01-02\nd,20,1,2013-01-02\n")
+    third = ingest()
+
+    assert [one.facts["rows"] for one in (first, second, third)] == [3, 3, 4]
+    assert [one.cached for one in (first, second, third)] == [False, True, False]
+    check_whole(tried, [first, third])
+
+
 def test_a_source_that_changes_while_it_is_read_is_read_again(
     source: str, ceph: Ceph, bucket: str, tmp_path: Path
 ) -> None:
@@ -365,6 +398,51 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(
 def test_a_source_that_is_not_there_is_no_error_of_the_store(source: str, ceph: Ceph) -> None:
     with pytest.raises(DataError, match="source s3://.*/nothing is missing"):
         list_files(f"{source}/nothing", options(ceph))
+
+
+@pytest.fixture
+def connection(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """An Airflow connection to the store, the one that the configuration names."""
+
+    def declare(**changes: Any) -> None:
+        extra = {"endpoint_url": ceph.endpoint}
+        keys = {"login": ceph.user.access_key, "password": ceph.user.secret_key}
+        monkeypatch.setenv("AIRFLOW_CONN_S3", json.dumps({"conn_type": "aws", "extra": extra, **keys, **changes}))
+
+    monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_CONN_ID", "s3")
+    return declare
+
+
+def test_data_that_arrives_on_s3_is_waited_for_by_worker_and_triggerer(
+    source: str, ceph: Ceph, connection: Callable[..., None]
+) -> None:
+    from airflow_mlops_provider.sensors.data import DataArrivalSensor
+
+    connection()
+    waiting = DataArrivalSensor(task_id="arrived", uri=f"{source}/day=2013-01-03", stable_for=None)
+    assert waiting.look({}).missing == f"{source}/day=2013-01-03 is not there yet."
+    trigger = waiting.trigger({})
+    _, arguments = trigger.serialize()
+    assert ceph.user.secret_key not in json.dumps(arguments)
+    bucket, _, prefix = source.removeprefix("s3://").partition("/")
+    ceph.client().put_object(Bucket=bucket, Key=f"{prefix}/day=2013-01-03/a.csv", Body=b"1")
+    assert asyncio.run(trigger.look({})).missing.endswith("lacks its marker _SUCCESS yet.")
+    ceph.client().put_object(Bucket=bucket, Key=f"{prefix}/day=2013-01-03/_SUCCESS", Body=b"")
+
+    found = waiting.look({}).found
+    assert asyncio.run(trigger.look({})).found == found
+    assert found is not None
+    assert (found["files"], found["size"], found["complete_by"]) == (1, 1, "_SUCCESS")
+
+
+def test_waiting_with_a_wrong_key_ends_in_words(source: str, connection: Callable[..., None]) -> None:
+    from airflow_mlops_provider.sensors.data import DataArrivalSensor
+
+    connection(password="wrong")
+    waiting = DataArrivalSensor(task_id="arrived", uri=source)
+    for look in (waiting.look, lambda memory: asyncio.run(waiting.trigger({}).look(memory))):
+        with pytest.raises(StorageError, match=r"the secret key is wrong: .* Settings come from connection 's3'"):
+            look({})
 
 
 # ------------------------------------------------------------------------------------------------ refusals
