@@ -86,6 +86,36 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "For links; the tracking URI when left out.",
                         "schema": {"type": ["string", "null"]},
                     },
+                    "ca_bundle": {
+                        "label": "Authority",
+                        "description": "PEM file on every worker: whose signature on the server's certificate counts, "
+                        "where it is no public authority's.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "client_cert": {
+                        "label": "Client certificate",
+                        "description": "PEM file on every worker, key and certificate in one, for a server that wants "
+                        "it.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "verify": {
+                        "label": "Check the server's certificate",
+                        "description": "Only the word `false` here turns it off; no environment variable does.",
+                        # Not a switch: a form saves one that nobody touched as off.
+                        "schema": {"type": ["string", "null"], "enum": ["true", "false"]},
+                    },
+                    "timeout": {
+                        "label": "Timeout",
+                        "description": "Seconds after which a silent server counts as away: 30 when left out, and never "
+                        "more than a quarter of the task's execution_timeout.",
+                        "schema": {"type": ["integer", "null"]},
+                    },
+                    "aws_conn_id": {
+                        "label": "Connection to S3",
+                        "description": "An `aws` connection, for a server that leaves models' files on S3 to its "
+                        "clients; MLflow's own way, from the environment, when left out.",
+                        "schema": {"type": ["string", "null"]},
+                    },
                 },
             }
         ],
