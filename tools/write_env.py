@@ -30,7 +30,8 @@ PASSWORDS = (
 def values() -> dict[str, str]:
     """Return a value for each variable. Letters and digits only, so that they fit into a URL and into JSON."""
     return {
-        **{name: secrets.token_hex(24) for name in PASSWORDS},
+        # 64 characters: what tokens signed with SHA-512 ask of their key.
+        **{name: secrets.token_hex(32) for name in PASSWORDS},
         "S3_ACCESS_KEY": secrets.token_hex(10),
         "AIRFLOW_FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
