@@ -218,6 +218,10 @@ class LocalAirflow:
         """POST to the REST API."""
         return self._request("POST", path, body, True)
 
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        """PATCH to the REST API."""
+        return self._request("PATCH", path, body, True)
+
     def _request(self, method: str, path: str, body: dict[str, Any] | None, authenticated: bool) -> Any:
         headers = {"Content-Type": "application/json"}
         if authenticated:

@@ -46,6 +46,7 @@ class DockerRuntime:
         self.settings = settings
         self.caller = caller
         self._name: str | None = None
+        self._stopped = False
 
     @classmethod
     def of(cls, runtime: Any, caller: dict[str, str]) -> DockerRuntime:
@@ -84,6 +85,7 @@ class DockerRuntime:
 
     def stop(self) -> None:
         """End the container, when there is one: what it did not commit is computed again."""
+        self._stopped = True
         if self._name is None:
             return
         client = connect(self.settings)
@@ -96,6 +98,7 @@ class DockerRuntime:
     def _answer(self, container: Container, order: Order, store: ArtifactStore) -> StepResult:
         digest = _digest(order, self.settings)
         for _ in range(_PATIENCE):
+            self._go_on(order)
             running = container.order()
             if (receipt := committed(order.request, store, image=order.image)) is not None:
                 if running in ("", digest):
@@ -116,6 +119,7 @@ class DockerRuntime:
             except GoneError:
                 continue
             container.remove()
+            self._go_on(order)
             return _settled(ended, order, self.settings)
         raise TransientServiceError(
             f"container {container.name} of step {order.request.step!r} comes and goes",
@@ -137,7 +141,14 @@ class DockerRuntime:
             container.remove()  # made, and not able to start
             raise
         log.info("Step %s runs in container %s of image %s.", step, container.name, settings.image)
+        if self._stopped:
+            container.remove()  # the engine was making it while it was told to remove it
         return True
+
+    def _go_on(self, order: Order) -> None:
+        """Do nothing more once the task was stopped: Airflow lets it run on after `on_kill`."""
+        if self._stopped:
+            raise MLOpsError(f"step {order.request.step!r} of {order.request.pipeline!r} was stopped")
 
 
 def _refuse_connections(request: StepRequest) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,20 @@ class Dockerd:
         finally:
             client.close()
 
+    def created(self) -> list[dict[str, Any]]:
+        """Return the events of containers that were made so far."""
+        command = ["events", "--since", "0", "--until", f"{time.time():.3f}", "--format", "{{json .}}"]
+        command += ["--filter", "type=container", "--filter", "event=create"]
+        return [json.loads(line) for line in _run(["docker", "-H", self.url, *command]).splitlines()]
+
+    def remove(self, container: str) -> None:
+        """End and remove a container."""
+        client = self.client()
+        try:
+            client.remove_container(container, force=True)
+        finally:
+            client.close()
+
     def build(self, folder: Path, image: str = IMAGE) -> None:
         """Make the image of the steps: what the Dockerfile installs, on Debian's own Python.
 
@@ -86,7 +102,12 @@ def dockerd() -> Iterator[Dockerd]:
     command += ["--pidfile", f"{folder}/pid", "--bridge=none", "--iptables=false", "--ip6tables=false"]
     try:
         with daemon(command, folder / "log", lambda: _answers(engine)):
-            yield engine
+            try:
+                yield engine
+            finally:
+                # A test that failed may leave one, which would outlive the engine.
+                for left in engine.containers():
+                    engine.remove(left["Id"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -121,7 +142,8 @@ def _install() -> list[str]:
     return [sys.executable, "-m", "pip", "install", "-q", "--python-version", "3.11", "--only-binary=:all:"]
 
 
-def _run(command: list[str], **options: Any) -> None:
+def _run(command: list[str], **options: Any) -> str:
     done = subprocess.run(command, capture_output=True, text=True, **options)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+    return done.stdout
