@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+from generated import pipeline, write_csv
+from runs import Run
+from services.ceph import ceph
+from services.mlflow_server import mlflow_server
+
+from local_airflow import LocalAirflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.ceph import Ceph
+    from services.mlflow_server import MlflowServer
+
+NAME, USER = "confidential", "trainer"
+#: With what percent-encoding and JSON would change in it.
+RIGHT, WRONG = (f"sentinel-{word}/{secrets.token_hex(8)}+%" for word in ("right", "wrong"))
+#: What is to be found in each kind of place; a search that looked past one would find no secret there either.
+CONTROL = {
+    "/airflow.db": NAME,
+    "/logs/scheduler.log": NAME,
+    "/logs/api-server.log": "/execution/",
+    f"/dag_id={NAME}_training/": "did not accept user",
+    "/mlflow.db": NAME,
+    "/server.log": "/api/2.0/mlflow/runs/create",
+    "/artifacts/": NAME,
+    "/mlflow/1/models/": "python_function",
+}
+
+
+class World:
+    """An Airflow whose every connection holds a secret, and what it works with."""
+
+    def __init__(self, airflow: LocalAirflow, server: MlflowServer, s3: Ceph, bucket: str) -> None:
+        self.airflow, self.server, self.s3, self.bucket = airflow, server, s3, bucket
+
+    def places(self) -> dict[str, bytes]:
+        """Return everything that was written anywhere, by where."""
+        folders = (self.airflow.home, self.server.folder)
+        files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+        found = {str(file): file.read_bytes() for file in files}
+        client = self.s3.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            for item in page.get("Contents", []):
+                body = client.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read()
+                found[f"s3://{self.bucket}/{item['Key']}"] = body
+        return found
+
+    def holding(self, text: str) -> list[str]:
+        """Return where a text is found."""
+        return [place for place, content in self.places().items() if text.encode() in content]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("secrets")
+    (home / "pipelines").mkdir()
+    bucket, folder = "confidential-bucket", tmp_path_factory.mktemp("mlflow")
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        starting = threads.submit(stack.enter_context, ceph())
+        server = stack.enter_context(
+            mlflow_server(folder, password=secrets.token_hex(16), artifacts=f"s3://{bucket}/mlflow", direct=True)
+        )
+        s3 = starting.result()
+        s3.client().create_bucket(Bucket=bucket)
+        server.add_user(USER, RIGHT)
+        csv = home / "pipelines" / f"{NAME}.csv"
+        write_csv(csv)
+        spec = pipeline(NAME, csv, promotion={"conn_id": "models"}, scoring={})
+        (home / "pipelines" / f"{NAME}.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+        environment = {
+            "AIRFLOW__MLOPS__ARTIFACTS_URI": f"s3://{bucket}/artifacts",
+            "AIRFLOW__MLOPS__ARTIFACTS_CONN_ID": "store",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+            "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
+            # Everything that any library says.
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        }
+        airflow = LocalAirflow(home, pipelines=home / "pipelines", environment=environment)
+        stack.enter_context(airflow)
+        store = {"login": s3.user.access_key, "password": s3.user.secret_key}
+        add(airflow, "store", "aws", **store, extra={"endpoint_url": s3.endpoint, "region_name": "us-east-1"})
+        add(airflow, "models", "mlflow", host=server.url, login=USER, password=RIGHT, extra={"aws_conn_id": "store"})
+        yield World(airflow, server, s3, bucket)
+
+
+def add(airflow: LocalAirflow, conn_id: str, kind: str, *, extra: dict[str, Any], **fields: str) -> None:
+    body = {"connection_id": conn_id, "conn_type": kind, "extra": json.dumps(extra), **fields}
+    airflow.post("/api/v2/connections", body)
+
+
+def test_no_secret_is_left_anywhere_by_a_run_that_succeeds_or_one_that_is_not_let_in(world: World) -> None:
+    airflow = world.airflow
+    run = Run.of(airflow, NAME, "2024-02-01")
+    assert run.state == "success", run.states
+    assert Run.triggered(airflow, NAME, "scoring").state == "success"
+
+    changed = {"connection_id": "models", "conn_type": "mlflow", "login": USER, "password": WRONG}
+    airflow.patch("/api/v2/connections/models?update_mask=password", changed)
+    refused = Run.of(airflow, NAME, "2024-02-01", run_id="refused")
+    assert refused.state == "failed"
+    failed = [task for task, state in refused.states.items() if state == "failed"]
+    assert failed, refused.states
+    assert f"did not accept user '{USER}'" in refused.error(failed[0])
+    assert {refused.tasks[task]["try_number"] for task in failed} == {1}, "a wrong password is not tried again"
+
+    # The search finds what is there, in each kind of place.
+    for place, known in CONTROL.items():
+        assert any(place in where for where in world.holding(known)), f"{known} is not found in {place}"
+    for password in (RIGHT, WRONG, world.s3.user.secret_key):
+        assert world.holding(password) == []
+        assert world.holding(quote(password, safe="")) == []
+        assert world.holding(json.dumps(password)[1:-1]) == []
+    for login, password in ((USER, RIGHT), (USER, WRONG), (world.s3.user.access_key, world.s3.user.secret_key)):
+        assert world.holding(base64.b64encode(f"{login}:{password}".encode()).decode()) == []
