@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from runs import Run, mlflow_state, registry
+from sampled_flights import PROJECT, write_flights
+
+from airflow_mlops_provider.effects.decisions import decisions
+from local_airflow import LocalAirflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mlops_provider.monitoring.governor import Decision
+
+TRAINED = 12
+#: Of September 2013: a week of summer, and the first cool days.
+DAYS = (20, 21, 22, 23)
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    """An Airflow with the flights in order, and the flights dealt to days at random."""
+    home = tmp_path_factory.mktemp("loop")
+    pipelines = home / "pipelines"
+    pipelines.mkdir()
+    shutil.copytree(PROJECT / "dags", home / "dags")
+    write_flights(pipelines)
+    settings = {
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
+    }
+    with LocalAirflow(home, dags=home / "dags", pipelines=pipelines, environment=settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kept(loop: LocalAirflow) -> dict[str, dict[int, Decision]]:
+    """Both worlds: a first champion, and then days that are scored as they come. Nothing else is done by hand."""
+    runs = {name: start(loop, name, "training", TRAINED) for name in ("autumn", "dealt")}
+    for run in runs.values():
+        assert run.ended().state == "success", run.states
+    for name in runs:
+        decided(loop, name, TRAINED)
+    for number in DAYS:
+        for run in [start(loop, name, "scoring", number) for name in runs]:
+            assert run.ended().state == "success", run.states
+        for name in runs:
+            decided(loop, name, number)
+    return {name: by_day(loop, name) for name in runs}
+
+
+def start(airflow: LocalAirflow, name: str, kind: str, number: int) -> Run:
+    """Trigger a run for a day, and do not wait for it."""
+    run = Run(airflow, name, f"{kind}-{number}", kind=kind)
+    airflow.wait_for_dag(run.dag_id)
+    body = {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": f"2013-09-{number}T00:00:00Z"}}
+    airflow.post(f"/api/v2/dags/{run.dag_id}/dagRuns", body)
+    return run
+
+
+def by_day(airflow: LocalAirflow, name: str) -> dict[int, Decision]:
+    return {one.as_of.day: one for one in decisions(registry(airflow), name)}
+
+
+def decided(airflow: LocalAirflow, name: str, number: int, seconds: float = 120) -> None:
+    """Wait until a day is decided."""
+    deadline = time.monotonic() + seconds
+    while number not in by_day(airflow, name):
+        assert time.monotonic() < deadline, f"{name}: 2013-09-{number} was not decided within {seconds:.0f} s"
+        time.sleep(0.5)
+
+
+def events(airflow: LocalAirflow, dag_id: str) -> list[dict[str, Any]]:
+    """Return the runs of a DAG that assets have started."""
+    runs: list[dict[str, Any]] = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns?run_type=asset_triggered")["dag_runs"]
+    return runs
+
+
+def test_the_days_of_an_autumn_lead_to_a_retraining_by_themselves(
+    loop: LocalAirflow, kept: dict[str, dict[int, Decision]]
+) -> None:
+    days = kept["autumn"]
+    assert [(days[number].action, days[number].rule, days[number].why) for number in (TRAINED, *DAYS)] == [
+        ("keep", "healthy", None),
+        ("keep", "healthy", None),
+        ("retrain", "drift", "1 bad window in a row, 3 are needed"),
+        ("retrain", "decay", "2 bad windows in a row, 3 are needed"),
+        ("retrain", "decay", None),
+    ]
+    training = Run.triggered(loop, "autumn", "training")
+    assert training.state == "success", training.states
+    promoted = registry(loop).history("autumn")[-1]
+    assert (promoted.action, promoted.version) == ("promote", 2)
+    assert promoted.order_key == datetime(2013, 9, 23, tzinfo=UTC)
+    assert f"Retrained for decay: {days[23].reasons[0]}" in promoted.reason
+
+
+def test_the_champion_that_comes_of_it_scores_the_newest_week_by_itself(
+    loop: LocalAirflow, kept: dict[str, dict[int, Decision]]
+) -> None:
+    scoring = Run.triggered(loop, "autumn", "scoring", number=2)
+    assert scoring.state == "success"
+    assert scoring.value("score")["as_of"] == "2013-09-23T00:00:00Z"
+    assert scoring.value("score")["facts"]["version"] == 2
+
+
+def test_the_same_flights_on_days_that_do_not_differ_lead_to_none(
+    loop: LocalAirflow, kept: dict[str, dict[int, Decision]]
+) -> None:
+    assert {(one.action, one.rule) for one in kept["dealt"].values()} == {("keep", "healthy")}
+    assert all("roc_auc is" in kept["dealt"][number].reasons[1] for number in DAYS), "both were judged"
+    assert events(loop, "dealt_training") == []
+    assert mlflow_state(loop, "dealt")["ledger"] == [("promote", 1)]
