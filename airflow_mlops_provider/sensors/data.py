@@ -20,7 +20,8 @@ class DataArrivalSensor(WaitingSensor):
     Complete is a folder with its marker, or whatever has not changed for `stable_for`: no file came, went, grew or was
     written again since the sensor first saw it so. Returns `uri`, `files`, `size` in bytes, `fingerprint`, and
     `complete_by`: the marker's name or `stability`. Empty files alone are not data. Files whose names begin with `.` or
-    `_` do not count, as in `IngestDataOperator`.
+    `_` do not count, as in `IngestDataOperator`. What lies on S3 is reached as artifacts are, by the connection that
+    `[mlops] artifacts_conn_id` names.
 
     .. code-block:: python
 

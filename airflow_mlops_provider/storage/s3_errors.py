@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_mlops_provider.exceptions import MLOpsError, StorageError, TransientServiceError
 
@@ -108,17 +109,24 @@ def _unanswered(error: Exception, what: str, options: S3Options) -> MLOpsError:
         )
     if isinstance(error, known.SSLError):
         return StorageError(
-            f"{what}: the certificate of {error.kwargs.get('endpoint_url')} is not trusted",
+            f"{what}: the certificate of {_endpoint(error, options)} is not trusted",
             got=str(error.kwargs.get("error")),
-            hint="Name the file of its authority by `ca_bundle`.",
+            hint="Name the file of its authority as `verify` in the connection, or by AWS_CA_BUNDLE.",
         )
     unreached = (known.EndpointConnectionError, known.ConnectTimeoutError, known.ProxyConnectionError)
     if isinstance(error, unreached):
-        endpoint = options.endpoint_url or error.kwargs.get("endpoint_url")
         return TransientServiceError(
-            f"{what}: nothing answers at {endpoint}", got=kind, hint="Check the address, and that the store runs."
+            f"{what}: nothing answers at {_endpoint(error, options)}",
+            got=kind,
+            hint="Check the address, and that the store runs.",
         )
     elsewhere = (known.IncompleteReadError, BrokenReplyError)
     if isinstance(error, (known.HTTPClientError, *elsewhere)) or not isinstance(error, known.BotoCoreError):
         return TransientServiceError(f"{what}: the reply was lost", got=f"{kind}: {error}", hint="It is tried again.")
     return StorageError(what, got=f"{kind}: {error}", hint=f"Settings come from {options.origin}.")
+
+
+def _endpoint(error: Any, options: S3Options) -> str:
+    """Return whom was asked: scheme and host."""
+    address = urlsplit(options.endpoint_url or str(error.kwargs.get("endpoint_url")))
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"

@@ -513,6 +513,24 @@ def test_no_keys_at_all_is_said(ceph: Ceph, bucket: str, monkeypatch: pytest.Mon
         store.read_receipt("wine", "train", "a" * 64)
 
 
+def test_a_certificate_that_nobody_vouches_for_is_refused(ceph: Ceph, bucket: str) -> None:
+    store = ArtifactStore(f"s3://{bucket}/secure", options(ceph, endpoint_url=ceph.secure))
+    with pytest.raises(StorageError, match=r"the certificate of https://127\.0\.0\.1:.* is not trusted.* `verify`"):
+        store.add_bytes(b"some bytes", ".bin")
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("size", [100, 11 * MIB], ids=["one body", "in parts"])
+def test_a_file_goes_there_and_back_by_https(ceph: Ceph, bucket: str, tmp_path: Path, size: int) -> None:
+    given = options(ceph, endpoint_url=ceph.secure, ca_bundle=str(ceph.authority))
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+
+    ref = ArtifactStore(f"s3://{bucket}/secure", given).add(tmp_path / "file", ".bin")
+
+    assert ArtifactStore(f"s3://{bucket}/secure", given).fetch(ref).read_bytes() == content
+
+
 def test_an_endpoint_that_is_down_is_tried_again_and_named(ceph: Ceph, bucket: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

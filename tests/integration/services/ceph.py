@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ import tempfile
 import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +62,7 @@ mon_data = {folder}/mon
 osd_data = {folder}/osd
 rgw_data = {folder}/rgw
 [client.rgw.a]
-rgw_frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
+rgw_frontends = {frontend}
 rgw_dns_name = 127.0.0.1
 rgw_relaxed_region_enforcement = true
 rgw_gc_obj_min_wait = 5
@@ -84,11 +86,19 @@ class S3User:
 
 @dataclass(frozen=True)
 class Ceph:
-    """A running gateway, and the user who owns the buckets that tests make."""
+    """A running gateway, and the user who owns the buckets that tests make.
+
+    :param secure: its other address, of https, by a certificate that only `authority`, a PEM file, vouches for.
+    """
 
     endpoint: str
+    secure: str
     user: S3User
     folder: Path
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "certificate.pem"
 
     def client(self, user: S3User | None = None, endpoint: str | None = None) -> Any:
         """Return a plain boto3 client."""
@@ -160,11 +170,14 @@ def ceph() -> Iterator[Ceph]:
 def _start(folder: Path, running: ExitStack) -> Ceph:
     for name in ("mon", "osd", "rgw"):
         (folder / name).mkdir()
-    first, second, port = _free_ports(3)
+    first, second, port, secure = _free_ports(4)
     # A monitor on v1 alone fails with "wrong fsid".
     mon, fsid = f"[v2:127.0.0.1:{first},v1:127.0.0.1:{second}]", str(uuid.uuid4())
-    conf = _CONF.format(fsid=fsid, mon=mon, folder=folder, port=port)
+    frontend = f"beast endpoint=127.0.0.1:{port} tcp_nodelay=1 ssl_endpoint=127.0.0.1:{secure}"
+    frontend += f" ssl_certificate={folder}/certificate.pem ssl_private_key={folder}/key.pem"
+    conf = _CONF.format(fsid=fsid, mon=mon, folder=folder, frontend=frontend)
     (folder / "ceph.conf").write_text(conf, encoding="utf-8")
+    _make_certificate(folder)
     keys = _make_keyring(folder)
     _run(folder, "monmaptool", "--create", "--clobber", "--fsid", fsid, "--addv", "a", mon, f"{folder}/monmap")
     _run(folder, "ceph-mon", "-i", "a", "--mkfs", "--monmap", f"{folder}/monmap", "--keyring", f"{folder}/keyring")
@@ -179,8 +192,27 @@ def _start(folder: Path, running: ExitStack) -> Ceph:
     _run(folder, "ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
     start("ceph-osd", "-i", "0", ready=lambda: True)
     start("radosgw", "-n", "client.rgw.a", ready=lambda: _listens(port))
-    found = Ceph(f"http://127.0.0.1:{port}", S3User("", ""), folder)
-    return Ceph(found.endpoint, found.add_user("mlops"), folder)
+    addresses = f"http://127.0.0.1:{port}", f"https://127.0.0.1:{secure}"
+    owner = Ceph(*addresses, S3User("", ""), folder).add_user("mlops")
+    return Ceph(*addresses, owner, folder)
+
+
+def _make_certificate(folder: Path) -> None:
+    """Write a certificate of the loopback address that signs itself."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
+    (folder / "certificate.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
 def _make_keyring(folder: Path) -> dict[str, str]:
