@@ -1,11 +1,13 @@
-"""From nothing to a champion that scores: the flights pipeline on a real Airflow, on this machine.
+"""The whole life of a model on a real Airflow, on this machine: the flights of 2013.
 
-`demo.py run` starts from an empty `.demo/`, runs, tells the story, and leaves nothing running.
+`demo.py run` starts from an empty `.demo/`, tells the story, and leaves nothing running.
 `demo.py up` shows what it left: Airflow's and MLflow's web pages, until Ctrl-C.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import signal
 import socket
@@ -13,15 +15,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
+from demo_screen import heading
+from demo_story import Story
 from local_airflow import LocalAirflow, end, free_port
 
-PROJECT = Path(__file__).resolve().parent.parent
-HOME = PROJECT / ".demo"
-TRAINING, SCORING, DATE = "flight_delays_training", "flight_delays_scoring", "2013-07-01"
-SHOWN = ("success", "failed", "skipped", "up_for_retry", "upstream_failed")
+HOME = Path(__file__).resolve().parent.parent / ".demo"
+#: Each start makes new ones, and no command needs them.
+_SECRET = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET")
 
 
 def main() -> int:
@@ -42,87 +43,32 @@ def main() -> int:
 
 
 def run() -> int:
-    """Train, gate and promote for one date of 2013."""
+    """Tell the story, from nothing to a rollback."""
     began = time.monotonic()
     # The links in Airflow lead to where `make demo-up` will serve MLflow.
     airflow = LocalAirflow(HOME, mlflow_ui="http://127.0.0.1:5000")
     print(f"Starting Airflow and MLflow on SQLite in {HOME.name}/ ...", flush=True)
     shutil.rmtree(HOME, ignore_errors=True)
     with airflow:
-        airflow.wait_for_dag(TRAINING)
-        print(f"$ airflow dags trigger {TRAINING} --logical-date {DATE}", flush=True)
-        airflow.cli("dags", "trigger", TRAINING, "--logical-date", DATE, "--run-id", "demo")
-        if not follow(airflow, TRAINING, "demo"):
-            return 1
-        report(airflow, "demo")
-        print(f"\nThe new champion triggers {SCORING}:", flush=True)
-        scoring = triggered(airflow, SCORING)
-        if not follow(airflow, SCORING, scoring):
-            return 1
-        scored = airflow.xcom(SCORING, quote(scoring), "score")["facts"]
-        print(f"  {scored['rows']} flights of the day before scored with version {scored['version']}")
+        write_environment(airflow)
+        story = Story(airflow)
+        for chapter in (story.train, story.watch, story.retrain, story.look_again, story.roll_back):
+            chapter()
+        story.sum_up()
     print(f"\n{time.monotonic() - began:.0f} s in all, Airflow's start included.")
-    print(
-        "Next: `make demo-up` opens the same Airflow and MLflow in your browser; docs/quickstart.md goes on from there."
-    )
+    heading("Where to look next")
+    print("  make demo-up          the same Airflow and MLflow in your browser")
+    print("  . .demo/env           a shell of this Airflow: airflow mlops backtest flight_delays --help")
+    print("  docs/quickstart.md    what there is to see, and a pipeline in your own Airflow")
+    print("  docs/time-machine.md  the same autumn replayed with other thresholds")
     return 0
 
 
-def triggered(airflow: LocalAirflow, dag_id: str, seconds: float = 60) -> str:
-    """Return the id of the run that an asset event started."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if runs := airflow.get(f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]:
-            run_id: str = runs[0]["dag_run_id"]
-            return run_id
-        time.sleep(0.5)
-    raise RuntimeError(f"no run of {dag_id} began in {seconds:.0f} s; logs are in {HOME}/logs")
-
-
-def follow(airflow: LocalAirflow, dag_id: str, run_id: str, seconds: float = 300) -> bool:
-    """Print each task as it ends, and return whether the run succeeded."""
-    seen: set[tuple[str, int, str]] = set()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state: str = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}")["state"]
-        tasks = airflow.tasks(dag_id, quote(run_id))
-        for task in sorted(tasks, key=lambda task: task["end_date"] or "9"):
-            mark = (task["task_id"], task["map_index"], task["state"])
-            if task["state"] in SHOWN and mark not in seen:
-                seen.add(mark)
-                name = task["rendered_map_index"]
-                print(
-                    f"  {task['state']:<16} {task['duration'] or 0:6.1f} s  {task['task_id']} {name or ''}", flush=True
-                )
-        if state == "failed":
-            print(f"\nThe run failed. Logs: {HOME}/logs/dag_id={dag_id}")
-        if state in ("success", "failed"):
-            return state == "success"
-        time.sleep(0.5)
-    raise RuntimeError(f"the run did not end in {seconds:.0f} s; logs are in {HOME}/logs")
-
-
-def report(airflow: LocalAirflow, run_id: str) -> None:
-    """Print the gates, the champion, and what it has learnt."""
-    gate = airflow.xcom(TRAINING, run_id, "gate")["facts"]
-    print("\nGates")
-    table(
-        [
-            ("gate", "passed", "got", "expected"),
-            *((row[0], "yes" if row[1] else "NO", *row[2:]) for row in gate["verdicts"]),
-        ]
-    )
-    promoted = airflow.xcom(TRAINING, run_id, "promote")["facts"]
-    evaluated = airflow.xcom(TRAINING, run_id, "evaluate")["facts"]
-    print(f"\nChampion of flight_delays: {evaluated['winner']}; {promoted['reason']}")
-    table([("metric", "holdout"), *((name, f"{value:.4f}") for name, value in evaluated["metrics"].items())])
-
-
-def table(rows: list[tuple[Any, ...]]) -> None:
-    """Print rows in aligned columns."""
-    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  " + "  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+def write_environment(airflow: LocalAirflow) -> None:
+    """Write what a shell needs for `airflow` to mean this one: `. .demo/env`."""
+    ours = {name: value for name, value in airflow.environment.items() if os.environ.get(name) != value}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in ours.items() if name not in _SECRET]
+    (HOME / "env").write_text("".join(lines), encoding="utf-8")
 
 
 def up() -> int:
@@ -134,6 +80,7 @@ def up() -> int:
     ui_url = f"http://127.0.0.1:{mlflow_port}"
     airflow = LocalAirflow(HOME, port=airflow_port, mlflow_ui=ui_url)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", airflow.mlflow_uri]
+    write_environment(airflow)
     with airflow, (HOME / "logs" / "mlflow-server.log").open("ab") as log:
         environment = airflow.environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         server = subprocess.Popen(
