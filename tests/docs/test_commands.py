@@ -32,7 +32,8 @@ def targets() -> set[str]:
 
 
 def test_every_program_in_the_documentation_is_one_that_this_test_knows(commands: list[list[str]]) -> None:
-    assert {command[0] for command in commands} == {"make", "airflow", "pip", "docker"}
+    assert {command[0] for command in commands} == {"make", "airflow", "pip", "docker", "."}
+    assert {command[1] for command in commands if command[0] == "."} == {".demo/env"}, "which the demo writes"
     assert {tuple(command[:3]) for command in commands if command[0] == "docker"} == {("docker", "compose", "up")}
 
 
