@@ -27,6 +27,7 @@ from airflow_mlops_provider.pipelines import load_pipeline
 from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore, S3Options, list_files, local_copy
+from airflow_mlops_provider.storage.s3_client import s3_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -529,6 +530,21 @@ def test_a_file_goes_there_and_back_by_https(ceph: Ceph, bucket: str, tmp_path: 
     ref = ArtifactStore(f"s3://{bucket}/secure", given).add(tmp_path / "file", ".bin")
 
     assert ArtifactStore(f"s3://{bucket}/secure", given).fetch(ref).read_bytes() == content
+
+
+def test_bodies_are_signed_by_https_too(ceph: Ceph, bucket: str) -> None:
+    """So the store checks them, where botocore alone would leave it to TLS."""
+    given = options(ceph, endpoint_url=ceph.secure, ca_bundle=str(ceph.authority))
+    signed: list[Any] = []
+
+    def look(request: Any, **_: Any) -> None:
+        signed.append(request.headers["X-Amz-Content-SHA256"])
+
+    s3_client(given).meta.events.register("before-send.s3.PutObject", look)
+
+    ref = ArtifactStore(f"s3://{bucket}/signed", given).add_bytes(b"signed", ".bin")
+
+    assert [value.decode() if isinstance(value, bytes) else value for value in signed] == [ref.sha256]
 
 
 def test_an_endpoint_that_is_down_is_tried_again_and_named(ceph: Ceph, bucket: str) -> None:
