@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ from airflow.sdk import conf, get_parsing_context
 from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.dag_templates.notify import notifiers
 from airflow_mlops_provider.dag_templates.schedule import training_schedule
+from airflow_mlops_provider.dag_templates.settings import task_settings
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_mlops_provider.spec import Pipeline
 
@@ -83,11 +85,23 @@ def check_pipelines(folder: str | Path | None = None) -> None:
     ]
     with collector_paused():
         for file in files:
-            try:
-                pipeline = load_pipeline(file)
-                training_schedule(pipeline)
-                notifiers(pipeline)
-            except SpecError as error:
-                problems.append(str(error))
+            problems += _problems(file)
     if problems:
-        raise SpecError("some pipelines have no DAG:", problems=problems)
+        raise SpecError("some pipelines have no DAG, or not all of them:", problems=problems)
+
+
+def _problems(file: Path) -> list[str]:
+    """Return why not every DAG of a pipeline can be built: all that can fail in that, without the cost of building."""
+    try:
+        pipeline = load_pipeline(file)
+    except SpecError as error:
+        return [str(error)]
+    parts: list[Callable[[], object]] = [lambda: training_schedule(pipeline), lambda: notifiers(pipeline)]
+    parts += [partial(task_settings, pipeline, name) for name in pipeline.tasks]
+    found = []
+    for part in parts:
+        try:
+            part()
+        except SpecError as error:
+            found.append(str(error) if str(error).startswith(pipeline.name) else f"{pipeline.name}: {error}")
+    return found

@@ -56,9 +56,15 @@ def promote(
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
     :param asked: why monitoring asked for the training, which the ledger keeps; None when it did not.
-    :raises MLOpsError: when the gates judged another evaluation, or one with `on_fail: fail` does not hold against the
-        champion that came meanwhile.
+    :raises MLOpsError: when the evaluation was not published, the gates judged another one, or one with `on_fail: fail`
+        does not hold against the champion that came meanwhile.
     """
+    if "version" not in evaluation.facts:
+        raise MLOpsError(
+            "the evaluation was not published, so that there is no version to promote",
+            expected="the result of publishing what evaluate returned",
+            hint="Pass the output of PublishModelOperator.",
+        )
     _check_judged(store, evaluation, gate)
     idem = _idem(caller, evaluation)
     for _ in range(_PATIENCE):

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dict[str, list[StepResult]]:
     """Return what candidates are measured on: the dataset and the split that each of them was trained with.
 
-    :raises MLOpsError: when there is no candidate, or they were trained on different data.
+    :raises MLOpsError: when there is no candidate, two have one name, or they were trained on different data.
     """
     if not models:
         raise MLOpsError("there is no trained candidate to evaluate", hint="Look at the train tasks of this run.")
+    names = [str(model.facts.get("candidate")) for model in models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise MLOpsError("candidates have the same name", got=twice, hint="Give each a name of its own.")
     requests = [StepRequest.model_validate_json(store.read_request(model)) for model in models]
     trained_on = {
         tuple(ref.sha256 for role in ("dataset", "split") for ref in request.inputs[role][0].artifacts.values())
@@ -36,7 +39,7 @@ def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dic
     if len(trained_on) > 1:
         raise MLOpsError(
             "the candidates were trained on different data",
-            got=[model.facts.get("candidate") for model in models],
+            got=names,
             expected="one dataset and one split",
         )
     return {"dataset": requests[0].inputs["dataset"], "split": requests[0].inputs["split"], "models": list(models)}

@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.runtime import DockerRuntime
     from airflow_mlops_provider.storage import ArtifactStore
 
+#: The step whose result an input of this name is.
+_MADE_BY = {
+    "dataset": "ingest",
+    "split": "prepare",
+    "models": "train",
+    "champion": "champion",
+    "evaluation": "evaluate",
+    "gate": "gate",
+    "predictions": "score",
+    "drift": "drift",
+    "live": "live",
+    "decided": "watch",
+}
 #: What an upstream operator returned, or an XComArg that becomes it.
 Result = Any
 
@@ -178,15 +191,23 @@ def flag(context: Context, name: str) -> bool:
 def parsed(value: Result, role: str) -> StepResult:
     """Return what an upstream task returned as a result.
 
-    :raises MLOpsError: when it is nothing of the kind.
+    :raises MLOpsError: when it is nothing of the kind, or the result of another step.
     """
     from pydantic import ValidationError
 
     try:
-        return StepResult.model_validate(value)
+        result = StepResult.model_validate(value)
     except ValidationError as error:
         raise MLOpsError(
             f"input {role!r} is not the result of one of our operators",
             got="nothing" if value is None else value,
             hint=f"Pass the {role} operator's output, such as `{role}=task.output`.",
         ) from error
+    if result.step != (made_by := _MADE_BY.get(role, result.step)):
+        raise MLOpsError(
+            f"input {role!r} is the result of another step",
+            got=result.step,
+            expected=made_by,
+            hint="Correct the wiring.",
+        )
+    return result

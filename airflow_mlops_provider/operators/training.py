@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.operators.step import Result, StepOperator, failing_for_good, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ class TrainModelOperator(StepOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Fit the candidate, unless the run asks for others only."""
-        name = self.candidate["name"]
+        with failing_for_good():
+            name = self._name()
         if name not in asked_for(context, [name]):
             self.log.info("Candidate %s was not asked for in this run: nothing is trained.", name)
             return None
@@ -62,13 +64,19 @@ class TrainModelOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult:
         """Fit the candidate."""
-        name = self.candidate["name"]
+        name = self._name()
         settings = {key: value for key, value in self.candidate.items() if key != "name"}
         return self.compute(
             context,
             {"name": name, "candidate": settings},
             {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]},
         )
+
+    def _name(self) -> str:
+        name = self.candidate.get("name")
+        if not isinstance(name, str):
+            raise SpecError("a candidate has no name", got=self.candidate, expected="name: and estimator:")
+        return name
 
 
 class FindChampionOperator(StepOperator):
@@ -161,7 +169,8 @@ class EvaluateModelOperator(StepOperator):
         """Evaluate the candidates that were trained."""
         from airflow_mlops_provider import effects
 
-        models = [parsed(value, "models") for value in self.models or [] if value is not None]
+        given = [self.models] if isinstance(self.models, dict) else self.models or []
+        models = [parsed(value, "models") for value in given if value is not None]
         inputs = effects.evaluation_inputs(self.store(), models)
         said = json.loads(self.champion) if isinstance(self.champion, str) else self.champion
         rivals = None if self.champion is None else parsed(said, "champion")

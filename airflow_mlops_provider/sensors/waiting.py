@@ -27,7 +27,7 @@ class WaitingSensor(BaseSensorOperator):
     """Look; and while there is nothing, wait in the triggerer, which holds no worker.
 
     `poke_interval` and `timeout` are Airflow's own. Retries of a task remember what its first try has seen, and share
-    its `timeout`. In templates, besides Airflow's own variables, `{{ as_of }}` is the run's as_of, as for the operators.
+    its `timeout`. In templates, besides Airflow's own variables, `{{ as_of }}` is the run's as_of, as for operators.
 
     :param deferrable: wait in the triggerer; else in the worker, as `mode` says.
     """

@@ -151,6 +151,9 @@ class Pipeline(Frozen):
             return
         if self.scoring is None:
             raise ValueError("monitoring watches what is scored: add a section scoring, an empty one will do")
+        features = self.data.columns.features
+        if unknown := sorted(set(self.monitoring.drift.ignore) - set(features)):
+            raise ValueError(f"monitoring.drift.ignore names {unknown}, not among the features {features}")
         metric = self.monitoring.live.metric
         if metric is not None and metric not in self.metrics:
             raise ValueError(f"monitoring.live.metric is {metric!r}, which evaluation.metrics does not list")

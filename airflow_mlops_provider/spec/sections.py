@@ -70,7 +70,7 @@ class Columns(Frozen):
         twice = sorted({name for name in self.features if self.features.count(name) > 1})
         if twice:
             raise ValueError(f"features named twice: {twice}")
-        for role in (self.target, self.timestamp):
+        for role in (self.target, self.timestamp, *self.keys):
             if role in self.features:
                 raise ValueError(f"{role!r} cannot be a feature as well: the model would see it")
         return self

@@ -94,6 +94,7 @@ def test_the_least_that_a_pipeline_needs_is_enough() -> None:
         ("data.source", {"reader": "os;system.x"}, ("data.source.reader",)),
         ("data.columns", {"target": "late"}, ("at least one numeric or categorical feature",)),
         ("data.columns", {"target": "late", "numeric": ["late"]}, ("'late' cannot be a feature",)),
+        ("data.columns", {"target": "late", "numeric": ["x"], "keys": ["x"]}, ("'x' cannot be a feature",)),
         ("data.columns", {"target": "late", "numeric": ["x", "x"]}, ("features named twice: ['x']",)),
         ("data.columns", {"target": "late", "numeric": ["x"]}, ("a split by time needs data.columns.timestamp",)),
         ("data", {**TIMELESS, "label_delay": "P1D"}, ("data: label_delay needs columns.timestamp",)),
@@ -127,6 +128,12 @@ def test_the_live_metric_is_one_that_evaluate_measures() -> None:
     assert "monitoring.live.metric is 'f1'" in problems(minimal(scoring={}, monitoring=watched))
     pipeline = parse_pipeline(minimal(scoring={}, monitoring={}), where="flights.yaml")
     assert pipeline.monitoring == Monitoring()
+
+
+def test_what_drift_ignores_is_a_feature() -> None:
+    watched = {"drift": {"ignore": ["month", "nothing"]}}
+    text = problems(minimal(scoring={}, monitoring=watched))
+    assert "monitoring.drift.ignore names ['month', 'nothing'], not among the features [" in text
 
 
 def test_every_problem_is_told_at_once() -> None:

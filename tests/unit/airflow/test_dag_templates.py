@@ -338,12 +338,28 @@ def test_one_error_tells_all_that_is_wrong_in_the_folder(write: Callable[..., Pa
         check_pipelines()
 
     message = str(raised.value)
-    assert "some pipelines have no DAG:" in message
+    assert "some pipelines have no DAG, or not all of them:" in message
     assert "unfinished.yaml is not YAML" in message
     assert "trainig: unknown key 'trainig'; did you mean 'training'?" in message
     assert "unscheduled: schedule.cron is not a cron expression" in message
     assert "unheard: notifications.on_failure names 'airflow.sdk.DAG'" in message
     assert "good" not in message.replace(str(pipelines_folder()), "")
+
+
+@pytest.mark.parametrize("task", ["ingest", "publish", "score", "watch", "retrain", "roll_back"])
+def test_what_keeps_one_dag_of_a_pipeline_away_is_told(
+    write: Callable[..., Path], caplog: pytest.LogCaptureFixture, task: str
+) -> None:
+    wrong = {task: {"executor_config": {"pod_override": "none"}}}
+    write("churn", scoring={}, monitoring={}, tasks=wrong)
+
+    with caplog.at_level(logging.ERROR):
+        built = pipeline_dags()
+    with pytest.raises(SpecError) as raised:
+        check_pipelines()
+
+    assert len(built) < 4
+    assert f"churn: tasks.{task}.executor_config.pod_override is no mapping" in str(raised.value)
 
 
 def test_a_right_folder_passes_the_check(write: Callable[..., Path]) -> None:

@@ -223,6 +223,35 @@ def test_a_cleared_run_publishes_and_promotes_nothing_again(
     assert (before["seq"], before["version"]) == (after["seq"], after["version"])
 
 
+def test_wrong_wiring_is_one_clear_error(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
+    ended = run_all(worker, churn(), "ingest prepare train champion evaluate gate publish")
+    given = {name: one.xcom for name, one in ended.items()}
+    model, names = worker.supervisor.xcoms["train", 0], {"metrics": METRICS, "candidates": ["logistic"]}
+    common = {"task_id": "tested", "pipeline": "churn"}
+    wrong = {
+        "'models' is the result of another step: got prepare, expected train": EvaluateModelOperator(
+            **common, **names, models=given["prepare"]
+        ),
+        "candidates have the same name: got ['logistic']": EvaluateModelOperator(**common, **names, models=[model] * 2),
+        "'evaluation' is the result of another step: got gate, expected evaluate": QualityGateOperator(
+            **common, metrics=METRICS, gates=[], evaluation=given["gate"]
+        ),
+        "'evaluation' is the result of another step: got train": PublishModelOperator(**common, evaluation=model),
+        "the evaluation was not published": PromoteModelOperator(
+            **common, evaluation=given["evaluate"], gate=given["gate"]
+        ),
+        "a candidate has no name": TrainModelOperator(
+            **common, dataset=given["ingest"], split=given["prepare"], candidate={"estimator": "sklearn.svm.SVC"}
+        ),
+    }
+    for says, operator in wrong.items():
+        with DAG("wrong", schedule=None) as dag:
+            dag.add_task(operator)
+        failed = worker.run(operator)
+        assert (failed.state, type(failed.error).__name__) == ("failed", "AirflowFailException"), says
+        assert says in failed.message
+
+
 def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
     worker: Any, churn: Callable[..., DAG], mlflow: str
 ) -> None:
@@ -362,7 +391,7 @@ def test_the_result_of_another_step_is_refused(worker: Any, churn: Callable[...,
     ended = worker.run(task)
 
     assert isinstance(ended.error, AirflowFailException)
-    assert "step 'validate' of 'churn' needs the result of one 'dataset' task" in ended.message
+    assert "input 'dataset' is the result of another step: got prepare, expected ingest" in ended.message
 
 
 def test_an_unknown_setting_is_named(worker: Any) -> None:
