@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow.sdk import Asset
+
+log = logging.getLogger(__name__)
 
 #: Under this key of a task's state store lies what it was once asked for, so that no later try or clearing changes it.
 _ASKED = "mlops.as_of"
@@ -53,14 +56,39 @@ def events_of(context: Mapping[str, Any], asset: Asset) -> list[Any]:
     """Return the events of an asset that triggered the run, and those that came since when it is among the inlets.
 
     While a run waits for its turn, Airflow queues one row for all events: the run is told the first of them, and
-    nobody the others.
+    nobody the others until a next run comes, which is told them then. So when they cannot be read, those that the run
+    was told have to do.
     """
     triggering: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
     told = list(triggering.get(asset, []))
     if told and asset in context["task"].inlets:
         first = min(event.timestamp for event in told)
-        told += context["inlet_events"][asset].after(first.isoformat())
+        try:
+            told += sent_events(context, asset, after=first)
+        except TransientServiceError as error:
+            log.warning("What came while this run waited is left to the next one. %s", error)
     return told
+
+
+def sent_events(context: Mapping[str, Any], asset: Asset, *, after: datetime | None = None) -> list[Any]:
+    """Return the events of an asset among the task's inlets.
+
+    :param after: the earliest moment at which they were sent; all when left out.
+    :raises TransientServiceError: Airflow 3.3 cannot tell them while a run that one of them started has not begun.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+
+    events = context["inlet_events"][asset]
+    try:
+        return list(events if after is None else events.after(after.isoformat()))
+    except AirflowRuntimeError as error:
+        if error.error.error is not ErrorType.API_SERVER_ERROR:
+            raise
+        raise TransientServiceError(
+            f"Airflow cannot tell the events of {asset.name}",
+            got=str(error),
+            hint="It cannot while a run that was cleared, or started by one of them, waits for its turn.",
+        ) from error
 
 
 def _asked(context: Mapping[str, Any]) -> datetime | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from airflow.sdk import AssetAlias
 
 from airflow_mlops_provider.assets import champion_asset
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.run_context import sent_events
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -24,10 +26,12 @@ def announce_champion(task: BaseOperator, context: Context, model: str, result: 
     """
     champion, seq = champion_asset(model), result.facts["seq"]
     if champion in task.inlets and any(
-        (event.extra or {}).get("seq") == seq for event in context["inlet_events"][champion]
+        (event.extra or {}).get("seq") == seq for event in sent_events(context, champion)
     ):
         return
+    failpoint("champion.event.before")
     for outlet in task.outlets:
         if isinstance(outlet, AssetAlias):
             extra = {"as_of": result.as_of.isoformat(), **result.facts}
             context["outlet_events"][outlet].add(champion, extra=extra)
+    failpoint("champion.event.after")

@@ -90,7 +90,8 @@ class RollbackModelOperator(ModelOperator):
 
     def _data_time(self, context: Context, model: str) -> datetime | None:
         """Return the data time that is to be scored again with the new champion; None when nothing tells."""
-        from airflow_mlops_provider.run_context import event_moments, parse_as_of
+        from airflow_mlops_provider.exceptions import TransientServiceError
+        from airflow_mlops_provider.run_context import event_moments, parse_as_of, sent_events
 
         params: Any = context.get("params") or {}
         if given := self.as_of or params.get("as_of"):
@@ -98,6 +99,10 @@ class RollbackModelOperator(ModelOperator):
         moments = event_moments(context)
         for asset in [] if moments else self.inlets:
             if isinstance(asset, Asset) and asset != champion_asset(model):
-                told = [(event.extra or {}).get("as_of") for event in context["inlet_events"][asset]]
+                try:
+                    told = [(event.extra or {}).get("as_of") for event in sent_events(context, asset)]
+                except TransientServiceError as error:  # a rollback is not put off for that
+                    self.log.warning("The champion's own as_of is scored again. %s", error)
+                    continue
                 moments += [parse_as_of(str(text), "asset event") for text in told if text]
         return max(moments, default=None)

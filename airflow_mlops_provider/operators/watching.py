@@ -9,6 +9,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.assets import predictions_asset, retrain_asset
+from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.operators.model import ModelOperator, PolicyOperator
 from airflow_mlops_provider.operators.rollback import RollbackModelOperator
 from airflow_mlops_provider.operators.step import Result, parsed
@@ -178,16 +179,20 @@ class RetrainOnDecisionOperator(ModelOperator):
             self.log.info("It was asked for before: nothing is sent.")
             return result.model_copy(update={"step": "retrain", "facts": {"asked": 0}})
         self.log.info("A retraining is asked for: %s", request["reason"])
+        failpoint("retrain.event.before")
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
                 context["outlet_events"][outlet].add(asset, extra=request)
+        failpoint("retrain.event.after")
         return result.model_copy(update={"step": "retrain", "facts": {"asked": len(request["windows"]), **request}})
 
     def _sent(self, context: Context, asset: Asset) -> list[dict[str, Any]]:
         """Return the extras of the events already sent, where they can be seen."""
+        from airflow_mlops_provider.run_context import sent_events
+
         if asset not in self.inlets:
             return []
-        return [event.extra or {} for event in context["inlet_events"][asset]]
+        return [event.extra or {} for event in sent_events(context, asset)]
 
 
 class RollbackOnDecisionOperator(RollbackModelOperator):

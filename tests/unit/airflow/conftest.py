@@ -23,7 +23,8 @@ class Supervisor:
     """The other end of a task's connection: keeps XComs, answers what a task asks, and remembers all it was told."""
 
     xcoms: dict[tuple[str, int], Any] = field(default_factory=dict)
-    asset_events: list[Any] = field(default_factory=list)
+    #: None when the server cannot tell them.
+    asset_events: list[Any] | None = field(default_factory=list)
     told: list[Any] = field(default_factory=list)
     #: What tasks keep over their retries, by key: one task a test keeps something.
     kept: dict[str, Any] = field(default_factory=dict)
@@ -75,8 +76,11 @@ class Supervisor:
         return InactiveAssetsResult(inactive_assets=[])
 
     def _GetAssetEventByAsset(self, _: Any) -> Any:
-        from airflow.sdk.execution_time.comms import AssetEventsResult
+        from airflow.sdk.exceptions import ErrorType
+        from airflow.sdk.execution_time.comms import AssetEventsResult, ErrorResponse
 
+        if self.asset_events is None:
+            return ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500})
         return AssetEventsResult(asset_events=self.asset_events)
 
     def _GetTaskStateStore(self, msg: Any) -> Any:

@@ -7,10 +7,10 @@ import pytest
 from airflow.sdk import DAG, Asset, BaseOperator, Param
 
 from airflow_mlops_provider.assets import retrain_asset
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 from airflow_mlops_provider.operators.retrain_request import retrain_request
 from airflow_mlops_provider.operators.step import StepOperator
-from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of
+from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of, sent_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +114,21 @@ def test_what_came_while_the_run_waited_counts_where_its_asset_is_an_inlet(worke
 
     worker.supervisor.asset_events.append(sent(asset, told["timestamp"] + timedelta(hours=1), 9))
     assert asked(asset) == day(5), "a task that is tried again or cleared asks for what it asked for"
+
+
+def test_events_that_airflow_cannot_tell_are_left_to_the_next_run(
+    worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    asset = Asset(name="a", uri="mlops://a/retrain")
+    with DAG("tested", schedule=None):
+        task = BaseOperator(task_id="task", inlets=[asset])
+    worker.supervisor.asset_events = None
+    run = worker.context(task, run_type="asset_triggered", consumed_asset_events=[event("a", as_of="2013-03-02")])
+
+    assert resolve_as_of(run) == day(2)
+    assert "left to the next one. Airflow cannot tell the events of a" in caplog.text
+    with pytest.raises(TransientServiceError, match="while a run that was cleared"):
+        sent_events(run, asset)
 
 
 def test_the_reason_is_that_of_the_latest_request_and_the_columns_are_those_of_all(worker: Any) -> None:

@@ -61,6 +61,7 @@ class World:
     registry: Registry
     source: Path
     worker: Any
+    label_delay: str = "0 days"
 
     def write(self, days: int, *, turns: int | None = None, labelled: int | None = None) -> None:
         """Write rows of so many days; from `turns` on the world is another, from `labelled` on labels are missing."""
@@ -77,7 +78,7 @@ class World:
         self.source.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def data(self, **changes: Any) -> dict[str, Any]:
-        return {"source": {"uri": str(self.source)}, "columns": COLUMNS, **changes}
+        return {"source": {"uri": str(self.source)}, "columns": COLUMNS, "label_delay": self.label_delay, **changes}
 
     def step(self, name: str, section: dict[str, Any], day: int, champion: Any = None, **inputs: Any) -> StepResult:
         request = StepRequest(
@@ -281,6 +282,18 @@ def test_a_bad_model_is_rolled_back_once_on_the_next_labelled_window(world: Worl
     assert later["roll_back"].state == "skipped"
     assert [entry.action for entry in world.registry.history("warm")] == ["promote", "promote", "rollback"]
     assert world.decisions[3:] == [(17, "keep", "healthy", False), (18, "keep", "healthy", False)]
+
+
+def test_labels_that_come_after_probation_do_not_put_it_off(world: World) -> None:
+    # The training saw no label of the five days before it: those that came since are as good as those to come.
+    world.label_delay = "5 days"
+    world.write(22)
+    world.promote(12)
+    world.promote(14, BAD)
+    policy = {**POLICY, "probation": {"length": "2 days"}}
+    ended = world.watch(15, dag=world.dag(monitoring=policy))
+    assert world.decisions == [(15, "roll_back", "probation", False)]
+    assert ended["roll_back"].state == "success"
 
 
 def test_windows_that_were_scored_while_the_run_waited_are_decided_too(world: World, supervisor: Any) -> None:
