@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from killing import Points
+
     from local_airflow import LocalAirflow
 
 
@@ -21,6 +23,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.scheduler)
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Points:
+    """The points at which the tasks of `dying` are killed."""
+    from killing import Points
+
+    return Points(tmp_path_factory.mktemp("points") / "killed")
+
+
+@pytest.fixture(scope="module")
+def dying(tmp_path_factory: pytest.TempPathFactory, points: Points) -> Iterator[LocalAirflow]:
+    """An Airflow whose tasks are killed once at each point that a test has armed."""
+    from generated import write_pipelines
+
+    from local_airflow import LocalAirflow
+
+    home = tmp_path_factory.mktemp("dying")
+    pipelines = home / "pipelines"
+    pipelines.mkdir()
+    shutil.copytree(PROJECT / "dags", home / "dags")
+    write_pipelines(pipelines)
+    settings = {
+        **points.setting,
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
+    }
+    with LocalAirflow(home, dags=home / "dags", pipelines=pipelines, environment=settings) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from watched import write_watched
+from watched import AT_ONCE, write_watched
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-#: Tasks of tests that are killed are tried again at once.
-AT_ONCE = {"retries": 20, "retry_delay": "00:00:01", "max_retry_delay": "00:00:01"}
 
 
 def write_csv(file: Path, *, rows: int = 1200, seed: int = 1) -> None:

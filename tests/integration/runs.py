@@ -53,11 +53,15 @@ class Run:
 
     def cleared(self) -> Run:
         """Clear every task, and wait until the run has ended again."""
+        self.clear()
+        return self.ended()
+
+    def clear(self) -> None:
+        """Clear every task."""
         self.airflow.post(
             f"/api/v2/dags/{self.dag_id}/clearTaskInstances",
             {"dry_run": False, "dag_run_id": self.run_id, "only_failed": False, "reset_dag_runs": True},
         )
-        return self.ended()
 
     @property
     def tasks(self) -> dict[str, dict[str, Any]]:

@@ -2,64 +2,32 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-from generated import write_pipelines
+from killing import POINTS, every_point
 from runs import Run, mlflow_state
 
 from airflow_mlops_provider.storage import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from killing import Points
 
     from local_airflow import LocalAirflow
 
-PROJECT = Path(__file__).resolve().parents[2]
-COMPUTING = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "score")
-#: What only monitoring passes.
-OTHERS = {"decision.write.before", "decision.write.after"}
+
+def test_every_point_of_the_code_is_one_of_some_dag() -> None:
+    assert set().union(*POINTS.values()) == every_point()
 
 
-def points() -> list[str]:
-    """Return every failpoint of training and scoring: those of receipts for each step, the others by name."""
-    source = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "airflow_mlops_provider").rglob("*.py"))
-    named = set(re.findall(r'failpoint\("([a-z.]+)"\)', source))
-    receipts = {f"{step}.receipt.{when}" for step in COMPUTING for when in ("before", "after")}
-    return sorted(named - OTHERS | receipts)
-
-
-@pytest.fixture(scope="module")
-def dying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """An Airflow whose tasks are killed once at each point."""
-    from local_airflow import LocalAirflow
-
-    home = tmp_path_factory.mktemp("dying")
-    pipelines, killed = home / "pipelines", home / "killed"
-    pipelines.mkdir()
-    killed.mkdir()
-    shutil.copytree(PROJECT / "dags", home / "dags")
-    write_pipelines(pipelines)
-    settings = {
-        "MLOPS_FAILPOINTS": f"{killed}:{','.join(points())}",
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-    }
-    with LocalAirflow(home, dags=home / "dags", pipelines=pipelines, environment=settings) as running:
-        yield running
-
-
-def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(dying: LocalAirflow) -> None:
-    assert {"publish.register.after", "ledger.write.before", "alias.write.after"} <= set(points())
+def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(dying: LocalAirflow, points: Points) -> None:
+    points.arm(POINTS["training"] | POINTS["scoring"])
     run = Run.of(dying, "killed", "2024-02-01", seconds=420)
     assert run.state == "success", run.states
     scoring = Run.triggered(dying, "killed", "scoring")
     assert scoring.state == "success", scoring.states
-    assert sorted(file.name for file in (dying.home / "killed").iterdir()) == points(), "each point was reached"
+    assert not points.left, "each point was reached"
     tries = {(run.dag_id, name): task["try_number"] for run in (run, scoring) for name, task in run.tasks.items()}
-    assert sum(tries.values()) - len(tries) == len(points()), tries
+    assert sum(tries.values()) - len(tries) == len(points.armed), tries
     assert mlflow_state(dying, "killed") == {
         "runs": ["killed 2024-02-01", "logistic", "tree"],
         "unfinished": [],

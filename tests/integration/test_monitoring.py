@@ -5,26 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from runs import Run, asset_id, events, mlflow_state, registry, runs, settled, until
-from watched import DAY, START, TURN, day
-
-from airflow_mlops_provider.effects.watching import reign_of
-from airflow_mlops_provider.job import StepRequest
-from airflow_mlops_provider.monitoring.governor import Decision
-from airflow_mlops_provider.pipelines import load_pipeline
-from airflow_mlops_provider.runner import run_step
-from airflow_mlops_provider.storage import ArtifactStore
+from watched import DAY, START, TURN, day, decided, scored, start
 
 if TYPE_CHECKING:
+    from airflow_mlops_provider.monitoring.governor import Decision
     from local_airflow import LocalAirflow
-
-
-def start(airflow: LocalAirflow, name: str, kind: str, number: int, **conf: Any) -> Run:
-    """Trigger a run for a day, and do not wait for it."""
-    run = Run(airflow, name, f"{kind}-{number}-{len(conf)}", kind=kind)
-    airflow.wait_for_dag(run.dag_id)
-    body = {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": f"{day(number)}T00:00:00Z", **conf}}
-    airflow.post(f"/api/v2/dags/{run.dag_id}/dagRuns", body)
-    return run
 
 
 def train(airflow: LocalAirflow, name: str, number: int, **conf: Any) -> Run:
@@ -35,22 +20,6 @@ def score(airflow: LocalAirflow, name: str, *numbers: int) -> None:
     """Score days, as their data comes in."""
     for run in [start(airflow, name, "scoring", number) for number in numbers]:
         assert run.ended().state == "success"
-
-
-def decisions(airflow: LocalAirflow, name: str) -> dict[int, Decision]:
-    """Return the decisions by day."""
-    kept = [Decision.model_validate(entry.value) for entry in registry(airflow).decisions(name)]
-    return {(one.as_of - START) // DAY: one for one in kept}
-
-
-def decided(airflow: LocalAirflow, name: str, *numbers: int) -> dict[int, Decision]:
-    """Wait until days are decided, and return all decisions."""
-
-    def found() -> dict[int, Decision] | None:
-        kept = decisions(airflow, name)
-        return kept if set(numbers) <= set(kept) else None
-
-    return dict(until(airflow, found, f"{name}: decisions of {numbers}"))
 
 
 @pytest.fixture(scope="module")
@@ -146,36 +115,6 @@ def test_a_storm_asks_for_no_more_than_the_budget_and_decides_every_window(airfl
     assert all(one.why for one in storm if one.suppressed)
     assert sum(len(asked["windows"]) for asked in events(airflow, "stormy.retrain")) == len(passed)
     assert 1 <= len(runs(airflow, "stormy_training", run_type="asset_triggered")) <= len(passed)
-
-
-def scored(airflow: LocalAirflow, name: str, number: int) -> dict[str, Any]:
-    """Score a window in this process, and return what its event would tell."""
-    spec = load_pipeline(airflow.home / "pipelines" / f"{name}.yaml")
-    store = ArtifactStore(airflow.artifacts.as_uri())
-    reign = reign_of(registry(airflow).history(name))
-    assert reign is not None
-    as_of, begin = START + number * DAY, START + (number - 1) * DAY
-
-    def step(kind: str, section: dict[str, Any], champion: Any, **inputs: Any) -> Any:
-        request = StepRequest(step=kind, pipeline=name, as_of=as_of, section=section, inputs=inputs, champion=champion)
-        return run_step(request, store)
-
-    section = {
-        "task": spec.task,
-        "data": spec.data.model_dump(mode="json"),
-        "purpose": "scoring",
-        "start": begin.isoformat(),
-    }
-    dataset = step("ingest", section, None)
-    said = step("score", {}, reign.champion, dataset=[dataset])
-    return {
-        "as_of": as_of.isoformat(),
-        "window_start": begin.isoformat(),
-        "rows": dataset.facts["rows"],
-        "version": reign.champion.version,
-        "dataset": dataset.artifacts["dataset"].model_dump(mode="json"),
-        "predictions": said.artifacts["predictions"].model_dump(mode="json"),
-    }
 
 
 def test_a_bad_model_is_rolled_back_by_itself_once_and_stays_away(airflow: LocalAirflow) -> None:
