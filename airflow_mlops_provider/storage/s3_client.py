@@ -66,7 +66,8 @@ def _client(options: S3Options, process: int, chain: tuple[tuple[str, str], ...]
     client = make("s3", **settings, config=_config("when_supported"))
     if str(urlsplit(client.meta.endpoint_url).hostname).endswith((".amazonaws.com", ".amazonaws.com.cn")):
         return client
-    # Amazon's newer checksums trail the body, which older stores refuse.
+    # Amazon's newer checksums trail the body, which older stores refuse. Without them botocore makes the sha256 of each
+    # body part of what is signed, which every store checks before it accepts the body.
     return make("s3", **settings, config=_config("when_required"))
 
 
@@ -80,8 +81,6 @@ def _config(checksums: str) -> Any:
         max_pool_connections=2 * _PARTS_AT_ONCE,
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
-        # The sha256 of each body is part of what is signed: any store checks it before it accepts the body.
-        s3={"payload_signing_enabled": True},
     )
 
 
