@@ -1,5 +1,6 @@
 # Images of this project. Targets: `airflow` (every part of Airflow) and `mlflow` (the tracking server), both for
-# docker-compose.yaml; `step` (compute steps alone), for `runtime: {kind: docker}`. Where packages come from an index of one's own: --build-arg PIP_INDEX_URL=...
+# docker-compose.yaml; `step` (compute steps alone), for `runtime: {kind: docker}`. Where packages come from an index
+# of one's own: --build-arg PIP_INDEX_URL=...
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS wheel
@@ -8,6 +9,17 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY airflow_mlops_provider ./airflow_mlops_provider
 RUN python3 -m pip wheel --quiet --no-cache-dir --no-deps --wheel-dir /wheels .
+
+# No Airflow, no MLflow: a step reads an order, computes, and writes to the artifact store.
+FROM ${PYTHON_IMAGE} AS step
+ARG PIP_INDEX_URL
+COPY constraints-step.txt /tmp/constraints-step.txt
+RUN python3 -m pip install --quiet --no-cache-dir --no-deps --requirement /tmp/constraints-step.txt
+COPY --from=wheel /wheels /wheels
+RUN python3 -m pip install --quiet --no-cache-dir --no-deps /wheels/*.whl && python3 -m airflow_mlops_provider --help
+# The runtime starts it as the worker's user, on a root file system that is read-only.
+USER 65534:65534
+ENTRYPOINT ["python3", "-m", "airflow_mlops_provider"]
 
 # The versions of constraints.txt are those that the tests run with, and not those of Apache's own image.
 FROM ${PYTHON_IMAGE} AS airflow
@@ -24,17 +36,6 @@ ENV AIRFLOW_HOME=/opt/airflow PYTHONUNBUFFERED=1 MLFLOW_DISABLE_TELEMETRY=true D
 WORKDIR /opt/airflow
 USER airflow
 CMD ["airflow", "version"]
-
-# No Airflow, no MLflow: a step reads an order, computes, and writes to the artifact store.
-FROM ${PYTHON_IMAGE} AS step
-ARG PIP_INDEX_URL
-COPY constraints-step.txt /tmp/constraints-step.txt
-RUN python3 -m pip install --quiet --no-cache-dir --no-deps --requirement /tmp/constraints-step.txt
-COPY --from=wheel /wheels /wheels
-RUN python3 -m pip install --quiet --no-cache-dir --no-deps /wheels/*.whl && python3 -m airflow_mlops_provider --help
-# The runtime starts it as the worker's user, on a root file system that is read-only.
-USER 65534:65534
-ENTRYPOINT ["python3", "-m", "airflow_mlops_provider"]
 
 FROM ${PYTHON_IMAGE} AS mlflow
 ARG PIP_INDEX_URL
