@@ -35,25 +35,42 @@ def connect(settings: Docker, *, conn_id: str | None = None) -> APIClient:
     :raises SpecError: when this user may not talk to it, or there is no such connection.
     """
     from airflow.providers.docker.hooks.docker import DockerHook
-    from airflow.sdk.exceptions import AirflowException
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
     from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
 
     if conn_id is not None:
         defined_connection(conn_id)
-    found = kwargs_from_env()
+    found = _environment()
     url = settings.docker_url or found.get("base_url") or _SOCKET
     _check_permission(url)
     hook = DockerHook(docker_conn_id=conn_id, base_url=url, tls=found.get("tls"))
     try:
         with speaking_to_engine("log in to the registry" if conn_id else "answer"):
             return hook.api_client
+    except AirflowNotFoundException as error:
+        raise SpecError(f"connection {conn_id!r} is none of a registry", got=str(error)) from error
     except (AirflowException, DockerException) as error:
         raise TransientServiceError(
             f"the Docker engine at {url} cannot be reached",
             got=str(error),
             hint="Start it, or name another by runtime.docker_url or the worker's DOCKER_HOST.",
         ) from error
+
+
+def _environment() -> dict[str, Any]:
+    """Return what the worker's environment says of the engine: `base_url` and `tls`, as far as it does."""
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
+    try:
+        found: dict[str, Any] = kwargs_from_env()
+    except DockerException as error:
+        raise SpecError(
+            "the worker's environment names no Docker engine that can be used",
+            got=str(error),
+            hint="Correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.",
+        ) from error
+    return found
 
 
 def _check_permission(url: str) -> None:
