@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from conftest import PROJECT
+from leftovers import Leftovers
 from runs import Run, mlflow_state, registry
 from services.celery_airflow import WORKERS, CeleryAirflow
 from services.ceph import Ceph, ceph
@@ -44,6 +45,8 @@ class Topology:
     s3: Ceph
     bucket: str
     engine: Dockerd
+    mlflow: Path
+    databases: tuple[str, str]
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys in the bucket below a prefix."""
@@ -99,12 +102,14 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
         engine = stack.enter_context(dockerd())
         image = threads.submit(engine.build, tmp_path_factory.mktemp("image"))
         database, broker = stack.enter_context(postgres()), stack.enter_context(redis(home))
+        databases = database.database("airflow"), database.database("mlflow")
+        mlflow = tmp_path_factory.mktemp("mlflow")
         s3 = stack.enter_context(ceph())
         bucket = s3.bucket()
         server = stack.enter_context(
             mlflow_server(
-                tmp_path_factory.mktemp("mlflow"),
-                database=database.database("mlflow"),
+                mlflow,
+                database=databases[1],
                 password=secrets.token_hex(16),
                 artifacts=f"s3://{bucket}/mlflow",
                 environment=s3.environment(),
@@ -115,7 +120,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
         write_pipelines(home / "pipelines", engine)
         airflow = CeleryAirflow(
             home,
-            database=database.database("airflow"),
+            database=databases[0],
             broker=broker,
             mlflow_uri=server.url,
             pipelines=home / "pipelines",
@@ -128,7 +133,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("MLFLOW_TRACKING_USERNAME", login["login"])
         environment.setenv("MLFLOW_TRACKING_PASSWORD", login["password"])
-        yield Topology(airflow, s3, bucket, engine)
+        yield Topology(airflow, s3, bucket, engine, mlflow, databases)
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +251,12 @@ def test_the_models_are_the_same_in_a_celery_worker_and_in_this_process(
         time.sleep(0.5)
     there = [wines.value("train", index) for index in range(2)]
     assert digests(there) == digests(trained_here(airflow, "wine_cultivar", tmp_path, DAY))
+
+
+def test_no_secret_of_a_connection_is_left_anywhere(topology: Topology, watched: Run, wines: Run) -> None:
+    left = Leftovers([topology.airflow.home, topology.mlflow], topology.s3, topology.bucket, topology.databases)
+    for place in ("/worker-1.log", "/attempt=1.log", "database 0, table xcom", "database 1, table runs", "/artifacts/"):
+        assert any(place in where for where in left.holding(NAME)), f"the pipeline's name is not found in {place}"
+    for name in ("ARTIFACTS", "MLFLOW_DEFAULT"):
+        connection = json.loads(topology.airflow.environment[f"AIRFLOW_CONN_{name}"])
+        assert left.holding_secret(connection["login"], connection["password"]) == []
