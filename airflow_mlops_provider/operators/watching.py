@@ -50,12 +50,14 @@ class WatchPredictionsOperator(PolicyOperator):
         )
 
     :param task: `binary`, `multiclass` or `regression`.
-    :param data: the `data` section of a pipeline file: where labelled rows are read.
+    :param data: the `data` section of a pipeline file: where labelled rows are read. A template as well, in which
+        `{{ as_of }}` is that of the window.
     :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
     :param scoring: the `scoring` section of a pipeline file.
     """
 
-    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "data", "scoring")
+    # Not `data`: it is rendered for each window.
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "scoring")
     step = "watch"
 
     def __init__(
@@ -84,10 +86,9 @@ class WatchPredictionsOperator(PolicyOperator):
         ti = context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
         known = decisions.kept_decisions(registry, model, caller)
-        watcher = self._watcher(context)
         kept = []
         for as_of, scored in sorted(self._windows(context).items()):
-            decided = known.get(as_of) or self._decide(registry, model, watcher, as_of, scored, caller)
+            decided = known.get(as_of) or self._decide(registry, self._watcher(context, as_of), as_of, scored, caller)
             self.log.info("%s%s", decided.decision.sentence(), " (decided before)" if as_of in known else "")
             kept.append(decided)
         return decisions.watched(self.pipeline, kept, caller)
@@ -105,9 +106,14 @@ class WatchPredictionsOperator(PolicyOperator):
                 return dict(windows)
         return {resolve_as_of(context, self.as_of).replace(microsecond=0): None}
 
-    def _watcher(self, context: Context) -> Watcher:
+    def _watcher(self, context: Context, as_of: datetime) -> Watcher:
+        """Return what measures a window, with the source as it is named for that window's `{{ as_of }}`."""
+        from airflow_mlops_provider.as_of import as_of_text
         from airflow_mlops_provider.effects import watching
         from airflow_mlops_provider.spec import Data, Scoring
+
+        values: Any = {**context, "as_of": as_of_text(as_of)}
+        data = self.render_template(self.data, values)
 
         def compute(step: str, *, as_of: datetime, section: Any, inputs: Any, champion: Any) -> StepResult:
             return self.compute(context, section, inputs, step=step, champion=champion, as_of=as_of)
@@ -115,7 +121,7 @@ class WatchPredictionsOperator(PolicyOperator):
         return watching.Watcher(
             pipeline=self.pipeline,
             task=self.task,
-            data=Data.model_validate(self.data),
+            data=Data.model_validate(data),
             scoring=Scoring.model_validate(self.scoring or {}),
             monitoring=self.policy(),
             metrics=self.metrics,
@@ -125,7 +131,6 @@ class WatchPredictionsOperator(PolicyOperator):
     def _decide(
         self,
         registry: Registry,
-        model: str,
         watcher: Watcher,
         as_of: datetime,
         scored: Scored | None,
@@ -134,6 +139,7 @@ class WatchPredictionsOperator(PolicyOperator):
         from airflow_mlops_provider.effects import decisions, watching
         from airflow_mlops_provider.monitoring.governor import Window
 
+        model = self.model_name
         reign: Reign | None = watching.reign_of(registry.history(model))
         decided = partial(decisions.decide_window, registry, model, watcher.monitoring, reign=reign, caller=caller)
         if reign is None:

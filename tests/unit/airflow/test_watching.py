@@ -284,6 +284,20 @@ def test_a_bad_model_is_rolled_back_once_on_the_next_labelled_window(world: Worl
     assert world.decisions[3:] == [(17, "keep", "healthy", False), (18, "keep", "healthy", False)]
 
 
+def test_each_window_reads_the_source_of_its_own_day(world: World) -> None:
+    world.write(22)
+    world.promote(14)
+    days = world.source.parent / "days"
+    days.mkdir()
+    (days / "2024-01-16.csv").write_bytes(world.source.read_bytes())
+    data = world.data(source={"uri": f"{days}/{{{{ as_of }}}}.csv"})
+    assert world.watch(15, 16, dag=world.dag(data=data))["watch"].state == "success"
+    first, second = (world.decision(entry).reasons[1] for entry in world.registry.decisions("warm"))
+    assert first.startswith("log_loss is ")
+    assert second.startswith("the live metric says nothing: ")
+    assert "2024-01-17.csv" in second
+
+
 def test_labels_that_come_after_probation_do_not_put_it_off(world: World) -> None:
     # The training saw no label of the five days before it: those that came since are as good as those to come.
     world.label_delay = "5 days"
