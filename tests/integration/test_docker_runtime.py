@@ -48,7 +48,9 @@ from airflow_mlops_provider.storage import ArtifactStore
 settings, caller, request, store = sys.argv[1:]
 runtime = DockerRuntime.of(json.loads(settings), json.loads(caller))
 runtime.run(StepRequest.model_validate_json(request), ArtifactStore(store))
+print(json.dumps(sorted(sys.modules)))
 """
+HEAVY = {"pandas", "numpy", "pyarrow", "sklearn", "scipy", "skops", "mlflow"}
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +110,15 @@ class Small:
         runtime = DockerRuntime.of(self.settings(**settings), CALLER)
         return runtime.run(self.request(candidate), self.store)
 
+    def command(self, candidate: dict[str, Any]) -> list[str]:
+        """Return the command of a process that trains as a task does."""
+        request = self.request(candidate).model_dump_json()
+        arguments = [json.dumps(self.settings()), json.dumps(CALLER), request, self.store.root]
+        return [sys.executable, "-W", "ignore", "-c", TASK, *arguments]
+
     def killed(self, file: Path) -> dict[str, Any]:
         """Begin to train, kill who asked for it once training waits, and return what it left."""
-        request = self.request(waiting(file)).model_dump_json()
-        arguments = [json.dumps(self.settings()), json.dumps(CALLER), request, self.store.root]
-        task = subprocess.Popen([sys.executable, "-W", "ignore", "-c", TASK, *arguments])
+        task = subprocess.Popen(self.command(waiting(file)))
         once(lambda: Path(f"{file}.reached").exists())
         task.kill()
         task.wait()
@@ -159,7 +165,9 @@ def test_a_container_trains_the_very_model_that_the_worker_trains(
     assert small.engine.containers() == []
     again = small.train(candidate)
     assert (again.cached, again.key) == (True, there.key)
-    assert len(small.engine.created()) == 1, "no container is made for what is done"
+    task = subprocess.run(small.command(candidate), capture_output=True, text=True, check=True)
+    assert HEAVY.isdisjoint(json.loads(task.stdout.splitlines()[-1])), "what is done is found without them"
+    assert len(small.engine.created()) == 1, "and without a container"
 
 
 def test_a_container_has_what_it_needs_and_nothing_else(small: Small) -> None:
