@@ -210,7 +210,7 @@ def tls(server: MlflowServer, authority: Path, *, client: bool = False) -> Itera
         context.verify_mode = ssl.CERT_REQUIRED
     with FaultProxy(server.url) as proxy:
         listening = proxy._server
-        listening.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up is the case
+        listening.handle_error = lambda *_: None  # A client that hangs up is the case.
         listening.socket = context.wrap_socket(listening.socket, server_side=True)
         yield proxy.url.replace("http:", "https:")
 

@@ -123,13 +123,14 @@ def found(client: Any, name: str) -> dict[str, Any]:
     runs = client.search_runs([training])
     ledger = client.get_experiment_by_name(f"ledger/{name}").tags["run"]
     ledgers = client.search_runs([client.get_experiment_by_name("mlops-ledger").experiment_id])
-    (version,) = versions = client.search_model_versions(f"name = '{name}'")
+    versions = sorted(client.search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
+    version = versions[0]
     models = client.search_logged_models([training])
     return {
         "experiments": sorted(experiment.name for experiment in experiments if "before" not in experiment.name),
         "runs": sorted(run.info.run_name for run in runs),
         "states": {run.info.status for run in [*runs, *ledgers]},
-        "metrics": sorted((run.info.run_name, run.data.metrics.get("roc_auc")) for run in runs),
+        "metrics": sorted((run.info.run_name, *run.data.metrics.values()) for run in runs),
         "models": [str(model.status) for model in models],
         "linked": len(client.get_run(version.run_id).outputs.model_outputs),
         "files": sorted(file.path for file in client.list_logged_model_artifacts(models[0].model_id)),
@@ -144,7 +145,7 @@ def found(client: Any, name: str) -> dict[str, Any]:
 EXPECTED = {
     "runs": ["2013-03-01", "logistic"],
     "states": {"FINISHED"},
-    "metrics": [("2013-03-01", None), ("logistic", 0.9)],
+    "metrics": [("2013-03-01",), ("logistic", 0.9)],
     "models": ["READY"],
     "linked": 1,
     "files": ["MLmodel", "conda.yaml", "model.skops", "python_env.yaml", "requirements.txt"],
