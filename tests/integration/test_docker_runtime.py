@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -25,7 +25,10 @@ from airflow_mlops_provider.exceptions import MLOpsError, ModelError, SpecError,
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.runtime import DockerRuntime
+from airflow_mlops_provider.runtime.container import Container
+from airflow_mlops_provider.spec import Docker
 from airflow_mlops_provider.storage import ArtifactStore, S3Options
+from airflow_mlops_provider.wire import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,6 +204,29 @@ def test_a_container_that_was_asked_for_something_else_is_removed_first(small: S
     assert small.train(tree(max_depth=4)).facts["candidate"] == "only"
     assert small.engine.containers() == []
     assert small.engine.created()[-1]["id"] != left["Id"]
+
+
+def test_a_container_whose_task_was_killed_before_it_said_what_to_do_ends_by_itself(small: Small) -> None:
+    client = small.engine.client()
+    try:
+        container = Container(client, "unheard")
+        settings = Docker.model_validate(small.settings(network_mode="none"))
+        assert container.start(settings, "train", "", {}, [])
+        assert not container.start(settings, "train", "", {}, []), "a name is taken once"
+        with pytest.raises(TransientServiceError, match="given nothing to do"):
+            Answer.model_validate_json(container.ended().out).settled()
+        assert container.order() == ""
+    finally:
+        client.close()
+
+
+def test_another_user_may_be_named(small: Small, tmp_path: Path) -> None:
+    folder = shutil.copytree(small.folder / "store", tmp_path / "store")
+    for place in (folder, *folder.rglob("*")):
+        shutil.chown(place, 65534, 65534)
+    theirs = replace(small, store=ArtifactStore(str(folder)))
+    result = theirs.train(tree(max_depth=6), user="65534:65534", cpus=0.5, mem_limit="1g")
+    assert theirs.store.fetch(result.artifacts["model"]).stat().st_uid == 65534
 
 
 def test_what_goes_wrong_inside_is_raised_outside_as_what_it_was(small: Small) -> None:
