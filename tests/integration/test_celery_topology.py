@@ -143,7 +143,7 @@ def airflow(topology: Topology) -> CeleryAirflow:
 
 @pytest.fixture(scope="module")
 def trained(airflow: CeleryAirflow) -> Run:
-    return Run.of(airflow, NAME, DAY)
+    return Run.of(airflow, NAME, DAY, seconds=300)
 
 
 @pytest.fixture(scope="module")
