@@ -106,8 +106,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "timeout": {
                         "label": "Timeout",
-                        "description": "Seconds after which a silent server counts as away: 30 when left out, and never "
-                        "more than a quarter of the task's execution_timeout.",
+                        "description": "Seconds after which a silent server counts as away: 30 when left out, and "
+                        "never more than a quarter of the task's execution_timeout.",
                         "schema": {"type": ["integer", "null"]},
                     },
                     "aws_conn_id": {
