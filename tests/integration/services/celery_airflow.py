@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from services.postgres import postgres
-from services.redis import redis
 
 from local_airflow import LocalAirflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from services.postgres import Postgres
+    from collections.abc import Mapping
 
 _HERE = Path(__file__).resolve().parents[1]
 #: What no worker is told: it asks the API server, with the token that came with its task.
@@ -33,8 +27,8 @@ WORKERS = {"worker-1": (), "worker-2": ("second",)}
 class CeleryAirflow(LocalAirflow):
     """One Airflow with Celery workers under `home`; a context manager that starts and stops it.
 
-    Workers know neither the metadata database nor Airflow's keys. Each runs one task at a time, so that tasks that are ready together go to different workers, and is its
-    tasks' `hostname` in Airflow's API.
+    Workers know neither the metadata database nor Airflow's keys. Each runs one task at a time, so that tasks that are
+    ready together go to different workers, and is its tasks' `hostname` in Airflow's API.
 
     :param home: folder for everything but the databases.
     :param database: address of an empty PostgreSQL database for Airflow's metadata.
@@ -97,13 +91,3 @@ class CeleryAirflow(LocalAirflow):
                 elif self._processes[worker].poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{worker} is not ready; see {log}")
             time.sleep(0.1)
-
-
-@contextmanager
-def celery_airflow(home: Path, **options: Any) -> Iterator[tuple[CeleryAirflow, Postgres]]:
-    """Run the databases and an Airflow over them; the PostgreSQL server is there for more databases."""
-    with ExitStack() as stack:
-        server = stack.enter_context(postgres())
-        broker = stack.enter_context(redis(home))
-        airflow = CeleryAirflow(home, database=server.database("airflow"), broker=broker, **options)
-        yield stack.enter_context(airflow), server
