@@ -46,6 +46,7 @@ class WriteOnceLog:
         self._model = model
         self._kind = kind
         self._experiment = f"{kind.name}/{model}"
+        self._shared = f"mlops-{kind.name}"
         self._known_run: str | None = None
 
     def read(self) -> dict[str, str]:
@@ -69,7 +70,7 @@ class WriteOnceLog:
         refusal: MLOpsError | None = None
         try:
             self._connection.tell(
-                f"writing {key} of {self._kind.title} of {self._model!r}",
+                f"writing {key} of {self._kind.title} of {self._model!r}, in experiment {self._shared!r}",
                 lambda client: client.log_param(run_id, key, value),
             )
         except (RegistryError, TransientServiceError) as error:
@@ -120,8 +121,9 @@ class WriteOnceLog:
 
     def _create(self) -> str:
         """Bear the log: name and tags of an experiment commit together, so one run wins."""
-        connection, what = self._connection, f"creating {self._kind.title} of {self._model!r}"
-        shared = experiment_id(connection, f"mlops-{self._kind.name}")
+        connection = self._connection
+        what = f"creating {self._kind.title} of {self._model!r}, in experiment {self._shared!r}"
+        shared = experiment_id(connection, self._shared)
         tags = {"mlops.kind": self._kind.name, "mlops.model": self._model}
         if not (born := self._newborn(shared, tags)):
             born = make_once(

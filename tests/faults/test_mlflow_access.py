@@ -5,11 +5,12 @@ import ssl
 import tempfile
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 import pytest
 import registry_worker
@@ -105,6 +106,42 @@ def test_who_may_not_do_something_is_named_with_the_permission(
             call()
         assert "Grant it to user 'bob' in MLflow, or give connection 'models' another user" in str(caught.value)
         assert "sentinel" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_second_user_runs_a_pipeline_with_the_permissions_that_the_guide_names(
+    server: MlflowServer, connect: Callable[..., MlflowHook], training: Publication
+) -> None:
+    def task(user: tuple[str, str], **changes: Any) -> str:
+        registry, wanted = connect(server.url, user).registry(), named(training, "granted").model_copy(update=changes)
+        head = registry.head("granted")
+        request = registry_worker.request(wanted).model_copy(
+            update={
+                "model": "granted",
+                "version": registry.publish(wanted).version,
+                "idem": user[0],
+                "compared_with": head and head.seq,
+            }
+        )
+        return registry.promote(request).status
+
+    def experiments() -> dict[str, str]:
+        found = server.request("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 100})["experiments"]
+        return {experiment["name"]: experiment["experiment_id"] for experiment in found}
+
+    def let(user: str, experiment: str) -> None:
+        if (known := experiments().get(experiment)) is not None:
+            # Who owns it may more already, which MLflow calls a bad request.
+            with suppress(HTTPError):
+                server.grant(user, "experiment", known)
+
+    # Whoever promotes first owns the ledgers' experiment: here that may have been bob, in another test.
+    let("ann", "mlops-ledger")
+    assert task(ANN) == "promoted"
+    let("bob", "mlops-ledger")
+    let("bob", "granted")
+    server.grant("bob", "registered_model", "granted")
+    digest = training.model_info.model_copy(update={"digest": "another"})
+    assert task(BOB, lineage="later", model_info=digest) == "promoted"
 
 
 def test_a_password_that_changed_while_a_task_was_at_work_is_read_again_once(

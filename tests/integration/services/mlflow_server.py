@@ -43,6 +43,11 @@ class MlflowServer:
         """Change a user's password: the old one is refused from now on."""
         self.request("PATCH", "/api/2.0/mlflow/users/update-password", {"username": name, "password": password})
 
+    def grant(self, name: str, kind: str, resource: str, permission: str = "EDIT") -> None:
+        """Let a user do more: with an `experiment`, by its id, or a `registered_model`, by its name."""
+        wanted = {"username": name, "resource_type": kind, "resource_id": resource, "permission": permission}
+        self.request("POST", "/api/3.0/mlflow/users/permissions/grant", wanted)
+
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send a request to the REST API, as the admin."""
         data = None if body is None else json.dumps(body).encode()
