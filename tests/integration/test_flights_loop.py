@@ -46,11 +46,11 @@ def kept(loop: LocalAirflow) -> dict[str, dict[int, Decision]]:
         assert run.ended().state == "success", run.states
     for name in runs:
         decided(loop, name, TRAINED)
-    for number in DAYS:
-        for run in [start(loop, name, "scoring", number) for name in runs]:
-            assert run.ended().state == "success", run.states
-        for name in runs:
-            decided(loop, name, number)
+    # A pipeline's runs of a kind follow each other in this order.
+    for run in [start(loop, name, "scoring", number) for number in DAYS for name in runs]:
+        assert run.ended().state == "success", run.states
+    for name in runs:
+        decided(loop, name, *DAYS)
     return {name: by_day(loop, name) for name in runs}
 
 
@@ -67,11 +67,11 @@ def by_day(airflow: LocalAirflow, name: str) -> dict[int, Decision]:
     return {one.as_of.day: one for one in decisions(registry(airflow), name)}
 
 
-def decided(airflow: LocalAirflow, name: str, number: int, seconds: float = 120) -> None:
-    """Wait until a day is decided."""
+def decided(airflow: LocalAirflow, name: str, *numbers: int, seconds: float = 120) -> None:
+    """Wait until days are decided."""
     deadline = time.monotonic() + seconds
-    while number not in by_day(airflow, name):
-        assert time.monotonic() < deadline, f"{name}: 2013-09-{number} was not decided within {seconds:.0f} s"
+    while not set(numbers) <= set(by_day(airflow, name)):
+        assert time.monotonic() < deadline, f"{name}: {numbers} were not decided within {seconds:.0f} s"
         time.sleep(0.5)
 
 
