@@ -8,6 +8,7 @@ default_permission = READ
 database_uri = postgresql+psycopg2://mlflow:${MLFLOW_DB_PASSWORD}@postgres:5432/mlflow_auth
 admin_username = admin
 grant_default_workspace_access = true
+auth_cache_ttl_seconds = 60
 C
 export MLFLOW_AUTH_CONFIG_PATH=/tmp/basic_auth.ini
 export MLFLOW_BACKEND_STORE_URI="postgresql+psycopg2://mlflow:${MLFLOW_DB_PASSWORD}@postgres:5432/mlflow"
