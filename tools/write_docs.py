@@ -236,7 +236,8 @@ def _explained_with(operator: type) -> list[type]:
 def _own_arguments(operator: type) -> list[list[str]]:
     told = {match["name"]: " ".join(match["text"].split()) for match in _PARAM.finditer(operator.__doc__ or "")}
     rows = []
-    for name, parameter in inspect.signature(operator.__init__).parameters.items():  # type: ignore[misc]
+    signature, inherited = (inspect.signature(kind.__init__) for kind in operator.__mro__[:2])  # type: ignore[misc]
+    for name, parameter in signature.parameters.items() if signature != inherited else ():
         if name == "self" or parameter.kind is parameter.VAR_KEYWORD:
             continue
         required = parameter.default is parameter.empty

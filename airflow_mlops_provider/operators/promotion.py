@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
+from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.retrain_request import retrain_request
 from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
@@ -64,7 +65,7 @@ class QualityGateOperator(StepOperator):
         return result
 
 
-class PromoteModelOperator(StepOperator):
+class PromoteModelOperator(ModelOperator):
     """Write the challenger into the ledger as champion and set the alias, once, whatever happens in between.
 
     Skipped, with the reason, when the gates said so or the ledger already holds a newer champion. The Params
@@ -80,34 +81,16 @@ class PromoteModelOperator(StepOperator):
 
     :param evaluation: what `PublishModelOperator` returned.
     :param gate: what `QualityGateOperator` returned.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (
-        *StepOperator.template_fields,
-        "evaluation",
-        "gate",
-        "model",
-        "mlflow_conn_id",
-    )
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")
     operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
     step = "promote"
 
-    def __init__(
-        self,
-        *,
-        evaluation: Result,
-        gate: Result,
-        model: str | None = None,
-        mlflow_conn_id: str = "mlflow_default",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, evaluation: Result, gate: Result, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.evaluation = evaluation
         self.gate = gate
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
         self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
@@ -117,15 +100,14 @@ class PromoteModelOperator(StepOperator):
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         hook = MlflowHook(self.mlflow_conn_id)
-        model = self.model or self.pipeline
-        self.mlflow_links = effects.links(hook.ui_url, model, evaluation)
+        self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation)
         ti, request = context["ti"], retrain_request(context, self.pipeline)
         promotion = effects.promote(
             hook.registry(),
             self.store(),
             evaluation,
             gate,
-            model=model,
+            model=self.model_name,
             caller=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
@@ -135,5 +117,5 @@ class PromoteModelOperator(StepOperator):
             raise AirflowSkipException(promotion.reason)
         self.log.info("%s", promotion.reason)
         if promotion.mine:
-            announce_champion(self, context, model, promotion.result)
+            announce_champion(self, context, self.model_name, promotion.result)
         return promotion.result

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
+from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.retrain_request import retrain_tags
-from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
+from airflow_mlops_provider.operators.step import Result, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 
-class PublishModelOperator(StepOperator):
+class PublishModelOperator(ModelOperator):
     """Show the candidates in MLflow, and register the best of them with the alias `challenger`.
 
     A retry, a cleared task or a second run on the same data finds what was published and adds nothing.
@@ -26,21 +27,15 @@ class PublishModelOperator(StepOperator):
         publish = PublishModelOperator(task_id="publish", pipeline="churn", evaluation=evaluate.output)
 
     :param evaluation: what `EvaluateModelOperator` returned.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "evaluation", "model", "mlflow_conn_id")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation")
     operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
     step = "publish"
 
-    def __init__(
-        self, *, evaluation: Result, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, evaluation: Result, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.evaluation = evaluation
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
         self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
@@ -49,15 +44,14 @@ class PublishModelOperator(StepOperator):
         from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
         hook = MlflowHook(self.mlflow_conn_id)
-        model = self.model or self.pipeline
         result = effects.publish(
             hook.registry(),
             self.store(),
             parsed(self.evaluation, "evaluation"),
-            model=model,
+            model=self.model_name,
             tags=airflow_tags(context) | retrain_tags(context, self.pipeline),
         )
-        self.mlflow_links = effects.links(hook.ui_url, model, result)
+        self.mlflow_links = effects.links(hook.ui_url, self.model_name, result)
         return result
 
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.step import Result, StepOperator, failing_for_good, flag, parsed
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class TrainModelOperator(StepOperator):
         return name
 
 
-class FindChampionOperator(StepOperator):
+class FindChampionOperator(ModelOperator):
     """Look up in the ledger which champion the candidates are compared with.
 
     A task of its own, beside the preparation: evaluation then reads no service, and a repeated one imports nothing for
@@ -89,30 +90,20 @@ class FindChampionOperator(StepOperator):
     .. code-block:: python
 
         champion = FindChampionOperator(task_id="champion", pipeline="churn")
-
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "model", "mlflow_conn_id")
     step = "champion"
-
-    def __init__(self, *, model: str | None = None, mlflow_conn_id: str = "mlflow_default", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-        self.mlflow_conn_id = mlflow_conn_id
 
     def run(self, context: Context) -> StepResult:
         """Look it up."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
         from airflow_mlops_provider.run_context import resolve_as_of
 
         found = effects.find_rivals(
-            MlflowHook(self.mlflow_conn_id).registry(),
+            self.registry(),
             self.store(),
             pipeline=self.pipeline,
-            model=self.model or self.pipeline,
+            model=self.model_name,
             as_of=resolve_as_of(context, self.as_of),
             allow_older=flag(context, "allow_older"),
         )
