@@ -10,7 +10,7 @@ from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import promotion, publishing, rollback
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, former_champion, rivals, served_at
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
 from airflow_mlops_provider.registry.versions import registered_version
 
 if TYPE_CHECKING:
@@ -132,10 +132,6 @@ class Registry:
             approver=approver,
             expected_head=expected_head,
         )
-
-    def former(self, model: str) -> LedgerEntry | None:
-        """Return the entry of the champion before this one; see `ledger.former_champion`."""
-        return former_champion(self.history(model))
 
     def served_at(self, model: str, moment: datetime) -> LedgerEntry | None:
         """Return the entry whose version was champion at a wall time; None before the first."""
