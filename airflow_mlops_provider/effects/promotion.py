@@ -73,7 +73,7 @@ def promote(
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
         if asked is not None:
             request = request.model_copy(
-                update={"reason": f"{request.reason} Retrained for {text_within(asked, _MAX_ASKED)}"}
+                update={"reason": f"{request.reason}. Retrained for {text_within(asked, _MAX_ASKED)}"}
             )
         outcome = registry.promote(request)
         if outcome.status != "stale":

@@ -285,7 +285,7 @@ def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
     assert parent.data.tags["mlops.retrain_reason"] == "drift: the age moved"
     assert parent.data.tags["mlops.retrain_columns"] == "balance, age, plan"
     [entry] = Registry.connect(mlflow).history("churn")
-    assert entry.reason.endswith("Retrained for drift: the age moved")
+    assert entry.reason.endswith("passed. Retrained for drift: the age moved")
 
 
 def test_the_links_lead_to_the_run_and_the_version(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:
