@@ -131,7 +131,6 @@ def test_partitions_give_the_rows_of_their_days_and_their_key_as_a_column(
 ) -> None:
     partitions(tmp_path / "d", 4, suffix)
     asked = data(tmp_path / "d", partitioned_by="date").model_dump(mode="json")
-    asked["columns"]["categorical"] = ["c", "date"]
     asked["columns"]["keys"] = ["date", "id"]
     result = steps.ingest(asked, as_of=datetime(2013, 2, 3, tzinfo=UTC))
     assert result.facts["rows"] == 2 * 24 * 60
