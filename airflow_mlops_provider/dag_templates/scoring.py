@@ -1,17 +1,17 @@
-"""The scoring DAG of a pipeline: ingest → score."""
+"""The scoring DAG of a pipeline: ingest → score, with shards ingest → score_shard ×N → score."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, TriggerRule
 
 from airflow_mlops_provider.assets import champion_asset, predictions_asset
 from airflow_mlops_provider.dag_templates.describe import scoring_doc
 from airflow_mlops_provider.dag_templates.schedule import AS_OF, scoring_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator
-from airflow_mlops_provider.operators.scoring import ScoreBatchOperator
+from airflow_mlops_provider.operators.scoring import ScoreBatchOperator, ScoreShardOperator
 from airflow_mlops_provider.spec import Scoring
 
 if TYPE_CHECKING:
@@ -40,18 +40,35 @@ def scoring_dag(pipeline: Pipeline) -> DAG:
             window=scoring.model_dump(mode="json")["window"],
             inlets=[champion_asset(pipeline.model_name)],
         )
+        asked = {
+            **common,
+            "as_of": AS_OF,
+            "dataset": ingest.output,
+            "model": pipeline.model_name,
+            "mlflow_conn_id": pipeline.promotion.conn_id,
+        }
         ScoreBatchOperator(
             **task_settings(pipeline, "score"),
-            **common,
-            as_of=AS_OF,
-            dataset=ingest.output,
+            **asked,
+            **_parts(pipeline, scoring.shards, asked),
             shadow=scoring.shadow,
-            model=pipeline.model_name,
-            mlflow_conn_id=pipeline.promotion.conn_id,
             outlets=[predictions_asset(pipeline.name)],
         )
     dag.params.update(_params())
     return dag
+
+
+def _parts(pipeline: Pipeline, shards: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what `score` is told of the shards, whose tasks are made here when there are any."""
+    if shards == 1:
+        return {}
+    parts = ScoreShardOperator.partial(
+        **task_settings(pipeline, "score_shard"),
+        **asked,
+        map_index_template="{{ task.shard['index'] + 1 }} of {{ task.shard['count'] }}",
+    ).expand(shard=[{"index": index, "count": shards} for index in range(shards)])
+    # The success is that of `ingest`: without it there is nothing to score; whatever became of the shards, there is.
+    return {"parts": parts.output, "trigger_rule": TriggerRule.ALL_DONE_MIN_ONE_SUCCESS}
 
 
 def _params() -> dict[str, Param]:

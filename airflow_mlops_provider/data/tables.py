@@ -71,11 +71,22 @@ def table_schema(store: ArtifactStore, ref: ArtifactRef) -> pa.Schema:
     return _open(store, ref).schema_arrow
 
 
-def iter_tables(store: ArtifactStore, ref: ArtifactRef, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Yield a table one row group at a time."""
+def row_groups(store: ArtifactStore, ref: ArtifactRef) -> list[int]:
+    """Return the number of rows of each row group, from the footer."""
+    metadata = _open(store, ref).metadata
+    return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+
+
+def iter_tables(
+    store: ArtifactStore, ref: ArtifactRef, columns: Sequence[str] | None = None, groups: Iterable[int] | None = None
+) -> Iterator[pa.Table]:
+    """Yield a table one row group at a time.
+
+    :param groups: indices of the row groups to read; all when left out.
+    """
     file = _open(store, ref)
     wanted = _columns(file, ref, columns)
-    for index in range(file.num_row_groups):
+    for index in range(file.num_row_groups) if groups is None else groups:
         yield file.read_row_group(index, columns=wanted)
 
 

@@ -10,6 +10,7 @@ from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
 from airflow_mlops_provider.effects.rollback import roll_back
 from airflow_mlops_provider.effects.scoring import score
+from airflow_mlops_provider.effects.shards import joining
 
 __all__ = [
     "Promotion",
@@ -17,6 +18,7 @@ __all__ = [
     "compared",
     "evaluation_inputs",
     "find_rivals",
+    "joining",
     "links",
     "promote",
     "publish",

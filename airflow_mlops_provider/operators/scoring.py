@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_mlops_provider.exceptions import ModelUnavailableError
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.step import Result, parsed
+from airflow_mlops_provider.operators.step import Result, failing_for_good, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +49,10 @@ class ScoreBatchOperator(ModelOperator):
     :param version: score with this version of the model; nobody stands in for it.
     :param alias: score with the version that has this alias; nobody stands in for another than the champion.
     :param shadow: score with the challenger as well, stored apart, and compare the two.
+    :param parts: what a mapped `ScoreShardOperator` returned; what of it is not there is computed here.
     """
 
-    template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "version", "alias")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "version", "alias", "parts")
     step = "score"
 
     def __init__(
@@ -60,6 +62,7 @@ class ScoreBatchOperator(ModelOperator):
         version: int | str | None = None,
         alias: str = "champion",
         shadow: bool = False,
+        parts: Result | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,6 +70,7 @@ class ScoreBatchOperator(ModelOperator):
         self.version = version
         self.alias = alias
         self.shadow = shadow
+        self.parts = parts
 
     def run(self, context: Context) -> StepResult:
         """Score, or skip while there is no champion."""
@@ -74,14 +78,22 @@ class ScoreBatchOperator(ModelOperator):
 
         dataset = parsed(self.dataset, "dataset")
 
-        def ask(section: dict[str, Any], champion: Champion | None) -> StepResult:
-            return self.compute(context, section, {"dataset": [dataset]}, champion=champion)
+        def compute(
+            section: dict[str, Any],
+            champion: Champion | None,
+            *,
+            parts: Sequence[StepResult] = (),
+            recompute: bool,
+        ) -> StepResult:
+            inputs = {"parts": list(parts)} if parts else {"dataset": [dataset]}
+            return self.compute(context, section, inputs, champion=champion, recompute=recompute)
 
+        given = [parsed(value, "parts") for value in self.parts or [] if value is not None]
         scored = effects.score(
             self.registry(),
             self.store(),
             model=self.model_name,
-            ask=ask,
+            ask=effects.joining(compute, given, recompute=flag(context, "recompute")),
             version=None if self.version is None else int(self.version),
             alias=self.alias,
             shadow=self.shadow,
@@ -92,6 +104,60 @@ class ScoreBatchOperator(ModelOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = _event(dataset, scored)
         return scored
+
+
+class ScoreShardOperator(ModelOperator):
+    """Score some of a dataset's row groups with the champion, for a `ScoreBatchOperator` that joins the parts.
+
+    Map it over shards, so that they run on several workers; a row group has 65,536 rows. Nothing is published, and
+    nothing depends on it: a shard that failed, or that another champion is to score by now, is computed by the task
+    that joins. While there is no champion, or its file cannot be loaded, the shard is left to that task, and gives no
+    result. It succeeds then: after a skipped instance Airflow would skip that task as well.
+
+    .. code-block:: python
+
+        shards = ScoreShardOperator.partial(
+            task_id="score_shard",
+            pipeline="churn",
+            dataset=new_rows.output,
+            map_index_template="{{ task.shard['index'] + 1 }} of {{ task.shard['count'] }}",
+        ).expand(shard=[{"index": index, "count": 4} for index in range(4)])
+        joined = ScoreBatchOperator(
+            task_id="score_joined",
+            pipeline="churn",
+            dataset=new_rows.output,
+            parts=shards.output,
+            trigger_rule="all_done_min_one_success",
+        )
+
+    :param dataset: what `IngestDataOperator` returned, with `purpose="scoring"`.
+    :param shard: `index`, from 0 on, and `count`.
+    """
+
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "shard")
+    step = "score"
+
+    def __init__(self, *, dataset: Result, shard: dict[str, int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.shard = shard
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Score the shard, or leave it to the task that joins."""
+        from airflow_mlops_provider.effects import as_champion
+
+        with failing_for_good():
+            head = self.registry().head(self.model_name)
+            if head is None:
+                self.log.info("Model %r has no champion yet: nothing is scored.", self.model_name)
+                return None
+            inputs = {"dataset": [parsed(self.dataset, "dataset")]}
+            try:
+                part = self.compute(context, {"shard": self.shard}, inputs, champion=as_champion(head))
+            except ModelUnavailableError as error:
+                self.log.warning("Left to the task that joins, which knows who stands in: %s", error)
+                return None
+            return self.settle(context, part)
 
 
 def _event(dataset: StepResult, scored: StepResult) -> dict[str, Any]:

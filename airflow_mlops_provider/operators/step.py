@@ -112,10 +112,12 @@ class StepOperator(BaseOperator):
         step: str | None = None,
         champion: Champion | None = None,
         as_of: datetime | None = None,
+        recompute: bool | None = None,
     ) -> StepResult:
         """Run a compute step, or return its committed receipt.
 
         :param as_of: of the step, when it is not the run's.
+        :param recompute: whatever the run's Param says.
         """
         from airflow_mlops_provider.hooks.sql import read_sql
         from airflow_mlops_provider.job import StepRequest
@@ -130,7 +132,7 @@ class StepOperator(BaseOperator):
             section=section,
             inputs=inputs,
             champion=champion,
-            recompute=flag(context, "recompute"),
+            recompute=flag(context, "recompute") if recompute is None else recompute,
             allow_list=allow_list(),
         )
         if (docker := self._container_runtime(context)) is not None:

@@ -18,6 +18,7 @@ class Scoring(Frozen):
         description="A run scores the rows of this much time before its as_of; all rows when there is no timestamp.",
     )
     shadow: bool = Field(False, description="Score with the challenger as well, stored apart and compared.")
+    shards: PositiveInt = Field(1, le=64, description="Tasks that share a window's rows, each some row groups of it.")
 
 
 class Drift(Frozen):

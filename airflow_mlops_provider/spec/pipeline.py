@@ -75,6 +75,7 @@ TaskName = Literal[
     "gate",
     "publish",
     "promote",
+    "score_shard",
     "score",
     "watch",
     "retrain",
@@ -126,6 +127,8 @@ class Pipeline(Frozen):
     def runtime_of(self, task: TaskName) -> Runtime | None:
         """Return where a task computes; None for one that computes nothing."""
         own = settings.runtime if (settings := self.tasks.get(task)) else None
+        if own is None and task == "score_shard":  # what it computes, `score` finds by its key, which holds the image
+            return self.runtime_of("score")
         return own or (self.runtime if task in COMPUTING else None)
 
     @model_validator(mode="after")

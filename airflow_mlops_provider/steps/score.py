@@ -2,17 +2,21 @@
 
 The model is not taken at its word: its file has to be the one that the ledger names, and the rows have to have the
 columns that it was fitted on, in their roles. What is written is complete or not there.
+
+A shard is some of the row groups, in a row. Given the results of all shards as `parts`, the step joins them, row group
+by row group, to the very file that one pass over the dataset writes.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field, PositiveInt, model_validator
+
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.data.tables import iter_tables, table_info, table_schema, write_table
+from airflow_mlops_provider.data.tables import iter_tables, row_groups, table_info, table_schema, write_table
 from airflow_mlops_provider.exceptions import (
     ArtifactError,
     DataError,
@@ -31,7 +35,7 @@ from airflow_mlops_provider.modeling.predictions import (
     prediction_columns,
 )
 from airflow_mlops_provider.modeling.splits import ClassLabel
-from airflow_mlops_provider.results import text_within
+from airflow_mlops_provider.modeling.tally import Tally
 from airflow_mlops_provider.spec import Frozen
 from airflow_mlops_provider.spec.frozen import Finite
 
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.spec.sections import Columns
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
@@ -52,10 +57,6 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 VERSION, AS_OF = "model_version", "as_of"
 #: The version that is written when no model could be asked.
 NO_VERSION = 0
-
-_MAX_SHOWN, _NAME_BYTES = 20, 40
-#: So many values of a category, none of them known to the model, are no chance: the column was retyped or renamed.
-_STRANGERS = 100
 
 
 class Baseline(Frozen):
@@ -68,10 +69,32 @@ class Baseline(Frozen):
     values: list[Finite]
 
 
+class Shard(Frozen):
+    """One of `count` runs of row groups."""
+
+    index: int = Field(ge=0)
+    count: PositiveInt
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Shard:
+        if self.index >= self.count:
+            raise ValueError(f"there is no shard {self.index} of {self.count}; the first is 0")
+        return self
+
+    def of(self, groups: int) -> range:
+        """Return the indices of its row groups."""
+        return range(self.index * groups // self.count, (self.index + 1) * groups // self.count)
+
+
 class Section(Frozen):
-    """What is asked instead of the request's champion, when there is none to ask."""
+    """What is asked, and about which rows.
+
+    :param baseline: asked instead of the request's champion, when there is none to ask.
+    :param shard: the rows, when not all of them.
+    """
 
     baseline: Baseline | None = None
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -92,31 +115,68 @@ class Scorer:
 
 
 def run(section: Section, job: Job) -> Outcome:
-    """Store the artifact `predictions`.
+    """Store the artifact `predictions`; of a shard also `tally`, and no predictions when it has no row.
 
     :raises ModelUnavailableError: when the model is not the one that the ledger names, or cannot be loaded.
     :raises DataError: when the rows do not have the columns that it was fitted on.
     :raises ModelError: when a prediction is not a number.
     """
+    if parts := job.results("parts"):
+        return _joined(job, parts)
     dataset = job.artifact("dataset", "dataset")
     info = table_info(job.store, dataset)
     scorer = _baseline(section.baseline, info) if section.baseline is not None else _model(job, info)
     _check_types(scorer, table_schema(job.store, dataset), dataset.uri)
-    scoring = _Scoring(job, scorer, [*info.columns.keys, *([info.columns.timestamp] if info.columns.timestamp else [])])
-    names = [*scoring.carried, *scorer.columns.features]
-    tables = scoring.tables(iter_tables(job.store, dataset, list(dict.fromkeys(names))))
+    sizes = row_groups(job.store, dataset)
+    groups = range(len(sizes)) if section.shard is None else section.shard.of(len(sizes))
+    carried = [*info.columns.keys, *([info.columns.timestamp] if info.columns.timestamp else [])]
+    scoring = _Scoring(job, scorer, carried, sum(sizes[: groups.start]))
+    names = list(dict.fromkeys([*scoring.carried, *scorer.columns.features]))
+    tables = scoring.tables(iter_tables(job.store, dataset, names, groups), whole=section.shard is None)
+    artifacts = {}
     with one_thread():
         first = next(tables, None)
-        if first is None:
-            raise DataError(f"dataset {dataset.uri} holds no row to score")
-        schema = first.schema.with_metadata({b"classes": json.dumps(scorer.classes).encode()})
-        ref = write_table(job.store, _with(first, tables), schema, info)
-    return Outcome({"predictions": ref}, scoring.facts())
+        if first is not None:
+            schema = first.schema.with_metadata({b"classes": json.dumps(scorer.classes).encode()})
+            artifacts["predictions"] = write_table(job.store, _with(first, tables), schema, info)
+    if section.shard is not None:
+        return _part(job, section.shard, scoring.tally, artifacts)
+    if first is None:
+        raise DataError(f"dataset {dataset.uri} holds no row to score")
+    return Outcome(artifacts, scoring.tally.facts())
 
 
 def _with(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
     yield first
     yield from others
+
+
+# ---------------------------------------------------------------- shards
+
+
+def _part(job: Job, shard: Shard, tally: Tally, artifacts: dict[str, ArtifactRef]) -> Outcome:
+    told = job.store.add_json({"shard": shard.model_dump(), "tally": tally.model_dump(mode="json")})
+    facts = {"shard": shard.index, "shards": shard.count, "version": tally.version, "rows": tally.rows}
+    return Outcome({**artifacts, "tally": told}, facts)
+
+
+def _joined(job: Job, parts: list[StepResult]) -> Outcome:
+    """Write the parts' row groups in the order of the shards: what one pass over the dataset would have written."""
+    told = [(job.store.read_json(part.artifacts["tally"]), part) for part in parts]
+    # The order is a part's own word, never that of the inputs: a key does not tell theirs.
+    told.sort(key=lambda each: int(each[0]["shard"]["index"]))
+    if (got := [each["shard"] for each, _ in told]) != [{"index": i, "count": len(told)} for i in range(len(told))]:
+        raise MLOpsError("step 'score' was not given each shard once", got=got, expected="all shards of one dataset")
+    tally = Tally.model_validate(told[0][0]["tally"])
+    for each, _ in told[1:]:
+        tally.add(Tally.model_validate(each["tally"]))
+    written = [part.artifacts["predictions"] for _, part in told if "predictions" in part.artifacts]
+    if not written:
+        raise DataError("no shard holds a row to score")
+    tally.refuse_strangers()
+    tables = (table for ref in written for table in iter_tables(job.store, ref))
+    schema, info = table_schema(job.store, written[0]), table_info(job.store, written[0])
+    return Outcome({"predictions": write_table(job.store, tables, schema, info)}, tally.facts())
 
 
 # ---------------------------------------------------------------- who is asked
@@ -187,51 +247,35 @@ def _check_types(scorer: Scorer, schema: pa.Schema, uri: str) -> None:
 
 
 class _Scoring:
-    """One pass over the dataset, and what was seen on it.
+    """One pass over row groups, and what was seen on it.
 
     :param carried: columns that are taken over from the dataset.
+    :param before: rows of the dataset before the first of these.
     """
 
-    def __init__(self, job: Job, scorer: Scorer, carried: list[str]) -> None:
+    def __init__(self, job: Job, scorer: Scorer, carried: list[str], before: int) -> None:
         self.job = job
         self.scorer = scorer
         self.carried = list(dict.fromkeys(carried))
-        self.rows = 0
-        self.total = self.squares = 0.0
-        self.counts: dict[int, int] = {}
-        self.values_seen = dict.fromkeys(scorer.known, 0)
-        self.familiar = dict.fromkeys(scorer.known, False)
+        self.before = before
+        self.tally = Tally.of(scorer.version, scorer.classes, scorer.known)
 
-    def tables(self, groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        """Yield the answers to each row group."""
+    def tables(self, groups: Iterator[pa.Table], *, whole: bool) -> Iterator[pa.Table]:
+        """Yield the answers to each row group.
+
+        :param whole: these are all rows, so that a column may be found to be another one.
+        """
         for group in groups:
             if not len(group):
                 continue
-            self._look_at_categories(group)
+            self.tally.see(group, self.scorer.known)
             features = group.select(self.scorer.columns.features).to_pandas()
             values = self.scorer.ask(feature_frame(features, self.scorer.columns))
             self._check(values)
-            self._count(values)
+            self.tally.count(values)
             yield self._answers(group, values)
-            self.rows += len(group)
-        for name, seen in self.values_seen.items():
-            if seen >= _STRANGERS and not self.familiar[name]:
-                raise DataError(
-                    f"the model knows none of the values of column {name!r}",
-                    got=f"{seen} values, none of them seen in training",
-                    expected=f"such as {sorted(self.scorer.known[name])[:5]}",
-                    hint="The column was retyped or renamed at its source.",
-                )
-
-    def facts(self) -> dict[str, Any]:
-        """Return what is worth telling of the answers."""
-        facts: dict[str, Any] = {"rows": self.rows, "version": self.scorer.version, "nulls": 0}
-        if not self.scorer.classes:
-            mean = self.total / self.rows
-            return {**facts, "mean": mean, "sd": math.sqrt(max(self.squares / self.rows - mean * mean, 0.0))}
-        most = sorted(self.counts, key=lambda index: -self.counts[index])[:_MAX_SHOWN]
-        names = {index: text_within(str(self.scorer.classes[index]), _NAME_BYTES) for index in most}
-        return {**facts, "shares": {names[index]: self.counts[index] / self.rows for index in most}}
+        if whole:
+            self.tally.refuse_strangers()
 
     def _answers(self, group: pa.Table, values: NDArray[Any]) -> pa.Table:
         import pyarrow as pa
@@ -251,28 +295,10 @@ class _Scoring:
 
         bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if bad.any():
+            first = self.before + self.tally.rows + int(bad.argmax()) + 1
             raise ModelError(
-                f"{self.scorer.name} predicts what is not a number, first in row {self.rows + int(bad.argmax()) + 1}",
+                f"{self.scorer.name} predicts what is not a number, first in row {first}",
                 got=f"{int(bad.sum())} such rows in this row group",
                 expected="a finite number for every row",
                 hint="Roll back, or leave such rows out of the source.",
             )
-
-    def _count(self, values: NDArray[Any]) -> None:
-        import numpy as np
-
-        if values.ndim == 1:
-            self.total += float(values.sum())
-            self.squares += float(np.square(values).sum())
-            return
-        for index, count in enumerate(np.bincount(values.argmax(axis=1), minlength=values.shape[1]).tolist()):
-            self.counts[index] = self.counts.get(index, 0) + count
-
-    def _look_at_categories(self, group: pa.Table) -> None:
-        import pyarrow.compute as pc
-
-        for name, known in self.scorer.known.items():
-            column = group[name]
-            self.values_seen[name] += len(column) - column.null_count
-            if not self.familiar[name]:
-                self.familiar[name] = not known.isdisjoint(pc.unique(column.unify_dictionaries()).to_pylist())

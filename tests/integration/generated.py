@@ -71,9 +71,9 @@ def write_pipelines(folder: Path) -> None:
         pipeline("rolled_back", folder / "rolled_back.csv"),
         pipeline("bad_data", folder / "bad_data.csv"),
         pipeline("killed", folder / "killed.csv", scoring={}, tasks={task: AT_ONCE for task in (*TASKS, "score")}),
-        pipeline("scored", folder / "scored.csv", scoring={"shadow": True}),
+        pipeline("scored", folder / "scored.csv", scoring={"shadow": True, "shards": 2}),
         pipeline("impatient", folder / "impatient.csv", scoring={}),
-        pipeline("scored_early", folder / "scored_early.csv", scoring={}),
+        pipeline("scored_early", folder / "scored_early.csv", scoring={"shards": 2}),
         lost,
     ]
     for spec in pipelines:

@@ -43,6 +43,11 @@ def events(airflow: LocalAirflow) -> list[dict[str, Any]]:
 def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirflow, scored: list[Run]) -> None:
     for number, (run, day) in enumerate(zip(scored, DAYS, strict=True), start=1):
         assert run.state == "success"
+        assert run.states == dict.fromkeys(("ingest", "score", "score_shard[1 of 2]", "score_shard[2 of 2]"), "success")
+        # A day is one row group, which the last shard takes; the other has none.
+        assert [run.value("score_shard", index)["facts"]["rows"] for index in (0, 1)] == [0, 24]
+        asked = [entry["event"] for entry in run.log("score") if "score" in entry["event"]]
+        assert sum("step score is done already" in event for event in asked) == 2, asked
         result = run.value("score")
         assert result["as_of"][:10] == day
         assert (result["facts"]["rows"], result["facts"]["version"]) == (24, number)
@@ -97,7 +102,9 @@ def test_a_recomputed_day_has_equal_bytes(airflow: LocalAirflow, scored: list[Ru
         {"dag_run_id": "anew", "logical_date": None, "conf": {"as_of": f"{DAYS[1]}T00:00:00Z", "recompute": True}},
     )
     assert run.ended().state == "success"
-    assert not any("Nothing is computed" in entry["event"] for entry in run.log("score"))
+    logs = [run.log("score_shard", 0), run.log("score_shard", 1), run.log("score")]
+    found = [sum("Nothing is computed" in entry["event"] for entry in log) for log in logs]
+    assert found == [0, 0, 2], "the shards' tasks compute anew, once, and what they made is joined anew"
     assert partition(airflow, DAYS[1]).read_bytes() == before
 
 
@@ -109,5 +116,24 @@ def test_scoring_before_the_first_champion_is_skipped_and_green(airflow: LocalAi
         {"dag_run_id": "early", "logical_date": None, "conf": {"as_of": f"{DAYS[0]}T00:00:00Z"}},
     )
     assert scoring.ended().state == "success"
-    assert scoring.states == {"ingest": "success", "score": "skipped"}
+    assert {name.split("[")[0]: state for name, state in scoring.states.items()} == {
+        "ingest": "success",
+        "score_shard": "success",
+        "score": "skipped",
+    }
     assert any("has no champion yet" in entry.get("reason", "") for entry in scoring.log("score"))
+
+
+def test_a_window_that_cannot_be_read_is_one_red_task_whatever_the_shards(airflow: LocalAirflow) -> None:
+    scoring = Run(airflow, "scored_early", "empty", "scoring")
+    airflow.wait_for_dag(scoring.dag_id)
+    airflow.post(
+        f"/api/v2/dags/{scoring.dag_id}/dagRuns",
+        {"dag_run_id": "empty", "logical_date": None, "conf": {"as_of": "2020-01-01T00:00:00Z"}},
+    )
+    assert scoring.ended().state == "failed"
+    assert {name.split("[")[0]: state for name, state in scoring.states.items()} == {
+        "ingest": "failed",
+        "score_shard": "upstream_failed",
+        "score": "upstream_failed",
+    }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronDataIntervalTimetable
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_mlops_provider.assets import champion_asset, predictions_asset
@@ -83,7 +84,11 @@ def train(worker: Any, mlflow: str) -> Callable[..., None]:
 
 def scored(worker: Any, pipeline: Any, **settings: Any) -> dict[str, Any]:
     dag = scoring_dag(pipeline)
-    return {task: worker.run(dag.task_dict[task], **settings) for task in ("ingest", "score")}
+    ended = {"ingest": worker.run(dag.task_dict["ingest"], **settings)}
+    if (shards := pipeline.scoring.shards) > 1:
+        for index in range(shards):
+            ended[f"shard {index}"] = worker.run(dag.task_dict["score_shard"], map_index=index, **settings)
+    return {**ended, "score": worker.run(dag.task_dict["score"], **settings)}
 
 
 # ------------------------------------------------------------------------------------------------ the DAG
@@ -129,6 +134,24 @@ def test_each_task_takes_its_own_settings(churn: Callable[..., Any]) -> None:
     ingest: Any = dag.task_dict["ingest"]
     assert (score.pool, score.retries, ingest.retries) == ("big", 7, 3)
     assert (ingest.window, ingest.purpose) == ("PT6H", "scoring")
+
+
+def test_shards_are_mapped_between_what_is_read_and_what_is_published(churn: Callable[..., Any]) -> None:
+    container = {"kind": "docker", "image": "steps:1"}
+    tasks = {"score_shard": {"pool": "wide"}, "score": {"runtime": container}}
+    dag = scoring_dag(churn(scoring={"shards": 3}, tasks=tasks))
+    assert {name: set(task.downstream_task_ids) for name, task in dag.task_dict.items()} == {
+        "ingest": {"score_shard", "score"},
+        "score_shard": {"score"},
+        "score": set(),
+    }
+    shards, score = dag.task_dict["score_shard"], dag.task_dict["score"]
+    assert isinstance(shards, MappedOperator)
+    assert (shards.pool, shards.partial_kwargs["runtime"]) == ("wide", container), "as score: their keys hold the image"
+    assert score.trigger_rule == "all_done_min_one_success"
+    assert list(DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict) == list(dag.task_dict)
+    with pytest.raises(SpecError, match="less than or equal to 64"):
+        churn(scoring={"shards": 65})
 
 
 @pytest.mark.parametrize("name", ["prediction", "p_0", "model_version", "as_of"])
@@ -241,3 +264,34 @@ def test_a_window_that_is_no_duration_is_a_setting_error(worker: Any, churn: Cal
     ended = worker.run(dag.task_dict["ingest"])
     assert ended.state == "failed"
     assert "window is not a duration: got soon" in ended.message
+
+
+def test_what_the_shards_scored_is_joined_to_the_partition_of_one_pass(
+    worker: Any, churn: Callable[..., Any], train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("snapshot", "tables"):
+        monkeypatch.setattr(f"airflow_mlops_provider.data.{module}.ROW_GROUP_ROWS", 10)
+    train(churn())
+    whole = scored(worker, churn())["score"].xcom
+    for settings in ({}, {"conf": {"recompute": True}}):
+        ended = scored(worker, churn(scoring={"shards": 2}), **settings)
+        assert [ended[name].xcom["facts"]["rows"] for name in ("shard 0", "shard 1")] == [10, 14]
+        assert {task.state for task in ended.values()} == {"success"}
+        assert ended["score"].xcom["artifacts"] == whole["artifacts"]
+        assert ended["score"].xcom["facts"] == whole["facts"]
+
+
+def test_shards_leave_to_score_what_they_cannot_ask(
+    worker: Any, churn: Callable[..., Any], train: Callable[..., None], mlflow: str, tmp_path: Path
+) -> None:
+    sharded = churn(scoring={"shards": 2})
+    early = scored(worker, sharded)
+    train(sharded)
+    for model in (tmp_path / "artifacts" / "objects").rglob("*.skops"):
+        model.write_bytes(b"?")
+    damaged = scored(worker, sharded)
+    for ended in (early, damaged):
+        assert {ended[name].state for name in ("ingest", "shard 0", "shard 1")} == {"success"}
+        assert [ended[name].xcom for name in ("shard 0", "shard 1")] == [None, None]
+    assert early["score"].state == "skipped"
+    assert damaged["score"].xcom["facts"]["fallback"] == "baseline"
