@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +54,10 @@ def pipeline_dags(folder: str | Path | None = None) -> dict[str, DAG]:
     :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
     """
     with collector_paused():
-        return _dags(tuple(KINDS), folder)
+        dags = _dags(tuple(KINDS), folder)
+        # They stay as long as the process that parses: no later collection need walk them.
+        gc.freeze()
+        return dags
 
 
 def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:

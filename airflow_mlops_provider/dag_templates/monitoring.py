@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import Param
 
 from airflow_mlops_provider.assets import (
     champion_alias,
@@ -13,6 +13,7 @@ from airflow_mlops_provider.assets import (
     retrain_alias,
     retrain_asset,
 )
+from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import monitoring_doc
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.watching import (
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
 
 
-def monitoring_dag(pipeline: Pipeline) -> DAG:
+def monitoring_dag(pipeline: Pipeline) -> PipelineDAG:
     """Return the monitoring DAG of one pipeline, which has the section `monitoring`.
 
     :raises SpecError: for a wrong notifier.
     """
-    with DAG(
+    with PipelineDAG(
         description=f"Watch what {pipeline.name} predicts, and retrain or roll back when it has to be",
         doc_md=monitoring_doc(pipeline),
         schedule=[predictions_asset(pipeline.name)],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import Param
 
 from airflow_mlops_provider.assets import champion_alias, champion_asset, predictions_asset
+from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import rollback_doc
 from airflow_mlops_provider.dag_templates.settings import dag_settings, task_settings
 from airflow_mlops_provider.operators.rollback import RollbackModelOperator
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
 
 
-def rollback_dag(pipeline: Pipeline) -> DAG:
+def rollback_dag(pipeline: Pipeline) -> PipelineDAG:
     """Return the rollback DAG of one pipeline.
 
     :raises SpecError: for a wrong notifier.
     """
     # The predictions of the latest window are to be made again, so their events tell the data time.
     scored = [] if pipeline.scoring is None else [predictions_asset(pipeline.name)]
-    with DAG(
+    with PipelineDAG(
         description=f"Let an earlier champion of {pipeline.name} serve again",
         doc_md=rollback_doc(pipeline),
         schedule=None,

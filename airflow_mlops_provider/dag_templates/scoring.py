@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Param, TriggerRule
+from airflow.sdk import Param, TriggerRule
 
 from airflow_mlops_provider.assets import champion_asset, predictions_asset
+from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import scoring_doc
 from airflow_mlops_provider.dag_templates.schedule import AS_OF, scoring_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
 
 
-def scoring_dag(pipeline: Pipeline) -> DAG:
+def scoring_dag(pipeline: Pipeline) -> PipelineDAG:
     """Return the scoring DAG of one pipeline.
 
     :raises SpecError: for a wrong schedule or notifier.
     """
     scoring = pipeline.scoring or Scoring()
     common: dict[str, Any] = {"pipeline": pipeline.name, "seed": pipeline.seed}
-    with DAG(
+    with PipelineDAG(
         description=f"Score new rows with the champion of {pipeline.name}",
         doc_md=scoring_doc(pipeline),
         **scoring_schedule(pipeline),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Param, TriggerRule
+from airflow.sdk import Param, TriggerRule
 
 from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset, retrain_asset
+from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import training_doc
 from airflow_mlops_provider.dag_templates.schedule import AS_OF, training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
 
 
-def training_dag(pipeline: Pipeline) -> DAG:
+def training_dag(pipeline: Pipeline) -> PipelineDAG:
     """Return the training DAG of one pipeline.
 
     :raises SpecError: for a wrong schedule or notifier.
     """
-    with DAG(
+    with PipelineDAG(
         description=pipeline.description or f"Train and promote {pipeline.name}",
         doc_md=training_doc(pipeline),
         **training_schedule(pipeline),
