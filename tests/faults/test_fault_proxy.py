@@ -4,10 +4,10 @@ import threading
 import time
 from http.client import HTTPConnection, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from fault_proxy import DROP_AFTER, DROP_BEFORE, ERROR_500, SLOW_DOWN, TRUNCATE, FaultProxy, delay
+from fault_proxy import DROP_AFTER, DROP_BEFORE, ERROR_500, SLOW_DOWN, TRUNCATE, Fault, FaultProxy, delay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +44,10 @@ def proxy(seen: list[tuple[str, str, bytes]]) -> Iterator[FaultProxy]:
     server.server_close()
 
 
-def post(proxy: FaultProxy, **options: object) -> tuple[int, bytes]:
+def post(proxy: FaultProxy, **options: Any) -> tuple[int, bytes]:
     connection = HTTPConnection(proxy.url.removeprefix("http://"), timeout=5)
     try:
-        connection.request("POST", "/a%20b?c=d", headers={"Host": "signed"}, **{"body": b"12345678", **options})  # type: ignore[arg-type]
+        connection.request("POST", "/a%20b?c=d", headers={"Host": "signed"}, **{"body": b"12345678", **options})
         reply = connection.getresponse()
         return reply.status, reply.read()
     finally:
@@ -65,9 +65,9 @@ def test_a_request_passes_as_it_came_and_is_recorded(proxy: FaultProxy, seen: li
 
 @pytest.mark.parametrize(("fault", "status"), [(ERROR_500, 500), (SLOW_DOWN, 503)])
 def test_an_answer_comes_in_the_servers_place(
-    proxy: FaultProxy, seen: list[tuple[str, str, bytes]], fault: object, status: int
+    proxy: FaultProxy, seen: list[tuple[str, str, bytes]], fault: Fault, status: int
 ) -> None:
-    proxy.fail(fault, times=2)  # type: ignore[arg-type]
+    proxy.fail(fault, times=2)
     assert [post(proxy)[0] for _ in range(3)] == [status, status, 201]
     assert len(seen) == 1
     assert [call.status for call in proxy.calls] == [None, None, 201]
@@ -75,9 +75,9 @@ def test_an_answer_comes_in_the_servers_place(
 
 @pytest.mark.parametrize(("fault", "carried_out"), [(DROP_BEFORE, 0), (DROP_AFTER, 1)])
 def test_a_reply_is_dropped_before_or_after_the_request_was_carried_out(
-    proxy: FaultProxy, seen: list[tuple[str, str, bytes]], fault: object, carried_out: int
+    proxy: FaultProxy, seen: list[tuple[str, str, bytes]], fault: Fault, carried_out: int
 ) -> None:
-    proxy.fail(fault)  # type: ignore[arg-type]
+    proxy.fail(fault)
     with pytest.raises(ConnectionError):
         post(proxy)
     assert len(seen) == carried_out
