@@ -85,6 +85,7 @@ def publish(
             metrics=_defined(measured.candidates[measured.winner].metrics),
             winner=measured.winner,
             model_info=_published_model(store, evaluation),
+            evaluation=evaluation.key,
             model_file=lambda: store.fetch(evaluation.artifacts["model"]),
         )
     )

@@ -17,7 +17,8 @@ from airflow_mlops_provider.registry.publication import (
 )
 from airflow_mlops_provider.registry.rollback import Target
 from airflow_mlops_provider.registry.service import Registry
-from airflow_mlops_provider.registry.versions import RegisteredVersion
+from airflow_mlops_provider.registry.state import ModelState
+from airflow_mlops_provider.registry.versions import RegisteredVersion, VersionRun
 
 __all__ = [
     "CandidateRun",
@@ -25,6 +26,7 @@ __all__ = [
     "DecisionEntry",
     "LedgerEntry",
     "ModelInfo",
+    "ModelState",
     "PromotionOutcome",
     "PromotionRequest",
     "Publication",
@@ -33,5 +35,6 @@ __all__ = [
     "RegisteredVersion",
     "Registry",
     "Target",
+    "VersionRun",
     "former_champion",
 ]

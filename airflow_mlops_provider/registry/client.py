@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
@@ -126,6 +126,18 @@ class Connection:
                     raise
                 # What others wrote is there by now; not all at once again.
                 time.sleep(random.uniform(0.001, 0.05))
+
+    def ask_pages(self, what: str, call: Callable[[MlflowClient, str | None], Any]) -> list[Any]:
+        """Return everything that a search finds, page by page; as `ask` otherwise.
+
+        :param call: searches for the page of a token, None for the first.
+        """
+        page = self.ask(what, lambda client: call(client, None))
+        found = list(page)
+        while token := page.token:
+            page = self.ask(what, lambda client, token=token: call(client, token))  # type: ignore[misc]
+            found += page
+        return found
 
     def tell(self, what: str, call: Callable[[MlflowClient], Answer]) -> Answer:
         """Make a call that creates or moves something: one request, whatever becomes of its reply.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.registry.client import Connection
 
-_KIND = LogKind("decisions", title="the decisions", without="nothing is decided")
+DECISIONS = LogKind("decisions", title="the decisions", without="nothing is decided")
 _KEY = "window-"
 _PATIENCE = 50
 
@@ -71,7 +71,7 @@ class Decisions:
     """The decisions of one registered model, one a window."""
 
     def __init__(self, connection: Connection, model: str) -> None:
-        self._log = WriteOnceLog(connection, model, _KIND)
+        self._log = WriteOnceLog(connection, model, DECISIONS)
         self._model = model
 
     def history(self) -> list[DecisionEntry]:
@@ -79,8 +79,17 @@ class Decisions:
 
         :raises RegistryError: the log is damaged or deleted.
         """
-        kept = [self._parse(key, value) for key, value in self._log.read().items() if key.startswith(_KEY)]
-        return sorted(kept, key=lambda entry: entry.window)
+        return self.parse(self._log.read())
+
+    def parse(self, values: Mapping[str, str], last: int | None = None) -> list[DecisionEntry]:
+        """Return the decisions in what the log holds, by window.
+
+        :param last: so many of the latest windows only; all when left out.
+        :raises RegistryError: the log is damaged.
+        """
+        # A key holds its window's moment as text, which is in the order of time.
+        keys = sorted(key for key in values if key.startswith(_KEY))
+        return [self._parse(key, values[key]) for key in keys[-last if last else None :]]
 
     def write(self, window: datetime, value: Mapping[str, JsonValue], idem: str) -> tuple[DecisionEntry, bool]:
         """Keep a decision, unless the window has one; return the one that holds and whether this call wrote it.

@@ -20,11 +20,11 @@ from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_mlops_provider.registry.client import Connection
 
-_KIND = LogKind("ledger", title="the ledger", without="nothing is promoted")
+LEDGER = LogKind("ledger", title="the ledger", without="nothing is promoted")
 _KEY = re.compile(r"seq-(\d+)")
 
 
@@ -176,18 +176,21 @@ class Ledger:
     """The entries of one registered model."""
 
     def __init__(self, connection: Connection, model: str) -> None:
-        self._log = WriteOnceLog(connection, model, _KIND)
+        self._log = WriteOnceLog(connection, model, LEDGER)
 
     def history(self) -> list[LedgerEntry]:
         """Return every entry, oldest first; nothing when the model never had a champion.
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
-        found = {
-            int(match[1]): value
-            for key, value in self._log.read().items()
-            if (match := _KEY.fullmatch(key)) is not None
-        }
+        return self.parse(self._log.read())
+
+    def parse(self, values: Mapping[str, str]) -> list[LedgerEntry]:
+        """Return the entries in what the log holds, oldest first.
+
+        :raises RegistryError: the ledger is damaged.
+        """
+        found = {int(match[1]): value for key, value in values.items() if (match := _KEY.fullmatch(key)) is not None}
         if missing := sorted(set(range(1, len(found) + 1)) - set(found)):
             raise self._log.damaged(f"entries {missing} are missing")
         return [self._parse(seq, found[seq]) for seq in sorted(found)]

@@ -88,6 +88,7 @@ class Publication(Frozen):
     :param name: the parent run's name.
     :param metrics: of the evaluation, kept on the parent run.
     :param winner: name of the candidate whose model is registered.
+    :param evaluation: key of the evaluation that named the winner.
     :param model_file: the winner's `model.skops`, or what fetches it; called only when it must be uploaded.
     """
 
@@ -102,6 +103,7 @@ class Publication(Frozen):
     metrics: dict[str, Finite] = Field(default_factory=dict)
     winner: str
     model_info: ModelInfo
+    evaluation: str | None = None
     model_file: Path | Callable[[], Path]
 
     @model_validator(mode="after")

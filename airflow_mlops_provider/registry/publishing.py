@@ -18,7 +18,14 @@ from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
 from airflow_mlops_provider.registry.runs import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text, write_runs
-from airflow_mlops_provider.registry.versions import ARTIFACT_TAG, AS_OF_TAG, DIGEST_TAG, SHA256_TAG, SIZE_TAG
+from airflow_mlops_provider.registry.versions import (
+    ARTIFACT_TAG,
+    AS_OF_TAG,
+    DIGEST_TAG,
+    EVALUATION_TAG,
+    SHA256_TAG,
+    SIZE_TAG,
+)
 from airflow_mlops_provider.registry.write_once import experiment_id
 from airflow_mlops_provider.storage import is_s3
 
@@ -52,6 +59,7 @@ def publish(connection: Connection, publication: Publication) -> Published:
         version = _register(connection, publication, model, winner)
         failpoint("publish.register.after")
     number = int(version.version)
+    _name_evaluation(connection, publication, version)
     # Of versions published in any order the newest is the challenger.
     while (alias(connection, publication.model, CHALLENGER) or 0) < number:
         set_alias(connection, publication.model, CHALLENGER, number)
@@ -203,6 +211,16 @@ def _mark_version(connection: Connection, version: ModelVersion) -> None:
         )
 
 
+def _name_evaluation(connection: Connection, publication: Publication, version: ModelVersion) -> None:
+    """Say which evaluation measured the version; of several, with other settings, it is the last."""
+    key = publication.evaluation
+    if key is not None and version.tags.get(EVALUATION_TAG) != key:
+        connection.ask(
+            f"naming the evaluation of version {version.version} of model {version.name!r}",
+            lambda client: client.set_model_version_tag(version.name, str(version.version), EVALUATION_TAG, key),
+        )
+
+
 def _register(connection: Connection, publication: Publication, model: LoggedModel, run_id: str) -> ModelVersion:
     name = publication.model
     _ensure_registered(connection, name)
@@ -264,4 +282,5 @@ def _version_tags(publication: Publication) -> dict[str, str]:
         SIZE_TAG: str(info.artifact.size),
         AS_OF_TAG: publication.as_of.isoformat(),
         ARTIFACT_TAG: info.artifact.uri,
+        **({} if publication.evaluation is None else {EVALUATION_TAG: publication.evaluation}),
     }

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry.client import make_once
+from airflow_mlops_provider.registry.versions import CANDIDATE_TAG, DATASET_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 LINEAGE_TAG = "mlops.lineage"
 ROLE_TAG = "mlops.role"
-NAME_TAG = "mlops.candidate"
 STEP_TAG = "mlops.step_key"
 DUPLICATE_TAG = "mlops.duplicate"
 _PARENT_TAG = "mlflow.parentRunId"
@@ -59,7 +59,7 @@ def write_runs(connection: Connection, experiment: str, publication: Publication
 
 
 def _write_candidate(found: _Runs, parent_id: str, candidate: CandidateRun, publication: Publication) -> str:
-    identity = {ROLE_TAG: "candidate", NAME_TAG: candidate.name, STEP_TAG: candidate.step_key}
+    identity = {ROLE_TAG: "candidate", CANDIDATE_TAG: candidate.name, STEP_TAG: candidate.step_key}
     tags = {**candidate.tags, _PARENT_TAG: parent_id, "mlops.as_of": publication.as_of.isoformat()}
     # Trained some time before it is published: the run shows how long it took, ending now.
     started = candidate.started or datetime.now(UTC) - timedelta(seconds=candidate.seconds or 0)
@@ -91,7 +91,7 @@ class _Runs:
 
     def create(self, tags: dict[str, str], name: str, started: datetime | None = None) -> Run:
         """Create a run, or return the one that a lost reply or another process has made meanwhile."""
-        identity = {key: tags[key] for key in (ROLE_TAG, NAME_TAG, STEP_TAG) if key in tags}
+        identity = {key: tags[key] for key in (ROLE_TAG, CANDIDATE_TAG, STEP_TAG) if key in tags}
         every = {**tags, LINEAGE_TAG: self._lineage}
         what = f"creating the run {name!r}"
 
@@ -128,7 +128,7 @@ class _Runs:
         run_id, stamp = str(run.info.run_id), int(run.info.start_time)
         if run.info.status == "FINISHED":
             stamp = _milliseconds(datetime.now(UTC)) or stamp  # A later result of the same run.
-        every = {**_own_tags(tags), "mlops.dataset_digest": dataset.digest}
+        every = {**_own_tags(tags), DATASET_TAG: dataset.digest}
         self._connection.ask(
             f"logging run {run_id}",
             lambda client: client.log_batch(

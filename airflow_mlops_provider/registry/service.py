@@ -11,10 +11,11 @@ from airflow_mlops_provider.registry import promotion, publishing, rollback
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
-from airflow_mlops_provider.registry.versions import registered_version
+from airflow_mlops_provider.registry.state import read_states
+from airflow_mlops_provider.registry.versions import registered_version, version_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pydantic import JsonValue
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
     from airflow_mlops_provider.registry.publication import Publication, Published
     from airflow_mlops_provider.registry.rollback import Target
-    from airflow_mlops_provider.registry.versions import RegisteredVersion
+    from airflow_mlops_provider.registry.state import ModelState
+    from airflow_mlops_provider.registry.versions import RegisteredVersion, VersionRun
 
 # MLflow refuses / and : ; quotes and back-quotes would end a search filter.
 _NAME = re.compile(r"[^/:'\"`%\\]{1,200}")
@@ -145,6 +147,14 @@ class Registry:
         _check_name(model)
         return registered_version(self._connection, model, version)
 
+    def version_run(self, model: str, version: int) -> VersionRun:
+        """Return what MLflow knows of a registered version, champion or not, and of the run that made it.
+
+        :raises RegistryError: there is no such version, or its run is gone.
+        """
+        _check_name(model)
+        return version_run(self._connection, model, version)
+
     def alias(self, model: str, name: str) -> int | None:
         """Return the version that an alias names; None without one."""
         _check_name(model)
@@ -163,6 +173,15 @@ class Registry:
             `entry.idem` equal to its own instead.
         """
         return self._decisions_of(model).write(window, value, idem)
+
+    def states(self, models: Sequence[str], *, decisions: int = 30) -> dict[str, ModelState]:
+        """Return where models stand, by name, in a handful of requests for all of them.
+
+        :param decisions: how many of the latest decisions of each are read; 0 asks for none.
+        """
+        for model in models:
+            _check_name(model)
+        return read_states(self._connection, models, decisions=decisions)
 
     def reconcile(self, model: str, *, repair: bool = True) -> Reconciliation:
         """Compare the alias with the ledger; make them agree when `repair`."""

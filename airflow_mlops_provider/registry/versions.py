@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.results import ArtifactRef
-from airflow_mlops_provider.spec.frozen import Frozen
+from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
     from airflow_mlops_provider.registry.client import Connection
 
 DIGEST_TAG = "mlops.digest"
@@ -20,6 +23,10 @@ SHA256_TAG = "mlops.sha256"
 SIZE_TAG = "mlops.size"
 ARTIFACT_TAG = "mlops.artifact"
 AS_OF_TAG = "mlops.as_of"
+#: Key of the evaluation that measured it: its receipt holds everything that gates and pages want to know.
+EVALUATION_TAG = "mlops.evaluation"
+#: Of a run.
+CANDIDATE_TAG, DATASET_TAG = "mlops.candidate", "mlops.dataset_digest"
 
 
 class RegisteredVersion(Frozen):
@@ -35,19 +42,61 @@ class RegisteredVersion(Frozen):
     order_key: datetime
 
 
+class VersionRun(Frozen):
+    """A version with the run that made it: what MLflow itself knows of it.
+
+    :param evaluation: key of the evaluation that measured it; None of one that an older release published.
+    :param dataset: sha256 of the data that it was trained and measured on.
+    """
+
+    version: int
+    created: datetime
+    run_id: str | None
+    experiment_id: str | None = None
+    digest: str | None = None
+    as_of: datetime | None = None
+    evaluation: str | None = None
+    candidate: str | None = None
+    dataset: str | None = None
+    params: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, Finite] = Field(default_factory=dict)
+
+
+def version_run(connection: Connection, model: str, version: int) -> VersionRun:
+    """Return what MLflow knows of a version and of its run.
+
+    :raises RegistryError: there is no such version, or its run is gone.
+    """
+    found = _version(connection, model, version)
+    tags = dict(found.tags)
+    details: dict[str, Any] = {
+        "version": version,
+        "created": datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        "run_id": found.run_id or None,
+        "digest": tags.get(DIGEST_TAG),
+        "as_of": tags.get(AS_OF_TAG),
+        "evaluation": tags.get(EVALUATION_TAG),
+    }
+    if found.run_id:
+        what = f"reading the run of version {version} of model {model!r}"
+        run = connection.ask(what, lambda client: client.get_run(found.run_id))
+        details |= {
+            "experiment_id": str(run.info.experiment_id),
+            "candidate": run.data.tags.get(CANDIDATE_TAG),
+            "dataset": run.data.tags.get(DATASET_TAG),
+            "params": dict(run.data.params),
+            "metrics": {name: value for name, value in run.data.metrics.items() if math.isfinite(value)},
+        }
+    return VersionRun.model_validate(details)
+
+
 def registered_version(connection: Connection, model: str, version: int) -> RegisteredVersion:
     """Return a version as its tags, written once when it was registered, describe it.
 
     :raises RegistryError: there is no such version, or it was not published by this package.
     """
     what = f"version {version} of model {model!r}"
-    try:
-        found = connection.ask(f"reading {what}", lambda client: client.get_model_version(model, str(version)))
-    except NotThereError as error:
-        raise RegistryError(
-            f"there is no {what} in MLflow at {connection.address}", hint="Name a version that is there."
-        ) from error
-    tags = dict(found.tags)
+    tags = dict(_version(connection, model, version).tags)
     try:
         return RegisteredVersion.model_validate(
             {
@@ -63,4 +112,14 @@ def registered_version(connection: Connection, model: str, version: int) -> Regi
             got=sorted(tags),
             expected=[DIGEST_TAG, SHA256_TAG, SIZE_TAG, ARTIFACT_TAG, AS_OF_TAG],
             hint="Train and register it with this package.",
+        ) from error
+
+
+def _version(connection: Connection, model: str, version: int) -> ModelVersion:
+    what = f"version {version} of model {model!r}"
+    try:
+        return connection.ask(f"reading {what}", lambda client: client.get_model_version(model, str(version)))
+    except NotThereError as error:
+        raise RegistryError(
+            f"there is no {what} in MLflow at {connection.address}", hint="Name a version that is there."
         ) from error

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 #: Longest value of an MLflow parameter, in characters. MLflow cuts what is longer.
 MAX_VALUE = 6000
 _RUN_TAG = "run"
+#: MLflow's ViewType.ALL: active and deleted ones.
+_ALL = 3
+#: Entities that one request asks for.
+_PAGE = 1000
 #: What MLflow's UI opens an experiment with: runs and models, not the traces of agents.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
+_EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class LogKind(NamedTuple):
@@ -162,6 +166,35 @@ class WriteOnceLog:
             )
 
 
+def read_logs(connection: Connection, kind: LogKind) -> dict[str, dict[str, str] | None]:
+    """Return what every log of a kind holds, by its model, in a handful of requests for all of them.
+
+    None stands for a log that is not as it should be: reading that one alone says what is wrong.
+    """
+    prefix, what = f"{kind.name}/", f"reading {kind.title} of all models"
+    every = connection.ask_pages(
+        what, lambda client, token: client.search_experiments(_ALL, _PAGE, f"name LIKE '{prefix}%'", page_token=token)
+    )
+    run_of = {
+        experiment.name.removeprefix(prefix): experiment.tags.get(_RUN_TAG) if _is_active(experiment) else None
+        for experiment in every
+        if experiment.name.startswith(prefix)
+    }
+    shared = connection.ask(what, lambda client: client.get_experiment_by_name(f"mlops-{kind.name}"))
+    if shared is None or not run_of:
+        return dict.fromkeys(run_of)
+    runs = connection.ask_pages(
+        what,
+        lambda client, token: client.search_runs([shared.experiment_id], max_results=_PAGE, page_token=token),
+    )
+    held = {str(run.info.run_id): dict(run.data.params) for run in runs}
+    return {model: held.get(str(run_id)) for model, run_id in run_of.items()}
+
+
+def _is_active(experiment: Experiment) -> bool:
+    return bool(experiment.lifecycle_stage == "active")
+
+
 def experiment_id(connection: Connection, name: str) -> str:
     """Return the id of the experiment, created when it is missing.
 
@@ -176,7 +209,9 @@ def experiment_id(connection: Connection, name: str) -> str:
     if found is None:
         location = connection.artifact_location(name)
         found = make_once(
-            what, lambda: connection.tell(what, lambda client: client.create_experiment(name, location, _KIND)), find
+            what,
+            lambda: connection.tell(what, lambda client: client.create_experiment(name, location, _EXPERIMENT_KIND)),
+            find,
         )
     if found.lifecycle_stage != "active":
         raise RegistryError(

@@ -10,8 +10,7 @@ import pytest
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import LedgerEntry, PromotionRequest, Registry
 from airflow_mlops_provider.registry.client import Connection
-from airflow_mlops_provider.registry.ledger import _KIND as LEDGER
-from airflow_mlops_provider.registry.ledger import Ledger, champion_for
+from airflow_mlops_provider.registry.ledger import LEDGER, Ledger, champion_for
 from airflow_mlops_provider.registry.promotion import refusal
 from airflow_mlops_provider.registry.write_once import WriteOnceLog
 

@@ -1,0 +1,34 @@
+"""What commands and pages tell of pipelines: where each stands, what came to pass, how two versions differ.
+
+Reads the registry and stored evaluations, writes nothing, knows no Airflow.
+"""
+
+from __future__ import annotations
+
+from airflow_mlops_provider.overview.comparison import (
+    ComparedMetric,
+    ComparedSlice,
+    Comparison,
+    Measure,
+    VersionSheet,
+    compare,
+    version_sheet,
+)
+from airflow_mlops_provider.overview.standing import ChampionSheet, PipelineOverview, pipeline_overviews
+from airflow_mlops_provider.overview.timeline import Reign, Verdict, timeline
+
+__all__ = [
+    "ChampionSheet",
+    "ComparedMetric",
+    "ComparedSlice",
+    "Comparison",
+    "Measure",
+    "PipelineOverview",
+    "Reign",
+    "Verdict",
+    "VersionSheet",
+    "compare",
+    "pipeline_overviews",
+    "timeline",
+    "version_sheet",
+]

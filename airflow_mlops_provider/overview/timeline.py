@@ -1,0 +1,96 @@
+"""A model's ledger as a timeline: who served from when to when, why, and who said so."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.registry.ledger import barred_as
+from airflow_mlops_provider.spec.frozen import Finite, Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.registry import LedgerEntry
+
+
+class Verdict(Frozen):
+    """What one gate said, in words."""
+
+    name: str
+    passed: bool
+    got: str
+    expected: str
+
+
+class Reign(Frozen):
+    """One ledger entry, and how long it held.
+
+    :param since: wall time from which on the version served.
+    :param until: wall time of the next entry; None of the champion.
+    :param as_of: data time of the entry. A rollback carries the larger of its own and what it replaced.
+    :param quarantined: version that this entry put into quarantine.
+    :param in_quarantine: the version may not be promoted today.
+    """
+
+    seq: int
+    version: int
+    action: Literal["promote", "rollback"]
+    since: datetime
+    until: datetime | None
+    as_of: datetime
+    reason: str
+    approver: str | None
+    metrics: dict[str, Finite] = Field(default_factory=dict)
+    gates: list[Verdict] = Field(default_factory=list)
+    compared_with: int | None = None
+    quarantined: int | None = None
+    lifted: int | None = None
+    in_quarantine: bool = False
+
+
+def timeline(
+    history: Sequence[LedgerEntry], *, served_at: datetime | None = None, as_of: datetime | None = None
+) -> list[Reign]:
+    """Return a ledger as a timeline, oldest first.
+
+    :param served_at: a wall time: only what served then, which is one reign, or none before the first.
+    :param as_of: a data time: only what is of that time or earlier, so that the last is whom a training of that
+        `as_of` would have met.
+    """
+    ends: list[datetime | None] = [*(entry.at for entry in history[1:]), None]
+    reigns = [_reign(history, entry, until) for entry, until in zip(history, ends, strict=True)]
+    if as_of is not None:
+        reigns = [reign for reign in reigns if reign.as_of <= in_utc(as_of)]
+    if served_at is not None:
+        # By position: of entries in the same moment the last holds.
+        reigns = [reign for reign in reigns if reign.since <= in_utc(served_at)][-1:]
+    return reigns
+
+
+def verdicts(entry: LedgerEntry) -> list[Verdict]:
+    """Return what the gates said before an entry, as far as the ledger keeps it: `[name, passed, got, expected]`."""
+    found = []
+    for gate in entry.gates:
+        if isinstance(gate, list) and len(gate) == 4:
+            name, passed, got, expected = gate
+            found.append(Verdict(name=str(name), passed=bool(passed), got=str(got), expected=str(expected)))
+    return found
+
+
+def _reign(history: Sequence[LedgerEntry], entry: LedgerEntry, until: datetime | None) -> Reign:
+    return Reign(
+        **entry.model_dump(
+            include={
+                "seq", "version", "action", "reason", "approver", "metrics", "compared_with", "quarantined", "lifted",
+            }
+        ),
+        since=entry.at,
+        until=until,
+        as_of=entry.order_key,
+        gates=verdicts(entry),
+        in_quarantine=barred_as(history, entry.version, entry.digest) is not None,
+    )  # fmt: skip
