@@ -199,12 +199,18 @@ def _is_transient(error: BaseException, is_server: bool) -> bool:
         "requests.exceptions.ChunkedEncodingError",
         "botocore.exceptions.HTTPClientError",
     }
-    return bool(names & unreachable) or (is_server and _status(error) in _TRANSIENT_STATUS)
+    # boto3 wraps what S3 said, and MLflow may wrap that.
+    by_s3 = any(_status(link) in _TRANSIENT_STATUS for link in _chain(error) if _is_of_botocore(link))
+    return bool(names & unreachable) or by_s3 or (is_server and _status(error) in _TRANSIENT_STATUS)
+
+
+def _is_of_botocore(error: BaseException) -> bool:
+    return isinstance(getattr(error, "response", None), dict)
 
 
 def _status(error: BaseException) -> int | None:
     response: Any = getattr(error, "response", None)  # of requests and botocore
-    if isinstance(response, dict):
+    if _is_of_botocore(error):
         return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if response is not None:
         return int(response.status_code)
