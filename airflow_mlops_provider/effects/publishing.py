@@ -16,6 +16,7 @@ from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_mlops_provider.evaluation.report import CandidateScores
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -130,7 +131,7 @@ def _candidate(
         name=name,
         step_key=trained.key,
         params=params | own,
-        metrics=_defined(measured.candidates[name].metrics),
+        metrics=_defined(measured.candidates[name].metrics) | _decision(measured.candidates[name]),
         tags=dict(tags),
         seconds=facts.get("fit_seconds"),
     )
@@ -155,6 +156,12 @@ def _published_model(store: ArtifactStore, evaluation: StepResult) -> ModelInfo:
 def _defined(metrics: Mapping[str, float | None]) -> dict[str, float]:
     """Return the metrics that have a value on these rows."""
     return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _decision(scores: CandidateScores) -> dict[str, float]:
+    """Return how far the probabilities are off, and from which on a row is called positive."""
+    error = None if scores.calibration is None else scores.calibration.error
+    return _defined({"calibration_error": error, "decision_threshold": scores.threshold})
 
 
 def _environment() -> dict[str, str]:

@@ -72,9 +72,12 @@ class Holdout:
         target: NDArray[Any] = self.target[self.training_rows]
         return target
 
-    def predictions(self, scores: NDArray[Any]) -> Predictions:
-        """Return scores of the held-out rows beside the truth."""
-        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or ())
+    def predictions(self, scores: NDArray[Any], threshold: NDArray[Any] | float | None = None) -> Predictions:
+        """Return scores of the held-out rows beside the truth.
+
+        :param threshold: decision threshold of the model.
+        """
+        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold)
 
     def of_fold(self, predictions: Predictions, fold: int) -> Predictions:
         """Return the predictions of one fold's rows."""
@@ -119,7 +122,7 @@ def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:
     return codes
 
 
-def stored_scores(holdout: Holdout, candidate: str, result: StepResult) -> NDArray[Any]:
+def stored_predictions(holdout: Holdout, candidate: str, result: StepResult) -> Predictions:
     """Return what a candidate said of the held-out rows, in their order, from its stored predictions.
 
     :raises ArtifactError: when they are of other rows.
@@ -136,9 +139,9 @@ def stored_scores(holdout: Holdout, candidate: str, result: StepResult) -> NDArr
             hint="Give evaluate the results of one and the same run.",
         )
     if holdout.plan.task == "regression":
-        return frame["prediction"].to_numpy()
-    scores: NDArray[Any] = frame[probability_columns(len(holdout.plan.classes or ()))].to_numpy()
-    return scores
+        return holdout.predictions(frame["prediction"].to_numpy())
+    scores = frame[probability_columns(len(holdout.plan.classes or ()))].to_numpy()
+    return holdout.predictions(scores, frame["threshold"].to_numpy() if "threshold" in frame else None)
 
 
 def predict_holdout(holdout: Holdout, pipeline: Any) -> NDArray[Any]:

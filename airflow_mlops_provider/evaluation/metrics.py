@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_mlops_provider.modeling.threshold import labels_of
 from airflow_mlops_provider.spec.metrics import LOSSES
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ class Predictions:
     :param truth: index of the class, int64; for a regression the target, float64.
     :param scores: probabilities, rows x classes; for a regression the predicted values, rows.
     :param classes: what the indexes mean; the second is the positive class of a binary task.
+    :param threshold: decision threshold of the model, one for each row: each fold's model may have its own. None when
+        the most probable class is predicted.
     """
 
     task: Task
     truth: NDArray[Any]
     scores: NDArray[Any]
     classes: tuple[Any, ...] = ()
+    threshold: NDArray[Any] | None = None
 
     @property
     def rows(self) -> int:
@@ -53,16 +57,22 @@ class Predictions:
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Index of the most probable class of each row (for a binary task: the positive one above 0.5)."""
-        labels: NDArray[Any] = self.scores.argmax(axis=1)
-        return labels
+        """Index of the predicted class of each row."""
+        return labels_of(self.scores, self.threshold)
 
     def take(self, rows: NDArray[Any]) -> Predictions:
         """Return some of the rows."""
-        return Predictions(self.task, self.truth[rows], self.scores[rows], self.classes)
+        threshold = None if self.threshold is None else self.threshold[rows]
+        return Predictions(self.task, self.truth[rows], self.scores[rows], self.classes, threshold)
 
 
-def predictions_of(task: Task, truth: NDArray[Any], scores: NDArray[Any], classes: Sequence[Any] = ()) -> Predictions:
+def predictions_of(
+    task: Task,
+    truth: NDArray[Any],
+    scores: NDArray[Any],
+    classes: Sequence[Any] = (),
+    threshold: NDArray[Any] | float | None = None,
+) -> Predictions:
     """Return predictions in double precision, with the rounding of stored probabilities undone."""
     import numpy as np
 
@@ -72,7 +82,8 @@ def predictions_of(task: Task, truth: NDArray[Any], scores: NDArray[Any], classe
         close = np.abs(total - 1) <= SUM_TOLERANCE
         exact = np.divide(exact, total, out=exact.copy(), where=close)
     truth = np.asarray(truth, dtype=np.float64 if task == "regression" else np.int64)
-    return Predictions(task, truth, exact, tuple(classes))
+    each = None if threshold is None else np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(truth))
+    return Predictions(task, truth, exact, tuple(classes), each)
 
 
 def measure(name: str, predictions: Predictions) -> Measured:

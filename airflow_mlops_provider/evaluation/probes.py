@@ -75,7 +75,8 @@ def measure_importance(
     from sklearn.inspection import permutation_importance
 
     def score(model: Any, shuffled: pd.DataFrame, truth: NDArray[Any]) -> float:
-        said = predictions_of(sample.task, truth, predict(model, shuffled, sample.task), sample.classes)
+        scores = predict(model, shuffled, sample.task)
+        said = predictions_of(sample.task, truth, scores, sample.classes, sample.threshold)
         value = measure(metric, said).value
         return float("nan") if value is None else gain(metric, value, 0.0)
 

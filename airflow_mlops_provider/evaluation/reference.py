@@ -17,20 +17,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.evaluation.holdout import Holdout
+    from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.results import ArtifactRef
 
 #: Rows of the sample.
 MAX_ROWS = 50_000
 
 
-def write_reference(holdout: Holdout, scores: NDArray[Any]) -> ArtifactRef:
+def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
     """Store features and target of a sample of the rows, trained on and held out, and predictions of the held-out ones.
 
     Columns: the features that the model uses, the target, then `prediction_columns`, null where a row was not held
     out. The rows lie evenly spread over the dataset's order, which is by time where there is one: equal models of equal
     data have equal references. A feature that bears the name of a prediction column gives way to it.
 
-    :param scores: what the model said of the held-out rows; under cross-validation that of each fold.
+    :param said: what the model said of the held-out rows; under cross-validation that of each fold.
     """
     import numpy as np
     import pyarrow as pa
@@ -39,17 +40,22 @@ def write_reference(holdout: Holdout, scores: NDArray[Any]) -> ArtifactRef:
     names = [*plan.columns.features, plan.columns.target]
     rows = evenly_spread(np.arange(len(holdout.fold)), MAX_ROWS)
     table = pa.concat_tables(tables_of(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
-    values = np.full((len(holdout.fold), *scores.shape[1:]), np.nan)
-    values[holdout.rows] = scores
-    said = prediction_columns(values[rows], plan.classes or ())
-    table = table.drop_columns([name for name in said if name in names])
-    for name, column in said.items():
+    values = np.full((len(holdout.fold), *said.scores.shape[1:]), np.nan)
+    values[holdout.rows] = said.scores
+    threshold = None
+    if said.threshold is not None:
+        threshold = np.full(len(holdout.fold), np.nan)
+        threshold[holdout.rows] = said.threshold
+        threshold = threshold[rows]
+    answers = prediction_columns(values[rows], plan.classes or (), threshold)
+    table = table.drop_columns([name for name in answers if name in names])
+    for name, column in answers.items():
         table = table.append_column(name, column)
     roles = {
         "timestamp": None,
         "keys": [],
-        "numeric": [name for name in plan.columns.numeric if name not in said],
-        "categorical": [name for name in plan.columns.categorical if name not in said],
+        "numeric": [name for name in plan.columns.numeric if name not in answers],
+        "categorical": [name for name in plan.columns.categorical if name not in answers],
     }
     info = TableInfo(task=plan.task, columns=plan.columns.model_copy(update=roles))
     return write_table(holdout.store, [table], table.schema.remove_metadata(), info)

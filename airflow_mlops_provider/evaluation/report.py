@@ -25,9 +25,37 @@ class Scores(Frozen):
     undefined: dict[str, str] = Field(default_factory=dict)
 
 
-class CandidateScores(Scores):
-    """A candidate on the held-out rows; under cross-validation each fold as well."""
+class CalibrationBin(Frozen):
+    """Some of the held-out rows, next to each other by predicted probability.
 
+    :param predicted: mean predicted probability.
+    :param observed: share of the rows where it happened.
+    """
+
+    predicted: Finite
+    observed: Finite
+    rows: int
+
+
+class Calibration(Frozen):
+    """The calibration curve, from the lowest probabilities to the highest.
+
+    :param error: expected calibration error: the mean distance of `predicted` from `observed`, by rows.
+    """
+
+    error: Finite
+    bins: list[CalibrationBin]
+
+
+class CandidateScores(Scores):
+    """A candidate on the held-out rows; under cross-validation each fold as well.
+
+    :param calibration: null for a regression.
+    :param threshold: the decision threshold in the stored model; null when the most probable class is predicted.
+    """
+
+    calibration: Calibration | None = None
+    threshold: Finite | None = None
     folds: dict[str, list[Finite | None]] = Field(default_factory=dict)
 
 
@@ -128,7 +156,7 @@ class Latency(Frozen):
 class PredictionStats(Frozen):
     """What the winner's predictions look like beside the target of the training rows.
 
-    :param shares: share of the rows for which each class is the most probable.
+    :param shares: share of the rows for which each class is predicted.
     :param expected_shares: mean predicted probability of each class.
     :param target_shares: share of each class in the training target.
     :param shift: total variation distance of `expected_shares` from `target_shares`; for a regression the

@@ -28,12 +28,16 @@ def compare_predictions(store: ArtifactStore, champion: ArtifactRef, shadow: Art
     if classes[0] != classes[1]:
         return {"why": "the two know other classes"}
     columns = probability_columns(len(classes[0])) or ["prediction"]
+    labels = ["prediction"] if classes[0] else []
     rows, distance, different = 0, 0.0, 0
-    for pair in zip(iter_tables(store, champion, columns), iter_tables(store, shadow, columns), strict=True):
+    wanted = [*columns, *labels]
+    for pair in zip(iter_tables(store, champion, wanted), iter_tables(store, shadow, wanted), strict=True):
         mine, theirs = (np.column_stack([table[name].to_numpy() for name in columns]) for table in pair)
         rows += len(mine)
         distance += float(np.abs(mine - theirs).sum())
-        different += int((mine.argmax(axis=1) != theirs.argmax(axis=1)).sum())
+        for name in labels:  # as they were predicted, each by its own model's threshold
+            said = [table[name].to_pandas().astype(object).to_numpy() for table in pair]
+            different += int((said[0] != said[1]).sum())
     if not classes[0]:
         return {"rows": rows, "mean_difference": distance / rows}
     return {"rows": rows, "mean_difference": distance / 2 / rows, "different_share": different / rows}

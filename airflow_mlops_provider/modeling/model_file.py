@@ -18,7 +18,7 @@ from airflow_mlops_provider.allow_list import AllowList, requirement_of
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError
 from airflow_mlops_provider.modeling.model_archive import canonical_digest, write_canonical
 from airflow_mlops_provider.modeling.splits import ClassLabel
-from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +97,7 @@ class ModelInfo(Frozen):
 
     :param classes: in the order of probability columns; None for regression.
     :param features: the inputs, in order.
+    :param threshold: probability from which on a row is of the second class; None for the most probable class.
     :param predict_fn: the method that answers: `predict_proba` or `predict`.
     :param trusted_types: what skops has to be told to trust to load this file.
     :param requirements: pinned pip requirements.
@@ -111,6 +112,7 @@ class ModelInfo(Frozen):
     features: list[Feature]
     digest: str
     size: int
+    threshold: Finite | None = None
     predict_fn: Literal["predict", "predict_proba"]
     trusted_types: list[str]
     requirements: list[str]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import DataError, ModelError
+from airflow_mlops_provider.modeling.threshold import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,12 +144,17 @@ def _known(pipeline: Any) -> list[str] | None:
 
 
 def write_predictions(
-    store: ArtifactStore, rows: NDArray[np.int32], fold: NDArray[np.int8], values: NDArray[np.float64]
+    store: ArtifactStore,
+    rows: NDArray[np.int32],
+    fold: NDArray[np.int8],
+    values: NDArray[np.float64],
+    thresholds: NDArray[np.float64] | None = None,
 ) -> ArtifactRef:
     """Store what a candidate said of the held-out rows.
 
     :param rows: positions in the dataset.
     :param values: `(n,)` numbers, or `(n, classes)` probabilities.
+    :param thresholds: of each row the decision threshold of the model that was asked; None without.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -158,18 +164,25 @@ def write_predictions(
         columns["prediction"] = pa.array(values)
     else:
         columns |= {name: pa.array(values[:, index]) for index, name in enumerate(probability_columns(values.shape[1]))}
+    if thresholds is not None:
+        columns["threshold"] = pa.array(thresholds)
     with store.workspace() as folder:
         file = folder / "predictions.parquet"
         pq.write_table(pa.table(columns), file, compression="zstd")
         return store.add(file, ".parquet")
 
 
-def prediction_columns(values: NDArray[np.float64], classes: Sequence[ClassLabel]) -> dict[str, pa.Array]:
+def prediction_columns(
+    values: NDArray[np.float64],
+    classes: Sequence[ClassLabel],
+    threshold: NDArray[np.float64] | float | None = None,
+) -> dict[str, pa.Array]:
     """Return predictions as columns: `prediction`, before it for classes `p_0`, `p_1`, … in their order.
 
-    The predicted class is the most probable one. What is not a number is null.
+    The predicted class is the most probable one, or that on its side of the threshold. What is not a number is null.
 
     :param values: `(n,)` numbers, or `(n, classes)` probabilities.
+    :param threshold: the model's decision threshold.
     """
     import numpy as np
     import pyarrow as pa
@@ -180,7 +193,7 @@ def prediction_columns(values: NDArray[np.float64], classes: Sequence[ClassLabel
         name: pa.array(values[:, index], from_pandas=True)
         for index, name in enumerate(probability_columns(values.shape[1]))
     }
-    most = pa.array(values.argmax(axis=1), pa.int32(), mask=np.isnan(values).any(axis=1))
+    most = pa.array(labels_of(values, threshold), pa.int32(), mask=np.isnan(values).any(axis=1))
     labels = pa.array(list(classes))
     if pa.types.is_string(labels.type):
         return {**columns, "prediction": pa.DictionaryArray.from_arrays(most, labels)}
@@ -197,7 +210,7 @@ def probability_columns(classes: int) -> list[str]:
 
 
 def predictions_frame(store: ArtifactStore, ref: ArtifactRef, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return stored predictions: `row`, `fold`, then `prediction` or `p_0`, `p_1`, …; sorted by `row`."""
+    """Return stored predictions by `row`: `row`, `fold`, `prediction` or `p_0`, `p_1`, …, and any `threshold`."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(store.fetch(ref), columns=None if columns is None else list(columns), memory_map=False)

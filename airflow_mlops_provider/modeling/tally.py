@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.modeling.splits import ClassLabel
+from airflow_mlops_provider.modeling.threshold import labels_of
 from airflow_mlops_provider.results import text_within
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Tally(BaseModel):
 
     :param counts: rows by index of the predicted class.
     :param values: by categorical column.
+    :param threshold: decision threshold of the model, None when it predicts the most probable class.
     """
 
     version: int
@@ -46,15 +48,22 @@ class Tally(BaseModel):
     squares: float = 0.0
     counts: dict[int, int] = Field(default_factory=dict)
     values: dict[str, Values] = Field(default_factory=dict)
+    threshold: float | None = None
 
     @classmethod
-    def of(cls, version: int, classes: list[ClassLabel], known: dict[str, frozenset[str]]) -> Tally:
+    def of(
+        cls,
+        version: int,
+        classes: list[ClassLabel],
+        known: dict[str, frozenset[str]],
+        threshold: float | None = None,
+    ) -> Tally:
         """Return one that has seen nothing yet.
 
         :param known: the categories that the model knows, by column.
         """
         values = {name: Values(such_as=sorted(each)[:5]) for name, each in known.items()}
-        return cls(version=version, classes=classes, values=values)
+        return cls(version=version, classes=classes, values=values, threshold=threshold)
 
     def see(self, group: pa.Table, known: dict[str, frozenset[str]]) -> None:
         """Look at the categories of a row group."""
@@ -75,7 +84,8 @@ class Tally(BaseModel):
             self.total += float(answers.sum())
             self.squares += float(np.square(answers).sum())
             return
-        for index, count in enumerate(np.bincount(answers.argmax(axis=1), minlength=answers.shape[1]).tolist()):
+        labels = labels_of(answers, self.threshold)
+        for index, count in enumerate(np.bincount(labels, minlength=answers.shape[1]).tolist()):
             self.counts[index] = self.counts.get(index, 0) + count
 
     def add(self, other: Tally) -> None:
@@ -109,6 +119,8 @@ class Tally(BaseModel):
         if not self.classes:
             mean = self.total / self.rows
             return {**facts, "mean": mean, "sd": math.sqrt(max(self.squares / self.rows - mean * mean, 0.0))}
+        if self.threshold is not None:
+            facts["threshold"] = self.threshold
         most = sorted(self.counts, key=lambda index: -self.counts[index])[:_MAX_SHOWN]
         names = {index: text_within(str(self.classes[index]), _NAME_BYTES) for index in most}
         return {**facts, "shares": {names[index]: self.counts[index] / self.rows for index in most}}

@@ -145,9 +145,17 @@ class Pipeline(Frozen):
         labels = [gate.label for gate in self.gates]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"gates with the same name: {twice}; give each a name of its own")
+        self._check_decisions()
         self._check_monitoring()
         check_runtimes({task: self.runtime_of(task) for task in get_args(TaskName)}, self.data.source.conn_id)
         return self
+
+    def _check_decisions(self) -> None:
+        for name, candidate in self.training.candidates.items():
+            if candidate.threshold is not None and self.task != "binary":
+                raise ValueError(f"candidate {name!r} has a threshold, which divides two classes; task is {self.task}")
+            if candidate.calibrate is not None and self.task == "regression":
+                raise ValueError(f"candidate {name!r} has calibrate, which is for classifiers; task is regression")
 
     def _check_monitoring(self) -> None:
         if self.monitoring is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import DottedName, Frozen, OpenShare, Share
+from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare, Share
 
 # ---------------------------------------------------------------- data
 
@@ -156,6 +156,28 @@ class Preparation(Frozen):
 # ---------------------------------------------------------------- training, evaluation
 
 
+class Costs(Frozen):
+    """What a wrong prediction costs, in any unit: only their ratio counts."""
+
+    false_positive: Finite = Field(gt=0, description="Of calling a negative row positive.")
+    false_negative: Finite = Field(gt=0, description="Of missing a positive row.")
+
+
+class ThresholdRule(Frozen):
+    """What the decision threshold is chosen for, on validation rows: exactly one of `cost`, `recall`, `precision`."""
+
+    cost: Costs | None = Field(None, description="The least total cost of wrong predictions.")
+    recall: OpenShare | None = Field(None, description="At least this recall, with the best precision.")
+    precision: OpenShare | None = Field(None, description="At least this precision, with the best recall.")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> ThresholdRule:
+        named = [rule for rule in ("cost", "recall", "precision") if getattr(self, rule) is not None]
+        if len(named) != 1:
+            raise ValueError(f"name exactly one of cost, recall, precision; got {named or 'none'}")
+        return self
+
+
 class Candidate(Frozen):
     """One estimator with its parameters and the preprocessing that is fitted with it."""
 
@@ -172,6 +194,17 @@ class Candidate(Frozen):
     )
     encode: Literal["onehot", "ordinal"] = Field("onehot", description="How categories become numbers.")
     scale: Literal["standard", "none"] = Field("standard", description="Whether numbers are centred and scaled.")
+    calibrate: Literal["isotonic", "sigmoid"] | None = Field(
+        None, description="How probabilities are corrected on validation rows; not at all when left out."
+    )
+    threshold: OpenShare | ThresholdRule | None = Field(
+        None,
+        description="Probability from which on a row of a binary task is positive, or what it is chosen for; "
+        "the more probable class when left out.",
+    )
+    validation: OpenShare = Field(
+        0.2, description="Share of the training rows kept to calibrate on and to choose the threshold from."
+    )
 
 
 CandidateName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
-from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_scores
+from airflow_mlops_provider.evaluation.calibration import measure_calibration
+from airflow_mlops_provider.evaluation.evaluation_page import evaluation_page
+from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_predictions
 from airflow_mlops_provider.evaluation.metrics import gain, measure_all
 from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
@@ -29,6 +31,7 @@ from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slice
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
+from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.spec import Evaluation, Frozen
 
 if TYPE_CHECKING:
@@ -76,8 +79,8 @@ def run(section: Section, job: Job) -> Outcome:
     """
     results = _candidates(job)
     holdout = read_holdout(job)
-    said = {name: holdout.predictions(stored_scores(holdout, name, result)) for name, result in results.items()}
-    scores = {name: _candidate_scores(section, holdout, predictions) for name, predictions in said.items()}
+    said = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
+    scores = {name: _candidate_scores(section, holdout, said[name], result) for name, result in results.items()}
     winner = pick_winner(section.metrics[0], scores)
     comparison = _compare(section, job, holdout, said[winner], scores[winner])
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
@@ -109,9 +112,10 @@ def run(section: Section, job: Job) -> Outcome:
     )
     artifacts = {
         "evaluation": job.store.add_json(report.model_dump(mode="json")),
+        "report": job.store.add_bytes(evaluation_page(report, job.request.pipeline).encode(), ".html"),
         "model": model,
         "model_info": results[winner].artifacts["model_info"],
-        "reference": write_reference(holdout, said[winner].scores),
+        "reference": write_reference(holdout, said[winner]),
     }
     return Outcome(artifacts, _facts(report))
 
@@ -154,14 +158,22 @@ def _candidates(job: Job) -> dict[str, StepResult]:
     return dict(sorted(results.items()))
 
 
-def _candidate_scores(section: Section, holdout: Holdout, predictions: Predictions) -> CandidateScores:
+def _candidate_scores(
+    section: Section, holdout: Holdout, predictions: Predictions, result: StepResult
+) -> CandidateScores:
     whole = scores_of(measure_all(section.metrics, predictions))
     folds: dict[str, list[float | None]] = {}
     if holdout.cross_validated:
         parts = [holdout.of_fold(predictions, fold) for fold in range(1, holdout.plan.folds + 1)]
         measured = [measure_all(section.metrics, part) for part in parts]
         folds = {name: [part[name].value for part in measured] for name in section.metrics}
-    return CandidateScores(metrics=whole.metrics, undefined=whole.undefined, folds=folds)
+    return CandidateScores(
+        metrics=whole.metrics,
+        undefined=whole.undefined,
+        calibration=measure_calibration(predictions),
+        threshold=result.facts.get("threshold"),
+        folds=folds,
+    )
 
 
 # ---------------------------------------------------------------- the champion
@@ -213,7 +225,8 @@ def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionSco
         missing = {name: "not recorded" for name, value in recorded.items() if value is None}
         return ChampionScores(**known, compared="recorded", seen=seen, metrics=recorded, undefined=missing), None
     try:
-        said = holdout.predictions(_ask(holdout, load_model(job.store, champion.model, job.allow_list)))
+        pipeline = load_model(job.store, champion.model, job.allow_list)
+        said = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
     except (DataError, ModelError) as error:
         nothing: dict[str, float | None] = dict.fromkeys(section.metrics)
         why = shorten(str(error))
@@ -274,6 +287,8 @@ def _facts(report: EvaluationReport) -> dict[str, Any]:
         "winner": report.winner,
         "metrics": {name: value for name, value in report.challenger.metrics.items() if value is not None},
         "interval": [span.low, span.high],
+        "calibration_error": None if (own := report.challenger.calibration) is None else own.error,
+        "threshold": report.challenger.threshold,
         "baseline": report.baseline.metrics[first],
         "champion": None if report.champion is None else report.champion.version,
         "lost": report.lost[:_SHOWN_LOST],

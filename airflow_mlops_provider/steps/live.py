@@ -18,6 +18,7 @@ from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Champion, Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
+from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
 from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Bootstrap, Frozen, Live, Probation
@@ -65,6 +66,7 @@ class Answer:
     classes: list[Any]
     scores: NDArray[Any] | None = None
     unusable: str | None = None
+    threshold: float | None = None
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -127,7 +129,7 @@ def _ask(job: Job, version: Champion, rows: NDArray[Any], task: Task) -> Answer:
         scores = predict_rows(job.store, job.artifact("dataset", "dataset"), rows, pipeline, task)
     except (DataError, ModelError) as error:
         return Answer(version.version, [], unusable=shorten(str(error)))
-    return Answer(version.version, list(getattr(pipeline, "classes_", ())), scores)
+    return Answer(version.version, list(getattr(pipeline, "classes_", ())), scores, threshold=threshold_of(pipeline))
 
 
 def _comparable(champion: Answer, former: Answer) -> Answer:
@@ -155,7 +157,7 @@ def _truth(job: Job, task: Task, rows: NDArray[Any], answer: Answer | None) -> t
 def _predictions(task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any]) -> Predictions | None:
     if answer.scores is None:
         return None
-    return predictions_of(task, truth[known], answer.scores[known], answer.classes)
+    return predictions_of(task, truth[known], answer.scores[known], answer.classes, answer.threshold)
 
 
 # ---------------------------------------------------------------- metrics

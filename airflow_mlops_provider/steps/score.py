@@ -36,6 +36,7 @@ from airflow_mlops_provider.modeling.predictions import (
 )
 from airflow_mlops_provider.modeling.splits import ClassLabel
 from airflow_mlops_provider.modeling.tally import Tally
+from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.spec import Frozen
 from airflow_mlops_provider.spec.frozen import Finite
 
@@ -104,6 +105,7 @@ class Scorer:
     :param columns: the features that it takes, in their roles.
     :param ask: from features to numbers, `(n,)` or `(n, classes)`.
     :param known: the categories that it knows, by column.
+    :param threshold: probability from which on a row is of the second class; None for the most probable class.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Scorer:
     columns: Columns
     ask: Callable[[pd.DataFrame], NDArray[Any]]
     known: dict[str, frozenset[str]] = field(default_factory=dict)
+    threshold: float | None = None
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -137,13 +140,19 @@ def run(section: Section, job: Job) -> Outcome:
     with one_thread():
         first = next(tables, None)
         if first is not None:
-            schema = first.schema.with_metadata({b"classes": json.dumps(scorer.classes).encode()})
+            schema = first.schema.with_metadata(_metadata(scorer))
             artifacts["predictions"] = write_table(job.store, _with(first, tables), schema, info)
     if section.shard is not None:
         return _part(job, section.shard, scoring.tally, artifacts)
     if first is None:
         raise DataError(f"dataset {dataset.uri} holds no row to score")
     return Outcome(artifacts, scoring.tally.facts())
+
+
+def _metadata(scorer: Scorer) -> dict[bytes, bytes]:
+    """Return what the file of predictions says of the model, besides what its columns mean."""
+    told = {b"classes": json.dumps(scorer.classes).encode()}
+    return told if scorer.threshold is None else {**told, b"threshold": json.dumps(scorer.threshold).encode()}
 
 
 def _with(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -206,6 +215,7 @@ def _model(job: Job, info: TableInfo) -> Scorer:
         columns=columns,
         ask=lambda frame: predict(pipeline, frame, info.task),
         known=_categories_of(pipeline, columns),
+        threshold=threshold_of(pipeline),
     )
 
 
@@ -258,7 +268,7 @@ class _Scoring:
         self.scorer = scorer
         self.carried = list(dict.fromkeys(carried))
         self.before = before
-        self.tally = Tally.of(scorer.version, scorer.classes, scorer.known)
+        self.tally = Tally.of(scorer.version, scorer.classes, scorer.known, scorer.threshold)
 
     def tables(self, groups: Iterator[pa.Table], *, whole: bool) -> Iterator[pa.Table]:
         """Yield the answers to each row group.
@@ -281,7 +291,7 @@ class _Scoring:
         import pyarrow as pa
 
         answers = {
-            **prediction_columns(values, self.scorer.classes),
+            **prediction_columns(values, self.scorer.classes, self.scorer.threshold),
             VERSION: pa.repeat(pa.scalar(self.scorer.version, pa.int64()), len(group)),
             # As text: the same value, of the same type, that a reader of partitions takes from the folder's name.
             AS_OF: pa.repeat(as_of_text(self.job.as_of), len(group)).dictionary_encode(),

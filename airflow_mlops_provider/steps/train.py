@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Job, Outcome
+from airflow_mlops_provider.modeling.calibration import check_task, needs_validation, settle, validation_rows
 from airflow_mlops_provider.modeling.estimators import MISSING, build_pipeline, nested_names
 from airflow_mlops_provider.modeling.model_file import (
     SUFFIX,
@@ -28,6 +29,7 @@ from airflow_mlops_provider.modeling.model_file import (
 )
 from airflow_mlops_provider.modeling.predictions import predict, read_features, write_predictions
 from airflow_mlops_provider.modeling.splits import Split, read_split
+from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Candidate, Frozen
 
@@ -69,6 +71,7 @@ def run(section: Section, job: Job) -> Outcome:
     """
     dataset = job.artifact("dataset", "dataset")
     split = read_split(job.store, job.artifact("split", "split"), job.artifact("split", "assignment"))
+    check_task(section.candidate, split.plan.task)
     frame, target = _read(job, dataset, split)
     training = _Training(section, job, split, frame, target)
     with _one_thread(names(section), job):
@@ -89,6 +92,7 @@ def run(section: Section, job: Job) -> Outcome:
             "fit_seconds": round(training.fit_seconds, 3),
             "predict_seconds": round(training.predict_seconds, 3),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            **({} if info.threshold is None else {"threshold": info.threshold}),
             "warnings": first_within(training.warnings, _WARNINGS_BYTES),
         },
     )
@@ -132,11 +136,15 @@ class _Training:
         plan = self.split.plan
         held = np.flatnonzero(self.split.fold > 0)
         shape = held.size if plan.classes is None else (held.size, len(plan.classes))
-        values = np.empty(shape)
+        values, thresholds = np.empty(shape), np.full(held.size, np.nan)
         for fold in range(1, plan.folds + 1):
             self.pipeline = self._fit(self.split.train_mask(fold))
-            values[self.split.fold[held] == fold] = self._predict(self.pipeline, self.split.holdout_mask(fold))
-        return write_predictions(self.job.store, held.astype(np.int32), self.split.fold[held], values)
+            rows = self.split.fold[held] == fold
+            values[rows] = self._predict(self.pipeline, self.split.holdout_mask(fold))
+            if (threshold := threshold_of(self.pipeline)) is not None:
+                thresholds[rows] = threshold
+        known = thresholds if np.isfinite(thresholds).all() else None
+        return write_predictions(self.job.store, held.astype(np.int32), self.split.fold[held], values, known)
 
     def final(self) -> Any:
         """Return the model to keep: of the training rows, or of all rows after a cross-validation."""
@@ -158,10 +166,22 @@ class _Training:
         )
         started = time.perf_counter()
         with self._named("be trained"):
-            pipeline.fit(self.frame[rows], self.target[rows])
+            kept = self._validation(rows)
+            pipeline.fit(self.frame[rows & ~kept], self.target[rows & ~kept])
+            pipeline = settle(pipeline, self.section.candidate, self.frame[kept], self.target[kept], plan.classes or [])
         self.fit_seconds += time.perf_counter() - started
         self._check_classes(pipeline)
         return pipeline
+
+    def _validation(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the rows that train are kept to calibrate on and to choose the threshold from."""
+        import numpy as np
+
+        candidate = self.section.candidate
+        if not needs_validation(candidate):
+            return np.zeros(len(rows), bool)
+        dataset = self.job.artifact("dataset", "dataset")
+        return validation_rows(self.job.store, dataset, self.split.plan, rows, candidate.validation, self.job.seed)
 
     def _check_classes(self, pipeline: Any) -> None:
         plan = self.split.plan
@@ -224,6 +244,7 @@ def _store_model(training: _Training, pipeline: Any) -> tuple[ModelInfo, Artifac
         ],
         digest=digest,
         size=ref.size,
+        threshold=threshold_of(pipeline),
         predict_fn="predict" if plan.task == "regression" else "predict_proba",
         trusted_types=trusted,
         requirements=requirements_for(frozenset(libraries & set(job.allow_list.modules))),

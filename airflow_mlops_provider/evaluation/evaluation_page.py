@@ -1,0 +1,56 @@
+"""The evaluation as a page: the candidates' metrics, and how far their probabilities can be taken at their word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.reports import Cell, line_chart, page, table
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.evaluation.report import Calibration, CandidateScores, EvaluationReport
+
+
+def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
+    """Return the page: every candidate, the winner first, then the winner's calibration curve."""
+    names = sorted(report.candidates, key=lambda name: (name != report.winner, name))
+    lines = [
+        Cell(f"The challenger is {report.winner}, the best of {len(names)} by {report.metrics[0]}."),
+        Cell(f"Measured on {report.rows.holdout} held-out rows; {report.rows.training} rows train."),
+    ]
+    headers = ["Candidate", *report.metrics, "Calibration error", "Threshold"]
+    rows = [_candidate(report, name) for name in names]
+    sections = [table("Candidates", headers, rows)]
+    if (calibration := report.challenger.calibration) is not None:
+        sections += _curve(calibration)
+    footer = (
+        "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
+        "(Naeini et al. 2015). Threshold: the probability from which on a row is called positive; without one, the "
+        "more probable class is predicted."
+    )
+    return page(f"Evaluation of {pipeline}", lines, sections, footer)
+
+
+def _candidate(report: EvaluationReport, name: str) -> list[Cell]:
+    scores = report.candidates[name]
+    numbers = [scores.metrics[metric] for metric in report.metrics]
+    return [Cell(name, "good" if name == report.winner else ""), *map(_number, [*numbers, *_decision(scores)])]
+
+
+def _decision(scores: CandidateScores) -> list[float | None]:
+    return [None if scores.calibration is None else scores.calibration.error, scores.threshold]
+
+
+def _curve(calibration: Calibration) -> list[str]:
+    """Return the curve as a drawing and as a table: of a calibrated model the two lines are one."""
+    bins = calibration.bins
+    drawn = line_chart(
+        f"Calibration curve: error {calibration.error:.4f}",
+        [f"{one.predicted:.3f}" for one in bins],
+        {"observed": [one.observed for one in bins], "predicted": [one.predicted for one in bins]},
+    )
+    rows = [[Cell(str(one.rows), "number"), *map(_number, (one.predicted, one.observed))] for one in bins]
+    return [drawn, table("Its bins", ["Rows", "Mean predicted", "Observed"], rows)]
+
+
+def _number(value: float | None) -> Cell:
+    return Cell("–" if value is None else f"{value:.4g}", "number")
