@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_mlops_provider import warm_imports
 
+#: Where the pages are mounted.
+PREFIX = "/mlops"
+#: Relative to Airflow's own address, which may lie below a path.
+_PAGES = PREFIX.removeprefix("/")
+
+
+class _LazyPages:
+    """The app of the pages, built by the first request: most processes that load plugins never serve one."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request."""
+        from airflow_mlops_provider.ui.app import pages
+
+        await pages()(scope, receive, send)
+
+
+def _icon(colour: str) -> str:
+    """Return a picture for the navigation: three models, the last one crowned by a line that rises."""
+    drawn = "M4 19V9M10 19v-6M16 19v-8M3 6l6 3 6-5 6 2"
+    return (
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' "
+        f"stroke='{colour}' stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E"
+        f"%3Cpath d='{drawn}'/%3E%3C/svg%3E"
+    )
+
 
 class MLOpsPlugin(AirflowPlugin):
-    """The listener that warms imports, when it is asked to."""
+    """The listener that warms imports, when it is asked to, and the pages in Airflow's UI."""
 
     name = "mlops"
     listeners = [warm_imports]
+    fastapi_apps = [{"app": _LazyPages(), "url_prefix": PREFIX, "name": "MLOps pages"}]
+    external_views = [
+        {
+            "name": "Models",
+            "href": f"{_PAGES}/models",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "models",
+            "icon": _icon("%23454f5e"),
+            "icon_dark_mode": _icon("%23dfe3e8"),
+        },
+        {
+            "name": "Report",
+            "href": f"{_PAGES}/reports/{{DAG_ID}}/{{RUN_ID}}/{{TASK_ID}}/{{MAP_INDEX}}",
+            "destination": "task_instance",
+            "url_route": "mlops-report",
+        },
+    ]

@@ -125,7 +125,7 @@ class Watched(World):
         return decide(
             self.watcher.monitoring,
             scored.window,
-            drift=drift,
+            drift=drift.facts,
             live=live,
             champion=reign.incumbent,
             history=self.decisions,

@@ -13,16 +13,19 @@ from airflow_mlops_provider.monitoring.governor import Decision, decide
 from airflow_mlops_provider.results import StepResult, first_within, text_within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from airflow_mlops_provider.effects.watching import Reign
     from airflow_mlops_provider.monitoring.governor import Window
     from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Monitoring
 
 #: What one task may ask for: the budget of any sensible governor, and it fits into an XCom.
 _MOST_REQUESTS = 50
+#: Roles of the drift step's artifacts that a decision names.
+_EVIDENCE = ("drift", "report")
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,13 @@ def decide_window(
     drift: dict[str, Any] | None,
     live: dict[str, Any] | None,
     caller: tuple[str, ...],
+    evidence: Mapping[str, ArtifactRef] | None = None,
 ) -> Kept:
     """Decide a window and keep the decision, unless it has one: that holds, whatever is known by now.
 
     :param reign: whose drift and live metric these are.
     :param caller: DAG, run and task.
+    :param evidence: what the drift step stored; its numbers and its page are kept with the decision.
     :raises TransientServiceError: MLflow cannot be reached; do it again.
     """
     decision = decide(
@@ -133,6 +138,8 @@ def decide_window(
         champion=None if reign is None else reign.incumbent,
         history=decisions(registry, model),
     )
+    kept = {role: ref for role, ref in (evidence or {}).items() if role in _EVIDENCE}
+    decision = decision.model_copy(update={"evidence": decision.evidence or kept})
     idem = _idem(caller, window.as_of)
     entry, _ = registry.write_decision(model, window.as_of, decision.model_dump(mode="json"), idem=idem)
     return Kept(Decision.model_validate(entry.value), entry.idem == idem)

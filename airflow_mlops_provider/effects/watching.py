@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -63,6 +63,13 @@ class Scored(Frozen):
         return Window(as_of=self.as_of, start=self.window_start, rows=self.rows)
 
 
+class Drift(NamedTuple):
+    """What the drift step found of a window, and where its reports lie, by role."""
+
+    facts: dict[str, Any]
+    artifacts: dict[str, ArtifactRef]
+
+
 @dataclass(frozen=True)
 class Reign:
     """Who is champion, and who was before.
@@ -103,20 +110,21 @@ class Watcher:
             rows=int(str(dataset.facts["rows"])),
         )
 
-    def drift(self, scored: Scored, reign: Reign) -> dict[str, Any]:
-        """Return the facts of the drift step.
+    def drift(self, scored: Scored, reign: Reign) -> Drift:
+        """Return what the drift step found.
 
         :raises MLOpsError: when the window cannot be compared.
         """
         if reign.champion.reference is None:
             why = f"version {reign.champion.version} was promoted before references were kept"
-            return {"judged": False, "why": why}
+            return Drift({"judged": False, "why": why}, {})
         inputs = {
             "dataset": [self._given("ingest", "dataset", scored.as_of, scored.dataset)],
             "predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)],
         }
         section = self.monitoring.drift.model_dump(mode="json")
-        return self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion).facts
+        found = self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion)
+        return Drift(found.facts, found.artifacts)
 
     def live(self, as_of: datetime, reign: Reign) -> dict[str, Any]:
         """Return the facts of the live step; they say why when there is no labelled row to measure on."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.results import first_within, text_within
+from airflow_mlops_provider.results import ArtifactRef, first_within, text_within
 from airflow_mlops_provider.spec.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Decision(Frozen):
     :param champion: version that was judged; None without one.
     :param seq: the ledger entry by which it was champion.
     :param rows: rows of the window that no earlier window held.
+    :param evidence: where lies what it was decided on, by role: `drift` the numbers, `report` the page for people.
     """
 
     # An older release reads what a newer one wrote.
@@ -84,6 +85,7 @@ class Decision(Frozen):
     champion: int | None = None
     seq: int | None = None
     rows: int = 0
+    evidence: dict[str, ArtifactRef] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _explained(self) -> Decision:

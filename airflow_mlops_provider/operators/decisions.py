@@ -122,7 +122,8 @@ class DecideOperator(PolicyOperator):
         from airflow_mlops_provider.run_context import resolve_as_of
         from airflow_mlops_provider.spec import Scoring
 
-        drift = {} if self.drift is None else dict(parsed(self.drift, "drift").facts)
+        measured = None if self.drift is None else parsed(self.drift, "drift")
+        drift = {} if measured is None else dict(measured.facts)
         live = {} if self.live is None else dict(parsed(self.live, "live").facts)
         as_of = resolve_as_of(context, self.as_of).replace(microsecond=0)
         length = Scoring.model_validate(self.scoring or {}).window
@@ -137,6 +138,7 @@ class DecideOperator(PolicyOperator):
             drift=drift,
             live=live,
             caller=caller,
+            evidence=None if measured is None else measured.artifacts,
         )
         self.log.info("%s", kept.decision.sentence())
         return decisions.watched(self.pipeline, [kept], caller)

@@ -145,7 +145,8 @@ class WatchPredictionsOperator(PolicyOperator):
         if reign is None:
             return decided(Window(as_of=as_of, rows=0 if scored is None else scored.rows), drift={}, live={})
         scored = scored or watcher.score(as_of, reign)
-        return decided(scored.window, drift=watcher.drift(scored, reign), live=watcher.live(as_of, reign))
+        drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
+        return decided(scored.window, drift=drift.facts, live=live, evidence=drift.artifacts)
 
 
 class RetrainOnDecisionOperator(ModelOperator):

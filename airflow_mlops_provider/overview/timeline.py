@@ -62,7 +62,7 @@ def timeline(
         `as_of` would have met.
     """
     ends: list[datetime | None] = [*(entry.at for entry in history[1:]), None]
-    reigns = [_reign(history, entry, until) for entry, until in zip(history, ends, strict=True)]
+    reigns = [_reign(history, entry, until) for entry, until in zip(history, ends, strict=False)]
     if as_of is not None:
         reigns = [reign for reign in reigns if reign.as_of <= in_utc(as_of)]
     if served_at is not None:

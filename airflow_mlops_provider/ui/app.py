@@ -1,0 +1,71 @@
+"""The routes. Each asks for Airflow's login and permissions, none changes anything, none is described to strangers."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+
+from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
+from airflow_mlops_provider.ui import models, one_model, rendering, reports
+from airflow_mlops_provider.ui.security import sees_pipeline, sees_report
+
+if TYPE_CHECKING:
+    pass
+
+
+@cache
+def pages() -> FastAPI:
+    """Return the app, made once."""
+    # Each page's own permissions come on top of the login.
+    app = FastAPI(
+        title="MLOps pages", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)]
+    )
+    pipeline, report = [Depends(sees_pipeline)], [Depends(sees_report)]
+    task = "/reports/{dag_id}/{run_id}/{task_id}/{map_index}"
+    app.add_api_route("/static/{name}", _static)
+    app.add_api_route("/models", _models)
+    app.add_api_route("/models/{pipeline}", _model, dependencies=pipeline)
+    app.add_api_route("/models/{pipeline}/windows/{window}", _window, dependencies=pipeline)
+    app.add_api_route(task, _report, dependencies=report)
+    app.add_api_route(task + "/{role}", _stored, dependencies=report)
+    app.add_exception_handler(MLOpsError, _trouble)
+    return app
+
+
+def _static(name: str) -> Response:
+    found = rendering.static(name)
+    if found is None:
+        raise HTTPException(404, "There is no such file.")
+    return found
+
+
+def _models(request: Request, user: GetUserDep) -> Response:
+    return rendering.page(request, "models.html", **models.models_page(user))
+
+
+def _model(
+    request: Request, pipeline: str, user: GetUserDep, first: int | None = None, second: int | None = None
+) -> Response:
+    return rendering.page(request, "model.html", **one_model.model_page(pipeline, user, first, second))
+
+
+def _window(pipeline: str, window: str) -> Response:
+    return reports.window_report(pipeline, window)
+
+
+def _report(request: Request, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
+    found = reports.task_report(dag_id, run_id, task_id, map_index)
+    return rendering.page(request, "report.html", **found)
+
+
+def _stored(dag_id: str, run_id: str, task_id: str, map_index: str, role: str) -> Response:
+    return reports.stored_page(dag_id, run_id, task_id, map_index, role)
+
+
+async def _trouble(request: Request, error: Exception) -> Response:
+    """Say what is wrong in a page, as the error says it."""
+    status = 503 if isinstance(error, TransientServiceError) else 500
+    return rendering.page(request, "trouble.html", status, trouble=str(error))

@@ -1,0 +1,72 @@
+"""The page of all models: one row a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.overview import PipelineOverview, pipeline_overviews
+from airflow_mlops_provider.ui import sources
+from airflow_mlops_provider.ui.airflow_state import Schedule, schedules
+from airflow_mlops_provider.ui.charts import drift_trend
+from airflow_mlops_provider.ui.security import dag_id, seen_pipelines
+
+if TYPE_CHECKING:
+    from airflow.api_fastapi.core_api.security import GetUserDep
+    from markupsafe import Markup
+
+    from airflow_mlops_provider.spec import Pipeline
+
+#: Windows of the drift trend.
+WINDOWS = 30
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pipeline.
+
+    :param trouble: why nothing is known of it.
+    """
+
+    pipeline: Pipeline
+    overview: PipelineOverview | None
+    schedule: Schedule | None
+    trend: Markup | None
+    trouble: str | None = None
+
+
+def models_page(user: GetUserDep) -> dict[str, Any]:
+    """Return what the page shows: the pipelines whose training DAG the user may read."""
+    every = sources.every_pipeline()
+    seen = seen_pipelines([pipeline.name for pipeline in every], user)
+    pipelines = [pipeline for pipeline in every if pipeline.name in seen]
+    plans = schedules(dag_id(pipeline.name) for pipeline in pipelines)
+    overviews, trouble = overviews_of(pipelines)
+    rows = []
+    for pipeline in pipelines:
+        overview = overviews.get(pipeline.name)
+        trend = drift_trend(overview.decisions) if overview is not None and overview.decisions else None
+        plan = plans.get(dag_id(pipeline.name))
+        rows.append(Row(pipeline, overview, plan, trend, trouble.get(pipeline.name)))
+    return {"rows": rows, "hidden": len(every) - len(pipelines)}
+
+
+def overviews_of(pipelines: list[Pipeline]) -> tuple[dict[str, PipelineOverview], dict[str, str]]:
+    """Return where pipelines stand, by name, and why that is not known of others."""
+    found: dict[str, PipelineOverview] = {}
+    trouble: dict[str, str] = {}
+
+    def connection(pipeline: Pipeline) -> str:
+        return pipeline.promotion.conn_id
+
+    for conn_id, group in groupby(sorted(pipelines, key=connection), key=connection):
+        members = list(group)
+        try:
+            overviews = pipeline_overviews(sources.registry(conn_id), members, decisions=WINDOWS)
+        except MLOpsError as error:
+            trouble |= dict.fromkeys((pipeline.name for pipeline in members), str(error))
+        else:
+            found |= {overview.pipeline: overview for overview in overviews}
+    return found, trouble

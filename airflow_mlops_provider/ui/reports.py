@@ -1,0 +1,111 @@
+"""The Report tab of a task instance: what its step found, and the pages that it stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import HTTPException
+
+from airflow_mlops_provider.as_of import as_of_text
+from airflow_mlops_provider.effects.decisions import decisions
+from airflow_mlops_provider.evaluation.gates import Verdict
+from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.ui import sources
+from airflow_mlops_provider.ui.airflow_state import result_of, task_state
+from airflow_mlops_provider.ui.rendering import sandboxed
+
+if TYPE_CHECKING:
+    from fastapi import Response
+
+    from airflow_mlops_provider.results import ArtifactRef, StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+_PAGES = (".html", ".html.gz")
+#: What people call the pages that steps store, by role.
+_TITLES = {"report": "Report", "evidently": "Evidently's report", "card": "Model card"}
+#: Facts that the page shows in a place of their own, or that are for machines alone.
+_ELSEWHERE = ("verdicts", "reason", "why", "metrics", "lineage")
+
+
+def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[str, Any]:
+    """Return what the tab shows of a task instance.
+
+    :param map_index: Airflow leaves the placeholder as it is for a task that is not mapped.
+    """
+    index = _index(map_index)
+    result = result_of(dag_id, run_id, task_id, index)
+    shown: dict[str, Any] = {
+        "task_id": task_id,
+        "result": result,
+        "state": task_state(dag_id, run_id, task_id, index),
+        "path": f"{dag_id}/{run_id}/{task_id}/{index}",
+        "pages": {},
+        "facts": {},
+        "verdicts": None,
+        "evaluation": None,
+    }
+    if result is None:
+        return shown
+    store = sources.store()
+    shown["pages"] = {role: _TITLES.get(role, role) for role, ref in result.artifacts.items() if _is_page(ref)}
+    shown["facts"] = {name: value for name, value in result.facts.items() if name not in _ELSEWHERE}
+    shown["verdicts"] = _read(store, result, "verdicts", lambda raw: [Verdict.model_validate(one) for one in raw])
+    shown["evaluation"] = _read(store, result, "evaluation", EvaluationReport.model_validate)
+    return shown
+
+
+def stored_page(dag_id: str, run_id: str, task_id: str, map_index: str, role: str) -> Response:
+    """Return a page that a step stored, in a sandbox.
+
+    :param role: of the artifact, in what the task returned: nobody names an address.
+    :raises HTTPException: 404, the task stored no such page.
+    """
+    result = result_of(dag_id, run_id, task_id, _index(map_index))
+    ref = None if result is None else result.artifacts.get(role)
+    if ref is None or not _is_page(ref):
+        raise HTTPException(404, "The task stored no such page.")
+    return _stored(ref, scripts=role == "evidently")
+
+
+def window_report(pipeline: str, window: str) -> Response:
+    """Return the drift report on which a window was decided, in a sandbox.
+
+    :raises HTTPException: 404, there is none.
+    """
+    spec = sources.one_pipeline(pipeline)
+    for decision in decisions(sources.registry(spec.promotion.conn_id), spec.model_name):
+        if as_of_text(decision.as_of) == window and (ref := decision.evidence.get("report")) is not None:
+            return _stored(ref, scripts=False)
+    raise HTTPException(404, "No report of this window is kept.")
+
+
+def _stored(ref: ArtifactRef, *, scripts: bool) -> Response:
+    body = sources.store().fetch(ref).read_bytes()
+    return sandboxed(body, scripts=scripts, gzipped=ref.uri.endswith(".gz"))
+
+
+def _is_page(ref: ArtifactRef) -> bool:
+    return ref.uri.endswith(_PAGES)
+
+
+def _index(map_index: str) -> int:
+    try:
+        return int(map_index)
+    except ValueError:
+        return -1
+
+
+def _read(store: ArtifactStore, result: StepResult, role: str, parse: Any) -> Any:
+    """Return an artifact as it was written; None when it is not this step's, or gone."""
+    ref = result.artifacts.get(role)
+    if ref is None or result.step not in _MADE_BY[role]:
+        return None
+    try:
+        return parse(store.read_json(ref))
+    except (ArtifactError, ValueError):
+        return None
+
+
+#: The steps that make an artifact, where others only pass it on.
+_MADE_BY = {"verdicts": ("gate",), "evaluation": ("evaluate", "publish")}

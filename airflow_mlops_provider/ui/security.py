@@ -1,0 +1,69 @@
+"""Who may see which page: Airflow's login and its permissions on DAGs, asked before anything is read."""
+
+from __future__ import annotations
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.models.dag import DagModel
+from fastapi import Request
+
+#: The DAG by whose permission a pipeline's pages are seen.
+READ_BY = "training"
+
+
+def dag_id(pipeline: str, kind: str = READ_BY) -> str:
+    """Return the id of one of a pipeline's DAGs."""
+    return f"{pipeline}_{kind}"
+
+
+def sees_pipeline(pipeline: str, request: Request, user: GetUserDep) -> None:
+    """Let nobody pass who may not read the pipeline's training DAG, nor what its runs returned.
+
+    :raises HTTPException: 401 without a login, 403 without the permission.
+    """
+    for entity in (None, DagAccessEntity.XCOM):
+        requires_access_dag("GET", entity, param_dag_id=dag_id(pipeline))(request, user)
+
+
+def sees_report(dag_id: str, request: Request, user: GetUserDep) -> None:
+    """Let nobody pass who may not read what the DAG's runs returned.
+
+    :raises HTTPException: 401 without a login, 403 without the permission.
+    """
+    for entity in (None, DagAccessEntity.XCOM):
+        requires_access_dag("GET", entity, param_dag_id=dag_id)(request, user)
+
+
+def seen_pipelines(pipelines: list[str], user: GetUserDep) -> set[str]:
+    """Return the pipelines of which a user may read the training DAG."""
+    wanted = {dag_id(name): name for name in pipelines}
+    teams = DagModel.get_dag_id_to_team_name_mapping(list(wanted))
+    by_team: dict[str | None, set[str]] = {}
+    for known in wanted:
+        by_team.setdefault(teams.get(known), set()).add(known)
+    manager = get_auth_manager()
+    allowed = [
+        manager.filter_authorized_dag_ids(dag_ids=ids, user=user, team_name=team) for team, ids in by_team.items()
+    ]
+    return {wanted[known] for known in set().union(*allowed)}
+
+
+def may_run(dag: str, user: GetUserDep) -> bool:
+    """Return whether a user may trigger a DAG; Airflow's API asks this again when the user does."""
+    return get_auth_manager().is_authorized_dag(
+        method="POST",
+        access_entity=DagAccessEntity.RUN,
+        details=DagDetails(id=dag, team_name=DagModel.get_team_name(dag)),
+        user=user,
+    )
+
+
+def reads_results(dag: str, user: GetUserDep) -> bool:
+    """Return whether a user may read what a DAG's runs returned."""
+    details = DagDetails(id=dag, team_name=DagModel.get_team_name(dag))
+    manager = get_auth_manager()
+    return all(
+        manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)
+        for entity in (None, DagAccessEntity.XCOM)
+    )

@@ -1,0 +1,54 @@
+"""Where the pages read: the pipeline files, MLflow and the artifact store, as tasks do."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from fastapi import HTTPException
+
+from airflow_mlops_provider.dag_templates.folder import pipelines_folder
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.hooks.mlflow import MlflowHook
+from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.spec import Pipeline
+    from airflow_mlops_provider.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+
+def every_pipeline() -> list[Pipeline]:
+    """Return the pipelines by name; a file with a mistake is left out, as it has no DAG either."""
+    found = []
+    for file in pipeline_files(pipelines_folder()):
+        try:
+            found.append(load_pipeline(file))
+        except SpecError as error:
+            log.warning("No page for %s: %s", file, error)
+    return found
+
+
+def one_pipeline(name: str) -> Pipeline:
+    """Return a pipeline.
+
+    :raises HTTPException: 404, there is none of that name.
+    :raises SpecError: its file is wrong.
+    """
+    for file in pipeline_files(pipelines_folder()):
+        if file.stem == name:
+            return load_pipeline(file)
+    raise HTTPException(404, "There is no such pipeline.")
+
+
+def registry(conn_id: str) -> Registry:
+    """Return the registry behind a connection, as it is defined now; MLflow itself keeps its databases open."""
+    return MlflowHook(conn_id).registry()
+
+
+def store() -> ArtifactStore:
+    """Return the artifact store."""
+    return ObjectStorageHook().store()
