@@ -85,12 +85,12 @@ def check_pipelines(folder: str | Path | None = None) -> None:
     ]
     with collector_paused():
         for file in files:
-            problems += _problems(file)
+            problems += file_problems(file)
     if problems:
         raise SpecError("some pipelines have no DAG, or not all of them:", problems=problems)
 
 
-def _problems(file: Path) -> list[str]:
+def file_problems(file: Path) -> list[str]:
     """Return why not every DAG of a pipeline can be built: all that can fail in that, without the cost of building."""
     try:
         pipeline = load_pipeline(file)

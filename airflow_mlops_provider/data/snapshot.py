@@ -72,6 +72,13 @@ class Intake:
         tables = list(self._typed(batches))
         return self._store(iter([self._sorted(pa.concat_tables(tables))] if tables else []), store)
 
+    def try_batch(self, batch: Batch | None) -> int:
+        """Return how many rows of a batch are kept, once they are typed; nothing is stored.
+
+        :raises DataError: for rows that cannot be used.
+        """
+        return sum(len(table) for table in self._typed([] if batch is None else [batch]))
+
     def facts(self) -> dict[str, JsonValue]:
         """Return the counts, and the first and last timestamp that were kept."""
         first, last = (None, None) if self.kept is None else (moment.isoformat() for moment in self.kept)

@@ -65,7 +65,7 @@ def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[
 
     _check_text(_head(path, where), where, "JSON lines")
     text = {*columns.categorical, *columns.keys}
-    with _opened(path, where) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
+    with opened(path, where) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
         records = _json_records(lines, where)
         row = 1
         while block := list(islice(records, _JSON_ROWS)):
@@ -96,7 +96,7 @@ def _csv_batches(path: Path, where: str, wanted: list[str], kinds: dict[str, pa.
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    with _opened(path, where) as stream:
+    with opened(path, where) as stream:
         reader = arrow_csv.open_csv(
             pa.PythonFile(stream, mode="r"),
             read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
@@ -170,12 +170,12 @@ def _check_text(head: bytes, where: str, expected: str) -> None:
 
 
 def _head(path: Path, where: str) -> bytes:
-    with _opened(path, where) as stream:
+    with opened(path, where) as stream:
         return stream.read(_HEAD_BYTES)
 
 
 @contextmanager
-def _opened(path: Path, where: str) -> Iterator[IO[bytes]]:
+def opened(path: Path, where: str) -> Iterator[IO[bytes]]:
     """Open a file, unpacked; turn what a damaged archive raises into one DataError."""
     try:
         if path.suffix.lower() == ".zip":

@@ -51,11 +51,15 @@ def promote(
     allow_older: bool = False,
     lift_quarantine: bool = False,
     asked: str | None = None,
+    approver: str | None = None,
+    why: str | None = None,
 ) -> Promotion:
     """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
     :param asked: why monitoring asked for the training, which the ledger keeps; None when it did not.
+    :param approver: who wants it, for the ledger; None when the gates alone decide.
+    :param why: the approver's reason, which the ledger keeps before what the gates said.
     :raises MLOpsError: when the evaluation was not published, the gates judged another one, or one with `on_fail: fail`
         does not hold against the champion that came meanwhile.
     """
@@ -71,10 +75,12 @@ def promote(
         if gate.failure is not None or not gate.facts.get("passed"):
             return Promotion(gate, f"Not promoted: {gate.facts.get('reason')}", skipped=True)
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+        reason = request.reason
         if asked is not None:
-            request = request.model_copy(
-                update={"reason": f"{request.reason}. Retrained for {text_within(asked, _MAX_ASKED)}"}
-            )
+            reason = f"{reason}. Retrained for {text_within(asked, _MAX_ASKED)}"
+        if why is not None:
+            reason = f"{text_within(why, _MAX_ASKED)} ({reason})"
+        request = request.model_copy(update={"reason": reason, "approver": approver})
         outcome = registry.promote(request)
         if outcome.status != "stale":
             return _settled(evaluation, outcome, idem)

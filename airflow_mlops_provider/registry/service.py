@@ -13,6 +13,7 @@ from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
 from airflow_mlops_provider.registry.state import read_states
 from airflow_mlops_provider.registry.versions import registered_version, version_run
+from airflow_mlops_provider.registry.write_once import experiment_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +74,19 @@ class Registry:
         """
         self._connection.ask("testing the connection", lambda client: client.search_experiments(max_results=1))
         return f"MLflow at {self.address} answers."
+
+    def round_trip(self, text: str) -> str:
+        """Write a text into MLflow, read it back, and return what came: a tag of an experiment kept for that.
+
+        :raises TransientServiceError: it cannot be reached.
+        :raises RegistryError: it refuses, such as a user who may not write.
+        """
+        name = "mlops-doctor"
+        experiment = experiment_id(self._connection, name)
+        what = "testing whether MLflow keeps what is written"
+        self._connection.ask(what, lambda client: client.set_experiment_tag(experiment, "mlops.round_trip", text))
+        found = self._connection.ask(what, lambda client: client.get_experiment(experiment))
+        return str(found.tags.get("mlops.round_trip"))
 
     def publish(self, publication: Publication) -> Published:
         """Show a training in MLflow and register its winner as challenger. Safe to repeat.

@@ -113,6 +113,15 @@ def run(section: Section, job: Job) -> Outcome:
     return Outcome(artifacts={"dataset": dataset}, facts={**facts, "bytes": dataset.size})
 
 
+def try_first_rows(section: Section, job: Job) -> int:
+    """Return how many rows of the source's first batch may be seen at as_of; they fit the roles of their columns.
+
+    :raises DataError: names the file or reader, and the column, row and value at fault.
+    """
+    with closing(_batches(section, job)) as batches:
+        return _intake(section, job).try_batch(next(batches, None))
+
+
 def _intake(section: Section, job: Job) -> Intake:
     start, labelled = section.start_at(job.as_of), section.purpose != "scoring"
     return Intake(section.task, section.data, job.as_of, start=start, labelled=labelled)

@@ -42,7 +42,7 @@ def run_expectations(
     """
     if not section.expectations:
         return []
-    configurations = _configured(section.expectations, columns)
+    configurations = configured(section.expectations, columns)
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, expectation in enumerate(section.expectations):
         groups.setdefault(_columns_of(expectation, columns), []).append(index)
@@ -70,7 +70,7 @@ def run_expectations(
     return [findings[index] for index in sorted(findings)]
 
 
-def _configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> list[Any]:
+def configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> list[Any]:
     """Build every expectation before any runs, so that one error says all that is wrong."""
     _quiet()
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration

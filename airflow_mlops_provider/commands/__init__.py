@@ -1,0 +1,171 @@
+"""The commands `airflow mlops …`.
+
+Airflow imports this module and calls `mlops_commands` for every `airflow` command, so it imports nothing but what that
+has loaded already; what a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import CLICommand
+
+#: Airflow's own class has no types.
+_arg: Any = Arg
+_PIPELINE = _arg(("pipeline",), help="Name of the pipeline, which is its file's name")
+_PIPELINES = _arg(("pipelines",), nargs="*", metavar="PIPELINE", help="Names of pipelines (default: all)")
+_REASON = _arg(("--reason",), required=True, help="Why, in words; it ends in the ledger")
+_COMMON = (ARG_OUTPUT, ARG_VERBOSE)
+
+_INIT = (
+    _arg(("file",), metavar="FILE", help="Data: .csv, .csv.gz, .csv.zip, .parquet or .jsonl"),
+    _arg(("--target",), required=True, metavar="COLUMN", help="What is to be predicted"),
+    _arg(("--timestamp",), metavar="COLUMN", help="When a row became known (default: the only column of dates)"),
+    _arg(("--keys",), nargs="+", default=[], metavar="COLUMN", help="What identifies a row (default: found by name)"),
+    _arg(("--name",), help="Of the pipeline (default: the file's name)"),
+    _arg(("--output-dir",), metavar="FOLDER", help="Where the YAML is written (default: the folder of pipeline files)"),
+    _arg(("--force",), action="store_true", help="Write over a file that is there"),
+    ARG_VERBOSE,
+)
+_CHECK = (
+    _PIPELINES,
+    _arg(("--offline",), action="store_true", help="Ask no service: the files and what they name alone"),
+    _arg(("--folder",), metavar="FOLDER", help="Of pipeline files (default: the configured one)"),
+    *_COMMON,
+)
+_HISTORY = (
+    _PIPELINE,
+    _arg(("--served-at",), metavar="MOMENT", help="Only what served then: a date, or a UTC moment of wall time"),
+    _arg(("--as-of",), metavar="MOMENT", help="Only entries of this data time or earlier"),
+    *_COMMON,
+)
+_DIFF = (
+    _PIPELINE,
+    _arg(("first",), metavar="V1", help="A version"),
+    _arg(("second",), metavar="V2", help="Another version"),
+    *_COMMON,
+)
+_PROMOTE = (
+    _PIPELINE,
+    _arg(("version",), metavar="VERSION", help="The registered version to promote"),
+    _REASON,
+    _arg(("--despite-gates",), action="store_true", help="Promote although a gate of today's pipeline file fails"),
+    _arg(("--allow-older",), action="store_true", help="Promote although the champion has newer data"),
+    _arg(("--lift-quarantine",), action="store_true", help="Promote although it was rolled back before"),
+    *_COMMON,
+)
+_ROLLBACK = (
+    _PIPELINE,
+    _arg(
+        ("--to",),
+        default="previous",
+        metavar="TARGET",
+        help="previous (the default), a version, or a moment: what served then",
+    ),
+    _REASON,
+    _arg(("--direct",), action="store_true", help="Write the ledger in this process instead of starting the DAG"),
+    *_COMMON,
+)
+_RECONCILE = (
+    _PIPELINES,
+    _arg(("--dry-run",), action="store_true", help="Report only; exit code 1 when an alias differs"),
+    *_COMMON,
+)
+_BACKTEST = (
+    _PIPELINE,
+    _arg(("--from",), dest="start", required=True, metavar="DATE", help="The first training: a date, or a UTC moment"),
+    _arg(("--to",), dest="end", required=True, metavar="DATE", help="The last window: a date, or a UTC moment"),
+    _arg(("--step",), default="1d", help="From one window to the next, such as 7d (default: 1d)"),
+    _arg(
+        ("--set",),
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Another value in the section monitoring, such as retraining.after=3; may be given several times",
+    ),
+    _arg(("--plot",), metavar="FILE", help="Also write a page with the live metric as lines"),
+    _arg(("--store",), metavar="FOLDER", help="Where results are kept (default: mlops-backtest in AIRFLOW_HOME)"),
+    *_COMMON,
+)
+
+#: Each is the function of its name in the module of its name: what it does, what its help says besides, its arguments.
+_COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "init": (
+        "Write a pipeline file from a data file",
+        "Reads a data file, infers what kind of target it has, what its columns are and what must be true of them, and "
+        "writes a pipeline file that trains, with a comment at each choice.",
+        _INIT,
+    ),
+    "check": (
+        "Check pipeline files, their data and their connections",
+        "Looks for what would fail a run: wrong settings, names that may not be imported, a source that cannot be read "
+        "or lacks a column, a connection that does not answer. Exit codes: 0 all is well, 1 something is wrong, 2 "
+        "wrong arguments, 3 a service could not be reached.",
+        _CHECK,
+    ),
+    "status": (
+        "Show where pipelines stand",
+        "Shows of each pipeline the champion, since when it serves, its metric, whether it is on probation, what "
+        "monitoring decided last and why, and whether MLflow's alias agrees with the ledger.",
+        (_PIPELINES, *_COMMON),
+    ),
+    "history": (
+        "Show who was champion, when and why",
+        "Shows the ledger of a pipeline, or who served at a moment.",
+        _HISTORY,
+    ),
+    "diff": (
+        "Compare two versions of a model",
+        "Shows what differs: data, parameters, metrics with their intervals, gates, slices.",
+        _DIFF,
+    ),
+    "promote": (
+        "Make a registered version champion",
+        "Judges the version by the gates of today's pipeline file, against today's champion, and writes it into the "
+        "ledger. The alias follows, and the champion event is sent.",
+        _PROMOTE,
+    ),
+    "rollback": (
+        "Let an earlier champion serve again",
+        "Starts the pipeline's rollback DAG, so that Airflow keeps who asked, and sends the champion event. With "
+        "--direct the ledger is written in this process, for when no scheduler runs.",
+        _ROLLBACK,
+    ),
+    "reconcile": (
+        "Make aliases show what the ledger says",
+        "Compares MLflow's alias champion with the ledger and sets it where it differs.",
+        _RECONCILE,
+    ),
+    "backtest": (
+        "Replay a pipeline's past: when it would have retrained, and what it would have been worth",
+        "Replays a pipeline's past with its own steps, gates and monitoring, and sets three policies side by side: "
+        "never retrain, retrain every step, and the pipeline's own. Nothing is written but a folder of results, from "
+        "which a second replay is far faster.",
+        _BACKTEST,
+    ),
+    "doctor": (
+        "Test what pipelines need: versions, settings, connections, services, disk",
+        "Makes a round trip to the artifact store and to MLflow, asks the container engine when one is used, and says "
+        "what to do about what is wrong. Exit codes as those of check.",
+        (_PIPELINES, *_COMMON),
+    ),
+}
+
+
+def mlops_commands() -> list[CLICommand]:
+    """Return the commands that this provider adds."""
+    subcommands = tuple(
+        ActionCommand(
+            name=name,
+            help=summary,
+            description=description,
+            func=lazy_load_command(f"{__name__}.{name}.{name}"),
+            args=args,
+        )
+        for name, (summary, description, args) in _COMMANDS.items()
+    )
+    return [GroupCommand(name="mlops", help="Tools for models", subcommands=subcommands)]

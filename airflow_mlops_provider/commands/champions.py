@@ -1,0 +1,50 @@
+"""What `promote` and `rollback` share: who asks, and the event of a new champion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.spec import Pipeline
+
+
+def asker() -> str | None:
+    """Return who runs the command, None when the system does not say."""
+    from airflow.exceptions import AirflowConfigException
+    from airflow.utils.platform import getuser
+
+    try:
+        return str(getuser())
+    except AirflowConfigException:
+        return None
+
+
+def announced(pipeline: Pipeline, result: StepResult) -> str:
+    """Send the champion event of a ledger entry, once, as the tasks do; say what came of it.
+
+    The ledger is written by then, and holds whatever becomes of the event.
+    """
+    from airflow.assets.manager import asset_manager
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from airflow_mlops_provider.assets import champion_asset
+
+    name = champion_asset(pipeline.model_name).name
+    try:
+        with create_session() as session:
+            asset = session.scalar(select(AssetModel).where(AssetModel.name == name).limit(1))
+            if asset is None:
+                return f"No DAG knows the asset {name}, so nobody is told"
+            sent = session.scalars(select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id))
+            if any((extra or {}).get("seq") == result.facts["seq"] for extra in sent):
+                return f"The event {name} was sent before"
+            extra = {"as_of": result.as_of.isoformat(), **result.facts}
+            asset_manager.register_asset_change(asset=asset, extra=extra, session=session)
+            return f"The event {name} is sent"
+    except SQLAlchemyError as error:
+        first = str(error).splitlines()[0]
+        return f"The event {name} is not sent, since Airflow's database did not answer: {first}"

@@ -1,0 +1,134 @@
+"""`airflow mlops check`: what would fail a run, before it runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.commands.findings import Findings
+from airflow_mlops_provider.commands.terminal import command
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.spec import Pipeline
+
+
+@command
+def check(args: Namespace) -> None:
+    """Check pipeline files, what they name, their data and their connections."""
+    from airflow_mlops_provider.pipelines import load_pipeline
+
+    findings = Findings()
+    pipelines = []
+    for file in _files(args.folder, args.pipelines):
+        if _check_file(findings, file):
+            pipelines.append(load_pipeline(file))
+    for pipeline in pipelines:
+        _check_names(findings, pipeline)
+        _check_expectations(findings, pipeline)
+        _check_data(findings, pipeline, offline=args.offline)
+    if not args.offline:
+        _check_services(findings, pipelines)
+    findings.report(args.output)
+
+
+def _files(folder: str | None, names: Sequence[str]) -> list[Path]:
+    """Return the pipeline files that are meant.
+
+    :raises SpecError: there is none, or not one of that name.
+    """
+    from airflow_mlops_provider.dag_templates.folder import pipelines_folder
+    from airflow_mlops_provider.exceptions import SpecError
+    from airflow_mlops_provider.pipelines import pipeline_files
+
+    place = Path(folder) if folder else pipelines_folder()
+    files = pipeline_files(place)
+    if not files:
+        raise SpecError(f"there is no pipeline file in {place}", hint="Name another --folder, or make one with init.")
+    if unknown := sorted(set(names) - {file.stem for file in files}):
+        there = ", ".join(file.stem for file in files)
+        raise SpecError(f"there is no pipeline {unknown[0]!r} in {place}", expected=there)
+    return [file for file in files if not names or file.stem in names]
+
+
+def _check_file(findings: Findings, file: Path) -> bool:
+    """Check settings, schedule, notifiers and Airflow's own settings of tasks: what the DAGs are built of."""
+    from airflow_mlops_provider.dag_templates.folder import file_problems
+
+    problems = file_problems(file)
+    for problem in problems:
+        findings.add(file.stem, "settings", "wrong", problem)
+    if not problems:
+        findings.add(file.stem, "settings", "ok", str(file))
+    return not problems
+
+
+def _check_names(findings: Findings, pipeline: Pipeline) -> None:
+    """Check that every class and function that the file names may be imported, is there, and takes what it is given."""
+    from airflow_mlops_provider.modeling.estimators import build_pipeline
+    from airflow_mlops_provider.operators.step import allow_list
+
+    allowed = allow_list()
+    for name, candidate in pipeline.training.candidates.items():
+        with findings.looking(pipeline.name, f"candidate {name}") as words:
+            build_pipeline(candidate, pipeline.data.columns, task=pipeline.task, seed=pipeline.seed, allow_list=allowed)
+            words.append(candidate.estimator)
+    if (reader := pipeline.data.source.reader) is not None:
+        with findings.looking(pipeline.name, "reader") as words:
+            allowed.load(reader)
+            words.append(reader)
+
+
+def _check_expectations(findings: Findings, pipeline: Pipeline) -> None:
+    from airflow_mlops_provider.validation.expectations import configured
+    from airflow_mlops_provider.validation.guards import require_columns
+
+    columns = pipeline.data.columns.all
+    with findings.looking(pipeline.name, "expectations") as words:
+        require_columns(pipeline.validation.required, columns, "validation.required")
+        if expectations := pipeline.validation.expectations:
+            configured(expectations, columns)
+        words.append(f"{len(expectations)} expectations")
+
+
+def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> None:
+    """Read the first rows of the source and see whether they fit their columns."""
+    from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+    from airflow_mlops_provider.hooks.sql import read_sql
+    from airflow_mlops_provider.job import Job, StepRequest
+    from airflow_mlops_provider.operators.step import allow_list
+    from airflow_mlops_provider.steps import ingest
+    from airflow_mlops_provider.storage import is_s3
+
+    source = pipeline.data.source
+    remote = source.sql is not None or source.conn_id is not None or is_s3(source.uri or "")
+    if offline and remote:
+        findings.add(pipeline.name, "data", "warning", "not read: its source is a service, and --offline asks none")
+        return
+    with findings.looking(pipeline.name, "data") as words:
+        section = {"task": pipeline.task, "data": pipeline.data.model_dump(mode="json")}
+        # What would train now: nothing that is stored depends on it.
+        request = StepRequest(
+            step="ingest", pipeline=pipeline.name, as_of=datetime.now(UTC), section=section, allow_list=allow_list()
+        )
+        job = Job(request, ObjectStorageHook().store(), read_sql)
+        rows = ingest.try_first_rows(ingest.Section.model_validate(section), job)
+        words.append(f"the first {rows} rows fit their columns" if rows else "no row is known as of now")
+
+
+def _check_services(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
+    """Ask every MLflow, and the artifact store, whether they answer."""
+    from airflow_mlops_provider.hooks.mlflow import MlflowHook
+    from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+
+    for conn_id in dict.fromkeys(pipeline.promotion.conn_id for pipeline in pipelines):
+        with findings.looking(conn_id, "MLflow") as words:
+            words.append(MlflowHook(conn_id).registry().ping())
+    if pipelines:
+        with findings.looking("artifact store", "storage") as words:
+            store = ObjectStorageHook().store()
+            store.objects.size("mlops/check")
+            words.append(f"{store.root} answers")

@@ -1,0 +1,52 @@
+"""`airflow mlops init`: a pipeline file from a data file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.commands.terminal import command, print_table
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from airflow_mlops_provider.drafting import Draft
+
+
+@command
+def init(args: Namespace) -> None:
+    """Write a pipeline file that trains, and say what was chosen."""
+    from airflow_mlops_provider.dag_templates.folder import pipelines_folder
+    from airflow_mlops_provider.drafting import draft_pipeline
+    from airflow_mlops_provider.drafting.draft import pipeline_name
+
+    data = Path(args.file)
+    folder = Path(args.output_dir) if args.output_dir else pipelines_folder()
+    target = folder / f"{args.name or pipeline_name(data)}.yaml"
+    _check_writable(target, force=args.force)
+    draft = draft_pipeline(data, target=args.target, timestamp=args.timestamp, keys=args.keys, name=args.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_text(draft.text, encoding="utf-8")
+    print_table(_rows(draft))
+    split = draft.pipeline.preparation.split
+    print(f"{draft.rows} rows, a {draft.pipeline.task} target ({draft.roles.why_task}), split by {split.by}.")
+    print(f"Written: {target}. Read its comments, then: airflow mlops check {draft.pipeline.name}")
+
+
+def _check_writable(target: Path, *, force: bool) -> None:
+    """Refuse a file that is there, before the data is read."""
+    from airflow_mlops_provider.exceptions import SpecError
+
+    others = [file for file in (target, target.with_suffix(".yml")) if file.exists()]
+    if others and (not force or others != [target]):
+        raise SpecError(
+            f"pipeline file {others[0]} is there already", hint="Give another --name, or --force to write over it."
+        )
+
+
+def _rows(draft: Draft) -> list[dict[str, Any]]:
+    columns = draft.pipeline.data.columns
+    roles = [("target", [columns.target]), ("timestamp", [columns.timestamp] if columns.timestamp else [])]
+    roles += [("key", columns.keys), ("numeric", columns.numeric), ("categorical", columns.categorical)]
+    rows = [{"column": name, "role": role, "note": ""} for role, names in roles for name in names]
+    return rows + [{"column": name, "role": "not read", "note": why} for name, why in draft.roles.left_out.items()]

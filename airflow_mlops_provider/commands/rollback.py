@@ -1,0 +1,73 @@
+"""`airflow mlops rollback`: an earlier champion serves again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.commands.champions import announced, asker
+from airflow_mlops_provider.commands.terminal import command, find_pipeline, print_rows, registry_of
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from airflow_mlops_provider.spec import Pipeline
+
+
+@command
+def rollback(args: Namespace) -> None:
+    """Start the rollback DAG, or with --direct write the ledger here; say what will serve."""
+    from airflow_mlops_provider.effects.rollback import parse_target
+    from airflow_mlops_provider.exceptions import RegistryError
+    from airflow_mlops_provider.registry.rollback import resolve
+
+    target = parse_target(args.to)
+    pipeline = find_pipeline(args.pipeline)
+    history = registry_of(pipeline).history(pipeline.model_name)
+    if not args.reason.strip():
+        raise RegistryError("--reason is empty", hint="Say in words what is wrong with the champion.")
+    if not history:
+        raise RegistryError(f"model {pipeline.model_name!r} cannot be rolled back: it never had a champion")
+    # Looked at before anything is started, so that what cannot be is said here and at once.
+    found = resolve(history, pipeline.model_name, target)
+    done = _directly(pipeline, args.to, args.reason, history[-1].seq) if args.direct else _by_dag(pipeline, args)
+    row = {"pipeline": pipeline.name, "from version": history[-1].version, "to version": found.version, **done}
+    print_rows([row], args.output)
+
+
+def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
+    """Start the pipeline's rollback DAG: Airflow keeps who asked, and its task sends the champion event."""
+    from airflow.api.client import get_current_api_client
+    from airflow.sdk.exceptions import AirflowException
+
+    from airflow_mlops_provider.exceptions import SpecError
+
+    dag_id = f"{pipeline.name}_rollback"
+    try:
+        run: Any = get_current_api_client().trigger_dag(
+            dag_id=dag_id, conf={"to": args.to, "reason": args.reason}, triggering_user_name=asker()
+        )
+    except (AirflowException, ValueError) as error:
+        raise SpecError(
+            f"Airflow does not start {dag_id}",
+            got=str(error),
+            hint="Unpause it and see that it is parsed, or roll back with --direct.",
+        ) from error
+    return {"outcome": "started", "why": f"run {run['dag_run_id']} of {dag_id}; it ends in the ledger"}
+
+
+def _directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, Any]:
+    from airflow_mlops_provider import effects
+
+    done = effects.roll_back(
+        registry_of(pipeline),
+        pipeline=pipeline.name,
+        model=pipeline.model_name,
+        to=to,
+        reason=reason,
+        caller=("airflow mlops rollback", pipeline.name, str(head)),
+        approver=asker(),
+        expected_head=head,
+    )
+    if done.skipped:
+        return {"outcome": "not done", "why": done.reason}
+    return {"outcome": "rolled back", "why": f"{done.reason}. {announced(pipeline, done.result)}"}

@@ -1,0 +1,191 @@
+"""A draft as YAML for people: one comment for each choice."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow_mlops_provider.drafting.choices import Choice, Choices
+    from airflow_mlops_provider.drafting.roles import Roles
+    from airflow_mlops_provider.spec import Expectation
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a draft is made of.
+
+    :param complete: features without a missing value.
+    """
+
+    name: str
+    file: Path
+    rows: int
+    roles: Roles
+    choices: Choices
+    split: Choice
+    complete: Sequence[str]
+    expectations: Sequence[Expectation]
+
+
+def render(facts: Facts) -> str:
+    """Return the file."""
+    parts = [_head(facts), _data(facts), _validation(facts), _preparation(facts), _training(facts)]
+    parts += [_evaluation(facts), _gates(facts), _afterwards(facts)]
+    return "\n".join(parts)
+
+
+def _head(facts: Facts) -> str:
+    roles = facts.roles
+    return "\n".join(
+        [
+            *_comment(
+                f"Drafted by `airflow mlops init` from {facts.file.name}: {facts.rows} rows. Every value is a start: "
+                "change what you know better, and run `airflow mlops check` afterwards."
+            ),
+            f"name: {facts.name}    # the file's name, too; begins the ids of the DAGs",
+            *_comment(f"{_flow(roles.target)} has {roles.why_task}."),
+            f"task: {roles.task}",
+            "seed: 42",
+            *_comment("No schedule: the training DAG is run by hand, or when monitoring asks. To run it by itself:"),
+            '# schedule: {cron: "@daily"}',
+            "",
+        ]
+    )
+
+
+def _data(facts: Facts) -> str:
+    roles = facts.roles
+    lines = ["data:", "  source:", f"    uri: {_flow(str(facts.file))}", "  columns:"]
+    lines += [f"    target: {_flow(roles.target)}"]
+    if roles.timestamp is not None:
+        lines += _comment("When a row became known: a training sees what is before its as_of.", 4)
+        lines += [f"    timestamp: {_flow(roles.timestamp)}"]
+    if roles.keys:
+        lines += _comment("What identifies a row. Never a feature.", 4)
+        lines += _listed("keys", roles.keys, 4)
+    if roles.numeric:
+        lines += _comment("Codes that are written as numbers, such as a postcode, belong among the categorical.", 4)
+        lines += _listed("numeric", roles.numeric, 4)
+    if roles.categorical:
+        lines += _listed("categorical", roles.categorical, 4)
+    if roles.left_out:
+        lines += _comment("Not read:", 4)
+        for name, why in roles.left_out.items():
+            lines += _comment(f"  {_flow(name)}: {why}", 4)
+    if roles.timestamp is not None:
+        if not roles.zoned:
+            lines += ["  timezone: UTC    # the timestamps name no zone: correct this when they are of another"]
+        lines += _comment("How long after its timestamp a row has its label; rows that are younger do not train.", 2)
+        lines += ["  # label_delay: 1 day", "  # window: 365 days    # look back no further than this"]
+    return "\n".join([*lines, ""])
+
+
+def _validation(facts: Facts) -> str:
+    least = facts.choices.min_rows
+    lines = ["validation:", f"  min_rows: {least.value}    # {least.why}"]
+    if facts.complete:
+        lines += _comment("Features that had a value in every row.", 2)
+        lines += _listed("required", facts.complete, 2)
+    lines += _comment(
+        "What was seen, with room to move: bounds go half of the range beyond it, and hold for 99 % of the rows. By "
+        "Great Expectations' own names.",
+        2,
+    )
+    lines += ["  expectations:"]
+    for one in facts.expectations:
+        lines += [f"    - type: {one.type}", *_wrapped("kwargs", one.kwargs, 6)]
+    return "\n".join([*lines, ""])
+
+
+def _preparation(facts: Facts) -> str:
+    return "\n".join(
+        [
+            "preparation:",
+            *_comment("A feature with more missing, on either side of the split, is dropped.", 2),
+            "  missing: {max_share: 0.3, over: drop}",
+            *_comment(f"{facts.split.why[0].upper()}{facts.split.why[1:]}.", 2),
+            f"  split: {_flow(facts.split.value)}",
+            "",
+        ]
+    )
+
+
+def _training(facts: Facts) -> str:
+    lines = ["training:", *_comment(facts.choices.why_candidates, 2), "  candidates:"]
+    text = yaml.safe_dump(facts.choices.candidates, sort_keys=False)
+    return "\n".join([*lines, textwrap.indent(text, "    ")])
+
+
+def _evaluation(facts: Facts) -> str:
+    metrics = list(DEFAULT_METRICS[facts.roles.task])
+    lines = ["evaluation:", f"  metrics: {_flow(metrics)}    # the first decides which candidate wins"]
+    if facts.choices.slices:
+        lines += _comment("The winner is measured on each value of these as well: a good mean may hide a bad part.", 2)
+        lines += _listed("slices", facts.choices.slices, 2)
+        lines += [f"  min_slice_rows: {facts.choices.min_slice_rows}    # a smaller slice is counted, not measured"]
+    return "\n".join([*lines, ""])
+
+
+def _gates(facts: Facts) -> str:
+    metric = DEFAULT_METRICS[facts.roles.task][0]
+    bound = "max" if facts.roles.task == "regression" or metric == "log_loss" else "min"
+    lines = ["# What a challenger must reach before it is promoted.", "gates:"]
+    for gate in facts.choices.gates:
+        lines += [*_comment(f"{gate.why[0].upper()}{gate.why[1:]}.", 2), f"  - {_flow(gate.value)}"]
+    lines += _comment("Once you know what is good enough:", 2)
+    lines += [f"  # - {{kind: absolute, metric: {metric}, {bound}: …}}"]
+    return "\n".join([*lines, ""])
+
+
+def _afterwards(facts: Facts) -> str:
+    window = "{window: 1 day}" if facts.roles.timestamp is not None else "{}"
+    note = "Scoring and monitoring start with these two lines"
+    if facts.roles.timestamp is not None:
+        note += ", once the source gets new rows each day"
+    return "\n".join(
+        [*_comment(f"{note}; both have a guide of their own.", 0), f"# scoring: {window}", "# monitoring: {}", ""]
+    )
+
+
+# ---------------------------------------------------------------- YAML
+
+
+def _comment(text: str, indent: int = 0) -> list[str]:
+    # A column's name may hold a line break, which would end the comment.
+    one = text if text.startswith("  ") else " ".join(text.split())
+    return textwrap.wrap(
+        one,
+        _WIDTH,
+        initial_indent=" " * indent + "# ",
+        subsequent_indent=" " * indent + ("#     " if text.startswith("  ") else "# "),
+        break_long_words=False,
+    )
+
+
+def _flow(value: Any) -> str:
+    """Return a value on one line, as YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _listed(key: str, names: Sequence[str], indent: int) -> list[str]:
+    return _wrapped(key, list(names), indent)
+
+
+def _wrapped(key: str, value: Any, indent: int) -> list[str]:
+    """Return a key and its value in flow style, over several lines when it is long."""
+    text = yaml.safe_dump(
+        {key: value}, default_flow_style=None, sort_keys=False, width=_WIDTH - indent, allow_unicode=True
+    )
+    return textwrap.indent(text, " " * indent).splitlines()

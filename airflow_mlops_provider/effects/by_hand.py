@@ -1,0 +1,98 @@
+"""A promotion that a person asks for: of any registered version, by the gates and the champion of today."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.effects.champions import as_champion, compared
+from airflow_mlops_provider.effects.promotion import Promotion, promote
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.runner import run_step
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.allow_list import AllowList
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.spec import Pipeline
+    from airflow_mlops_provider.storage import ArtifactStore
+
+
+def promote_by_hand(
+    registry: Registry,
+    store: ArtifactStore,
+    pipeline: Pipeline,
+    version: int,
+    *,
+    reason: str,
+    approver: str | None,
+    allow_list: AllowList,
+    despite_gates: bool = False,
+    allow_older: bool = False,
+    lift_quarantine: bool = False,
+) -> Promotion:
+    """Make a registered version champion as a training would: gated, against the champion of this moment.
+
+    :param reason: why, in words; the ledger keeps it beside what the gates said.
+    :param despite_gates: promote although a gate fails; the ledger keeps what it said.
+    :raises RegistryError: there is no such version or no reason, or nothing is known of how it was measured.
+    """
+    if not reason.strip():
+        raise RegistryError(f"promoting version {version} of {pipeline.model_name!r} needs a reason", got=reason)
+    history = registry.history(pipeline.model_name)
+    evaluation = _evaluated_now(registry, store, pipeline, version, allow_older=allow_older)
+    gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+    judged = run_step(
+        StepRequest(
+            step="gate",
+            pipeline=pipeline.name,
+            as_of=evaluation.as_of,
+            seed=pipeline.seed,
+            section={"gates": gates, "metrics": pipeline.metrics},
+            inputs={"evaluation": [evaluation]},
+            allow_list=allow_list,
+        ),
+        store,
+    )
+    said = str(judged.facts.get("reason"))
+    if despite_gates and not judged.facts.get("passed"):
+        overruled = {**judged.facts, "passed": True, "reason": f"despite {said}"}
+        judged = judged.model_copy(update={"facts": overruled, "failure": None})
+    return promote(
+        registry,
+        store,
+        evaluation,
+        judged,
+        model=pipeline.model_name,
+        # One effect for each champion that it replaces: asked for again after a rollback, it is another.
+        caller=("airflow mlops promote", pipeline.name, str(version), str(len(history))),
+        allow_older=allow_older,
+        lift_quarantine=lift_quarantine,
+        approver=approver,
+        why=reason.strip(),
+    )
+
+
+def _evaluated_now(
+    registry: Registry, store: ArtifactStore, pipeline: Pipeline, version: int, *, allow_older: bool
+) -> StepResult:
+    """Return the version's evaluation beside the champion of this moment, measured anew when that is another one."""
+    run = registry.version_run(pipeline.model_name, version)
+    receipt = None if run.evaluation is None else store.read_receipt(pipeline.name, "evaluate", run.evaluation)
+    if receipt is None:
+        raise RegistryError(
+            f"nothing is known of how version {version} of {pipeline.model_name!r} was measured",
+            got=f"evaluation {run.evaluation}",
+            expected="its receipt in the artifact store",
+            hint="Train it again, or roll back to it when it was champion.",
+        )
+    measured = StepRequest.model_validate_json(store.read_request(receipt))
+    entry = registry.champion_for(
+        pipeline.model_name, as_of=receipt.as_of, lineage=str(receipt.facts["lineage"]), allow_older=allow_older
+    )
+    champion = None if entry is None else as_champion(entry)
+    if measured.champion != champion:
+        receipt = run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store)
+    published = {"version": version, "run_id": run.run_id, "experiment_id": run.experiment_id}
+    evaluation = compared(receipt, champion)
+    return evaluation.model_copy(update={"facts": {**evaluation.facts, **published}})
