@@ -64,6 +64,31 @@ def test_airflow_takes_every_command(commands: list[list[str]]) -> None:
         parser.parse_args(command)
 
 
+def test_every_command_and_option_of_ours_is_documented(documents: dict[str, str], commands: list[list[str]]) -> None:
+    from airflow_mlops_provider.commands import mlops_commands
+
+    text = documents["docs/cli.md"]
+    [group] = mlops_commands()
+    shown = {command[2] for command in commands if command[:2] == ["airflow", "mlops"]}
+    for command in group.subcommands:
+        assert command.name in shown, f"docs have no example of airflow mlops {command.name}"
+        part = text.partition(f"\n## {command.name}\n")[2].partition("\n## ")[0]
+        own = {flag for arg in command.args for flag in arg.flags if flag.startswith("--")}
+        everywhere = {"--output", "--verbose"}
+        assert not [flag for flag in own - everywhere if f"`{flag}`" not in part], command.name
+        assert all(flag in text for flag in own & everywhere)
+
+
+def test_the_workflow_in_the_documentation_runs_commands_that_airflow_takes(documents: dict[str, str]) -> None:
+    import yaml
+    from airflow.cli.cli_parser import get_parser
+
+    workflow = documents["docs/cli.md"].partition("```yml\n")[2].partition("```")[0]
+    lines = [step["run"] for step in yaml.safe_load(workflow)["jobs"]["check"]["steps"] if "run" in step]
+    [checked] = [shlex.split(line)[1:] for line in lines if line.startswith("airflow")]
+    assert get_parser().parse_args(checked).offline
+
+
 def test_pip_is_asked_for_what_the_project_has(commands: list[list[str]]) -> None:
     asked = [command for command in commands if command[0] == "pip"]
     assert ["pip", "install", ".", "--constraint", "constraints.txt"] in asked
