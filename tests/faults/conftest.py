@@ -10,6 +10,7 @@ import pytest
 # The proxy that faults are made with, and the services that stand behind it.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -35,7 +35,7 @@ def server() -> Iterator[MlflowServer]:
     memory = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
-        mlflow_server(Path(folder), password="sentinel-of-the-admin") as running,
+        mlflow_server(Path(folder), password="sentinel-of-the-admin", tokens=Path(folder) / "tokens") as running,
     ):
         for user in (ANN, BOB):
             running.add_user(*user)
@@ -144,6 +144,23 @@ def test_a_second_user_runs_a_pipeline_with_the_permissions_that_the_guide_names
     assert task(BOB, lineage="later", model_info=digest) == "promoted"
 
 
+def test_the_user_of_docker_compose_is_made_once_and_its_password_renewed(
+    server: MlflowServer, connect: Callable[..., MlflowHook], training: Publication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "compose"))
+    import mlflow_users
+
+    monkeypatch.setenv("MLFLOW_ADMIN_PASSWORD", str(server.password))
+    for password in ("sentinel-of-airflow-1", "sentinel-of-airflow-2"):
+        monkeypatch.setenv("MLFLOW_AIRFLOW_PASSWORD", password)
+        mlflow_users.make(server.url)
+        assert connect(server.url, ("airflow", password)).test_connection()[0]
+    assert not connect(server.url, ("airflow", "sentinel-of-airflow-1")).test_connection()[0]
+    connect(server.url, ("airflow", "sentinel-of-airflow-2")).registry().publish(named(training, "composed"))
+    with pytest.raises(HTTPError, match="403"):
+        MlflowServer(server.url, server.folder, "sentinel-of-airflow-2", "airflow").add_user("another", "x" * 12)
+
+
 def test_a_password_that_changed_while_a_task_was_at_work_is_read_again_once(
     server: MlflowServer, connect: Callable[..., MlflowHook], training: Publication
 ) -> None:
@@ -169,6 +186,31 @@ def test_a_password_that_changed_while_a_task_was_at_work_is_read_again_once(
         assert [call.status for call in proxy.calls].count(401) == 1
         made = [call.path for call in proxy.calls if call.path.endswith("experiments/create") and call.status == 200]
         assert len(made) == 1
+
+
+def test_a_token_that_expired_while_a_task_was_at_work_is_exchanged_for_a_fresh_one(
+    server: MlflowServer, connect: Callable[..., MlflowHook], training: Publication
+) -> None:
+    def tokens(**seconds: int) -> None:
+        known = {f"sentinel-{name}": (ANN[0], time.time() + left) for name, left in seconds.items()}
+        (server.folder / "tokens").write_text(json.dumps(known))
+
+    with FaultProxy(server.url) as proxy:
+        tokens(first=60)
+        registry = connect(proxy.url, ("", "sentinel-first")).registry()
+        assert registry.ping()
+        tokens(first=-1, second=60)
+
+        with pytest.raises(RegistryError, match="(?s)did not accept the token while .*the token has expired") as caught:
+            registry.publish(named(training, "by-token"))
+        assert "sentinel" not in "".join(traceback.format_exception(caught.value))
+
+        connect(proxy.url, ("", "sentinel-second"))
+        proxy.clear()
+        assert registry.publish(named(training, "by-token")).version == 1
+        refused = [call.headers["authorization"] for call in proxy.calls if call.status == 401]
+        assert refused == ["Bearer sentinel-first"], "once, and the next request has the fresh one"
+        assert {call.headers["authorization"] for call in proxy.calls[1:]} == {"Bearer sentinel-second"}
 
 
 def test_a_token_goes_as_a_token_whatever_login_the_environment_holds(

@@ -5,13 +5,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from airflow_mlops_provider.registry import PromotionRequest, Registry
 from airflow_mlops_provider.results import ArtifactRef
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
-PROCESSES, ROUNDS = 4, 50
+PROCESSES = 4
+
+
+@pytest.fixture(params=[("SQLite", 50), ("PostgreSQL", 8)], ids=lambda param: param[0])
+def contested(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """An MLflow's database that every process writes itself, and how often."""
+    name, rounds = request.param
+    if name == "SQLite":
+        yield request.getfixturevalue("mlflow_uri"), rounds
+        return
+    from services.postgres import postgres
+
+    with postgres() as server:
+        yield server.database("mlflow"), rounds
 
 
 def request(version: int) -> PromotionRequest:
@@ -28,39 +43,40 @@ def request(version: int) -> PromotionRequest:
     )
 
 
-def test_four_processes_promote_fifty_times_at_once(
-    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_four_processes_promote_again_and_again_at_once(
+    contested: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     import registry_worker
 
-    client = MlflowClient(mlflow_uri)
+    uri, many = contested
+    client = MlflowClient(uri)
     client.create_registered_model("flights")
-    for _ in range(PROCESSES * ROUNDS):
+    for _ in range(PROCESSES * many):
         client.create_model_version("flights", str(tmp_path), await_creation_for=None)
-    rounds = [[request(r * PROCESSES + rank + 1) for rank in range(PROCESSES)] for r in range(ROUNDS)]
+    rounds = [[request(r * PROCESSES + rank + 1) for rank in range(PROCESSES)] for r in range(many)]
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(PROCESSES), context.Queue()
     workers = [
-        context.Process(target=registry_worker.race, args=(mlflow_uri, rank, rounds, barrier, results))
+        context.Process(target=registry_worker.race, args=(uri, rank, rounds, barrier, results))
         for rank in range(PROCESSES)
     ]
     for worker in workers:
         worker.start()
     said: list[tuple[Any, Any]] = []
-    while len(said) < PROCESSES * ROUNDS + ROUNDS:
+    while len(said) < PROCESSES * many + many:
         said.append(results.get(timeout=120))
         assert said[-1][0] != "failed", said[-1]
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    assert [agrees for what, agrees in said if what == "agrees"] == [True] * ROUNDS
+    assert [agrees for what, agrees in said if what == "agrees"] == [True] * many
     promoted = {version: status for version, status in said if version != "agrees"}
     assert set(promoted.values()) == {"promoted"}
-    history = Registry.connect(mlflow_uri).history("flights")
-    assert [entry.seq for entry in history] == list(range(1, PROCESSES * ROUNDS + 1))
+    history = registry_worker.connect(uri).history("flights")
+    assert [entry.seq for entry in history] == list(range(1, PROCESSES * many + 1))
     assert sorted(entry.version for entry in history) == sorted(promoted)
     assert [entry.compared_with for entry in history[1:]] == [entry.seq for entry in history[:-1]]
     registered = client.get_registered_model("flights")

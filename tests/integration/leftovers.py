@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import sqlalchemy
@@ -41,8 +41,8 @@ class Leftovers:
         with engine.connect() as connection:
             for table in sqlalchemy.inspect(engine).get_table_names():
                 rows = connection.execute(sqlalchemy.text(f'select * from "{table}"')).fetchall()
-                said = "\n".join(str(list(row)) for row in rows)
-                self._places[f"database {number}, table {table}"] = said.encode()
+                said = b"\n".join(_written(cell) for row in rows for cell in row)
+                self._places[f"database {number}, table {table}"] = said
         engine.dispose()
 
     def holding(self, text: str) -> list[str]:
@@ -54,3 +54,10 @@ class Leftovers:
         header = base64.b64encode(f"{login}:{password}".encode()).decode()
         shapes = {password, quote(password, safe=""), json.dumps(password)[1:-1], header}
         return sorted({place for shape in shapes for place in self.holding(shape)})
+
+
+def _written(cell: Any) -> bytes:
+    """Return a value of a row as it was written: what was pickled as it is, what is JSON as such."""
+    if isinstance(cell, (bytes, memoryview)):
+        return bytes(cell)
+    return (cell if isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False)).encode()

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from conftest import PROJECT
+from generated import AT_ONCE, pipeline, write_csv
 from leftovers import Leftovers
-from runs import Run, mlflow_state, registry
+from runs import Run, mlflow_state, registry, until
 from services.celery_airflow import WORKERS, CeleryAirflow
 from services.ceph import Ceph, ceph
-from services.dockerd import IMAGE, Dockerd, dockerd
+from services.dockerd import IMAGE, Dockerd, dockerd, step_image
 from services.mlflow_server import mlflow_server
 from services.postgres import postgres
 from services.redis import redis
@@ -30,7 +33,6 @@ from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from airflow_mlops_provider.results import StepResult
 
@@ -58,7 +60,10 @@ class Topology:
 
 
 def write_pipelines(folder: Path, engine: Dockerd) -> None:
-    """Write two shipped pipelines: the wines' as it is, the flights' run by hand and with settings of its tasks."""
+    """Write two shipped pipelines: the wines' as it is, the flights' run by hand and with settings of its tasks.
+
+    And a small one, whose training in a container lasts until the test says so.
+    """
     shipped = PROJECT / "config" / "pipelines"
     folder.mkdir()
     (folder / "wine_cultivar.yaml").write_bytes((shipped / "wine_cultivar.yaml").read_bytes())
@@ -74,7 +79,21 @@ def write_pipelines(folder: Path, engine: Dockerd) -> None:
         "gate": {"executor_config": {"note": "for the executor"}},
     }
     assert "monitoring" in spec
-    (folder / f"{NAME}.yaml").write_text(yaml.safe_dump({**spec, "tasks": tasks}, sort_keys=False), encoding="utf-8")
+    spec |= {"tasks": tasks, "scoring": {**spec["scoring"], "shards": len(WORKERS)}}
+    (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    write_csv(folder / "killed.csv")
+    beside = [{"source": str(folder), "target": str(folder), "read_only": False}]
+    contained = {**docker, "network_mode": "host", "mounts": beside}
+    killed = pipeline("killed", folder / "killed.csv", tasks={"train": {**AT_ONCE, "runtime": contained}})
+    until = {"until": str(folder / "go on")}
+    killed["training"]["candidates"] = {"waiting": {"estimator": "waiting_model.WaitingClassifier", "params": until}}
+    (folder / "killed.yaml").write_text(yaml.safe_dump(killed), encoding="utf-8")
+
+
+def write_plugins(folder: Path) -> None:
+    """Write the project's plugins, and that of the tests."""
+    shutil.copytree(PROJECT / "plugins", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).parent / "waiting_model.py", folder)
 
 
 def settings(s3: Ceph, bucket: str, mlflow: dict[str, Any]) -> dict[str, str]:
@@ -88,6 +107,10 @@ def settings(s3: Ceph, bucket: str, mlflow: dict[str, Any]) -> dict[str, str]:
     return {
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor,LocalExecutor",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        # A worker is missed soon after its death, where five minutes are the default.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__MLOPS__ARTIFACTS_URI": f"s3://{bucket}/artifacts",
         "AIRFLOW__MLOPS__ARTIFACTS_CONN_ID": "artifacts",
         "AIRFLOW_CONN_ARTIFACTS": json.dumps(artifacts),
@@ -96,11 +119,11 @@ def settings(s3: Ceph, bucket: str, mlflow: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+def topology(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) -> Iterator[Topology]:
     home = tmp_path_factory.mktemp("celery")
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         engine = stack.enter_context(dockerd())
-        image = threads.submit(engine.build, tmp_path_factory.mktemp("image"))
+        image = threads.submit(lambda: engine.load(step_image(shared_folder)))
         database, broker = stack.enter_context(postgres()), stack.enter_context(redis(home))
         databases = database.database("airflow"), database.database("mlflow")
         mlflow = tmp_path_factory.mktemp("mlflow")
@@ -118,13 +141,17 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
         login = {"login": "airflow", "password": secrets.token_hex(16)}
         server.add_user(login["login"], login["password"])
         write_pipelines(home / "pipelines", engine)
+        write_plugins(home / "plugins")
         airflow = CeleryAirflow(
             home,
             database=databases[0],
             broker=broker,
             mlflow_uri=server.url,
             pipelines=home / "pipelines",
-            environment=settings(s3, bucket, {"host": server.url, **login}),
+            environment={
+                **settings(s3, bucket, {"host": server.url, **login}),
+                "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
+            },
         )
         stack.enter_context(airflow)
         airflow.post("/api/v2/pools", {"name": "narrow", "slots": 1})
@@ -147,22 +174,28 @@ def trained(airflow: CeleryAirflow) -> Run:
 
 
 @pytest.fixture(scope="module")
-def wines(airflow: CeleryAirflow, trained: Run) -> Run:
-    """A training in the workers themselves, begun and not waited for."""
-    run = Run(airflow, "wine_cultivar", "wines")
-    body = {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": DAY}}
-    airflow.post(f"/api/v2/dags/{run.dag_id}/dagRuns", body)
-    return run
-
-
-@pytest.fixture(scope="module")
-def scored(airflow: CeleryAirflow, wines: Run) -> Run:
+def scored(airflow: CeleryAirflow, trained: Run) -> Run:
     """The scoring that the champion triggers by itself."""
     return Run.triggered(airflow, NAME, "scoring")
 
 
+def begun(airflow: CeleryAirflow, name: str, day: str) -> Run:
+    """Trigger a training, and do not wait for it."""
+    run = Run(airflow, name, "begun")
+    airflow.post(
+        f"/api/v2/dags/{run.dag_id}/dagRuns", {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": day}}
+    )
+    return run
+
+
 @pytest.fixture(scope="module")
-def watched(airflow: CeleryAirflow, scored: Run) -> Run:
+def wines(airflow: CeleryAirflow, scored: Run) -> Run:
+    """A training in the workers themselves. It begins when the shards are done, which it would keep from a worker."""
+    return begun(airflow, "wine_cultivar", DAY)
+
+
+@pytest.fixture(scope="module")
+def watched(airflow: CeleryAirflow, wines: Run) -> Run:
     """The monitoring that the predictions trigger by itself."""
     return Run.triggered(airflow, NAME, "monitoring")
 
@@ -225,6 +258,14 @@ def test_scoring_and_monitoring_follow_on_the_workers(trained: Run, scored: Run,
     assert scored.value("score")["facts"]["rows"] > 500
 
 
+def test_the_shards_of_a_window_are_scored_on_both_workers(scored: Run) -> None:
+    ran = hosts(scored, "score_shard[")
+    assert len(ran) == len(WORKERS)
+    assert set(ran.values()) == set(WORKERS), ran
+    rows = [scored.value("score_shard", index)["facts"]["rows"] for index in range(len(ran))]
+    assert sum(rows) == scored.value("score")["facts"]["rows"]
+
+
 def test_a_task_s_own_settings_reach_airflow_and_hold(trained: Run) -> None:
     tasks = trained.tasks
     assert tasks["validate"]["pool"] == "narrow"
@@ -253,10 +294,36 @@ def test_the_models_are_the_same_in_a_celery_worker_and_in_this_process(
     assert digests(there) == digests(trained_here(airflow, "wine_cultivar", tmp_path, DAY))
 
 
+def test_a_worker_killed_while_its_container_trains_leaves_one_container_and_one_result(
+    topology: Topology, watched: Run, wines: Run
+) -> None:
+    """The other worker's try takes the container over."""
+    airflow, engine, before = topology.airflow, topology.engine, len(topology.engine.created())
+    run = begun(airflow, "killed", "2024-02-01")
+    folder = airflow.home / "pipelines"
+    until(airflow, (folder / "go on.reached").exists, "the training in a container")
+    first = run.tasks["train[waiting]"]["hostname"]
+    [left] = engine.containers()
+    airflow.kill(first)
+    assert engine.containers()[0]["State"]["Running"]
+    until(airflow, lambda: run.tasks["train[waiting]"]["try_number"] > 1, "another try")
+    until(airflow, lambda: any("taking it over" in line["event"] for line in run.log("train", 0)), "its log")
+    assert [found["Id"] for found in engine.containers()] == [left["Id"]]
+    (folder / "go on").touch()
+    until(airflow, lambda: run.tasks["train[waiting]"]["state"] == "success", "its success")
+    assert {first, run.tasks["train[waiting]"]["hostname"]} == set(WORKERS)
+    assert (len(engine.created()) - before, engine.containers()) == (1, [])
+    results = [key for key in topology.keys("artifacts/receipts/killed/train/") if key.endswith("/receipt.json")]
+    assert len(results) == 1
+
+
 def test_no_secret_of_a_connection_is_left_anywhere(topology: Topology, watched: Run, wines: Run) -> None:
     left = Leftovers([topology.airflow.home, topology.mlflow], topology.s3, topology.bucket, topology.databases)
-    for place in ("/worker-1.log", "/attempt=1.log", "database 0, table xcom", "database 1, table runs", "/artifacts/"):
+    tables = ["0, table xcom", "0, table rendered_task_instance_fields", "1, table runs", "1, table tags"]
+    places = ["/worker-1.log", "/attempt=1.log", "/artifacts/", *(f"database {table}" for table in tables)]
+    for place in places:
         assert any(place in where for where in left.holding(NAME)), f"the pipeline's name is not found in {place}"
+    assert "database 0, table task_instance" in left.holding("for the executor"), "what is pickled is not searched"
     for name in ("ARTIFACTS", "MLFLOW_DEFAULT"):
         connection = json.loads(topology.airflow.environment[f"AIRFLOW_CONN_{name}"])
         assert left.holding_secret(connection["login"], connection["password"]) == []

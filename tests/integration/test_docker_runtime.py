@@ -19,7 +19,7 @@ import pytest
 import yaml
 from generated import AT_ONCE, pipeline, write_csv
 from runs import Run, mlflow_state
-from services.dockerd import IMAGE, Dockerd, dockerd
+from services.dockerd import IMAGE, Dockerd, dockerd, step_image
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError, SpecError, TransientServiceError
@@ -58,9 +58,9 @@ HEAVY = {"pandas", "numpy", "pyarrow", "sklearn", "scipy", "skops", "mlflow"}
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
+def engine(shared_folder: Path) -> Iterator[Dockerd]:
     with dockerd() as running:
-        running.build(tmp_path_factory.mktemp("image"))
+        running.load(step_image(shared_folder))
         yield running
 
 

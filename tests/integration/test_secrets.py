@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from conftest import PROJECT
 from generated import pipeline, write_csv
 from leftovers import Leftovers
 from runs import Run
@@ -36,6 +38,29 @@ CONTROL = {
     "/artifacts/": NAME,
     "/mlflow/1/models/": "python_function",
 }
+#: What leaks on purpose, and where it has to be found: a search that misses one would miss a secret as well.
+LEAKS = {
+    "logged": "/logs/dag_id=leaking/",
+    "returned": "/airflow.db",
+    "rendered": "/airflow.db",
+    "tagged": "/mlflow.db",
+}
+PLANTED = {name: f"sentinel-{name}/{secrets.token_hex(8)}+%" for name in LEAKS}
+#: Their values come by Airflow variables: they are not in this text, which Airflow keeps too.
+LEAKING = """
+from airflow.sdk import Variable, dag, task
+
+@dag(schedule=None)
+def leaking():
+    @task
+    def leak(templated):
+        print(Variable.get("logged"))
+        return Variable.get("returned")
+
+    leak("{{ var.value.rendered }}")
+
+leaking()
+"""
 
 
 class World:
@@ -72,8 +97,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
             # Everything that any library says.
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+            **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in PLANTED.items()},
         }
-        airflow = LocalAirflow(home, pipelines=home / "pipelines", environment=environment)
+        dags = shutil.copytree(PROJECT / "dags", home / "dags")
+        (dags / "leaking.py").write_text(LEAKING, encoding="utf-8")
+        airflow = LocalAirflow(home, dags=dags, pipelines=home / "pipelines", environment=environment)
         stack.enter_context(airflow)
         store = {"login": s3.user.access_key, "password": s3.user.secret_key}
         add(airflow, "store", "aws", **store, extra={"endpoint_url": s3.endpoint, "region_name": "us-east-1"})
@@ -88,6 +116,8 @@ def add(airflow: LocalAirflow, conn_id: str, kind: str, *, extra: dict[str, Any]
 
 def test_no_secret_is_left_anywhere_by_a_run_that_succeeds_or_one_that_is_not_let_in(world: World) -> None:
     airflow = world.airflow
+    airflow.wait_for_dag("leaking")
+    airflow.post("/api/v2/dags/leaking/dagRuns", {"dag_run_id": "once", "logical_date": None})
     run = Run.of(airflow, NAME, "2024-02-01")
     assert run.state == "success", run.states
     assert Run.triggered(airflow, NAME, "scoring").state == "success"
@@ -101,7 +131,13 @@ def test_no_secret_is_left_anywhere_by_a_run_that_succeeds_or_one_that_is_not_le
     assert f"did not accept user '{USER}'" in refused.error(failed[0])
     assert {refused.tasks[task]["try_number"] for task in failed} == {1}, "a wrong password is not tried again"
 
+    assert airflow.wait_for_run("leaking", "once") == "success"
+    leak = {"run_id": run.value("publish")["facts"]["run_id"], "key": "leak", "value": PLANTED["tagged"]}
+    world.server.request("POST", "/api/2.0/mlflow/runs/set-tag", leak)
     left = world.leftovers()
+    for name, place in LEAKS.items():
+        found = left.holding_secret("nobody", PLANTED[name])
+        assert any(place in where for where in found), f"what was {name} is not found in {place}, but in {found}"
     # The search finds what is there, in each kind of place.
     for place, known in CONTROL.items():
         assert any(place in where for where in left.holding(known)), f"{known} is not found in {place}"

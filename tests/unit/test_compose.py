@@ -19,7 +19,7 @@ FILE = PROJECT / "docker-compose.yaml"
 TEXT = FILE.read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 #: They do something once; others wait until it is done.
-JOBS = {"airflow-init", "s3-buckets"}
+JOBS = {"airflow-init", "mlflow-users", "s3-buckets"}
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -61,7 +61,8 @@ def test_compose_itself_accepts_the_file_with_the_secrets_of_make_env(folder: Pa
 
 def test_it_is_airflow_with_two_workers_and_all_that_it_needs() -> None:
     parts = {"api-server", "scheduler", "dag-processor", "triggerer", "worker-1", "worker-2", "init"}
-    assert set(SERVICES) == {f"airflow-{part}" for part in parts} | {"postgres", "redis", "mlflow", "s3", "s3-buckets"}
+    services = {"postgres", "redis", "mlflow", "mlflow-users", "s3", "s3-buckets"}
+    assert set(SERVICES) == {f"airflow-{part}" for part in parts} | services
 
 
 def test_every_image_is_of_one_version() -> None:

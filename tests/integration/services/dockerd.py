@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -76,26 +77,47 @@ class Dockerd:
         finally:
             client.close()
 
-    def build(self, folder: Path, image: str = IMAGE) -> None:
-        """Make the image of the steps: what the Dockerfile installs, on Debian's own Python.
+    def load(self, packed: Path, image: str = IMAGE) -> None:
+        """Make an image of a packed root file system."""
+        _run(["docker", "-H", self.url, "import", str(packed), image])
 
-        Needs no image to begin with; a folder for its files, which takes half a minute and a gigabyte.
-        """
-        root = folder / "root"
-        _unpack_python(root)
-        packages = root / _PACKAGES
-        _run([*_install(), "--target", str(packages), "--no-deps", "-r", str(CONSTRAINTS)])
-        shutil.copytree(
-            PROJECT / "airflow_mlops_provider",
-            packages / "airflow_mlops_provider",
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-        _run(["/usr/sbin/chroot", str(root), "/usr/bin/python3", "-c", f"import {_COMPILED}"], env={"PATH": "/usr/bin"})
-        # The installer links files to its cache, where others link them as well: that is no change.
-        pack = ["tar", "-C", str(root), "--warning=no-file-changed", "-c", "."]
-        with subprocess.Popen(pack, stdout=subprocess.PIPE) as tar:
-            _run(["docker", "-H", self.url, "import", "-", image], stdin=tar.stdout)
-        shutil.rmtree(root)
+
+def step_image(folder: Path) -> Path:
+    """Return the packed root file system of an image of the steps, made by whichever process asks for it first.
+
+    Needs no image to begin with: it is Debian's own Python with what the Dockerfile installs. Takes half a minute.
+
+    :param folder: the same for all who are to share it; it keeps half a gigabyte.
+    """
+    packed = folder / "step-image.tar"
+    with (folder / "step-image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not packed.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                root = Path(scratch) / "root"
+                _fill(root)
+                _pack(root, Path(f"{packed}.new"))
+            Path(f"{packed}.new").rename(packed)
+    return packed
+
+
+def _pack(root: Path, packed: Path) -> None:
+    done = subprocess.run(["tar", "-C", str(root), "-cf", str(packed), "."], capture_output=True, text=True)
+    # 1 says that files changed: the installer links them to its cache, where others link them as well.
+    if done.returncode > 1:
+        raise RuntimeError(f"tar failed:\n{done.stderr[-2000:]}")
+
+
+def _fill(root: Path) -> None:
+    _unpack_python(root)
+    packages = root / _PACKAGES
+    _run([*_install(), "--target", str(packages), "--no-deps", "-r", str(CONSTRAINTS)])
+    shutil.copytree(
+        PROJECT / "airflow_mlops_provider",
+        packages / "airflow_mlops_provider",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    _run(["/usr/sbin/chroot", str(root), "/usr/bin/python3", "-c", f"import {_COMPILED}"], env={"PATH": "/usr/bin"})
 
 
 @contextmanager
