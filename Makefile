@@ -24,7 +24,7 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis; as root
+services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis, Chromium; as root
 	tests/integration/services/install.sh
 
 env: .env  ## the secrets of docker-compose.yaml, random; an .env that is there stays as it is

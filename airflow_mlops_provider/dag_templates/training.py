@@ -117,6 +117,13 @@ def _params(pipeline: Pipeline) -> dict[str, Param]:
             description="Train on what was known before this moment. Left empty: a manual run's logical date, "
             "or the end of a scheduled run's data interval.",
         ),
+        "reason": Param(
+            None,
+            type=["null", "string"],
+            maxLength=500,
+            title="Reason",
+            description="Why it is trained now. It ends in the ledger, with who started the run.",
+        ),
         "candidates": Param(
             names,
             type="array",

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 def retrain_request(context: Mapping[str, Any], pipeline: str) -> tuple[str, list[str]] | None:
     """Return why monitoring asked for this run, and the columns that drifted; None when it did not.
 
+    Who starts a run by hand may give its Param `reason`: that is the reason then, with the user's name.
+
     Of several requests that the run answers, the reason of the latest and the columns of all. Requests that came while
     the run waited are seen when their asset is among the task's inlets; those for a later `as_of` than the run's are
     answered by another one.
     """
+    if by_hand := (context.get("params") or {}).get("reason"):
+        user = getattr(context.get("dag_run"), "triggering_user_name", None)
+        return f"{by_hand}{f', asked by {user}' if user else ''}", []
     as_of = resolve_as_of(context, context["task"].as_of)
     asked = []
     for event in events_of(context, retrain_asset(pipeline)):

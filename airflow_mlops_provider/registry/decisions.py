@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -67,6 +68,12 @@ class DecisionEntry(Frozen):
         return text
 
 
+# What is written once is parsed once: a page reads the decisions of every model again and again.
+@lru_cache(maxsize=8192)
+def _entry(value: str) -> DecisionEntry:
+    return DecisionEntry.model_validate_json(value)
+
+
 class Decisions:
     """The decisions of one registered model, one a window."""
 
@@ -110,6 +117,6 @@ class Decisions:
 
     def _parse(self, key: str, value: str) -> DecisionEntry:
         try:
-            return DecisionEntry.model_validate_json(value)
+            return _entry(value)
         except (ValueError, TypeError, ValidationError) as error:
             raise self._log.damaged(f"{key} cannot be read: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
@@ -172,6 +173,12 @@ def former_champion(history: Sequence[LedgerEntry]) -> LedgerEntry | None:
     return None
 
 
+# What is written once is parsed once: a page reads the ledgers of every model again and again.
+@lru_cache(maxsize=4096)
+def _entry(seq: int, value: str) -> LedgerEntry:
+    return LedgerEntry.model_validate({**json.loads(value), "seq": seq})
+
+
 class Ledger:
     """The entries of one registered model."""
 
@@ -211,6 +218,6 @@ class Ledger:
 
     def _parse(self, seq: int, value: str) -> LedgerEntry:
         try:
-            return LedgerEntry.model_validate({**json.loads(value), "seq": seq})
+            return _entry(seq, value)
         except (ValueError, TypeError, ValidationError) as error:
             raise self._log.damaged(f"entry {seq} cannot be read: {error}") from error

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.overview import Measure
 
 _WIDTH, _HEIGHT, _GAP = 120, 28, 1
+#: A drawing has room for so many windows at the least: two do not fill it.
+_WINDOWS = 30
 
 
 def drift_trend(decisions: Sequence[Decision]) -> Markup:
@@ -51,7 +53,7 @@ def volume(windows: Sequence[tuple[str, int, str]]) -> Markup:
     rows = [count for _, count, _ in windows]
     words = f"Rows predicted in {len(windows)} windows, from {windows[0][0]} to {windows[-1][0]}: " if windows else ""
     words += f"between {min(rows):,} and {max(rows):,}." if rows else "Nothing was predicted."
-    return _bars([(count, "calm", said) for _, count, said in windows], words, 640, 90, "volume")
+    return _bars([(count, "calm", said) for _, count, said in windows], words, 640, 80, "volume")
 
 
 def intervals(measures: Sequence[Measure | None]) -> Markup:
@@ -85,7 +87,7 @@ def intervals(measures: Sequence[Measure | None]) -> Markup:
 
 def _bars(bars: Sequence[tuple[int, str, str]], words: str, width: int, height: int, kind: str) -> Markup:
     top = max((size for size, _, _ in bars), default=0) or 1
-    step = width / max(len(bars), 12)
+    step = width / max(len(bars), _WINDOWS)
     drawn = []
     for index, (size, state, said) in enumerate(bars):
         # Nothing is shown as a line on the ground: it was looked at.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from shown import write_shown
 from watched import AT_ONCE, write_watched
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def write_pipelines(folder: Path) -> None:
         write_csv(folder / f"{spec['name']}.csv")
         (folder / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
     write_watched(folder)
+    write_shown(folder)
 
 
 TASKS = ("champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "publish", "promote")

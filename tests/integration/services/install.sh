@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real services that the tests start: Ceph's S3 gateway, a Docker engine, PostgreSQL, Redis.
+# Installs the real services that the tests start: Ceph's S3 gateway, a Docker engine, PostgreSQL, Redis, and Chromium.
 # For root on Debian. Does nothing when all of them are there, and elsewhere only says what is skipped.
 set -euo pipefail
 
@@ -9,6 +9,7 @@ packages=(
     ceph-mgr ceph-mon ceph-osd radosgw
     docker-compose docker.io mmdebstrap
     postgresql redis-server
+    chromium
     libgomp1
 )
 

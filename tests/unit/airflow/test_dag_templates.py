@@ -136,6 +136,7 @@ def test_the_form_of_a_shipped_pipeline_takes_its_own_defaults(shipped: Any) -> 
     # The template adds them unchecked, which Airflow else does at each parse.
     assert params.validate() == {
         "as_of": None,
+        "reason": None,
         "candidates": list(shipped.training.candidates),
         "recompute": False,
         "allow_older": False,
@@ -156,6 +157,7 @@ def test_every_field_of_the_form_has_a_type_a_title_and_a_description() -> None:
 
     assert {name: field.schema["type"] for name, field in fields.items()} == {
         "as_of": ["null", "string"],
+        "reason": ["null", "string"],
         "candidates": "array",
         "recompute": "boolean",
         "allow_older": "boolean",

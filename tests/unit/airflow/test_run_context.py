@@ -152,6 +152,14 @@ def test_the_reason_is_that_of_the_latest_request_and_the_columns_are_those_of_a
     assert request(asset, as_of="2013-03-01") is None
 
 
+def test_who_starts_a_run_by_hand_says_why(worker: Any) -> None:
+    with DAG("tested", schedule=None, params={"reason": None}):
+        task = StepOperator(task_id="task", pipeline="flights")
+    run = worker.context(task, conf={"reason": "new labels"})
+
+    assert retrain_request(run, "flights") == ("new labels", [])
+
+
 def test_an_event_without_as_of_falls_back_to_run_after(context: Callable[..., Any]) -> None:
     run = context(run_type="asset_triggered", consumed_asset_events=[event("a")], run_after=day(1))
 
