@@ -125,9 +125,11 @@ def _versions(
     """Return one or two versions, how they differ, and why that cannot be told."""
     if not history:
         return [], None, None
-    former = former_champion(history)
     right = second or history[-1].version
-    left = first or (None if former is None else former.version)
+    former = former_champion(history)
+    # After a rollback to the first champion: with what was left behind.
+    others = [entry.version for entry in (*history, *([] if former is None else [former])) if entry.version != right]
+    left = first or (others[-1] if others else None)
     try:
         if left is None or left == right:
             return [version_sheet(registry, store, pipeline, right, history)], None, None

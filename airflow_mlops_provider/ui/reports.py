@@ -44,12 +44,15 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
         "facts": {},
         "verdicts": None,
         "evaluation": None,
+        "window": None,
     }
     if result is None:
         return shown
     store = sources.store()
     shown["pages"] = {role: _TITLES.get(role, role) for role, ref in result.artifacts.items() if _is_page(ref)}
     shown["facts"] = {name: value for name, value in result.facts.items() if name not in _ELSEWHERE}
+    if result.step == "watch" and _window_ref(result.pipeline, window := as_of_text(result.as_of)) is not None:
+        shown["window"] = window
     shown["verdicts"] = _read(store, result, "verdicts", lambda raw: [Verdict.model_validate(one) for one in raw])
     shown["evaluation"] = _read(store, result, "evaluation", EvaluationReport.model_validate)
     return shown
@@ -73,11 +76,21 @@ def window_report(pipeline: str, window: str) -> Response:
 
     :raises HTTPException: 404, there is none.
     """
-    spec = sources.one_pipeline(pipeline)
+    ref = _window_ref(pipeline, window)
+    if ref is None:
+        raise HTTPException(404, "No report of this window is kept.")
+    return _stored(ref, scripts=False)
+
+
+def _window_ref(pipeline: str, window: str) -> ArtifactRef | None:
+    """Return where the drift report lies on which a window was decided; None when none is kept."""
+    spec = sources.pipeline_named(pipeline)
+    if spec is None:
+        return None
     for decision in decisions(sources.registry(spec.promotion.conn_id), spec.model_name):
-        if as_of_text(decision.as_of) == window and (ref := decision.evidence.get("report")) is not None:
-            return _stored(ref, scripts=False)
-    raise HTTPException(404, "No report of this window is kept.")
+        if as_of_text(decision.as_of) == window:
+            return decision.evidence.get("report")
+    return None
 
 
 def _stored(ref: ArtifactRef, *, scripts: bool) -> Response:

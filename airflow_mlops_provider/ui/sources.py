@@ -38,10 +38,19 @@ def one_pipeline(name: str) -> Pipeline:
     :raises HTTPException: 404, there is none of that name.
     :raises SpecError: its file is wrong.
     """
-    for file in pipeline_files(pipelines_folder()):
-        if file.stem == name:
-            return load_pipeline(file)
-    raise HTTPException(404, "There is no such pipeline.")
+    found = pipeline_named(name)
+    if found is None:
+        raise HTTPException(404, "There is no such pipeline.")
+    return found
+
+
+def pipeline_named(name: str) -> Pipeline | None:
+    """Return a pipeline; None when there is none of that name.
+
+    :raises SpecError: its file is wrong.
+    """
+    files = {file.stem: file for file in pipeline_files(pipelines_folder())}
+    return load_pipeline(files[name]) if name in files else None
 
 
 def registry(conn_id: str) -> Registry:
