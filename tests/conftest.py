@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 # Real services, for whoever needs one.
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from services.ceph import Ceph
 
@@ -42,13 +43,37 @@ def ceph() -> Iterator[Ceph]:
 
 
 @pytest.fixture(scope="session")
-def migrated_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # MLflow's schema takes six seconds to create; every test gets a copy.
-    from mlflow import MlflowClient
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same for all of its workers."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{database}").search_experiments()
-    return database
+
+@pytest.fixture(scope="session")
+def made_once(shared_folder: Path) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Make a folder that all workers of the tests share: the first that asks fills it, the others wait."""
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = shared_folder / name
+        folder.mkdir(exist_ok=True)
+        with FileLock(shared_folder / f"{name}.lock"):
+            if not (folder / "done").exists():
+                fill(folder)
+                (folder / "done").touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def migrated_mlflow(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    # MLflow's schema takes six seconds to create; every test gets a copy.
+    def fill(folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return made_once("mlflow", fill) / "mlflow.db"
 
 
 @pytest.fixture

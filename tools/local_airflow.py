@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,6 +38,7 @@ class LocalAirflow:
     :param port: of the API and UI; a free one when 0.
     :param mlflow_ui: where links to MLflow lead, when a server shows the database.
     :param triggerer: start one as well, for tasks that defer.
+    :param databases: folder of another Airflow whose databases, still empty, are copied: to make them takes seconds.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class LocalAirflow:
         port: int = 0,
         mlflow_ui: str | None = None,
         triggerer: bool = False,
+        databases: Path | None = None,
     ) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
@@ -56,6 +59,7 @@ class LocalAirflow:
         self.mlflow_uri = f"sqlite:///{self.home}/mlflow.db"
         self.mlflow_ui = mlflow_ui
         self.artifacts = self.home / "artifacts"
+        self._databases = databases
         # Their log servers would listen on every interface, and serve nothing here.
         quiet = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
         parts = (*PARTS, "triggerer") if triggerer else PARTS
@@ -106,9 +110,8 @@ class LocalAirflow:
         """
         end_leftovers(self.home)
         logs = self.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
         try:
-            self._migrate(logs)
+            self.migrate()
             for part in self.commands:
                 self._spawn(part, logs)
             self._wait_until_healthy()
@@ -124,9 +127,17 @@ class LocalAirflow:
             "mlflow": [sys.executable, "-W", "ignore", "-c", mlflow, self.mlflow_uri],
         }
 
-    def _migrate(self, logs: Path) -> None:
-        """Make the databases at the same time: each takes some seconds, once."""
-        running = {}
+    def migrate(self) -> None:
+        """Make the databases at the same time: each takes some seconds, once.
+
+        :raises RuntimeError: when one cannot be made; names its log.
+        """
+        logs, running = self.home / "logs", {}
+        logs.mkdir(parents=True, exist_ok=True)
+        if self._databases is not None:
+            for database in self._databases.glob("*.db"):
+                shutil.copy(database, self.home)
+            return
         for name, command in self._preparations().items():
             with (logs / f"{name}.log").open("ab") as log:
                 running[name] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)

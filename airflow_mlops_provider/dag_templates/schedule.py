@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 #: A run may start for any interval after this when the pipeline file names no start.
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
+#: An answer is waited for this long when no next run may come.
+_ANSWER_WITHIN = timedelta(days=1)
+#: Of a schedule that are looked at to find its shortest.
+_INTERVALS = 60
+
 #: A run's `as_of`, for the tasks after `ingest`: as it found it, whatever events have come since.
 AS_OF = "{{ (ti.xcom_pull(task_ids='ingest', map_indexes=-1) or {}).get('as_of', '') }}"
 
@@ -31,6 +37,33 @@ def training_schedule(pipeline: Pipeline) -> dict[str, Any]:
     :raises SpecError: when the cron expression or the time zone is none. Airflow would find out in the scheduler only.
     """
     return _schedule(pipeline, retrain_asset(pipeline.name))
+
+
+def response_timeout(pipeline: Pipeline) -> timedelta:
+    """Return how long a person has to answer: as the pipeline says, else half of the schedule's shortest interval.
+
+    :raises SpecError: when the next run would have to wait for the answer, since one run is active at a time.
+    """
+    asked, schedule = pipeline.promotion.response_timeout, pipeline.schedule
+    if schedule is None:
+        return asked or _ANSWER_WITHIN
+    interval = _shortest_interval(_cron(pipeline.name, schedule))
+    if asked is not None and asked >= interval:
+        raise SpecError(
+            f"{pipeline.name}: promotion.response_timeout would keep the next run waiting",
+            got=str(asked),
+            expected=f"less than {interval}, the shortest interval of {schedule.cron}",
+        )
+    return asked or interval / 2
+
+
+def _shortest_interval(cron: CronDataIntervalTimetable) -> timedelta:
+    """Return the shortest of the next intervals: `0 6 * * 1-5` has a longer one at each weekend."""
+    from croniter import croniter
+
+    moments = croniter(cron.expression, _EARLIEST)
+    ends: list[datetime] = [moments.get_next(datetime) for _ in range(_INTERVALS)]
+    return min(later - earlier for earlier, later in pairwise(ends))
 
 
 def scoring_schedule(pipeline: Pipeline) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The training DAG of a pipeline: ingest → validate → prepare → train ×N → evaluate → gate, publish → promote."""
+"""The training DAG of a pipeline: from ingest to promote, with a person's approval before it when asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.sdk import Param, TriggerRule
 from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset, retrain_asset
 from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import training_doc
-from airflow_mlops_provider.dag_templates.schedule import AS_OF, training_schedule
+from airflow_mlops_provider.dag_templates.schedule import AS_OF, response_timeout, training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
@@ -90,12 +90,13 @@ def _tasks(pipeline: Pipeline) -> None:
     publish = PublishModelOperator(
         **task_settings(pipeline, "publish"), **common, **mlflow, evaluation=evaluate.output, inlets=[asked]
     )
+    judged = {"evaluation": publish.output, "gate": gate.output}
     PromoteModelOperator(
         **task_settings(pipeline, "promote"),
         **common,
         **mlflow,
-        evaluation=publish.output,
-        gate=gate.output,
+        **judged,
+        **_approval(pipeline, {**common, **mlflow, **judged}),
         inlets=[champion_asset(pipeline.model_name), asked],
         outlets=[champion_alias(pipeline.model_name)],
     )
@@ -103,6 +104,22 @@ def _tasks(pipeline: Pipeline) -> None:
     # before candidates are trained: as another upstream task, it would let `evaluate` start though all of them failed.
     validate >> prepare
     ingest >> champion >> train
+
+
+def _approval(pipeline: Pipeline, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what `promote` is told of a person's word; nothing when nobody is to be asked."""
+    if pipeline.promotion.approval is None:
+        return {}
+    # Imported here: Airflow's operators that ask people bring what no other pipeline needs to be parsed.
+    from airflow_mlops_provider.operators.approval import ApproveModelOperator
+
+    approve = ApproveModelOperator(
+        **task_settings(pipeline, "approve"),
+        **arguments,
+        response_timeout=response_timeout(pipeline),
+        approvers=pipeline.promotion.approvers,
+    )
+    return {"approval": approve.output}
 
 
 def _params(pipeline: Pipeline) -> dict[str, Param]:

@@ -1,10 +1,11 @@
-"""What is done to MLflow, between the results of steps and the registry: publish, promote, roll back, score.
+"""What is done to MLflow, between the results of steps and the registry: publish, approve, promote, roll back, score.
 
 Never cached; each may be killed at any line and done again, and ends as if it had been done once.
 """
 
 from __future__ import annotations
 
+from airflow_mlops_provider.effects.approval import Question, Unasked, answer, question
 from airflow_mlops_provider.effects.champions import as_champion, compared, find_rivals, rival_of
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
@@ -14,6 +15,9 @@ from airflow_mlops_provider.effects.shards import joining
 
 __all__ = [
     "Promotion",
+    "Question",
+    "Unasked",
+    "answer",
     "as_champion",
     "compared",
     "evaluation_inputs",
@@ -22,6 +26,7 @@ __all__ = [
     "links",
     "promote",
     "publish",
+    "question",
     "rival_of",
     "roll_back",
     "score",

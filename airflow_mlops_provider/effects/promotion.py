@@ -51,6 +51,7 @@ def promote(
     allow_older: bool = False,
     lift_quarantine: bool = False,
     asked: str | None = None,
+    approval: StepResult | None = None,
     approver: str | None = None,
     why: str | None = None,
 ) -> Promotion:
@@ -58,6 +59,7 @@ def promote(
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
     :param asked: why monitoring asked for the training, which the ledger keeps; None when it did not.
+    :param approval: what a person said of the challenger; None when nobody was to be asked.
     :param approver: who wants it, for the ledger; None when the gates alone decide.
     :param why: the approver's reason, which the ledger keeps before what the gates said.
     :raises MLOpsError: when the evaluation was not published, the gates judged another one, or one with `on_fail: fail`
@@ -69,23 +71,56 @@ def promote(
             expected="the result of publishing what evaluate returned",
             hint="Pass the output of PublishModelOperator.",
         )
-    _check_judged(store, evaluation, gate)
-    idem = _idem(caller, evaluation)
+    check_judged(store, evaluation, gate)
+    idem = effect_id(caller, evaluation)
+    if approval is not None and (refused := _not_approved(evaluation, approval)):
+        return Promotion(gate, f"Not promoted: {refused}", skipped=True)
     for _ in range(_PATIENCE):
         if gate.failure is not None or not gate.facts.get("passed"):
             return Promotion(gate, f"Not promoted: {gate.facts.get('reason')}", skipped=True)
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
-        reason = request.reason
-        if asked is not None:
-            reason = f"{reason}. Retrained for {text_within(asked, _MAX_ASKED)}"
-        if why is not None:
-            reason = f"{text_within(why, _MAX_ASKED)} ({reason})"
-        request = request.model_copy(update={"reason": reason, "approver": approver})
-        outcome = registry.promote(request)
+        outcome = registry.promote(_explained(request, asked, approval, approver=approver, why=why))
         if outcome.status != "stale":
             return _settled(evaluation, outcome, idem)
+        if approval is not None:
+            changed = f"the champion changed after it was approved: {outcome.reason}"
+            return Promotion(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
         evaluation, gate = _gate_again(registry, store, evaluation, gate, model, allow_older=allow_older)
     return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
+
+
+def _explained(
+    request: PromotionRequest,
+    asked: str | None,
+    approval: StepResult | None,
+    *,
+    approver: str | None,
+    why: str | None,
+) -> PromotionRequest:
+    """Return the request with what monitoring and people said of it."""
+    reason = request.reason
+    if asked is not None:
+        reason = f"{reason}. Retrained for {text_within(asked, _MAX_ASKED)}"
+    if approval is not None:
+        approver, reason = str(approval.facts["by"]), f"{reason}. {approval.facts['sentence']}"
+    if why is not None:
+        reason = f"{text_within(why, _MAX_ASKED)} ({reason})"
+    return request.model_copy(update={"reason": reason, "approver": approver})
+
+
+def _not_approved(evaluation: StepResult, approval: StepResult) -> str | None:
+    """Return why a person's word keeps the challenger back, None when it does not.
+
+    :raises MLOpsError: when it is about another version.
+    """
+    if approval.facts["version"] != evaluation.facts["version"]:
+        raise MLOpsError(
+            "the approval is about another version",
+            got=approval.facts["version"],
+            expected=evaluation.facts["version"],
+            hint="Clear the approve task, or pass the output of the operator that asked about this one.",
+        )
+    return None if approval.facts["answer"] == "approved" else str(approval.facts["sentence"])
 
 
 def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Promotion:
@@ -110,7 +145,7 @@ def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Pr
     return Promotion(result, outcome.reason, skipped=skipped, mine=mine)
 
 
-def _check_judged(store: ArtifactStore, evaluation: StepResult, gate: StepResult) -> None:
+def check_judged(store: ArtifactStore, evaluation: StepResult, gate: StepResult) -> None:
     """Refuse gates of another evaluation, such as those of an earlier try after evaluate alone was cleared."""
     inputs = StepRequest.model_validate_json(store.read_request(gate)).inputs
     judged = [result.artifacts.get("evaluation") for result in inputs.get("evaluation", [])]
@@ -172,6 +207,7 @@ def promotion_request(
     )
 
 
-def _idem(caller: tuple[str, ...], evaluation: StepResult) -> str:
+def effect_id(caller: tuple[str, ...], evaluation: StepResult) -> str:
+    """Return the idempotency key of an effect: who it is of, and what it is about."""
     digests = {role: ref.sha256 for role, ref in evaluation.artifacts.items() if role in ("model", "model_info")}
     return hashlib.sha256(json.dumps([*caller, digests], sort_keys=True).encode()).hexdigest()

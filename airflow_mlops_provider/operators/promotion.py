@@ -52,7 +52,7 @@ class QualityGateOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult:
         """Compute the verdicts and show them."""
-        from airflow_mlops_provider.evaluation.verdicts import gates_table
+        from airflow_mlops_provider.evaluation.gates import gates_table
 
         result = self.compute(
             context,
@@ -68,8 +68,8 @@ class QualityGateOperator(StepOperator):
 class PromoteModelOperator(ModelOperator):
     """Write the challenger into the ledger as champion and set the alias, once, whatever happens in between.
 
-    Skipped, with the reason, when the gates said so or the ledger already holds a newer champion. The Params
-    `allow_older` and `lift_quarantine` of the DAG run are honoured when the DAG declares them.
+    Skipped, with the reason, when the gates or a person said so, or the ledger already holds a newer champion.
+    The Params `allow_older` and `lift_quarantine` of the DAG run are honoured when the DAG declares them.
     An `AssetAlias` among the task's outlets gets the event `<model>.champion` only when the ledger changed: once for
     each entry when that asset is among the inlets too, so that the events already sent can be seen.
 
@@ -81,16 +81,18 @@ class PromoteModelOperator(ModelOperator):
 
     :param evaluation: what `PublishModelOperator` returned.
     :param gate: what `QualityGateOperator` returned.
+    :param approval: what `ApproveModelOperator` returned; nobody is asked when left out.
     """
 
-    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate", "approval")
     operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
     step = "promote"
 
-    def __init__(self, *, evaluation: Result, gate: Result, **kwargs: Any) -> None:
+    def __init__(self, *, evaluation: Result, gate: Result, approval: Result = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.evaluation = evaluation
         self.gate = gate
+        self.approval = approval
         self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
@@ -112,6 +114,7 @@ class PromoteModelOperator(ModelOperator):
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
             asked=None if request is None else request[0],
+            approval=None if self.approval is None else parsed(self.approval, "approval"),
         )
         if promotion.skipped:
             raise AirflowSkipException(promotion.reason)

@@ -29,6 +29,7 @@ _MADE_BY = {
     "champion": "champion",
     "evaluation": "evaluate",
     "gate": "gate",
+    "approval": "approve",
     "predictions": "score",
     "drift": "drift",
     "live": "live",

@@ -5,6 +5,7 @@ Importing this imports no MLflow; the first call does.
 
 from __future__ import annotations
 
+from airflow_mlops_provider.registry.approvals import Approval
 from airflow_mlops_provider.registry.decisions import DecisionEntry
 from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion
 from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
@@ -21,6 +22,7 @@ from airflow_mlops_provider.registry.state import ModelState
 from airflow_mlops_provider.registry.versions import RegisteredVersion, VersionRun
 
 __all__ = [
+    "Approval",
     "CandidateRun",
     "DatasetInfo",
     "DecisionEntry",

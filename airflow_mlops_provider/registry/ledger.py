@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.registry.client import Connection
 
+#: Of the log that holds a model's champions, and what people said of its challengers.
 LEDGER = LogKind("ledger", title="the ledger", without="nothing is promoted")
 _KEY = re.compile(r"seq-(\d+)")
 

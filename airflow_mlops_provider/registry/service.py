@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import promotion, publishing, rollback
+from airflow_mlops_provider.registry.approvals import Approvals
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from airflow_mlops_provider.registry.approvals import Approval
     from airflow_mlops_provider.registry.decisions import DecisionEntry
     from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
     from airflow_mlops_provider.registry.publication import Publication, Published
@@ -46,6 +48,7 @@ class Registry:
         self._connection = connection
         self._ledgers: dict[str, Ledger] = {}
         self._decisions: dict[str, Decisions] = {}
+        self._approvals: dict[str, Approvals] = {}
 
     @classmethod
     def connect(
@@ -197,6 +200,23 @@ class Registry:
             _check_name(model)
         return read_states(self._connection, models, decisions=decisions)
 
+    def approvals(self, model: str) -> list[Approval]:
+        """Return what people said of the model's challengers, oldest answer first."""
+        return self._approvals_of(model).history()
+
+    def write_approval(self, model: str, approval: Approval) -> Approval:
+        """Keep an answer; of several to one question the first holds, for good. Return the one that holds."""
+        return self._approvals_of(model).write(approval)
+
+    def refusal(self, request: PromotionRequest) -> str | None:
+        """Return why the version would not become champion now, None when it would; nothing is written.
+
+        A challenger that was compared with another champion than it would have to be now is not refused for that:
+        `promote` is asked again.
+        """
+        refused = promotion.refusal(self.history(request.model), request)
+        return None if refused is None or refused[0] == "stale" else refused[1]
+
     def reconcile(self, model: str, *, repair: bool = True) -> Reconciliation:
         """Compare the alias with the ledger; make them agree when `repair`."""
         return promotion.reconcile(self._connection, self._ledger(model), model, repair=repair)
@@ -206,6 +226,12 @@ class Registry:
         if model not in self._ledgers:
             self._ledgers[model] = Ledger(self._connection, model)
         return self._ledgers[model]
+
+    def _approvals_of(self, model: str) -> Approvals:
+        _check_name(model)
+        if model not in self._approvals:
+            self._approvals[model] = Approvals(self._connection, model)
+        return self._approvals[model]
 
     def _decisions_of(self, model: str) -> Decisions:
         _check_name(model)

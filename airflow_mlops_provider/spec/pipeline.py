@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
-from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
@@ -31,10 +30,28 @@ class Schedule(Frozen):
 
 
 class Promotion(Frozen):
-    """Where the champion lives."""
+    """Where the champion lives, and who has the last word."""
 
     model: str | None = Field(None, description="Registered model in MLflow; the pipeline's name when left out.")
     conn_id: str = Field("mlflow_default", description="Airflow connection of the MLflow server or database.")
+    approval: Literal["human"] | None = Field(
+        None, description="`human`: a challenger that passed its gates waits until a person approves it in Airflow."
+    )
+    approvers: list[str] = Field(
+        default_factory=list,
+        description="Ids of the Airflow users who may answer; whoever may act on the DAG when left out.",
+    )
+    response_timeout: timedelta | None = Field(
+        None,
+        gt=timedelta(0),
+        description="No answer within this is a rejection; half the schedule's interval when left out, or a day.",
+    )
+
+    @model_validator(mode="after")
+    def _somebody_is_asked(self) -> Promotion:
+        if self.approval is None and (self.approvers or self.response_timeout is not None):
+            raise ValueError("approvers and response_timeout need approval: human")
+        return self
 
 
 class Notifier(Frozen):
@@ -75,6 +92,7 @@ TaskName = Literal[
     "evaluate",
     "gate",
     "publish",
+    "approve",
     "promote",
     "score_shard",
     "score",
@@ -106,7 +124,7 @@ class Pipeline(Frozen):
     training: Training = Field(description="The candidates.")
     evaluation: Evaluation = Field(Evaluation(), description="How candidates are measured.")
     gates: list[Gate] = Field(default_factory=list, description="What a challenger must reach.")
-    promotion: Promotion = Field(Promotion(), description="Where the champion lives.")
+    promotion: Promotion = Field(Promotion(), description="Where the champion lives, and who has the last word.")
     scoring: Scoring | None = Field(None, description="What the champion predicts by itself; nothing without.")
     monitoring: Monitoring | None = Field(None, description="What of the scored is watched; nothing without.")
     notifications: Notifications = Field(Notifications(), description="Who is told.")
@@ -143,7 +161,6 @@ class Pipeline(Frozen):
             raise ValueError("a split by time needs data.columns.timestamp; else set preparation.split.by to random")
         if unknown := sorted(set(self.evaluation.slices) - set(columns.categorical)):
             raise ValueError(f"evaluation.slices names {unknown}, not among data.columns.categorical")
-        check_judgement(self.task, self.metrics, self.evaluation, columns, self.gates)
         labels = [gate.label for gate in self.gates]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"gates with the same name: {twice}; give each a name of its own")

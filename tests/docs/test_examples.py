@@ -41,7 +41,7 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
     scoring = ["new_rows", "score", "score_shard", "score_joined"]
     watching = ["watch", "retrain", "mend", "drift", "labelled", "live", "decide"]
-    assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, *scoring, "roll_back", *watching])}
+    assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, "approve", *scoring, "roll_back", *watching])}
 
 
 @pytest.mark.parametrize(("document", "file"), [("README.md", "churn.yaml"), ("docs/quickstart.md", "tumours.yaml")])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,76 +12,77 @@ sys.path.insert(0, str(PROJECT / "tools"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from killing import Points
 
     from local_airflow import LocalAirflow
 
+_HERE = Path(__file__).parent
+#: What every Airflow of the tests is told: tasks follow each other soon and find the libraries imported, and files that
+#: nobody changes are parsed once. At 0.1 s an idle scheduler takes a sixth of a core; every second of one counts here.
+SETTINGS = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+    "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
+}
+_running: list[LocalAirflow] = []
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if _HERE in item.path.parents:
             item.add_marker(pytest.mark.scheduler)
 
 
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Stop the shared Airflow when the last test of this folder is over, and not after all the others."""
+    if _running and nextitem is not None and _HERE not in nextitem.path.parents:
+        _running.pop().stop()
+
+
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run of the tests, the same for all of its workers."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-@pytest.fixture(scope="module")
 def points(tmp_path_factory: pytest.TempPathFactory) -> Points:
-    """The points at which the tasks of `dying` are killed."""
+    """The points at which tasks of `airflow` are killed, once at each that a test has armed."""
     from killing import Points
 
     return Points(tmp_path_factory.mktemp("points") / "killed")
 
 
-@pytest.fixture(scope="module")
-def dying(tmp_path_factory: pytest.TempPathFactory, points: Points) -> Iterator[LocalAirflow]:
-    """An Airflow whose tasks are killed once at each point that a test has armed."""
-    from generated import write_pipelines
-
+@pytest.fixture(scope="session")
+def databases(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """Empty databases of Airflow and MLflow, to be copied."""
     from local_airflow import LocalAirflow
 
-    home = tmp_path_factory.mktemp("dying")
-    pipelines = home / "pipelines"
-    pipelines.mkdir()
-    shutil.copytree(PROJECT / "dags", home / "dags")
-    write_pipelines(pipelines)
-    settings = {
-        **points.setting,
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
-    }
-    with LocalAirflow(home, dags=home / "dags", pipelines=pipelines, environment=settings) as running:
-        yield running
+    return made_once("databases", lambda folder: LocalAirflow(folder).migrate())
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+def airflow(tmp_path_factory: pytest.TempPathFactory, points: Points, databases: Path) -> Iterator[LocalAirflow]:
     """One Airflow for all tests of a worker, with the shipped DAGs and pipelines, and those of the tests."""
     from generated import write_pipelines
+    from sampled_flights import write_flights
 
     from local_airflow import LocalAirflow
 
     home = tmp_path_factory.mktemp("airflow")
     dags, pipelines = home / "dags", home / "pipelines"
     shutil.copytree(PROJECT / "dags", dags)
-    shutil.copytree(Path(__file__).parent / "dags", dags, dirs_exist_ok=True)
+    shutil.copytree(_HERE / "dags", dags, dirs_exist_ok=True)
     shutil.copytree(PROJECT / "config" / "pipelines", pipelines)
     write_pipelines(pipelines)
-    # A short idle sleep and warm imports: less waiting between tasks, and the listener is at work in every test.
+    write_flights(pipelines)
     # And a triggerer that is missed soon after its death, where 30 seconds are the default.
     settings = {
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        **SETTINGS,
+        **points.setting,
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
-        "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
     }
-    with LocalAirflow(home, dags=dags, pipelines=pipelines, environment=settings, triggerer=True) as running:
+    running = LocalAirflow(
+        home, dags=dags, pipelines=pipelines, environment=settings, triggerer=True, databases=databases
+    )
+    with running:
+        _running.append(running)
         yield running

@@ -73,6 +73,12 @@ def write_pipelines(folder: Path) -> None:
         pipeline("bad_data", folder / "bad_data.csv"),
         pipeline("killed", folder / "killed.csv", scoring={}, tasks={task: AT_ONCE for task in (*TASKS, "score")}),
         pipeline("scored", folder / "scored.csv", scoring={"shadow": True, "shards": 2}),
+        pipeline("asked", folder / "asked.csv", promotion={"approval": "human"}, tasks={"approve": AT_ONCE}),
+        pipeline(
+            "unanswered",
+            folder / "unanswered.csv",
+            promotion={"approval": "human", "approvers": ["anna"], "response_timeout": "00:00:03"},
+        ),
         pipeline("impatient", folder / "impatient.csv", scoring={}),
         pipeline("scored_early", folder / "scored_early.csv", scoring={"shards": 2}),
         lost,

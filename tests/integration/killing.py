@@ -28,6 +28,7 @@ POINTS = {
     "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),
     "monitoring": _receipts("ingest", "drift", "live") | _pairs("decision.write", "retrain.event") | _CHAMPION,
     "rollback": _CHAMPION,
+    "approval": _pairs("approval.write"),
 }
 
 

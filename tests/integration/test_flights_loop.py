@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-import shutil
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from runs import Run, mlflow_state, registry
-from sampled_flights import PROJECT, write_flights
 
 from airflow_mlops_provider.effects.decisions import decisions
-from local_airflow import LocalAirflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_mlops_provider.monitoring.governor import Decision
+    from local_airflow import LocalAirflow
 
 TRAINED = 12
 #: Of September 2013: a week of summer, and the first cool days.
@@ -23,35 +19,19 @@ DAYS = (20, 21, 22, 23)
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """An Airflow with the flights in order, and the flights dealt to days at random."""
-    home = tmp_path_factory.mktemp("loop")
-    pipelines = home / "pipelines"
-    pipelines.mkdir()
-    shutil.copytree(PROJECT / "dags", home / "dags")
-    write_flights(pipelines)
-    settings = {
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
-    }
-    with LocalAirflow(home, dags=home / "dags", pipelines=pipelines, environment=settings) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def kept(loop: LocalAirflow) -> dict[str, dict[int, Decision]]:
+def kept(airflow: LocalAirflow) -> dict[str, dict[int, Decision]]:
     """Both worlds: a first champion, and then days that are scored as they come. Nothing else is done by hand."""
-    runs = {name: start(loop, name, "training", TRAINED) for name in ("autumn", "dealt")}
+    runs = {name: start(airflow, name, "training", TRAINED) for name in ("autumn", "dealt")}
     for run in runs.values():
         assert run.ended().state == "success", run.states
     for name in runs:
-        decided(loop, name, TRAINED)
+        decided(airflow, name, TRAINED)
     # A pipeline's runs of a kind follow each other in this order.
-    for run in [start(loop, name, "scoring", number) for number in DAYS for name in runs]:
+    for run in [start(airflow, name, "scoring", number) for number in DAYS for name in runs]:
         assert run.ended().state == "success", run.states
     for name in runs:
-        decided(loop, name, *DAYS)
-    return {name: by_day(loop, name) for name in runs}
+        decided(airflow, name, *DAYS)
+    return {name: by_day(airflow, name) for name in runs}
 
 
 def start(airflow: LocalAirflow, name: str, kind: str, number: int) -> Run:
@@ -82,7 +62,7 @@ def events(airflow: LocalAirflow, dag_id: str) -> list[dict[str, Any]]:
 
 
 def test_the_days_of_an_autumn_lead_to_a_retraining_by_themselves(
-    loop: LocalAirflow, kept: dict[str, dict[int, Decision]]
+    airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
 ) -> None:
     days = kept["autumn"]
     assert [(days[number].action, days[number].rule, days[number].why) for number in (TRAINED, *DAYS)] == [
@@ -92,27 +72,27 @@ def test_the_days_of_an_autumn_lead_to_a_retraining_by_themselves(
         ("retrain", "decay", "2 bad windows in a row, 3 are needed"),
         ("retrain", "decay", None),
     ]
-    training = Run.triggered(loop, "autumn", "training")
+    training = Run.triggered(airflow, "autumn", "training")
     assert training.state == "success", training.states
-    promoted = registry(loop).history("autumn")[-1]
+    promoted = registry(airflow).history("autumn")[-1]
     assert (promoted.action, promoted.version) == ("promote", 2)
     assert promoted.order_key == datetime(2013, 9, 23, tzinfo=UTC)
     assert f"Retrained for decay: {days[23].reasons[0]}" in promoted.reason
 
 
 def test_the_champion_that_comes_of_it_scores_the_newest_week_by_itself(
-    loop: LocalAirflow, kept: dict[str, dict[int, Decision]]
+    airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
 ) -> None:
-    scoring = Run.triggered(loop, "autumn", "scoring", number=2)
+    scoring = Run.triggered(airflow, "autumn", "scoring", number=2)
     assert scoring.state == "success"
     assert scoring.value("score")["as_of"] == "2013-09-23T00:00:00Z"
     assert scoring.value("score")["facts"]["version"] == 2
 
 
 def test_the_same_flights_on_days_that_do_not_differ_lead_to_none(
-    loop: LocalAirflow, kept: dict[str, dict[int, Decision]]
+    airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
 ) -> None:
     assert {(one.action, one.rule) for one in kept["dealt"].values()} == {("keep", "healthy")}
     assert all("roc_auc is" in kept["dealt"][number].reasons[1] for number in DAYS), "both were judged"
-    assert events(loop, "dealt_training") == []
-    assert mlflow_state(loop, "dealt")["ledger"] == [("promote", 1)]
+    assert events(airflow, "dealt_training") == []
+    assert mlflow_state(airflow, "dealt")["ledger"] == [("promote", 1)]

@@ -34,14 +34,14 @@ def champions(airflow: LocalAirflow) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def mended(dying: LocalAirflow, points: Points) -> LocalAirflow:
+def mended(airflow: LocalAirflow, points: Points) -> LocalAirflow:
     """An Airflow with a good champion and, after it, one that is not."""
-    first = start(dying, NAME, "training", 12, candidates=["good"])
-    second = start(dying, NAME, "training", 14, candidates=["poor"])
+    first = start(airflow, NAME, "training", 12, candidates=["good"])
+    second = start(airflow, NAME, "training", 14, candidates=["poor"])
     assert [run.ended().state for run in (first, second)] == ["success"] * 2
-    settled(dying, NAME)
-    assert champions(dying) == [1, 2]
-    return dying
+    settled(airflow, NAME)
+    assert champions(airflow) == [1, 2]
+    return airflow
 
 
 def test_killed_at_every_point_monitoring_decides_and_rolls_back_once(mended: LocalAirflow, points: Points) -> None:

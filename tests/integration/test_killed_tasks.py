@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from killing import POINTS, every_point
-from runs import Run, mlflow_state
+from runs import Run, events, mlflow_state
 
 from airflow_mlops_provider.storage import sha256_of
 
@@ -19,29 +19,27 @@ def test_every_point_of_the_code_is_one_of_some_dag() -> None:
     assert set().union(*POINTS.values()) == every_point()
 
 
-def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(dying: LocalAirflow, points: Points) -> None:
+def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(airflow: LocalAirflow, points: Points) -> None:
     points.arm(POINTS["training"] | POINTS["scoring"])
-    run = Run.of(dying, "killed", "2024-02-01", seconds=420)
+    run = Run.of(airflow, "killed", "2024-02-01", seconds=420)
     assert run.state == "success", run.states
-    scoring = Run.triggered(dying, "killed", "scoring")
+    scoring = Run.triggered(airflow, "killed", "scoring")
     assert scoring.state == "success", scoring.states
     assert not points.left, "each point was reached"
     tries = {(run.dag_id, name): task["try_number"] for run in (run, scoring) for name, task in run.tasks.items()}
     assert sum(tries.values()) - len(tries) == len(points.armed), tries
-    assert mlflow_state(dying, "killed") == {
+    assert mlflow_state(airflow, "killed") == {
         "runs": ["killed 2024-02-01", "logistic", "tree"],
         "unfinished": [],
         "versions": [1],
         "aliases": {"champion": 1, "challenger": 1},
         "ledger": [("promote", 1)],
     }
-    objects = [file for file in (dying.artifacts / "objects").rglob("*") if file.is_file()]
+    objects = [file for file in (airflow.artifacts / "objects").rglob("*") if file.is_file()]
     assert objects
     assert all(sha256_of(file) == file.name.split(".")[0] for file in objects), "no object is half-written"
-    events = dying.get("/api/v2/assets/events?limit=100")["asset_events"]
-    assert len([event for event in events if event["name"] == "killed.champion"]) == 1
-    assert len([event for event in events if event["name"] == "killed.predictions"]) == 1
-    predictions = dying.artifacts / "predictions" / "killed" / "as_of=2024-02-01"
+    assert [len(events(airflow, f"killed.{asset}")) for asset in ("champion", "predictions")] == [1, 1]
+    predictions = airflow.artifacts / "predictions" / "killed" / "as_of=2024-02-01"
     assert [file.name for file in predictions.iterdir()] == ["predictions.parquet"]
     assert (
         sha256_of(predictions / "predictions.parquet") == scoring.value("score")["artifacts"]["predictions"]["sha256"]

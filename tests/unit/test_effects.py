@@ -64,9 +64,17 @@ class World:
     def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
         return self.step("gate", {"gates": list(gates), "metrics": ["log_loss"]}, evaluation=[evaluation])
 
-    def promote(self, evaluation: StepResult, gate: StepResult) -> Promotion:
+    def promote(self, evaluation: StepResult, gate: StepResult, approval: StepResult | None = None) -> Promotion:
         caller = ("churn_training", str(evaluation.facts["version"]), "promote", "-1")
-        return effects.promote(self.registry, self.store, evaluation, gate, model=CHURN, caller=caller)
+        return effects.promote(
+            self.registry, self.store, evaluation, gate, model=CHURN, caller=caller, approval=approval
+        )
+
+    def question(self, evaluation: StepResult, gate: StepResult) -> Any:
+        return effects.question(self.registry, self.store, evaluation, gate, model=CHURN, caller=("by", "hand"))
+
+    def answer(self, evaluation: StepResult, said: Any, **who: str) -> StepResult:
+        return effects.answer(self.registry, evaluation, model=CHURN, caller=("by", "hand"), said=said, **who)
 
     def reign(self, candidate: str) -> None:
         """Make a candidate champion while another is between its gates and its promotion."""
@@ -195,3 +203,63 @@ def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(worl
     assert head is not None
     assert effects.as_champion(head).model == first.artifact
     assert (head.reference, head.evaluation) == (first.reference, first.evaluation)
+
+
+def test_a_question_shows_the_scorecard_and_is_asked_until_it_has_an_answer(world: World) -> None:
+    good = world.published(world.trained("good"))
+    gate = world.gate(good, BETTER)
+    asked = world.question(good, gate)
+    assert asked.subject == "Promote version 1 of churn to champion?"
+    assert "Champion: no champion yet." in asked.body
+    assert "| log\\_loss | **" in asked.body
+    assert "| champion | pass |" in asked.body
+
+    said = world.answer(good, "approved", by="anna", rationale="fits the spring")
+    assert world.question(good, gate) == said
+    assert world.answer(good, "rejected", by="ben") == said, "the first answer holds"
+    promotion = world.promote(good, gate, said)
+    assert not promotion.skipped
+    [entry] = world.registry.history(CHURN)
+    assert entry.approver == "anna"
+    assert entry.reason.endswith("version 1 was approved by anna: fits the spring")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("rejected", "version 1 was rejected by anna: too soon"), ("timed_out", "nobody answered in time")],
+)
+def test_without_a_yes_nothing_is_promoted_and_the_ledger_says_why(world: World, said: str, words: str) -> None:
+    good = world.published(world.trained("good"))
+    who = {"by": "anna", "rationale": "too soon"} if said == "rejected" else {}
+    promotion = world.promote(good, world.gate(good), world.answer(good, said, **who))
+    assert promotion.skipped
+    assert words in promotion.reason
+    assert world.registry.history(CHURN) == []
+    [kept] = world.registry.approvals(CHURN)
+    assert words in kept.sentence()
+
+
+def test_an_approval_does_not_hold_against_a_champion_that_came_after_it(world: World) -> None:
+    good = world.published(world.trained("good"))
+    gate = world.gate(good, BETTER)
+    said = world.answer(good, "approved", by="anna")
+    world.reign("poor")
+    promotion = world.promote(good, gate, said)
+    assert promotion.skipped
+    assert "the champion changed after it was approved" in promotion.reason
+    assert world.registry.head(CHURN).version == 2
+
+
+def test_nobody_is_asked_about_what_cannot_be_promoted(world: World) -> None:
+    good = world.published(world.trained("good"))
+    strict = {"kind": "absolute", "metric": "log_loss", "max": 0.001, "on_fail": "skip"}
+    assert "the gates refuse the challenger" in world.question(good, world.gate(good, strict)).reason
+    gate = world.gate(good)
+    assert not world.promote(good, gate).skipped
+    assert "version 1 is the champion" in world.question(good, gate).reason
+
+
+def test_an_approval_of_another_version_is_refused(world: World) -> None:
+    good, poor = world.published(world.trained("good")), world.published(world.trained("poor"))
+    with pytest.raises(MLOpsError, match="the approval is about another version: got 2, expected 1"):
+        world.promote(good, world.gate(good), world.answer(poor, "approved", by="anna"))

@@ -217,6 +217,34 @@ def test_a_wrong_schedule_is_an_error_at_once(schedule: dict[str, str], words: s
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("cron", "asked", "waits"),
+    [
+        ("@daily", None, timedelta(hours=12)),
+        ("0 6 * * 1-5", None, timedelta(hours=12)),
+        ("@hourly", "00:20:00", timedelta(minutes=20)),
+        (None, None, timedelta(days=1)),
+        (None, "72:00:00", timedelta(days=3)),
+    ],
+)
+def test_a_person_has_less_time_to_answer_than_the_next_run_has_to_come(
+    cron: str | None, asked: str | None, waits: timedelta
+) -> None:
+    schedule = {"schedule": {"cron": cron}} if cron else {}
+    promotion = {"approval": "human", "response_timeout": asked, "approvers": ["anna"]}
+    dag = dag_of(**schedule, promotion=promotion)
+    approve, promote = dag.get_task("approve"), dag.get_task("promote")
+    assert (approve.response_timeout, approve.defaults) == (waits, ["Reject"])
+    assert approve.assigned_users == [{"id": "anna", "name": "anna"}]
+    assert "approve" in promote.upstream_task_ids
+    assert dag_of(**schedule).task_dict.keys() == dag.task_dict.keys() - {"approve"}
+
+
+def test_an_answer_that_would_keep_the_next_run_waiting_is_an_error() -> None:
+    with pytest.raises(SpecError, match="promotion.response_timeout would keep the next run waiting: got 1 day"):
+        dag_of(schedule={"cron": "@daily"}, promotion={"approval": "human", "response_timeout": "24:00:00"})
+
+
 # ------------------------------------------------------------------------------------------------ settings
 
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from airflow_mlops_provider.evaluation.champion_gates import NO_CHAMPION, span
-from airflow_mlops_provider.evaluation.gates import judge
+from airflow_mlops_provider.evaluation.gates import NO_CHAMPION, Verdict, gates_table, judge, span
 from airflow_mlops_provider.evaluation.report import (
     CandidateScores,
     ChampionScores,
@@ -25,7 +24,7 @@ from airflow_mlops_provider.evaluation.report import (
     Slice,
     WorstSlice,
 )
-from airflow_mlops_provider.evaluation.verdicts import Verdict, gates_table
+from airflow_mlops_provider.evaluation.scorecard import scorecard
 from airflow_mlops_provider.spec import Gate
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
@@ -336,3 +335,17 @@ def test_the_table_is_aligned_and_stays_one_line_a_gate() -> None:
         "champion  SKIP     x             y",
     ]
     assert gates_table([verdict.model_dump() for verdict in verdicts]).splitlines() == lines
+
+
+def test_a_scorecard_sets_the_challenger_beside_the_champion_the_baseline_and_its_worst_slice() -> None:
+    verdicts = [one({"kind": "absolute", "metric": "roc_auc", "min": 0.8}, report()).model_dump()]
+    lines = scorecard(report(champion=champion()), verdicts, version=4).splitlines()
+    assert r"| roc\_auc | **0.72** | 0.7 to 0.74 | 0.7 | 0.5 | 0.66 (origin = EWR, 900 rows) |" in lines
+    assert r"| log\_loss | **0.48** | unknown | 0.5 | 0.6 | 0.51 (origin = EWR, 900 rows) |" in lines
+    assert r"| absolute | **fail** | roc\_auc 0.72 | \>= 0.8 |  |" in lines
+
+
+def test_names_that_come_from_data_are_text_in_a_scorecard() -> None:
+    worst = WorstSlice(column="a|b", value="<script>[x](http://y)\n# z", rows=9, metric=0.1)
+    text = scorecard(report(worst_slices={"roc_auc": worst}), [], version=1)
+    assert r"a\|b = \<script\>\[x\]\(http://y\) \# z" in text

@@ -1,0 +1,119 @@
+"""Asking a person whether a challenger whose gates passed may become champion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_mlops_provider.effects.promotion import check_judged, effect_id, promotion_request
+from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.evaluation.scorecard import scorecard
+from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.registry.approvals import MAX_RATIONALE, Answer, Approval
+from airflow_mlops_provider.results import StepResult, text_within
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.storage import ArtifactStore
+
+#: Of what people wrote that goes into XCom, in bytes of JSON; the ledger holds it whole.
+_RATIONALE_BYTES = 600
+
+
+class Question(NamedTuple):
+    """What a person is asked.
+
+    :param subject: one line.
+    :param body: the scorecard, in Markdown.
+    """
+
+    subject: str
+    body: str
+
+
+class Unasked(NamedTuple):
+    """Why nobody need be asked.
+
+    :param reason: in words.
+    """
+
+    reason: str
+
+
+def question(
+    registry: Registry,
+    store: ArtifactStore,
+    evaluation: StepResult,
+    gate: StepResult,
+    *,
+    model: str,
+    caller: tuple[str, ...],
+    allow_older: bool = False,
+    lift_quarantine: bool = False,
+    url: str | None = None,
+) -> Question | Unasked | StepResult:
+    """Return what to ask; the answer when the question was answered before; or why there is nothing to ask.
+
+    :param caller: DAG, run, task and map index: with the inputs' digests what one question is.
+    :param url: where the version is shown, for the scorecard.
+    :raises MLOpsError: as `promote`.
+    """
+    check_judged(store, evaluation, gate)
+    idem = effect_id(caller, evaluation)
+    kept = next((approval for approval in registry.approvals(model) if approval.idem == idem), None)
+    if kept is not None:
+        return as_result(evaluation, kept)
+    if gate.failure is not None or not gate.facts.get("passed"):
+        return Unasked(f"the gates refuse the challenger: {gate.facts.get('reason')}")
+    request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+    if (refused := registry.refusal(request)) is not None:
+        return Unasked(refused)
+    report = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
+    verdicts = store.read_json(gate.artifacts["verdicts"])
+    return Question(
+        f"Promote version {request.version} of {model} to champion?",
+        scorecard(report, verdicts, version=request.version, url=url),
+    )
+
+
+def answer(
+    registry: Registry,
+    evaluation: StepResult,
+    *,
+    model: str,
+    caller: tuple[str, ...],
+    said: Answer,
+    by: str | None = None,
+    rationale: str = "",
+) -> StepResult:
+    """Keep an answer in the ledger, and return the one that holds: of several the first does."""
+    facts: Any = evaluation.facts
+    kept = registry.write_approval(
+        model,
+        Approval(
+            idem=effect_id(caller, evaluation),
+            version=facts["version"],
+            order_key=evaluation.as_of,
+            compared_with=facts.get("compared_with"),
+            answer=said,
+            by=by,
+            rationale=shorten(rationale.strip(), MAX_RATIONALE),
+        ),
+    )
+    return as_result(evaluation, kept)
+
+
+def as_result(evaluation: StepResult, approval: Approval) -> StepResult:
+    """Return an answer as the result of a task."""
+    return StepResult(
+        step="approve",
+        pipeline=evaluation.pipeline,
+        key=approval.idem,
+        as_of=evaluation.as_of,
+        facts={
+            "version": approval.version,
+            "answer": approval.answer,
+            "by": approval.by,
+            "rationale": text_within(approval.rationale, _RATIONALE_BYTES),
+            "sentence": text_within(approval.sentence(), _RATIONALE_BYTES),
+        },
+    )

@@ -1,0 +1,130 @@
+"""A person's word before a challenger becomes champion, by Airflow's own human-in-the-loop tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
+from airflow_mlops_provider.operators.model import ModelOperator
+from airflow_mlops_provider.operators.step import Result, failing_for_good, flag, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from airflow.sdk import Context
+
+    from airflow_mlops_provider.effects import Question
+    from airflow_mlops_provider.results import StepResult
+
+_APPROVE, _REJECT = "Approve", "Reject"
+
+
+class ApproveModelOperator(ModelOperator, HITLOperator):
+    """Ask a person whether the challenger may become champion; the answer and its rationale go to the ledger.
+
+    Waits in Airflow's state `awaiting_input`, which takes no worker, with the scorecard on the task's page: the
+    challenger's metrics with their intervals beside the champion's and the baseline's, the worst slices, every gate.
+    A rejection is a normal day: the task succeeds, and `PromoteModelOperator` is skipped with the reason. So is no
+    answer in time. Nobody is asked, and the task is skipped, when the gates refused the challenger, it is the champion
+    already, or the ledger holds a newer one. A question is asked once: a cleared task finds the answer in the ledger.
+    `PromoteModelOperator` takes the answer as its `approval`.
+
+    .. code-block:: python
+
+        approve = ApproveModelOperator(
+            task_id="approve", pipeline="churn", evaluation=publish.output, gate=gate.output, approvers=["anna"]
+        )
+
+    :param evaluation: what `PublishModelOperator` returned.
+    :param gate: what `QualityGateOperator` returned.
+    :param response_timeout: no answer within this is a rejection; waits for ever when left out.
+    :param approvers: ids of the Airflow users who may answer; whoever may act on the DAG when left out.
+    """
+
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")
+    operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
+    step = "approve"
+
+    def __init__(
+        self,
+        *,
+        evaluation: Result,
+        gate: Result,
+        response_timeout: timedelta | None = None,
+        approvers: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            subject="Promote the challenger to champion?",
+            options=[_APPROVE, _REJECT],
+            defaults=_REJECT,
+            params={"rationale": Param("", type="string", title="Rationale", description="Why; kept in the ledger.")},
+            response_timeout=response_timeout,
+            assigned_users=[{"id": user, "name": user} for user in approvers or []] or None,
+            **kwargs,
+        )
+        self.evaluation = evaluation
+        self.gate = gate
+        self.approvers = approvers
+        self.mlflow_links: dict[str, str] = {}
+
+    def run(self, context: Context) -> StepResult:
+        """Ask and wait, unless the question was answered before or there is none."""
+        from airflow_mlops_provider import effects
+        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+
+        evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
+        hook = MlflowHook(self.mlflow_conn_id)
+        self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation)
+        asked = effects.question(
+            hook.registry(),
+            self.store(),
+            evaluation,
+            gate,
+            model=self.model_name,
+            caller=_caller(context),
+            allow_older=flag(context, "allow_older"),
+            lift_quarantine=flag(context, "lift_quarantine"),
+            url=self.mlflow_links.get(MlflowVersionLink.name),
+        )
+        if isinstance(asked, effects.Unasked):
+            raise AirflowSkipException(f"Nobody was asked: {asked.reason}")
+        if isinstance(asked, effects.Question):
+            self._ask(context, asked)
+        self.log.info("%s", asked.facts["sentence"])
+        return asked
+
+    def _ask(self, context: Context, asked: Question) -> NoReturn:
+        self.subject, self.body = asked
+        HITLOperator.execute(self, context)
+        raise AssertionError("a task that asks ends in waiting")
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Keep the answer."""
+        from airflow_mlops_provider import effects
+
+        response = HITLOperator.execute_complete(self, context, event)
+        user: Any = response["responded_by_user"] or {}
+        approved = response["chosen_options"] == [_APPROVE]
+        with failing_for_good():
+            result = effects.answer(
+                self.registry(),
+                parsed(self.evaluation, "evaluation"),
+                model=self.model_name,
+                caller=_caller(context),
+                said="timed_out" if event.get("timedout") else "approved" if approved else "rejected",
+                by=user.get("name") or user.get("id"),
+                rationale=str(response["params_input"].get("rationale") or ""),
+            )
+            self.log.info("%s", result.facts["sentence"])
+            return self.settle(context, result)
+
+
+def _caller(context: Context) -> tuple[str, ...]:
+    ti = context["ti"]
+    return ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)

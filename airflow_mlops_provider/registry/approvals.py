@@ -1,0 +1,97 @@
+"""What people said when they were asked whether a version may become champion: beside the entries, in the ledger."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.ledger import LEDGER
+from airflow_mlops_provider.registry.write_once import WriteOnceLog
+from airflow_mlops_provider.spec.frozen import Frozen
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.registry.client import Connection
+
+_KEY = "approval-"
+_PATIENCE = 50
+#: Of a rationale that is kept, in characters.
+MAX_RATIONALE = 1000
+
+Answer = Literal["approved", "rejected", "timed_out"]
+
+
+class Approval(Frozen):
+    """One answer.
+
+    :param idem: idempotency key of the question: one question has one answer.
+    :param nonce: makes every written value different, so that of equal writers only one has won.
+    :param version: the challenger that was asked about.
+    :param order_key: its data time (`as_of`).
+    :param compared_with: the ledger entry that it was held against; None for the first champion.
+    :param by: who answered; None when nobody did in time.
+    :param at: wall time of the answer.
+    """
+
+    # An older release reads what a newer one wrote.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    idem: str
+    nonce: str = Field(default_factory=lambda: uuid4().hex)
+    version: int = Field(ge=1)
+    order_key: datetime
+    compared_with: int | None = None
+    answer: Answer
+    by: str | None = None
+    rationale: str = Field("", max_length=MAX_RATIONALE)
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    def sentence(self) -> str:
+        """Return the answer in words."""
+        if self.answer == "timed_out":
+            return f"nobody answered in time whether version {self.version} may become champion"
+        why = f": {self.rationale}" if self.rationale else ""
+        return f"version {self.version} was {self.answer} by {self.by or 'an unnamed user'}{why}"
+
+
+class Approvals:
+    """The answers about one registered model."""
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._log = WriteOnceLog(connection, model, LEDGER)
+        self._model = model
+
+    def history(self) -> list[Approval]:
+        """Return every answer, oldest first; nothing when nobody was ever asked.
+
+        :raises RegistryError: the ledger is damaged or deleted.
+        """
+        kept = [self._parse(key, value) for key, value in self._log.read().items() if key.startswith(_KEY)]
+        return sorted(kept, key=lambda approval: approval.at)
+
+    def write(self, approval: Approval) -> Approval:
+        """Keep an answer, unless its question has one; return the one that holds.
+
+        :raises RegistryError: MLflow refused.
+        :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
+        """
+        key, text = f"{_KEY}{approval.idem}", json.dumps(approval.model_dump(mode="json"), separators=(",", ":"))
+        self._log.born()
+        for _ in range(_PATIENCE):
+            failpoint("approval.write.before")
+            stored = self._log.write(key, text)
+            failpoint("approval.write.after")
+            if stored is not None:
+                return self._parse(key, stored)
+        raise TransientServiceError(f"the ledger of {self._model!r} is too busy", got=f"{_PATIENCE} lost races")
+
+    def _parse(self, key: str, value: str) -> Approval:
+        try:
+            return Approval.model_validate_json(value)
+        except (ValueError, TypeError, ValidationError) as error:
+            raise self._log.damaged(f"{key} cannot be read: {error}") from error

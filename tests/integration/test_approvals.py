@@ -1,0 +1,110 @@
+"""A person's word before promotion, by Airflow's own human-in-the-loop tasks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from killing import POINTS
+from runs import Run, mlflow_state, registry, until
+
+if TYPE_CHECKING:
+    from killing import Points
+
+    from local_airflow import LocalAirflow
+
+
+def triggered(airflow: LocalAirflow, name: str, day: str) -> Run:
+    run = Run(airflow, name, f"for-{day}")
+    airflow.wait_for_dag(run.dag_id)
+    airflow.post(
+        f"/api/v2/dags/{run.dag_id}/dagRuns", {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": day}}
+    )
+    return run
+
+
+def question(airflow: LocalAirflow, run: Run) -> dict[str, Any]:
+    """Wait until a run asks, and return what."""
+
+    def asked() -> dict[str, Any] | None:
+        if run.states.get("approve") != "awaiting_input":
+            return None
+        [detail] = airflow.get(f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/hitlDetails")["hitl_details"]
+        return dict(detail)
+
+    return dict(until(airflow, asked, f"{run.dag_id}: a question"))
+
+
+def answer(airflow: LocalAirflow, run: Run, option: str, rationale: str) -> None:
+    """Answer as the form on the task's page does."""
+    # Airflow takes an answer within a second of the question, quicker than people are, for a lost task
+    # (apache/airflow #72716), and asks again.
+    time.sleep(3)
+    airflow.patch(
+        f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/approve/-1/hitlDetails",
+        {"chosen_options": [option], "params_input": {"rationale": rationale}},
+    )
+
+
+@pytest.fixture(scope="module")
+def approved(airflow: LocalAirflow, points: Points) -> tuple[dict[str, Any], Run]:
+    """A run that was approved, whose task was killed before it had kept the answer, asked again, and killed after."""
+    run = triggered(airflow, "asked", "2024-02-01")
+    question(airflow, run)
+    points.arm(POINTS["approval"])
+    answer(airflow, run, "Approve", "better on red")
+    until(airflow, lambda: len(points.left) < len(points.armed), "a kill")
+    asked = question(airflow, run)
+    answer(airflow, run, "Approve", "better on red")
+    return asked, run.ended()
+
+
+def test_an_approved_challenger_becomes_champion_and_the_ledger_says_by_whom(
+    airflow: LocalAirflow, approved: tuple[dict[str, Any], Run], points: Points
+) -> None:
+    asked, run = approved
+    assert not points.left, "each point was reached"
+    assert asked["subject"] == "Promote version 1 of asked to champion?"
+    assert "| metric | challenger | interval | champion | baseline | worst slice |" in asked["body"]
+    assert asked["defaults"] == ["Reject"]
+    assert (run.state, run.states["approve"], run.states["promote"]) == ("success", "success", "success")
+    [entry] = registry(airflow).history("asked")
+    [kept] = registry(airflow).approvals("asked")
+    assert (kept.version, kept.answer, kept.by, kept.rationale) == (1, "approved", entry.approver, "better on red")
+    assert entry.approver
+    assert entry.reason.endswith(f"version 1 was approved by {entry.approver}: better on red")
+
+
+def test_a_question_is_asked_once_whatever_is_cleared(
+    airflow: LocalAirflow, approved: tuple[dict[str, Any], Run]
+) -> None:
+    before = mlflow_state(airflow, "asked"), registry(airflow).approvals("asked")
+    _, run = approved
+    assert run.cleared().state == "success"
+    assert run.states["promote"] == "success"
+    assert (mlflow_state(airflow, "asked"), registry(airflow).approvals("asked")) == before
+
+
+def test_a_rejected_challenger_is_a_normal_day_and_can_be_asked_about_again(
+    airflow: LocalAirflow, approved: tuple[dict[str, Any], Run]
+) -> None:
+    run = triggered(airflow, "asked", "2024-02-10")
+    assert "Champion: version 1." in question(airflow, run)["body"]
+    answer(airflow, run, "Reject", "too few rows")
+    run.ended()
+    assert (run.state, run.states["approve"], run.states["promote"]) == ("success", "success", "skipped")
+    assert mlflow_state(airflow, "asked")["ledger"] == [("promote", 1)]
+    rejected = registry(airflow).approvals("asked")[-1]
+    assert (rejected.version, rejected.answer, rejected.rationale) == (2, "rejected", "too few rows")
+
+
+def test_no_answer_in_time_is_a_rejection_that_the_ledger_holds(airflow: LocalAirflow) -> None:
+    run = triggered(airflow, "unanswered", "2024-02-01")
+    [assigned] = question(airflow, run)["assigned_users"]
+    assert assigned["id"] == "anna"
+    run.ended()
+    assert (run.state, run.states["approve"], run.states["promote"]) == ("success", "success", "skipped")
+    assert mlflow_state(airflow, "unanswered")["ledger"] == []
+    [late] = registry(airflow).approvals("unanswered")
+    assert (late.answer, late.by) == ("timed_out", None)
