@@ -103,6 +103,18 @@ def two_histograms(before: Sequence[float], after: Sequence[float], title: str) 
     )
 
 
+def share_bar(share: float, title: str) -> str:
+    """Return a small bar, as long as the share of its cell.
+
+    :param title: what a screen reader says.
+    """
+    return (
+        '<svg width="100" height="8" viewBox="0 0 100 8" role="img" style="float:left;margin-top:.45rem">'
+        f'<title>{escape(title)}</title><rect class="before" width="{100 * min(max(share, 0.0), 1.0):.1f}" height="8"/>'
+        "</svg>"
+    )
+
+
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 300, 60, 22
 _TICKS = 5
 

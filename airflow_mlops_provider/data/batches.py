@@ -99,7 +99,7 @@ def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns, absen
             f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
         )
     wanted = wanted_columns([str(name) for name in frame.columns], columns, where, absent)
-    text = {*columns.categorical, *columns.keys}
+    text = {*columns.categorical, *columns.keys, *columns.groups}
     arrays = [_from_series(frame[name], name, where, first_row, as_text=name in text) for name in wanted]
     return pa.table(arrays, names=wanted)
 

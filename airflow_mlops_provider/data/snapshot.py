@@ -90,7 +90,7 @@ class Intake:
         first = next(tables, None)
         if first is None:
             raise self._nothing_left()
-        text = {*self.data.columns.categorical, self.data.columns.target}
+        text = {*self.data.columns.categorical, *self.data.columns.groups, self.data.columns.target}
         encoded = pa.dictionary(pa.int32(), pa.string())
         schema = pa.schema(
             (field.name, encoded if field.name in text and field.type == pa.string() else field.type)
@@ -155,7 +155,7 @@ class Intake:
             return to_label(column, self.task, required=self.labelled)
         if column.name in columns.numeric:
             return to_number(column)
-        return to_category(column) if column.name in columns.categorical else to_key(column)
+        return to_key(column) if column.name in columns.keys else to_category(column)
 
     def _settle_labels(self, values: dict[str, pa.ChunkedArray], rows: int, schema: pa.Schema | None) -> None:
         """Keep the target of rows that need none when the first batch knows some of it, and leave it out otherwise."""

@@ -46,7 +46,8 @@ def read_csv(path: Path, where: str, columns: Columns, absent: frozenset[str]) -
     wanted = wanted_columns(header, columns, where, absent)
     if empty:
         return
-    kinds = {name: pa.string() for name in (*columns.categorical, *columns.keys, columns.timestamp) if name in wanted}
+    text = (*columns.categorical, *columns.keys, *columns.groups, columns.timestamp)
+    kinds = {name: pa.string() for name in text if name in wanted}
     # The target's own type is read off the first block: whole numbers, truth values and text all label classes.
     kinds |= {name: pa.float64() for name in columns.numeric}
     try:
@@ -64,7 +65,7 @@ def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[
     import pyarrow as pa
 
     _check_text(_head(path, where), where, "JSON lines")
-    text = {*columns.categorical, *columns.keys}
+    text = {*columns.categorical, *columns.keys, *columns.groups}
     with opened(path, where) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
         records = _json_records(lines, where)
         row = 1

@@ -83,7 +83,7 @@ def publish(
                 rows=int(str(dataset.facts["rows"])),
             ),
             candidates=[_candidate(store, trained, measured, everywhere) for trained in inputs["models"]],
-            metrics=_defined(measured.candidates[measured.winner].metrics),
+            metrics=_defined(measured.candidates[measured.winner].metrics) | measured.shown,
             winner=measured.winner,
             model_info=_published_model(store, evaluation),
             evaluation=evaluation.key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.evaluation.judgement_page import explanation_sections, fairness_sections
 from airflow_mlops_provider.reports import Cell, line_chart, page, table
 
 if TYPE_CHECKING:
@@ -17,11 +18,17 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         Cell(f"The challenger is {report.winner}, the best of {len(names)} by {report.metrics[0]}."),
         Cell(f"Measured on {report.rows.holdout} held-out rows; {report.rows.training} rows train."),
     ]
+    if (bias := report.optimism) is not None:
+        said = (
+            f"The best of several looks too good on the rows that chose it: by about {bias.value:.3g} in {bias.metric}."
+        )
+        lines.append(Cell(said))
     headers = ["Candidate", *report.metrics, "Calibration error", "Threshold"]
     rows = [_candidate(report, name) for name in names]
     sections = [table("Candidates", headers, rows)]
     if (calibration := report.challenger.calibration) is not None:
         sections += _curve(calibration)
+    sections += [*fairness_sections(report.fairness), *explanation_sections(report.explanation)]
     footer = (
         "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
         "(Naeini et al. 2015). Threshold: the probability from which on a row is called positive; without one, the "

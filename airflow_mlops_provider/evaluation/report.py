@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.evaluation.explanation_report import ExplanationReport
+from airflow_mlops_provider.evaluation.group_report import FairnessReport
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 
 if TYPE_CHECKING:
@@ -197,6 +199,18 @@ class Importances(Frozen):
     why: str | None = None
 
 
+class Optimism(Frozen):
+    """By how much the winner looks too good in a metric, since the same rows chose it; positive, also for a loss.
+
+    :param candidates: of how many it is the best.
+    """
+
+    metric: str
+    value: Finite
+    method: Literal["bootstrap", "folds"]
+    candidates: int
+
+
 class Rows(Frozen):
     """Row counts. Under cross-validation every row is trained on and held out."""
 
@@ -225,6 +239,9 @@ class EvaluationReport(Frozen):
     worst_slices: dict[str, WorstSlice] = Field(default_factory=dict)
     champion: ChampionScores | None = None
     importance: Importances | None = None
+    optimism: Optimism | None = None
+    fairness: FairnessReport | None = None
+    explanation: ExplanationReport | None = None
     latency: Latency
     predictions: PredictionStats
     model_bytes: int
@@ -234,6 +251,13 @@ class EvaluationReport(Frozen):
     def challenger(self) -> CandidateScores:
         """The winner's metrics."""
         return self.candidates[self.winner]
+
+    @property
+    def shown(self) -> dict[str, float]:
+        """What a run in MLflow shows besides the winner's metrics; bounded."""
+        parts = (self.fairness, self.explanation)
+        shown = {name: value for part in parts if part is not None for name, value in part.shown.items()}
+        return shown if self.optimism is None else shown | {f"optimism.{self.optimism.metric}": self.optimism.value}
 
 
 def lineage_of(models: Iterable[StepResult]) -> str:

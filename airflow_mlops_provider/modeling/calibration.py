@@ -64,7 +64,7 @@ def validation_rows(
         moments = read_table(store, dataset, [columns.timestamp])[columns.timestamp]
         fold, _ = assign_by_time(np.asarray(moments.astype("int64"), np.int64)[rows], share)
     else:
-        hashes = row_hashes(store, dataset, columns.keys or columns.all)
+        hashes = row_hashes(store, dataset, columns.identity)
         # With the seed of the split, those of the lowest numbers would be the holdout's.
         fold = assign_by_hash(hashes[rows], seed=seed + 1, holdout=share)
     held = np.zeros(len(rows), bool)

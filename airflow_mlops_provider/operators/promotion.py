@@ -52,7 +52,7 @@ class QualityGateOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult:
         """Compute the verdicts and show them."""
-        from airflow_mlops_provider.evaluation.gates import gates_table
+        from airflow_mlops_provider.evaluation.verdicts import gates_table
 
         result = self.compute(
             context,

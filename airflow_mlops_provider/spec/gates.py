@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share
+from airflow_mlops_provider.spec.judgement import GapName
+from airflow_mlops_provider.spec.metrics import LOSSES
 
 OnFail = Literal["fail", "skip"]
 _FIRST = "One of `evaluation.metrics`; the first of them when left out."
@@ -123,7 +125,67 @@ class ChampionAgeGate(_Gate):
     on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
 
 
+_COLUMN = "One of `evaluation.fairness.groups`; each of them when left out."
+#: Which number a gate between groups judges.
+JudgedBy = Literal["point", "low", "high"]
+_JUDGED_BY = (
+    "What is held against the bound: the measured value, or an end of its interval (`evaluation.bootstrap.confidence`)."
+)
+
+
+class GapGate(_Gate):
+    """The groups are not further apart than this. `evaluation.fairness` says what the groups are."""
+
+    kind: Literal["max_gap"]
+    gap: GapName = Field(description="One of `evaluation.fairness.gaps`.")
+    max: Finite = Field(ge=0, description="Largest gap that passes; a share, for a regression in units of the target.")
+    column: str | None = Field(None, description=_COLUMN)
+    judged_by: JudgedBy = Field("point", description=_JUDGED_BY)
+
+
+class GroupMetricGate(_Gate):
+    """The group with the worst value of a metric still reaches the bound."""
+
+    kind: Literal["min_group_metric"]
+    metric: str | None = Field(None, description=f"{_FIRST} No loss: for those there is `max_gap`.")
+    min: Finite = Field(description="Least value that passes.")
+    column: str | None = Field(None, description=_COLUMN)
+    judged_by: JudgedBy = Field("point", description=_JUDGED_BY)
+
+    @model_validator(mode="after")
+    def _more_is_better(self) -> GroupMetricGate:
+        if self.metric in LOSSES:
+            raise ValueError(f"{self.metric} is a loss, of which the least is the best: choose another metric")
+        return self
+
+
+class ImportanceGate(_Gate):
+    """The winner does not rely on a column more than is plausible. Needs `evaluation.explanation`."""
+
+    kind: Literal["max_importance"]
+    columns: dict[str, Share] = Field(
+        default_factory=dict, description="Largest share of the whole importance, by feature."
+    )
+    any: Share | None = Field(None, description="Largest share of a feature that `columns` does not name.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ImportanceGate:
+        if not self.columns and self.any is None:
+            raise ValueError("name columns or any")
+        return self
+
+
 Gate = Annotated[
-    AbsoluteGate | ChampionGate | BaselineGate | SliceGate | LatencyGate | PredictionsGate | SizeGate | ChampionAgeGate,
+    AbsoluteGate
+    | ChampionGate
+    | BaselineGate
+    | SliceGate
+    | LatencyGate
+    | PredictionsGate
+    | SizeGate
+    | ChampionAgeGate
+    | GapGate
+    | GroupMetricGate
+    | ImportanceGate,
     Field(discriminator="kind"),
 ]

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
+from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
@@ -161,6 +162,7 @@ class Pipeline(Frozen):
             raise ValueError("a split by time needs data.columns.timestamp; else set preparation.split.by to random")
         if unknown := sorted(set(self.evaluation.slices) - set(columns.categorical)):
             raise ValueError(f"evaluation.slices names {unknown}, not among data.columns.categorical")
+        check_judgement(self.task, self.metrics, self.evaluation, columns, self.gates)
         labels = [gate.label for gate in self.gates]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"gates with the same name: {twice}; give each a name of its own")

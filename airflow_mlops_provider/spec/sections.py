@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare, Share
+from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 
 # ---------------------------------------------------------------- data
 
@@ -51,6 +52,10 @@ class Columns(Frozen):
     categorical: list[str] = Field(default_factory=list, description="Features used as categories.")
     timestamp: str | None = Field(None, description="When the row became known. Needed for as_of and time splits.")
     keys: list[str] = Field(default_factory=list, description="What identifies a row. Never a feature.")
+    groups: list[str] = Field(
+        default_factory=list,
+        description="Read for `evaluation.fairness` alone: no model sees them, and scoring does not ask for them.",
+    )
 
     @property
     def features(self) -> list[str]:
@@ -60,8 +65,13 @@ class Columns(Frozen):
     @property
     def all(self) -> list[str]:
         """Every column with a role, each once."""
-        roles = [*self.keys, *([self.timestamp] if self.timestamp else []), *self.features, self.target]
+        roles = [*self.keys, *([self.timestamp] if self.timestamp else []), *self.features, *self.groups, self.target]
         return list(dict.fromkeys(roles))
+
+    @property
+    def identity(self) -> list[str]:
+        """What tells rows apart: their keys, else all that a model is made of."""
+        return self.keys or [name for name in self.all if name not in self.groups]
 
     @model_validator(mode="after")
     def _roles_do_not_clash(self) -> Columns:
@@ -70,9 +80,11 @@ class Columns(Frozen):
         twice = sorted({name for name in self.features if self.features.count(name) > 1})
         if twice:
             raise ValueError(f"features named twice: {twice}")
-        for role in (self.target, self.timestamp, *self.keys):
+        for role in (self.target, self.timestamp, *self.keys, *self.groups):
             if role in self.features:
                 raise ValueError(f"{role!r} cannot be a feature as well: the model would see it")
+        if twice := [name for name in self.groups if name in (self.target, self.timestamp, *self.keys)]:
+            raise ValueError(f"groups {twice} have another role already")
         return self
 
 
@@ -243,3 +255,5 @@ class Evaluation(Frozen):
     bootstrap: Bootstrap = Field(Bootstrap(), description="Resampling behind every interval.")
     importance: Importance | None = Field(Importance(), description="Permutation importance; null turns it off.")
     latency_calls: int = Field(50, ge=10, le=10_000, description="One-row predictions that are timed.")
+    fairness: Fairness | None = Field(None, description="Whom the winner serves worse; not asked when left out.")
+    explanation: Explanation | None = Field(None, description="What the winner relies on; not asked when left out.")

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
 from airflow_mlops_provider.evaluation.calibration import measure_calibration
 from airflow_mlops_provider.evaluation.evaluation_page import evaluation_page
+from airflow_mlops_provider.evaluation.explanation import explain
+from airflow_mlops_provider.evaluation.fairness import measure_fairness
 from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_predictions
 from airflow_mlops_provider.evaluation.metrics import gain, measure_all
+from airflow_mlops_provider.evaluation.optimism import optimism_of
 from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
 from airflow_mlops_provider.evaluation.report import (
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.results import StepResult
 
-LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
+LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20
 _PROBE_ROWS = 2000
@@ -87,6 +90,7 @@ def run(section: Section, job: Job) -> Outcome:
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
     importance, latency = _probe(section, job, holdout, said[winner], pipeline)
+    worst = worst_slices(section.metrics, slices)
     report = EvaluationReport(
         task=holdout.plan.task,
         as_of=job.as_of,
@@ -102,9 +106,22 @@ def run(section: Section, job: Job) -> Outcome:
         baseline=scores_of(measure_all(section.metrics, holdout.predictions(baseline_scores(holdout)))),
         slices=slices,
         too_small=too_small,
-        worst_slices=worst_slices(section.metrics, slices),
+        worst_slices=worst,
         champion=comparison.champion,
         importance=importance,
+        optimism=optimism_of(
+            section.metrics[0], winner, scores, said, section.evaluation.bootstrap.resamples, job.seed
+        ),
+        fairness=measure_fairness(section.metrics, section.evaluation, holdout, said[winner], job.seed),
+        explanation=explain(
+            section.evaluation.explanation,
+            holdout,
+            said[winner],
+            pipeline,
+            metric=section.metrics[0],
+            worst=worst.get(section.metrics[0]),
+            seed=job.seed,
+        ),
         latency=latency,
         predictions=prediction_stats(said[winner], holdout.training_target),
         model_bytes=model.size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_mlops_provider.evaluation.gates import Verdict, judge
+from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.results import Failure, first_within, text_within
@@ -13,6 +13,7 @@ from airflow_mlops_provider.spec import Frozen, Gate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_mlops_provider.evaluation.verdicts import Verdict
     from airflow_mlops_provider.job import Job
 
 LIBRARIES: tuple[str, ...] = ()

@@ -93,6 +93,8 @@ def run(section: Section, job: Job) -> Outcome:
 
     :raises DataError: names the file or reader, and the column, row and value at fault.
     """
+    if section.purpose != "training":
+        section = _without_groups(section)
     intake = _intake(section, job)
     in_order = section.data.source.sql is None  # a query is not run twice
     if in_order:
@@ -120,6 +122,12 @@ def try_first_rows(section: Section, job: Job) -> int:
     """
     with closing(_batches(section, job)) as batches:
         return _intake(section, job).try_batch(next(batches, None))
+
+
+def _without_groups(section: Section) -> Section:
+    """Return the section of what is asked for but training: there, nobody has use for the columns of groups."""
+    columns = section.data.columns.model_copy(update={"groups": []})
+    return section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
 
 
 def _intake(section: Section, job: Job) -> Intake:

@@ -143,7 +143,7 @@ def _assign(section: Preparation, table: _Table, seed: int) -> tuple[NDArray[np.
     split, columns = section.split, table.info.columns
     if split.by == "time":
         return _assign_by_time(table, split.holdout)
-    hashes = row_hashes(table.store, table.ref, columns.keys or columns.all)
+    hashes = row_hashes(table.store, table.ref, columns.identity)
     if split.by == "random":
         return assign_by_hash(hashes, seed=seed, holdout=split.holdout), None
     return assign_by_hash(hashes, seed=seed, folds=split.folds), None
@@ -201,7 +201,8 @@ def _check_keys(table: _Table, fold: NDArray[np.int8]) -> None:
     held = fold == 1
     if not _on_both_sides(row_hashes(table.store, table.ref, columns.keys), held).any():
         return
-    whole = row_hashes(table.store, table.ref, [name for name in columns.all if name != columns.timestamp])
+    same = [*columns.keys, *columns.features, columns.target]
+    whole = row_hashes(table.store, table.ref, same)
     twice = _on_both_sides(whole, held)
     if twice.any():
         row = int(twice.argmax())

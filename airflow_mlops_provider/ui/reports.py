@@ -8,8 +8,8 @@ from fastapi import HTTPException
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.decisions import decisions
-from airflow_mlops_provider.evaluation.gates import Verdict
 from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.evaluation.verdicts import Verdict
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.ui import sources
 from airflow_mlops_provider.ui.airflow_state import result_of, task_state

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from airflow_mlops_provider.evaluation.gates import NO_CHAMPION, Verdict, gates_table, judge, span
+from airflow_mlops_provider.evaluation.champion_gates import NO_CHAMPION, span
+from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.report import (
     CandidateScores,
     ChampionScores,
@@ -25,6 +26,7 @@ from airflow_mlops_provider.evaluation.report import (
     WorstSlice,
 )
 from airflow_mlops_provider.evaluation.scorecard import scorecard
+from airflow_mlops_provider.evaluation.verdicts import Verdict, gates_table
 from airflow_mlops_provider.spec import Gate
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
