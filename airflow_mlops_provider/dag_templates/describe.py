@@ -15,7 +15,8 @@ def training_doc(pipeline: Pipeline) -> str:
     """Return what the training DAG's page says."""
     data, split = pipeline.data, pipeline.preparation.split
     source = data.source.reader or data.source.uri or f"a query through `{data.source.conn_id}`"
-    held_out = f"{split.folds} folds" if split.by == "cross_validation" else f"{split.holdout:.0%} held out"
+    folds = f"{split.folds} folds, {split.kind.replace('_', ' ')}"
+    held_out = folds if split.by == "cross_validation" else f"{split.holdout:.0%} held out"
     lines = [
         f"### {pipeline.name}",
         pipeline.description,

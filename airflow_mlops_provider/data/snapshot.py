@@ -97,7 +97,8 @@ class Intake:
             for field in first.schema
         )
         groups = (_encode(group, schema) for group in _regroup(chain([first], tables)))
-        return write_table(store, groups, schema, TableInfo(task=self.task, columns=self.data.columns))
+        info = TableInfo(task=self.task, columns=self.data.columns, label_delay=self.data.label_delay)
+        return write_table(store, groups, schema, info)
 
     def _typed(self, batches: Iterable[Batch]) -> Iterator[pa.Table]:
         """Yield the rows of each batch that are kept, typed and sorted."""

@@ -7,7 +7,9 @@ not grow with rows (pyarrow's `iter_batches` does not keep that promise).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
 from airflow_mlops_provider.spec.frozen import Frozen, Task
@@ -28,10 +30,30 @@ _METADATA_KEY = b"airflow_mlops_provider"
 
 
 class TableInfo(Frozen):
-    """What a table is for: the task and the role of each column."""
+    """What a table is for: the task, the role of each column, and how long after its timestamp a row has its label."""
 
     task: Task
     columns: Columns
+    label_delay: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A stored table that is read a column at a time."""
+
+    store: ArtifactStore
+    ref: ArtifactRef
+    info: TableInfo
+    rows: int
+
+    @classmethod
+    def open(cls, store: ArtifactStore, ref: ArtifactRef) -> Dataset:
+        """Return a table, of which only the footer is read."""
+        return cls(store, ref, table_info(store, ref), table_rows(store, ref))
+
+    def column(self, name: str) -> pd.Series[Any]:
+        """Return one column."""
+        return read_table(self.store, self.ref, [name])[name]
 
 
 def write_table(store: ArtifactStore, batches: Iterable[pa.Table], schema: pa.Schema, info: TableInfo) -> ArtifactRef:

@@ -131,7 +131,11 @@ def _candidate(
         name=name,
         step_key=trained.key,
         params=params | own,
-        metrics=_defined(measured.candidates[name].metrics) | _decision(measured.candidates[name]),
+        metrics=_defined(measured.candidates[name].metrics)
+        | _decision(measured.candidates[name])
+        | _fold_means(measured.candidates[name]),
+        # Under names of their own: of a metric with steps, MLflow shows the last one as its value.
+        folds={f"fold/{metric}": values for metric, values in measured.candidates[name].folds.items()},
         tags=dict(tags),
         seconds=facts.get("fit_seconds"),
     )
@@ -162,6 +166,16 @@ def _decision(scores: CandidateScores) -> dict[str, float]:
     """Return how far the probabilities are off, and from which on a row is called positive."""
     error = None if scores.calibration is None else scores.calibration.error
     return _defined({"calibration_error": error, "decision_threshold": scores.threshold})
+
+
+def _fold_means(scores: CandidateScores) -> dict[str, float]:
+    """Return the means over the folds, with their intervals."""
+    found = {
+        f"fold_{part}/{metric}": getattr(mean, part)
+        for metric, mean in scores.fold_means.items()
+        for part in ("mean", "low", "high")
+    }
+    return _defined(found)
 
 
 def _environment() -> dict[str, str]:

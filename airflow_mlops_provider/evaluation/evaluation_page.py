@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.evaluation.folds import fold_tables
 from airflow_mlops_provider.evaluation.judgement_page import explanation_sections, fairness_sections
 from airflow_mlops_provider.reports import Cell, line_chart, page, table
 
@@ -25,7 +26,7 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         lines.append(Cell(said))
     headers = ["Candidate", *report.metrics, "Calibration error", "Threshold"]
     rows = [_candidate(report, name) for name in names]
-    sections = [table("Candidates", headers, rows)]
+    sections = [table("Candidates", headers, rows), *fold_tables(report)]
     if (calibration := report.challenger.calibration) is not None:
         sections += _curve(calibration)
     sections += [*fairness_sections(report.fairness), *explanation_sections(report.explanation)]
@@ -33,6 +34,12 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
         "(Naeini et al. 2015). Threshold: the probability from which on a row is called positive; without one, the "
         "more probable class is predicted."
+        + (
+            " Intervals of a mean over folds are corrected for folds that share training rows (Nadeau & Bengio 2003); "
+            "those of one fold are of its rows alone (percentile bootstrap)."
+            if report.challenger.folds
+            else ""
+        )
     )
     return page(f"Evaluation of {pipeline}", lines, sections, footer)
 

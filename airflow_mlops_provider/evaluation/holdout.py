@@ -16,7 +16,7 @@ from airflow_mlops_provider.modeling.predictions import (
     predictions_frame,
     probability_columns,
 )
-from airflow_mlops_provider.modeling.splits import read_split
+from airflow_mlops_provider.modeling.splits import read_split, train_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +39,7 @@ class Holdout:
     :param target: every row of the dataset: the index of its class, or its target value.
     :param fold: every row: the fold in which it is held out, 0 for always trained on.
     :param rows: positions of the held-out rows in the dataset, ascending.
+    :param trains_from: every row: the first fold that it trains for; None when all do from the first.
     """
 
     store: ArtifactStore
@@ -47,6 +48,7 @@ class Holdout:
     target: NDArray[Any]
     fold: NDArray[Any]
     rows: NDArray[Any]
+    trains_from: NDArray[Any] | None = None
 
     @property
     def truth(self) -> NDArray[Any]:
@@ -56,7 +58,7 @@ class Holdout:
 
     @property
     def cross_validated(self) -> bool:
-        """Whether every row is held out once, so that a model fitted on all rows has seen them."""
+        """Whether the winner was fitted on all rows, so that it has seen those that are held out."""
         return self.plan.by == "cross_validation"
 
     @property
@@ -64,13 +66,17 @@ class Holdout:
         """Positions of the rows that the winner was fitted on, ascending."""
         import numpy as np
 
-        return np.arange(len(self.fold)) if self.cross_validated else np.flatnonzero(self.fold != 1)
+        return np.arange(len(self.fold)) if self.cross_validated else np.flatnonzero(self.trained_on(1))
 
     @property
     def training_target(self) -> NDArray[Any]:
         """The target of the rows that the winner was fitted on."""
         target: NDArray[Any] = self.target[self.training_rows]
         return target
+
+    def trained_on(self, fold: int) -> NDArray[Any]:
+        """Return which rows train when a fold is held out."""
+        return train_mask(self.fold, self.trains_from, fold)
 
     def predictions(self, scores: NDArray[Any], threshold: NDArray[Any] | float | None = None) -> Predictions:
         """Return scores of the held-out rows beside the truth.
@@ -102,7 +108,8 @@ def read_holdout(job: Job) -> Holdout:
             expected=f"{len(target)} rows",
             hint="Give evaluate the results of one and the same run.",
         )
-    return Holdout(job.store, dataset, split.plan, target, split.fold, np.flatnonzero(split.fold != 0))
+    held_out = np.flatnonzero(split.fold != 0)
+    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from)
 
 
 def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:

@@ -27,6 +27,29 @@ class Scores(Frozen):
     undefined: dict[str, str] = Field(default_factory=dict)
 
 
+class FoldMean(Frozen):
+    """The mean of a metric over folds, with its interval. Null bounds: `why` says why.
+
+    :param sd: of the folds' values.
+    :param folds: on which the metric is defined.
+    """
+
+    mean: Finite | None = None
+    sd: Finite | None = None
+    low: Finite | None = None
+    high: Finite | None = None
+    confidence: OpenShare
+    folds: int
+    why: str | None = None
+
+
+class FoldScores(Frozen):
+    """Metrics fold by fold, and their means; empty of a single holdout."""
+
+    folds: dict[str, list[Finite | None]] = Field(default_factory=dict)
+    fold_means: dict[str, FoldMean] = Field(default_factory=dict)
+
+
 class CalibrationBin(Frozen):
     """Some of the held-out rows, next to each other by predicted probability.
 
@@ -49,7 +72,7 @@ class Calibration(Frozen):
     bins: list[CalibrationBin]
 
 
-class CandidateScores(Scores):
+class CandidateScores(Scores, FoldScores):
     """A candidate on the held-out rows; under cross-validation each fold as well.
 
     :param calibration: null for a regression.
@@ -58,7 +81,6 @@ class CandidateScores(Scores):
 
     calibration: Calibration | None = None
     threshold: Finite | None = None
-    folds: dict[str, list[Finite | None]] = Field(default_factory=dict)
 
 
 class Interval(Frozen):
@@ -233,6 +255,9 @@ class EvaluationReport(Frozen):
     lost: list[str] = Field(default_factory=list)
     winner: str
     intervals: dict[str, Interval]
+    fold_intervals: dict[str, list[Interval]] = Field(
+        default_factory=dict, description="Of the winner, by metric, on each fold's rows alone."
+    )
     baseline: Scores
     slices: list[Slice] = Field(default_factory=list)
     too_small: dict[str, int] = Field(default_factory=dict, description="By column: values with too few rows.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import ModelError, SpecError
-from airflow_mlops_provider.modeling.splits import assign_by_hash, assign_by_time, row_hashes
+from airflow_mlops_provider.modeling.splits import assign_by_hash, row_hashes, time_boundary
 from airflow_mlops_provider.modeling.threshold import choose_threshold, with_threshold
 from airflow_mlops_provider.spec.sections import ThresholdRule
 
@@ -51,8 +51,8 @@ def validation_rows(
 ) -> NDArray[np.bool_]:
     """Return which of the rows that train are kept for validation.
 
-    The last ones by time where the holdout is the last part too; else by a hash of their keys, so that a row stays on
-    its side from day to day.
+    The last ones by time where the holdout is the last part too; else by a hash of their group or keys, so that a
+    row stays on its side from day to day.
 
     :param rows: which rows of the dataset train, one bool a row.
     :raises ModelError: when either part would hold too few rows of a class.
@@ -60,11 +60,12 @@ def validation_rows(
     import numpy as np
 
     columns = plan.columns
-    if plan.by.startswith("time") and columns.timestamp is not None:
-        moments = read_table(store, dataset, [columns.timestamp])[columns.timestamp]
-        fold, _ = assign_by_time(np.asarray(moments.astype("int64"), np.int64)[rows], share)
+    if plan.in_time and columns.timestamp is not None:
+        column = read_table(store, dataset, [columns.timestamp])[columns.timestamp]
+        moments = np.asarray(column.astype("int64"), np.int64)[rows]
+        fold = (moments >= time_boundary(moments, share)).astype(np.int8)
     else:
-        hashes = row_hashes(store, dataset, columns.identity)
+        hashes = row_hashes(store, dataset, [plan.group] if plan.group else columns.identity)
         # With the seed of the split, those of the lowest numbers would be the holdout's.
         fold = assign_by_hash(hashes[rows], seed=seed + 1, holdout=share)
     held = np.zeros(len(rows), bool)

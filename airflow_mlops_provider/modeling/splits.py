@@ -1,13 +1,16 @@
 """The split of a dataset: which rows are held out, and what else was decided before anything is fitted.
 
 A split is two artifacts. The plan is JSON that people can read. The assignment is one small integer a row, in the
-order of the dataset: `0` is always trained on, `1…folds` is held out in that fold. A single holdout is fold 1;
-cross-validation has no 0. Rows that train for fold `k` are therefore those whose number is not `k`, in both cases.
+order of the dataset: `1…folds` is held out in that fold, `0` in none. A single holdout is fold 1. Where time counts, a
+second number says from which fold on a row trains: a row after a holdout never trains for it, and neither does one
+whose label became known only when the holdout had begun. Rows that train for fold `k` are those whose number is not
+`k`, and that train from `k` or an earlier fold on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -15,6 +18,7 @@ from pydantic import Field
 from airflow_mlops_provider.data.tables import iter_tables
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.preparation import FoldKind
 from airflow_mlops_provider.spec.sections import Columns
 
 if TYPE_CHECKING:
@@ -41,7 +45,13 @@ class SplitPlan(Frozen):
     :param rows: rows of the dataset; equal to the length of the assignment.
     :param rows_train: rows that the stored model is fitted to; all of them for cross-validation.
     :param rows_holdout: rows that are held out in some fold; all of them for cross-validation.
-    :param boundary: first timestamp of the holdout (ISO 8601), for a split by time.
+    :param kind: how a cross-validation assigns rows; None for a single holdout.
+    :param group: the column whose rows stay together.
+    :param boundary: first timestamp of the holdout (ISO 8601), of the first one in a cross-validation, by time.
+    :param boundaries: first timestamp of each holdout, for a cross-validation by time.
+    :param embargo: time before a holdout whose rows do not train for it.
+    :param rows_embargoed: rows that neither train for any fold nor are held out.
+    :param warnings: what looks like a leak and was let pass, in words.
     :param classes: the classes in sorted order, which is the order of probability columns; None for regression.
     :param class_shares: share of each class (by its text) among the rows that the stored model is fitted to.
     """
@@ -55,9 +65,20 @@ class SplitPlan(Frozen):
     rows: int = Field(ge=1)
     rows_train: int = Field(ge=1)
     rows_holdout: int = Field(ge=1)
+    kind: FoldKind | None = None
+    group: str | None = None
     boundary: str | None = None
+    boundaries: list[str] = Field(default_factory=list)
+    embargo: timedelta = timedelta(0)
+    rows_embargoed: int = 0
+    warnings: list[str] = Field(default_factory=list)
     classes: list[ClassLabel] | None = None
     class_shares: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def in_time(self) -> bool:
+        """Whether what trains lies before what is held out."""
+        return self.by == "time" or self.kind == "time_series"
 
 
 @dataclass(frozen=True)
@@ -65,20 +86,32 @@ class Split:
     """A plan with its assignment.
 
     :param fold: int8, one for each row of the dataset, in its order.
+    :param trains_from: int8 likewise: the first fold that a row trains for; None when all do from the first.
     """
 
     plan: SplitPlan
     fold: NDArray[np.int8]
+    trains_from: NDArray[np.int8] | None = None
 
     def train_mask(self, fold: int) -> NDArray[np.bool_]:
         """Return which rows train when `fold` is held out."""
-        mask: NDArray[np.bool_] = self.fold != fold
-        return mask
+        return train_mask(self.fold, self.trains_from, fold)
 
     def holdout_mask(self, fold: int) -> NDArray[np.bool_]:
         """Return which rows are held out in `fold`."""
         mask: NDArray[np.bool_] = self.fold == fold
         return mask
+
+
+def train_mask(fold: NDArray[np.int8], trains_from: NDArray[np.int8] | None, number: int) -> NDArray[np.bool_]:
+    """Return which rows of an assignment train when fold `number` is held out.
+
+    >>> import numpy as np
+    >>> train_mask(np.array([0, 0, 1, 2]), np.array([1, 2, 2, 3]), 2).tolist()
+    [True, True, True, False]
+    """
+    mask: NDArray[np.bool_] = fold != number
+    return mask if trains_from is None else mask & (trains_from <= number)
 
 
 def write_split(store: ArtifactStore, split: Split) -> dict[str, ArtifactRef]:
@@ -88,7 +121,10 @@ def write_split(store: ArtifactStore, split: Split) -> dict[str, ArtifactRef]:
 
     with store.workspace() as folder:
         file = folder / "assignment.parquet"
-        pq.write_table(pa.table({"fold": pa.array(split.fold, pa.int8())}), file, compression="zstd")
+        columns = {"fold": pa.array(split.fold, pa.int8())}
+        if split.trains_from is not None:
+            columns["trains_from"] = pa.array(split.trains_from, pa.int8())
+        pq.write_table(pa.table(columns), file, compression="zstd")
         assignment = store.add(file, ".parquet")
     return {"split": store.add_json(split.plan.model_dump(mode="json")), "assignment": assignment}
 
@@ -101,7 +137,8 @@ def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef)
     import pyarrow.parquet as pq
 
     decided = SplitPlan.model_validate(store.read_json(plan))
-    fold = pq.read_table(store.fetch(assignment), memory_map=False)["fold"].to_numpy()
+    table = pq.read_table(store.fetch(assignment), memory_map=False)
+    fold = table["fold"].to_numpy()
     if len(fold) != decided.rows:
         raise ArtifactError(
             f"assignment {assignment.uri} does not belong to split {plan.uri}",
@@ -109,25 +146,44 @@ def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef)
             expected=f"{decided.rows} rows",
             hint="Clear the prepare task with the Param `recompute` set.",
         )
-    return Split(decided, fold)
+    return Split(decided, fold, table["trains_from"].to_numpy() if "trains_from" in table.column_names else None)
 
 
-def assign_by_time(timestamps: NDArray[np.int64], holdout: float) -> tuple[NDArray[np.int8], int]:
-    """Hold out the last `holdout` share, and return the position of a row at the boundary.
+def time_boundary(timestamps: NDArray[np.int64], holdout: float) -> int:
+    """Return the first timestamp of the last `holdout` share.
 
     All rows of one moment go to one side, so the holdout may be a little larger than asked for.
 
     >>> import numpy as np
-    >>> fold, boundary = assign_by_time(np.array([1, 2, 3, 3, 4]), 0.4)
-    >>> fold.tolist(), boundary
-    ([0, 0, 1, 1, 1], 2)
+    >>> time_boundary(np.array([1, 2, 3, 3, 4]), 0.4)
+    3
     """
     import numpy as np
 
     rows = len(timestamps)
     cut = min(rows - 1, rows - round(rows * holdout))
-    boundary = np.partition(timestamps, cut)[cut]
-    return (timestamps >= boundary).astype(np.int8), int(np.argmax(timestamps == boundary))
+    return int(np.partition(timestamps, cut)[cut])
+
+
+def assign_by_boundaries(
+    timestamps: NDArray[np.int64], boundaries: Sequence[int], embargo: int
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Assign each row to the fold that begins last before it, 0 before the first; and the first fold it trains for.
+
+    A row trains for a fold when it lies more than `embargo` before its boundary.
+
+    >>> import numpy as np
+    >>> fold, trains_from = assign_by_boundaries(np.array([1, 2, 3, 4, 5]), [3, 5], 1)
+    >>> fold.tolist(), trains_from.tolist()
+    ([0, 0, 1, 1, 2], [1, 2, 2, 3, 3])
+
+    :param boundaries: first timestamp of each fold, ascending.
+    """
+    import numpy as np
+
+    limits = np.asarray(boundaries, np.int64)
+    fold = np.searchsorted(limits, timestamps, side="right").astype(np.int8)
+    return fold, (np.searchsorted(limits, timestamps + embargo, side="right") + 1).astype(np.int8)
 
 
 def assign_by_hash(
@@ -139,22 +195,22 @@ def assign_by_hash(
     """
     import numpy as np
 
-    mixed = _mix(hashes, seed)
+    spread = mixed(hashes, seed)
     if holdout is None:
-        return (mixed % np.uint64(folds) + np.uint64(1)).astype(np.int8)
-    uniform = (mixed >> np.uint64(11)) * 2.0**-53
+        return (spread % np.uint64(folds) + np.uint64(1)).astype(np.int8)
+    uniform = (spread >> np.uint64(11)) * 2.0**-53
     return (uniform < holdout).astype(np.int8)
 
 
-def _mix(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+def mixed(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """Return hashes that differ from seed to seed (the finalizer of splitmix64: Steele, Lea & Flood 2014)."""
     import numpy as np
 
     golden = np.full(1, 0x9E3779B97F4A7C15, np.uint64)
-    mixed = hashes + golden * np.uint64(seed + 1)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    finished: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    spread = hashes + golden * np.uint64(seed + 1)
+    spread = (spread ^ (spread >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    spread = (spread ^ (spread >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    finished: NDArray[np.uint64] = spread ^ (spread >> np.uint64(31))
     return finished
 
 

@@ -30,6 +30,7 @@ class CandidateRun(Frozen):
     """One trained candidate.
 
     :param step_key: the training step's key; with the name it identifies the run.
+    :param folds: by metric its value on each fold, which MLflow shows as steps from 1.
     :param tags: code version, environment, hardware, DAG and run id: whatever the caller knows.
     :param started: when training began (wall time).
     :param seconds: how long it took.
@@ -39,6 +40,7 @@ class CandidateRun(Frozen):
     step_key: str
     params: dict[str, JsonValue] = Field(default_factory=dict)
     metrics: dict[str, Finite] = Field(default_factory=dict)
+    folds: dict[str, list[Finite | None]] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
     started: datetime | None = None
     seconds: Finite | None = Field(None, ge=0)

@@ -11,13 +11,14 @@ import json
 import posixpath
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.versions import CANDIDATE_TAG, DATASET_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mlflow.entities import Run
     from pydantic import JsonValue
@@ -35,6 +36,8 @@ _PARENT_TAG = "mlflow.parentRunId"
 _MAX_PARAM = 6000
 _MAX_TAG = 8000
 _MAX_KEY = 250
+# And in values at once.
+_MAX_BATCH = 1000
 _MAX_DATASET_DIGEST = 36
 _ILLEGAL = re.compile(r"[^\w\-. :/]")
 
@@ -66,6 +69,7 @@ def _write_candidate(found: _Runs, parent_id: str, candidate: CandidateRun, publ
     run = found.one(identity) or found.create({**_own_tags(tags), **identity}, candidate.name, started)
     if run.info.status != "FINISHED":
         found.log(run, candidate.metrics, candidate.params, tags, publication.dataset)
+        found.log_steps(run, candidate.folds)
         found.finish(run, candidate.seconds)
     return str(run.info.run_id)
 
@@ -142,6 +146,22 @@ class _Runs:
             f"naming the data of run {run_id}",
             lambda client: client.log_inputs(run_id, datasets=[_dataset_input(dataset)]),
         )
+
+    def log_steps(self, run: Run, series: Mapping[str, Sequence[float | None]]) -> None:
+        """Write metrics that have a value at each of some steps, counted from 1. Repeating it changes nothing."""
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric
+
+        run_id, stamp = str(run.info.run_id), int(run.info.start_time)
+        every = [
+            Metric(key, value, stamp, step)
+            for key, values in legal_keys(series).items()
+            for step, value in enumerate(values, start=1)
+            if value is not None
+        ]
+        for start in range(0, len(every), _MAX_BATCH):
+            log_batch = partial(MlflowClient.log_batch, run_id=run_id, metrics=every[start : start + _MAX_BATCH])
+            self._connection.ask(f"logging the steps of run {run_id}", log_batch)
 
     def finish(self, run: Run, seconds: float | None = None) -> None:
         """End the run, this long after its start: the last write, by which a retry knows that it is complete."""

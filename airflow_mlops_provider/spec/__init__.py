@@ -34,6 +34,7 @@ from airflow_mlops_provider.spec.pipeline import (
     TaskName,
     TaskSettings,
 )
+from airflow_mlops_provider.spec.preparation import Leakage, Missing, Overlap, Preparation, Split
 from airflow_mlops_provider.spec.runtime import Docker, InProcess, Mount, Runtime
 from airflow_mlops_provider.spec.sections import (
     Bootstrap,
@@ -44,10 +45,7 @@ from airflow_mlops_provider.spec.sections import (
     Evaluation,
     Expectation,
     Importance,
-    Missing,
-    Preparation,
     Source,
-    Split,
     ThresholdRule,
     Training,
     Validation,
@@ -80,6 +78,7 @@ __all__ = [
     "InProcess",
     "LOSSES",
     "LatencyGate",
+    "Leakage",
     "Live",
     "Missing",
     "Monitoring",
@@ -87,6 +86,7 @@ __all__ = [
     "Notifications",
     "Notifier",
     "OnFail",
+    "Overlap",
     "Pipeline",
     "PredictionsGate",
     "Preparation",

@@ -16,8 +16,9 @@ from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
+from airflow_mlops_provider.spec.preparation import Preparation, split_problem
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
-from airflow_mlops_provider.spec.sections import Data, Evaluation, Preparation, Training, Validation
+from airflow_mlops_provider.spec.sections import Data, Evaluation, Training, Validation
 
 
 class Schedule(Frozen):
@@ -158,8 +159,8 @@ class Pipeline(Frozen):
         gate_metrics = [metric for gate in self.gates if (metric := getattr(gate, "metric", None)) is not None]
         if missing := sorted(set(gate_metrics) - set(self.metrics)):
             raise ValueError(f"gates use {missing}, which evaluation.metrics does not list: {self.metrics}")
-        if self.preparation.split.by == "time" and columns.timestamp is None:
-            raise ValueError("a split by time needs data.columns.timestamp; else set preparation.split.by to random")
+        if (problem := split_problem(self.preparation.split, columns, self.task)) is not None:
+            raise ValueError(problem)
         if unknown := sorted(set(self.evaluation.slices) - set(columns.categorical)):
             raise ValueError(f"evaluation.slices names {unknown}, not among data.columns.categorical")
         check_judgement(self.task, self.metrics, self.evaluation, columns, self.gates)

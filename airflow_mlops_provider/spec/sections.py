@@ -1,4 +1,4 @@
-"""The sections of a pipeline up to the measured candidates; each is also an operator's dict."""
+"""The sections of a pipeline up to the measured candidates, without the preparation; each is an operator's dict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare, Share
+from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 
 # ---------------------------------------------------------------- data
@@ -109,7 +109,7 @@ class Data(Frozen):
         return self
 
 
-# ---------------------------------------------------------------- validation, preparation
+# ---------------------------------------------------------------- validation
 
 
 class Expectation(Frozen):
@@ -132,37 +132,6 @@ class Validation(Frozen):
     )
     expectations: list[Expectation] = Field(default_factory=list, description="What else must be true.")
     keep_failing_rows: int = Field(1000, ge=0, le=100_000, description="Failing rows kept as an artifact.")
-
-
-class Missing(Frozen):
-    """How much of a feature may be missing."""
-
-    max_share: Share = Field(0.3, description="Largest share of missing values, on either side of the split.")
-    over: Literal["drop", "fail"] = Field("fail", description="What happens to a feature with more.")
-
-
-class Split(Frozen):
-    """How the holdout is taken.
-
-    `time`: the last part by timestamp. `random`: by a hash of the row's keys, so a row stays on its side from
-    day to day. `cross_validation`: every row is held out once, in one of `folds` folds.
-    """
-
-    by: Literal["time", "random", "cross_validation"] = Field("time", description="What decides.")
-    holdout: OpenShare = Field(0.2, description="Share of the rows held out, by time or at random.")
-    folds: int = Field(5, ge=2, le=50, description="Of a cross-validation.")
-
-
-class Preparation(Frozen):
-    """What is decided before anything is fitted."""
-
-    missing: Missing = Field(Missing(), description="How much of a feature may be missing.")
-    max_categories: PositiveInt = Field(1000, description="More distinct values than this in a category is an error.")
-    split: Split = Field(Split(), description="How the holdout is taken.")
-    max_target_association: Share = Field(
-        0.999,
-        description="A feature that alone tells the target better than this (AUC or |rank correlation|) leaks it.",
-    )
 
 
 # ---------------------------------------------------------------- training, evaluation

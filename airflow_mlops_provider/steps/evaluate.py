@@ -13,6 +13,7 @@ from airflow_mlops_provider.evaluation.calibration import measure_calibration
 from airflow_mlops_provider.evaluation.evaluation_page import evaluation_page
 from airflow_mlops_provider.evaluation.explanation import explain
 from airflow_mlops_provider.evaluation.fairness import measure_fairness
+from airflow_mlops_provider.evaluation.folds import fold_intervals, fold_scores
 from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_predictions
 from airflow_mlops_provider.evaluation.metrics import gain, measure_all
 from airflow_mlops_provider.evaluation.optimism import optimism_of
@@ -103,6 +104,7 @@ def run(section: Section, job: Job) -> Outcome:
         lost=sorted(set(section.candidates) - set(results)),
         winner=winner,
         intervals=comparison.intervals,
+        fold_intervals=fold_intervals(section.metrics, holdout, said[winner], section.evaluation.bootstrap, job.seed),
         baseline=scores_of(measure_all(section.metrics, holdout.predictions(baseline_scores(holdout)))),
         slices=slices,
         too_small=too_small,
@@ -151,7 +153,7 @@ def baseline_scores(holdout: Holdout) -> NDArray[Any]:
     """Return what a dummy says that knows only the target of the rows that train.
 
     Class shares, or the mean, as `DummyClassifier(strategy="prior")` and `DummyRegressor()` have it; under
-    cross-validation each fold's dummy knows the other folds.
+    cross-validation each fold's dummy knows what trains for that fold.
     """
     import numpy as np
 
@@ -159,7 +161,7 @@ def baseline_scores(holdout: Holdout) -> NDArray[Any]:
     size = len(holdout.plan.classes or ())
     scores = np.empty((len(holdout.rows), size) if size else len(holdout.rows))
     for fold in range(1, holdout.plan.folds + 1):
-        known = holdout.target[holdout.fold != fold]
+        known = holdout.target[holdout.trained_on(fold)]
         scores[held_out_in == fold] = np.bincount(known, minlength=size) / len(known) if size else known.mean()
     return scores
 
@@ -179,17 +181,13 @@ def _candidate_scores(
     section: Section, holdout: Holdout, predictions: Predictions, result: StepResult
 ) -> CandidateScores:
     whole = scores_of(measure_all(section.metrics, predictions))
-    folds: dict[str, list[float | None]] = {}
-    if holdout.cross_validated:
-        parts = [holdout.of_fold(predictions, fold) for fold in range(1, holdout.plan.folds + 1)]
-        measured = [measure_all(section.metrics, part) for part in parts]
-        folds = {name: [part[name].value for part in measured] for name in section.metrics}
+    folds = fold_scores(section.metrics, holdout, predictions, section.evaluation.bootstrap.confidence)
     return CandidateScores(
         metrics=whole.metrics,
         undefined=whole.undefined,
         calibration=measure_calibration(predictions),
         threshold=result.facts.get("threshold"),
-        folds=folds,
+        **dict(folds),
     )
 
 
@@ -254,7 +252,8 @@ def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionSco
 
 def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
     """Return what decided which rows are held out."""
-    return SplitSignature(by=plan.by, seed=seed, holdout=plan.holdout, keys=plan.columns.keys, boundary=plan.boundary)
+    keys = plan.columns.keys if plan.group is None else [plan.group]
+    return SplitSignature(by=plan.by, seed=seed, holdout=plan.holdout, keys=keys, boundary=plan.boundary)
 
 
 def _seen(job: Job, champion: Champion, holdout: Holdout) -> str | None:
@@ -300,7 +299,9 @@ def _probe(
 def _facts(report: EvaluationReport) -> dict[str, Any]:
     first = report.metrics[0]
     span, worst = report.intervals[first], report.worst_slices.get(first)
+    mean = report.challenger.fold_means.get(first)
     return {
+        **({} if mean is None else {"folds": mean.model_dump(exclude={"why"})}),
         "winner": report.winner,
         "metrics": {name: value for name, value in report.challenger.metrics.items() if value is not None},
         "interval": [span.low, span.high],

@@ -5,21 +5,17 @@ Columns are read one after another, so memory holds one column and the assignmen
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.data.tables import TableInfo, read_table, table_info, table_rows
-from airflow_mlops_provider.exceptions import DataError, SpecError
+from airflow_mlops_provider.data.tables import Dataset
+from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.job import Job, Outcome
+from airflow_mlops_provider.modeling.folds import Assignment, assign
 from airflow_mlops_provider.modeling.leakage import association_of_categories, association_of_numbers, sample_rows
-from airflow_mlops_provider.modeling.splits import (
-    Split,
-    SplitPlan,
-    assign_by_hash,
-    assign_by_time,
-    row_hashes,
-    write_split,
-)
+from airflow_mlops_provider.modeling.overlap import check_overlap
+from airflow_mlops_provider.modeling.splits import Split, SplitPlan, write_split
 from airflow_mlops_provider.modeling.targets import Target, target_of
 from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Preparation
@@ -30,29 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import JsonValue
 
-    from airflow_mlops_provider.results import ArtifactRef
-    from airflow_mlops_provider.storage import ArtifactStore
+log = logging.getLogger(__name__)
 
 Section = Preparation
-LIBRARIES = ("numpy", "pandas", "pyarrow")
+LIBRARIES = ("numpy", "pandas", "pyarrow", "sklearn")
 
 #: A side with fewer rows measures nothing.
 MIN_SIDE_ROWS = 10
 #: What of a list goes into XCom, in bytes of JSON; the artifact holds it whole.
 _SHOWN_BYTES = 800
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The dataset, read a column at a time."""
-
-    store: ArtifactStore
-    ref: ArtifactRef
-    info: TableInfo
-    rows: int
-
-    def column(self, name: str) -> pd.Series[Any]:
-        return read_table(self.store, self.ref, [name])[name]
 
 
 def run(section: Preparation, job: Job) -> Outcome:
@@ -61,7 +43,7 @@ def run(section: Preparation, job: Job) -> Outcome:
     :raises DataError: names the column and the number that is over its limit, or the class that a side lacks.
     """
     ref = job.artifact("dataset", "dataset")
-    table = _Table(job.store, ref, table_info(job.store, ref), table_rows(job.store, ref))
+    table = Dataset.open(job.store, ref)
     if table.rows < 2 * MIN_SIDE_ROWS:
         raise DataError(
             "the dataset has too few rows to train and to measure",
@@ -71,23 +53,25 @@ def run(section: Preparation, job: Job) -> Outcome:
         )
     columns = table.info.columns
     target = target_of(table.column(columns.target), table.info.task)
-    fold, boundary = _assign(section, table, job.seed)
-    folds = section.split.folds if section.split.by == "cross_validation" else 1
-    _check_sides(fold, folds, target, columns.target)
-    if section.split.by == "time" and columns.keys:
-        _check_keys(table, fold)
-    dropped = _check_features(section, table, fold, folds, target)
-    plan = _plan(section, table, fold, target, dropped, boundary)
-    return Outcome(artifacts=write_split(job.store, Split(plan, fold)), facts=_facts(plan))
+    assignment = assign(section.split, table, target, job.seed)
+    _check_sides(assignment, target, columns.target)
+    told = check_overlap(section, table, assignment)
+    features = _check_features(section, table, assignment, target)
+    plan = _plan(section, table, assignment, target, features.dropped, [*told, *features.suspected])
+    for warning in plan.warnings:
+        log.warning("%s", warning)
+    return Outcome(
+        artifacts=write_split(job.store, Split(plan, assignment.fold, assignment.trains_from)), facts=_facts(plan)
+    )
 
 
 def _plan(
     section: Preparation,
-    table: _Table,
-    fold: NDArray[np.int8],
+    table: Dataset,
+    assignment: Assignment,
     target: Target,
     dropped: dict[str, float],
-    boundary: str | None,
+    warnings: list[str],
 ) -> SplitPlan:
     columns = table.info.columns
     kept = columns.model_copy(
@@ -98,19 +82,26 @@ def _plan(
     )
     if not kept.features:
         raise DataError("every feature has too many missing values", got=dropped)
-    cross = section.split.by == "cross_validation"
-    fitted = target.values if cross else target.values[fold == 0]
+    split = section.split
+    cross = split.by == "cross_validation"
+    fitted = target.values if cross else target.values[assignment.train_mask(1)]
     return SplitPlan(
         task=table.info.task,
         columns=kept,
         dropped=dropped,
-        by=section.split.by,
-        holdout=None if cross else section.split.holdout,
-        folds=section.split.folds if cross else 1,
+        by=split.by,
+        holdout=None if cross else split.holdout,
+        folds=assignment.folds,
+        kind=split.kind if cross else None,
+        group=split.group,
         rows=table.rows,
         rows_train=fitted.size,
-        rows_holdout=int((fold > 0).sum()),
-        boundary=boundary,
+        rows_holdout=int((assignment.fold > 0).sum()),
+        boundary=assignment.boundaries[0] if assignment.boundaries else None,
+        boundaries=assignment.boundaries if cross else [],
+        embargo=assignment.embargo,
+        rows_embargoed=0 if cross else assignment.idle,
+        warnings=warnings,
         classes=target.classes,
         class_shares={
             str(label): round(float((fitted == code).mean()), 6) for code, label in enumerate(target.classes or [])
@@ -128,6 +119,10 @@ def _facts(plan: SplitPlan) -> dict[str, JsonValue]:
         facts["folds"] = plan.folds
     if plan.boundary is not None:
         facts["boundary"] = plan.boundary
+    if plan.rows_embargoed:
+        facts["rows_embargoed"] = plan.rows_embargoed
+    if plan.warnings:
+        facts["warnings"] = list(first_within(plan.warnings, _SHOWN_BYTES))
     if plan.dropped:
         facts["dropped"] = dict(first_within(plan.dropped.items(), _SHOWN_BYTES))
     if plan.classes is not None:
@@ -138,49 +133,25 @@ def _facts(plan: SplitPlan) -> dict[str, JsonValue]:
 # ---------------------------------------------------------------- split
 
 
-def _assign(section: Preparation, table: _Table, seed: int) -> tuple[NDArray[np.int8], str | None]:
-    """Return the assignment, and the first timestamp of the holdout where time decides."""
-    split, columns = section.split, table.info.columns
-    if split.by == "time":
-        return _assign_by_time(table, split.holdout)
-    hashes = row_hashes(table.store, table.ref, columns.identity)
-    if split.by == "random":
-        return assign_by_hash(hashes, seed=seed, holdout=split.holdout), None
-    return assign_by_hash(hashes, seed=seed, folds=split.folds), None
-
-
-def _assign_by_time(table: _Table, holdout: float) -> tuple[NDArray[np.int8], str]:
-    import numpy as np
-
-    name = table.info.columns.timestamp
-    if name is None:
-        raise SpecError("a split by time needs data.columns.timestamp", hint="Else set preparation.split.by to random.")
-    moments = table.column(name)
-    if (missing := moments.isna().to_numpy()).any():
-        raise DataError(
-            f"timestamp {name!r} is missing in {int(missing.sum())} rows, first in row {int(missing.argmax())}"
-        )
-    fold, position = assign_by_time(np.asarray(moments.astype("int64"), np.int64), holdout)
-    return fold, moments.iloc[position].isoformat()
-
-
-def _check_sides(fold: NDArray[np.int8], folds: int, target: Target, name: str) -> None:
+def _check_sides(assignment: Assignment, target: Target, name: str) -> None:
     """Refuse a side that is too small, or that lacks a class."""
     import numpy as np
 
+    folds = assignment.folds
     for number in range(1, folds + 1):
-        held = fold == number
-        sides = {"the holdout": held, "the training rows": ~held}
+        training = assignment.train_mask(number)
+        sides = {"the holdout": assignment.fold == number, "the training rows": training}
         where = "" if folds == 1 else f" of fold {number}"
         for side, mask in sides.items():
             if (rows := int(mask.sum())) < MIN_SIDE_ROWS:
                 raise DataError(
                     f"{side}{where} would have {rows} rows",
                     expected=f"at least {MIN_SIDE_ROWS}",
-                    hint="More rows are needed, or another preparation.split: many rows may share one timestamp.",
+                    hint="More rows are needed, or another preparation.split: many rows may share one timestamp, "
+                    "or lie within the embargo.",
                 )
         # In cross-validation the held-out rows of all folds are measured together.
-        checked = sides if folds == 1 else {"the training rows": ~held}
+        checked = sides if folds == 1 else {"the training rows": training}
         for side, mask in checked.items():
             if target.classes is None:
                 continue
@@ -195,51 +166,32 @@ def _check_sides(fold: NDArray[np.int8], folds: int, target: Target, name: str) 
                 )
 
 
-def _check_keys(table: _Table, fold: NDArray[np.int8]) -> None:
-    """Refuse a row that is both trained on and held out: the same keys, features and target at two times."""
-    columns = table.info.columns
-    held = fold == 1
-    if not _on_both_sides(row_hashes(table.store, table.ref, columns.keys), held).any():
-        return
-    same = [*columns.keys, *columns.features, columns.target]
-    whole = row_hashes(table.store, table.ref, same)
-    twice = _on_both_sides(whole, held)
-    if twice.any():
-        row = int(twice.argmax())
-        frame = read_table(table.store, table.ref, columns.keys).iloc[row]
-        raise DataError(
-            f"{int(twice.sum())} held-out rows are also trained on, with the same keys, features and target; "
-            f"first row {row}",
-            got=frame.to_dict(),
-            expected="each row once",
-            hint="Drop duplicates in the reader.",
-        )
-
-
-def _on_both_sides(hashes: NDArray[np.uint64], held: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which held-out rows have the hash of a training row."""
-    import pandas as pd
-
-    twice = held.copy()
-    twice[held] = pd.Series(hashes[held]).isin(hashes[~held]).to_numpy()
-    return twice
-
-
 # ---------------------------------------------------------------- features
 
 
-def _check_features(
-    section: Preparation, table: _Table, fold: NDArray[np.int8], folds: int, target: Target
-) -> dict[str, float]:
-    """Return the share missing of each feature that is dropped; refuse what cannot be trained on."""
+@dataclass(frozen=True)
+class _Features:
+    """What was found of the features.
+
+    :param dropped: share missing of each feature that is dropped.
+    :param suspected: in words, those that tell the target almost too well.
+    """
+
+    dropped: dict[str, float]
+    suspected: list[str]
+
+
+def _check_features(section: Preparation, table: Dataset, assignment: Assignment, target: Target) -> _Features:
+    """Return which features are dropped or suspected; refuse what cannot be trained on."""
     import numpy as np
 
     # A feed that broke lately is missing from the holdout alone, so each side is measured.
-    sides = [np.ones(table.rows, bool)] if folds > 1 else [fold == 0, fold == 1]
+    single = assignment.folds == 1
+    sides = [assignment.train_mask(1), assignment.fold == 1] if single else [np.ones(table.rows, bool)]
     sample = sample_rows(table.rows)
     sampled = target.values[sample]
     over: dict[str, float] = {}
-    leaks: dict[str, float] = {}
+    strengths: dict[str, float] = {}
     columns = table.info.columns
     for name in columns.features:
         column = table.column(name)
@@ -251,9 +203,8 @@ def _check_features(
         else:
             codes = _codes(column, section.max_categories)
             strength = association_of_categories(codes[sample], sampled, classes=target.class_count)
-        if strength > section.max_target_association:
-            leaks[name] = round(strength, 6)
-    _refuse_leaks(leaks, section.max_target_association, target)
+        strengths[name] = round(strength, 6)
+    suspected = _refuse_leaks(strengths, section, target)
     if over and section.missing.over == "fail":
         worst = max(over, key=over.__getitem__)
         raise DataError(
@@ -262,7 +213,7 @@ def _check_features(
             expected=f"at most {section.missing.max_share:.1%}",
             hint="Repair the source, set preparation.missing.over to drop, or raise max_share.",
         )
-    return over
+    return _Features(over, suspected)
 
 
 def _missing_share(column: pd.Series[Any], sides: list[NDArray[np.bool_]]) -> float:
@@ -303,12 +254,19 @@ def _codes(column: pd.Series[Any], limit: int) -> NDArray[np.integer]:
     return codes
 
 
-def _refuse_leaks(leaks: dict[str, float], limit: float, target: Target) -> None:
-    if leaks:
+def _refuse_leaks(strengths: dict[str, float], section: Preparation, target: Target) -> list[str]:
+    """Return in words which features tell the target almost too well; refuse those that tell it too well."""
+    measure = "|rank correlation|" if target.classes is None else "AUC"
+    if leaks := {name: value for name, value in strengths.items() if value > section.max_target_association}:
         worst = max(leaks, key=leaks.__getitem__)
         raise DataError(
             f"feature {worst!r} alone tells the target: it cannot have been known beforehand",
             got=leaks,
-            expected=f"{'|rank correlation|' if target.classes is None else 'AUC'} of at most {limit}",
+            expected=f"{measure} of at most {section.max_target_association}",
             hint="Leave it out of data.columns, or raise preparation.max_target_association if it is honest.",
         )
+    return [
+        f"feature {name!r} alone almost tells the target: {measure} {value}. Was it known beforehand?"
+        for name, value in strengths.items()
+        if value > section.warn_target_association
+    ]

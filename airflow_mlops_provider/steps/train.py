@@ -255,7 +255,7 @@ def _store_model(training: _Training, pipeline: Any) -> tuple[ModelInfo, Artifac
 
 def _example(training: _Training) -> dict[str, list[Any]]:
     """Return the first complete training rows; where there are too few, the columns' first known values."""
-    frame = training.frame[training.split.fold != 1]
+    frame = training.frame[training.split.train_mask(1)]
     rows = frame.head(10_000).dropna().head(_EXAMPLE_ROWS)
     if len(rows) == _EXAMPLE_ROWS:
         return {str(name): rows[name].tolist() for name in rows}

@@ -44,6 +44,18 @@ def test_a_training_is_one_parent_run_with_one_run_a_candidate(
     assert len(contents(client)["runs"]) == 3
 
 
+def test_folds_are_steps_of_a_metric_of_their_own(registry: Registry, client: Any, publication: Build) -> None:
+    first, *others = publication().candidates
+    values = [0.7, None, 0.9] + [0.5] * 1500
+    wanted = publication(candidates=[first.model_copy(update={"folds": {"fold/roc_auc": values}}), *others])
+    for _ in range(2):
+        run_id = registry.publish(wanted).run_ids["logistic"]
+    steps = {found.step: found.value for found in client.get_metric_history(run_id, "fold/roc_auc")}
+    assert len(steps) == 1502
+    assert (steps[1], steps[3], steps.get(2)) == (0.7, 0.9, None)
+    assert client.get_run(run_id).data.metrics["roc_auc"] == 0.9
+
+
 def test_the_data_is_an_input_that_mlflow_finds_again(registry: Registry, client: Any, publication: Build) -> None:
     import mlflow.data
 

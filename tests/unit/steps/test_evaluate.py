@@ -412,6 +412,32 @@ def test_under_cross_validation_the_champion_is_compared_by_its_recorded_metrics
     assert report.importance.in_sample
 
 
+def test_a_cross_validation_tells_each_fold_and_how_far_their_mean_can_be_trusted(store: ArtifactStore) -> None:
+    frame = rows_of("binary").assign(at=pd.date_range("2013-01-01", periods=400, freq="h", tz="UTC"))
+    world = World(store)
+    world.ingest(frame, {"timestamp": "at"})
+    split = {"by": "cross_validation", "kind": "time_series", "folds": 4}
+    world.split = [world.run("prepare", {"split": split}, dataset=world.dataset)]
+    models = world.train(logistic=LOGISTIC, stump=STUMP)
+    result = world.evaluate(models, ["roc_auc", "log_loss"])
+    report = world.read(result)
+    found = read_split(store, *(world.split[0].artifacts[name] for name in ("split", "assignment")))
+    for scores in report.candidates.values():
+        values, mean = scores.folds["roc_auc"], scores.fold_means["roc_auc"]
+        assert mean.mean == pytest.approx(np.mean(values))
+        # Nadeau & Bengio (2003) by hand: 80 rows held out, 80 to 320 trained on.
+        ratio = np.mean([80 / found.train_mask(number).sum() for number in range(1, 5)])
+        half = 3.182446 * np.std(values, ddof=1) * np.sqrt(1 / 4 + ratio)
+        assert [mean.low, mean.high] == pytest.approx([mean.mean - half, mean.mean + half], abs=1e-5)
+    assert len(report.fold_intervals["log_loss"]) == 4
+    assert all(span.low < span.high for span in report.fold_intervals["log_loss"])
+    assert (report.rows.training, report.rows.holdout) == (400, 320)
+    assert result.facts["folds"]["mean"] == pytest.approx(report.challenger.fold_means["roc_auc"].mean)
+    shown = store.fetch(result.artifacts["report"]).read_text(encoding="utf-8")
+    assert "roc_auc over 4 folds" in shown
+    assert f"{report.challenger.fold_means['roc_auc'].low:.5g} to " in shown
+
+
 def test_the_baseline_of_a_cross_validation_knows_only_the_other_folds(store: ArtifactStore) -> None:
     world = World(store, "regression").load(rows_of("regression"), split="cross_validation")
     report = world.report(world.train(mean=MEAN), ["rmse", "r2"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,6 +229,34 @@ def test_a_feature_that_tells_the_target_is_refused(name: str, column: Any, inge
 
     with pytest.raises(DataError, match=f"feature '{name}' alone tells the target.*AUC of at most 0.999"):
         step("prepare", TIME | {"missing": {"max_share": 0.9}}, dataset=ingested(frame, **ROLES))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(("noise", "fails"), [(0.0, True), (0.02, True), (0.1, False)])
+def test_a_planted_copy_of_the_target_is_caught_and_named(
+    task: str, noise: float, fails: bool, store: ArtifactStore, ingested: Any, step: Any
+) -> None:
+    rng = np.random.default_rng(5)
+    frame = flights(2000)
+    truth = {
+        "binary": frame["late"],
+        "multiclass": pd.Series(rng.integers(4, size=2000)),
+        "regression": pd.Series(rng.normal(size=2000)),
+    }[task]
+    frame["late"] = truth
+    if task == "regression":
+        frame["wind"] = 3 - 2 * (truth + rng.normal(0, noise, 2000))
+    else:  # as text, in other words, and the wrong one in some rows
+        wrong = rng.random(2000) < noise / 5
+        frame["origin"] = [f"kind {value}" for value in np.where(wrong, rng.permutation(truth), (truth + 1) % 7)]
+    name = "wind" if task == "regression" else "origin"
+    prepared = partial(step, "prepare", RANDOM, dataset=ingested(frame, task=task, **ROLES))
+    if fails and (noise == 0 or task == "regression"):
+        with pytest.raises(DataError, match=f"feature '{name}' alone tells the target"):
+            prepared()
+    else:
+        (told,) = prepared().facts["warnings"]
+        assert told.startswith(f"feature '{name}' alone almost tells the target")
 
 
 @pytest.mark.parametrize("name", ["distance", "origin"])
