@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Runs a query through an Airflow connection: `(conn_id, sql)` to frames.
 SqlReader = Callable[[str, str], "Iterator[pd.DataFrame]"]
+#: Gives the password of an Airflow connection.
+SecretReader = Callable[[str], "str | None"]
 
 
 class Champion(Frozen):
@@ -67,6 +69,7 @@ class Job:
     request: StepRequest
     store: ArtifactStore
     read_sql: SqlReader | None = None
+    read_secret: SecretReader | None = None
 
     @property
     def as_of(self) -> datetime:

@@ -19,7 +19,7 @@ from airflow_mlops_provider.job import Job, StepRequest
 from airflow_mlops_provider.results import StepResult
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.job import Outcome, SqlReader
+    from airflow_mlops_provider.job import Outcome, SecretReader, SqlReader
     from airflow_mlops_provider.spec import Frozen
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -57,7 +57,12 @@ class Step(Protocol):
 
 
 def run_step(
-    request: StepRequest, store: ArtifactStore, *, read_sql: SqlReader | None = None, image: str | None = None
+    request: StepRequest,
+    store: ArtifactStore,
+    *,
+    read_sql: SqlReader | None = None,
+    read_secret: SecretReader | None = None,
+    image: str | None = None,
 ) -> StepResult:
     """Return the committed result of a step, computing it when there is none.
 
@@ -65,7 +70,7 @@ def run_step(
     :raises SpecError: for a wrong section.
     :raises MLOpsError: whatever the step finds wrong.
     """
-    step, section, job = _parsed(request, store, read_sql)
+    step, section, job = _parsed(request, store, read_sql, read_secret)
     request = job.request
     key = step_key(step, section, job, image)
     if (receipt := _receipt(job, key)) is not None:
@@ -96,7 +101,7 @@ def committed(request: StepRequest, store: ArtifactStore, *, image: str) -> Step
 
     :raises SpecError: for a wrong section.
     """
-    step, section, job = _parsed(request, store, None)
+    step, section, job = _parsed(request, store)
     try:
         key = step_key(step, section, job, image)
     except Exception as error:
@@ -106,10 +111,15 @@ def committed(request: StepRequest, store: ArtifactStore, *, image: str) -> Step
     return _receipt(job, key)
 
 
-def _parsed(request: StepRequest, store: ArtifactStore, read_sql: SqlReader | None) -> tuple[Step, Frozen, Job]:
+def _parsed(
+    request: StepRequest,
+    store: ArtifactStore,
+    read_sql: SqlReader | None = None,
+    read_secret: SecretReader | None = None,
+) -> tuple[Step, Frozen, Job]:
     step = _step(request.step)
     section = _section(step, request)
-    return step, section, Job(request.model_copy(update={"as_of": in_utc(request.as_of)}), store, read_sql)
+    return step, section, Job(request.model_copy(update={"as_of": in_utc(request.as_of)}), store, read_sql, read_secret)
 
 
 def _receipt(job: Job, key: str | None) -> StepResult | None:

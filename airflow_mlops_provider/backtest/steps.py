@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_mlops_provider.allow_list import AllowList
-    from airflow_mlops_provider.job import Champion, SqlReader
+    from airflow_mlops_provider.job import Champion, SecretReader, SqlReader
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Pipeline
     from airflow_mlops_provider.storage import ArtifactStore
@@ -32,6 +32,7 @@ class Steps:
     store: ArtifactStore
     allow_list: AllowList
     read_sql: SqlReader | None = None
+    read_secret: SecretReader | None = None
     computed: Counter[str] = field(default_factory=Counter)
     cached: Counter[str] = field(default_factory=Counter)
 
@@ -58,7 +59,7 @@ class Steps:
             champion=champion,
             allow_list=self.allow_list,
         )
-        result = run_step(request, self.store, read_sql=self.read_sql)
+        result = run_step(request, self.store, read_sql=self.read_sql, read_secret=self.read_secret)
         (self.cached if result.cached else self.computed)[step] += 1
         return result
 

@@ -87,12 +87,13 @@ def _steps(pipeline: Pipeline, folder: str | None) -> Steps:
     from airflow.configuration import AIRFLOW_HOME
 
     from airflow_mlops_provider.backtest import Steps
+    from airflow_mlops_provider.hooks.connections import password_of
     from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
     from airflow_mlops_provider.hooks.sql import read_sql
     from airflow_mlops_provider.operators.step import allow_list
 
     store = ObjectStorageHook(folder or str(Path(AIRFLOW_HOME) / "mlops-backtest")).store()
-    return Steps(pipeline, store, allow_list(), read_sql)
+    return Steps(pipeline, store, allow_list(), read_sql, password_of)
 
 
 def _plot(file: str | None) -> Path | None:

@@ -31,29 +31,44 @@ class Batch:
 
 
 def read_frames(
-    frames: Iterable[Any], where: str, columns: Columns, absent: frozenset[str] = frozenset()
+    frames: Iterable[Any],
+    where: str,
+    columns: Columns,
+    absent: frozenset[str] = frozenset(),
+    forbidden: frozenset[str] = frozenset(),
 ) -> Iterator[Batch]:
     """Yield DataFrames or Arrow tables as batches.
 
     :param absent: columns that a frame need not hold.
+    :param forbidden: columns that it must not hold.
     :raises DataError: for anything else, or a column that mixes types.
     """
     import pyarrow as pa
 
     row = 1
     for frame in frames:
-        table = frame if isinstance(frame, pa.Table) else _from_pandas(frame, where, row, columns, absent)
-        yield Batch(table.select(wanted_columns(table.column_names, columns, where, absent)), where, row)
+        table = frame if isinstance(frame, pa.Table) else _from_pandas(frame, where, row, columns, absent, forbidden)
+        wanted = wanted_columns(table.column_names, columns, where, absent, forbidden)
+        yield Batch(table.select(wanted), where, row)
         row += len(table)
 
 
 def wanted_columns(
-    present: Sequence[str], columns: Columns, where: str, absent: frozenset[str] = frozenset()
+    present: Sequence[str],
+    columns: Columns,
+    where: str,
+    absent: frozenset[str] = frozenset(),
+    forbidden: frozenset[str] = frozenset(),
 ) -> list[str]:
     """Return the columns to read.
 
-    :raises DataError: for a missing column, with the nearest name that is there; for a column that is there twice.
+    :raises DataError: for a column that must not be there; for a missing column, with the nearest name that is there;
+        for a column that is there twice.
     """
+    if found := [name for name in present if name in forbidden]:
+        raise DataError(
+            f"{where} holds column {found[0]!r}, which data.privacy forbids", hint="Take it out of the source."
+        )
     wanted = [name for name in columns.all if name in present or name not in absent]
     if missing := [name for name in wanted if name not in present]:
         others = [name for name in present if name not in columns.all]
@@ -90,7 +105,9 @@ def python_column(values: list[Any], name: str, where: str, first_row: int, *, a
         ) from error
 
 
-def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns, absent: frozenset[str]) -> pa.Table:
+def _from_pandas(
+    frame: Any, where: str, first_row: int, columns: Columns, absent: frozenset[str], forbidden: frozenset[str]
+) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
 
@@ -98,7 +115,7 @@ def _from_pandas(frame: Any, where: str, first_row: int, columns: Columns, absen
         raise DataError(
             f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
         )
-    wanted = wanted_columns([str(name) for name in frame.columns], columns, where, absent)
+    wanted = wanted_columns([str(name) for name in frame.columns], columns, where, absent, forbidden)
     text = {*columns.categorical, *columns.keys, *columns.groups}
     arrays = [_from_series(frame[name], name, where, first_row, as_text=name in text) for name in wanted]
     return pa.table(arrays, names=wanted)

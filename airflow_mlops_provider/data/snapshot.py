@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from airflow_mlops_provider.data.batches import Batch
+    from airflow_mlops_provider.data.privacy import Shield
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Data, Task
     from airflow_mlops_provider.storage import ArtifactStore
@@ -37,16 +38,25 @@ class Intake:
 
     :param start: rows before are left out; None for no such limit.
     :param labelled: every row needs its target, and time for it: rows of the last `label_delay` are left out.
+    :param hashing: hashes keys and categories that must not be stored as they are.
     """
 
     def __init__(
-        self, task: Task, data: Data, as_of: datetime, *, start: datetime | None = None, labelled: bool = True
+        self,
+        task: Task,
+        data: Data,
+        as_of: datetime,
+        *,
+        start: datetime | None = None,
+        labelled: bool = True,
+        hashing: Shield | None = None,
     ) -> None:
         self.task = task
         self.data = data
         self.as_of = in_utc(as_of)
         self.start = None if start is None else in_utc(start)
         self.labelled = labelled
+        self.hashing = hashing
         self.end = self.as_of - data.label_delay if labelled else self.as_of
         self.rows = 0
         self.excluded = {"future": 0, "unlabelled": 0, "older": 0}
@@ -156,7 +166,10 @@ class Intake:
             return to_label(column, self.task, required=self.labelled)
         if column.name in columns.numeric:
             return to_number(column)
-        return to_key(column) if column.name in columns.keys else to_category(column)
+        values = to_key(column) if column.name in columns.keys else to_category(column)
+        if self.hashing is not None and column.name in self.hashing.hashed:
+            return self.hashing.hashes_of(values)
+        return values
 
     def _settle_labels(self, values: dict[str, pa.ChunkedArray], rows: int, schema: pa.Schema | None) -> None:
         """Keep the target of rows that need none when the first batch knows some of it, and leave it out otherwise."""

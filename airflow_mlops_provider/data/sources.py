@@ -72,6 +72,7 @@ def read_files(
     :param options: how S3 is reached.
     :raises DataError: names the file, and the column, row and value at fault.
     """
+    forbidden = frozenset(() if data.privacy is None else data.privacy.forbid)
     readers = {"parquet": read_parquet, "csv": read_csv, "jsonl": read_json_lines}
     columns = data.columns.model_copy(update={"numeric": [*data.columns.numeric, *numbers]})
     for file in files:
@@ -80,19 +81,22 @@ def read_files(
             constants = {partition: str(_partition_day(file, partition, file.uri))}
         read = readers[data.source.format or _format_of(file)]
         with local_copy(file, options) as path:
-            for batch in read(path, f"file {file.uri}", columns, absent | constants.keys()):
+            for batch in read(path, f"file {file.uri}", columns, absent | constants.keys(), forbidden):
                 yield _with_constants(batch, constants)
 
 
-def read_parquet(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:
+def read_parquet(
+    path: Path, where: str, columns: Columns, absent: frozenset[str], forbidden: frozenset[str] = frozenset()
+) -> Iterator[Batch]:
     """Yield the row groups of a Parquet file.
 
     :param absent: columns that the file need not hold.
+    :param forbidden: columns that it must not hold.
     """
     import pyarrow.parquet as pq
 
     with _readable(where, "a Parquet file"), pq.ParquetFile(path, pre_buffer=False) as file:
-        wanted = wanted_columns(file.schema_arrow.names, columns, where, absent)
+        wanted = wanted_columns(file.schema_arrow.names, columns, where, absent, forbidden)
         row = 1
         for index in range(file.num_row_groups):
             table = file.read_row_group(index, columns=wanted).select(wanted)

@@ -34,16 +34,19 @@ _INVALID_VALUE = re.compile(
 _OTHER_DELIMITERS = {"\t": "a tab", ";": "a semicolon", "|": "a bar"}
 
 
-def read_csv(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:
+def read_csv(
+    path: Path, where: str, columns: Columns, absent: frozenset[str], forbidden: frozenset[str] = frozenset()
+) -> Iterator[Batch]:
     """Yield the rows of a CSV file: UTF-8, comma, a header. Keys, categories and timestamps are read as text.
 
     :param absent: columns that the file need not hold.
+    :param forbidden: columns that it must not hold.
     :raises DataError: names the file, and the column, row and value at fault.
     """
     import pyarrow as pa
 
     header, empty = _csv_header(path, where, columns)
-    wanted = wanted_columns(header, columns, where, absent)
+    wanted = wanted_columns(header, columns, where, absent, forbidden)
     if empty:
         return
     text = (*columns.categorical, *columns.keys, *columns.groups, columns.timestamp)
@@ -56,10 +59,13 @@ def read_csv(path: Path, where: str, columns: Columns, absent: frozenset[str]) -
         _explain_csv(path, where, header, error)
 
 
-def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[str]) -> Iterator[Batch]:
+def read_json_lines(
+    path: Path, where: str, columns: Columns, absent: frozenset[str], forbidden: frozenset[str] = frozenset()
+) -> Iterator[Batch]:
     """Yield the rows of a file with one JSON object a line; empty lines are passed over.
 
     :param absent: columns that the file need not hold.
+    :param forbidden: columns that it must not hold.
     :raises DataError: names the file, and the column, row and value at fault.
     """
     import pyarrow as pa
@@ -71,7 +77,7 @@ def read_json_lines(path: Path, where: str, columns: Columns, absent: frozenset[
         row = 1
         while block := list(islice(records, _JSON_ROWS)):
             present = list(dict.fromkeys(name for record in block for name in record))
-            wanted = wanted_columns(present, columns, where, absent)
+            wanted = wanted_columns(present, columns, where, absent, forbidden)
             arrays = [
                 python_column([record.get(name) for record in block], name, where, row, as_text=name in text)
                 for name in wanted

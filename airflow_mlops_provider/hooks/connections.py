@@ -24,6 +24,15 @@ def defined_connection(conn_id: str) -> Connection:
         raise _undefined(conn_id) from error
 
 
+def password_of(conn_id: str) -> str | None:
+    """Return the password of a connection.
+
+    :raises SpecError: when there is none of that id.
+    """
+    password: str | None = defined_connection(conn_id).password
+    return password
+
+
 async def adefined_connection(conn_id: str) -> Connection:
     """Return a connection, as `defined_connection`, from within an event loop.
 

@@ -120,6 +120,7 @@ class StepOperator(BaseOperator):
         :param as_of: of the step, when it is not the run's.
         :param recompute: whatever the run's Param says.
         """
+        from airflow_mlops_provider.hooks.connections import password_of
         from airflow_mlops_provider.hooks.sql import read_sql
         from airflow_mlops_provider.job import StepRequest
         from airflow_mlops_provider.run_context import resolve_as_of
@@ -138,7 +139,7 @@ class StepOperator(BaseOperator):
         )
         if (docker := self._container_runtime(context)) is not None:
             return docker.run(request, self.store())
-        return run_step(request, self.store(), read_sql=read_sql)
+        return run_step(request, self.store(), read_sql=read_sql, read_secret=password_of)
 
     def _container_runtime(self, context: Context) -> DockerRuntime | None:
         """Return what runs steps in a container, None when they run here."""

@@ -35,6 +35,7 @@ from airflow_mlops_provider.spec.pipeline import (
     TaskSettings,
 )
 from airflow_mlops_provider.spec.preparation import Leakage, Missing, Overlap, Preparation, Split
+from airflow_mlops_provider.spec.privacy import Privacy
 from airflow_mlops_provider.spec.runtime import Docker, InProcess, Mount, Runtime
 from airflow_mlops_provider.spec.sections import (
     Bootstrap,
@@ -90,6 +91,7 @@ __all__ = [
     "Pipeline",
     "PredictionsGate",
     "Preparation",
+    "Privacy",
     "Probation",
     "Promotion",
     "REGRESSION_METRICS",

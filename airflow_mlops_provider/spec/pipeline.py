@@ -169,7 +169,7 @@ class Pipeline(Frozen):
             raise ValueError(f"gates with the same name: {twice}; give each a name of its own")
         self._check_decisions()
         self._check_monitoring()
-        check_runtimes({task: self.runtime_of(task) for task in get_args(TaskName)}, self.data.source.conn_id)
+        check_runtimes({task: self.runtime_of(task) for task in get_args(TaskName)}, self.data.conn_ids)
         return self
 
     def _check_decisions(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: What the Docker engine takes: bytes, or a number with a unit.
 MemoryLimit = Annotated[str, Field(pattern=r"^[1-9]\d*[bkmg]?$")]
@@ -66,18 +69,18 @@ COMPUTING = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "scor
 _READING = ("ingest", "watch")
 
 
-def check_runtimes(runtimes: dict[str, Runtime | None], conn_id: str | None) -> None:
+def check_runtimes(runtimes: dict[str, Runtime | None], conn_ids: Sequence[str]) -> None:
     """Refuse what cannot run where it is told to.
 
     :param runtimes: of each task that has one of its own, and of each that computes.
-    :param conn_id: the Airflow connection that the source is read through.
+    :param conn_ids: the Airflow connections that reading takes.
     :raises ValueError: names the task.
     """
     for task, runtime in runtimes.items():
         if runtime is not None and task not in COMPUTING:
             raise ValueError(f"tasks.{task}.runtime: {task} computes nothing; leave it out")
-        if runtime is not None and runtime.kind == "docker" and task in _READING and conn_id is not None:
+        if runtime is not None and runtime.kind == "docker" and task in _READING and conn_ids:
             raise ValueError(
-                f"{task} reads the source through the connection {conn_id!r}, which a container does not get: "
+                f"{task} reads the source through the connection {conn_ids[0]!r}, which a container does not get: "
                 f"set tasks.{task}.runtime to {{kind: in_process}}"
             )

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
+from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
 
 # ---------------------------------------------------------------- data
 
@@ -96,6 +97,19 @@ class Data(Frozen):
     timezone: str | None = Field(None, description="Zone of timestamps that carry none, such as `UTC`.")
     label_delay: timedelta = Field(timedelta(0), description="How long after its timestamp a row has its label.")
     window: timedelta | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
+    privacy: Privacy | None = Field(None, description="What of people must not be stored; all is without.")
+
+    @property
+    def conn_ids(self) -> list[str]:
+        """Airflow connections that reading takes."""
+        own = None if self.privacy is None else self.privacy.conn_id
+        return [name for name in (self.source.conn_id, own) if name is not None]
+
+    @model_validator(mode="after")
+    def _privacy_fits(self) -> Data:
+        if self.privacy is not None and (problem := privacy_problem(self.privacy, self.columns)) is not None:
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _rows_have_a_time(self) -> Data:

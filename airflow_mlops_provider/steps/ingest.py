@@ -17,22 +17,30 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.data.batches import read_frames
+from airflow_mlops_provider.data.privacy import checked_secret, secret_id, shield, without, without_values
 from airflow_mlops_provider.data.snapshot import Intake, OutOfOrderError
 from airflow_mlops_provider.data.sources import read_files, source_files
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.job import Outcome
+from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Data, Frozen, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from pydantic import JsonValue
+
     from airflow_mlops_provider.data.batches import Batch
+    from airflow_mlops_provider.data.privacy import Shield
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.storage import SourceFile
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("pandas", "pyarrow")
+
+#: What of the columns under `data.privacy` goes into XCom, in bytes of JSON; the artifact holds it whole.
+_SHOWN_BYTES = 1000
 
 
 class Section(Frozen):
@@ -74,8 +82,17 @@ def names(section: Section) -> list[str]:
 def fingerprint(section: Section, job: Job) -> str | None:
     """Return what identifies the source unread: its files' sizes and times, or what the reader says of itself.
 
+    Which secret hashes its columns is part of it.
+
     :raises DataError: when there is no file.
     """
+    source = _source_fingerprint(section, job)
+    if source is None or not (secret := _secret(section, job)):
+        return source
+    return hashlib.sha256(f"{source} {secret_id(secret)}".encode()).hexdigest()
+
+
+def _source_fingerprint(section: Section, job: Job) -> str | None:
     source = section.data.source
     if source.uri is not None:
         files = [(file.name, file.version) for file in _files(section, job)]
@@ -88,25 +105,61 @@ def fingerprint(section: Section, job: Job) -> str | None:
     return None
 
 
+def _secret(section: Section, job: Job) -> bytes:
+    """Return what columns are hashed with; empty when none is."""
+    privacy = section.data.privacy
+    if privacy is None or not privacy.hashes:
+        return b""
+    if job.read_secret is None:
+        raise SpecError(
+            "columns are hashed in the worker, with the secret of an Airflow connection",
+            got=f"a run without one, for {privacy.conn_id!r}",
+            hint="Use runtime kind in_process for ingest.",
+        )
+    return checked_secret(job.read_secret(str(privacy.conn_id)), str(privacy.conn_id))
+
+
 def run(section: Section, job: Job) -> Outcome:
     """Read, type, filter, sort and store.
 
-    :raises DataError: names the file or reader, and the column, row and value at fault.
+    :raises DataError: names the file or reader, and the column, row and value at fault (no value under `data.privacy`).
     """
     if section.purpose != "training":
         section = _without_groups(section)
-    intake = _intake(section, job)
-    in_order = section.data.source.sql is None  # a query is not run twice
+    if section.data.privacy is None:
+        return _ingest(section, job, _Source(section, job))
+    return without_values(lambda: _shielded(section, job), _where(section))
+
+
+def _shielded(section: Section, job: Job) -> Outcome:
+    """Store what the policy lets through, and what became of the other columns."""
+    source = _Source(section, job)
+    privacy: Any = section.data.privacy
+    kept = shield(section.data, privacy, source.batches, _secret(section, job))
+    outcome = _ingest(section.model_copy(update={"data": kept.data}), job, source, kept)
+    for each in kept.report.columns:
+        log.info("Column %r: %s.", each.column, each.words)
+    told: dict[str, JsonValue] = dict(
+        first_within(((each.column, each.words) for each in kept.report.columns), _SHOWN_BYTES)
+    )
+    report = job.store.add_json(kept.report.model_dump(mode="json"))
+    return Outcome({**outcome.artifacts, "privacy": report}, {**outcome.facts, "privacy": told})
+
+
+def _ingest(section: Section, job: Job, source: _Source, hashing: Shield | None = None) -> Outcome:
+    data = section.data
+    intake = _intake(section, job, hashing)
+    in_order = data.source.sql is None  # a query is not run twice
     if in_order:
         try:
-            with closing(_batches(section, job)) as batches:
+            with closing(source.batches(data)) as batches:
                 dataset = intake.store_in_order(batches, job.store)
         except OutOfOrderError:
             log.info("The source is not sorted by time. It is read again and sorted in memory.")
-            intake = _intake(section, job)
+            intake = _intake(section, job, hashing)
             in_order = False
     if not in_order:
-        with closing(_batches(section, job)) as batches:
+        with closing(source.batches(data)) as batches:
             dataset = intake.store_sorted(batches, job.store)
     facts = intake.facts()
     if section.start is not None:
@@ -118,10 +171,18 @@ def run(section: Section, job: Job) -> Outcome:
 def try_first_rows(section: Section, job: Job) -> int:
     """Return how many rows of the source's first batch may be seen at as_of; they fit the roles of their columns.
 
-    :raises DataError: names the file or reader, and the column, row and value at fault.
+    :raises DataError: names the file or reader, and the column, row and value at fault (no value under `data.privacy`).
     """
-    with closing(_batches(section, job)) as batches:
-        return _intake(section, job).try_batch(next(batches, None))
+    privacy = section.data.privacy
+    dropped = [] if privacy is None else privacy.drop
+    columns = without(section.data.columns, dropped)
+    kept = section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
+
+    def tried() -> int:
+        with closing(_batches(kept, job)) as batches:
+            return _intake(kept, job).try_batch(next(batches, None))
+
+    return tried() if privacy is None else without_values(tried, _where(section))
 
 
 def _without_groups(section: Section) -> Section:
@@ -130,9 +191,33 @@ def _without_groups(section: Section) -> Section:
     return section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
 
 
-def _intake(section: Section, job: Job) -> Intake:
+def _intake(section: Section, job: Job, hashing: Shield | None = None) -> Intake:
     start, labelled = section.start_at(job.as_of), section.purpose != "scoring"
-    return Intake(section.task, section.data, job.as_of, start=start, labelled=labelled)
+    return Intake(section.task, section.data, job.as_of, start=start, labelled=labelled, hashing=hashing)
+
+
+class _Source:
+    """What is read, maybe several times; a query is run once, and its rows are held when they are read again."""
+
+    def __init__(self, section: Section, job: Job) -> None:
+        self._section = section
+        self._job = job
+        self._again = section.data.privacy is not None and bool(section.data.privacy.recognise)
+        self._held: list[Batch] | None = None
+
+    def batches(self, data: Data) -> Generator[Batch]:
+        """Yield the rows, of the columns that have a role."""
+        if data.source.sql is None or not self._again:
+            yield from _batches(self._section.model_copy(update={"data": data}), self._job)
+            return
+        if self._held is None:
+            self._held = list(_batches(self._section.model_copy(update={"data": data}), self._job))
+        yield from self._held
+
+
+def _where(section: Section) -> str:
+    source = section.data.source
+    return f"source {source.uri or source.reader or f'of the query on {source.conn_id!r}'}"
 
 
 def _files(section: Section, job: Job) -> list[SourceFile]:
@@ -141,6 +226,7 @@ def _files(section: Section, job: Job) -> list[SourceFile]:
 
 def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
+    forbidden = frozenset(() if data.privacy is None else data.privacy.forbid)
     if source.uri is not None:
         numbers = [data.columns.target] if section.task == "regression" else []
         yield from read_files(data, _files(section, job), section.absent, numbers, job.store.options)
@@ -152,9 +238,11 @@ def _batches(section: Section, job: Job) -> Generator[Batch]:
                 hint="Use runtime kind in_process for ingest.",
             )
         frames = job.read_sql(str(source.conn_id), source.sql)
-        yield from read_frames(frames, f"the query on {source.conn_id!r}", data.columns, section.absent)
+        yield from read_frames(frames, f"the query on {source.conn_id!r}", data.columns, section.absent, forbidden)
     else:
-        yield from read_frames(_frames_of_reader(section, job), f"reader {source.reader}", data.columns, section.absent)
+        yield from read_frames(
+            _frames_of_reader(section, job), f"reader {source.reader}", data.columns, section.absent, forbidden
+        )
 
 
 def _frames_of_reader(section: Section, job: Job) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.data.privacy import PrivacyReport
 from airflow_mlops_provider.data.tables import iter_tables, table_info, table_rows, write_table
 from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.job import Outcome
@@ -118,9 +119,21 @@ def _html(report: ValidationReport, failing: pa.Table | None, job: Job) -> str:
         ("Passed", [check for check in report.checks if check.passed], "good"),
     )
     sections = [_checks_table(heading, checks, kind) for heading, checks, kind in groups if checks]
+    if (privacy := _privacy_table(job)) is not None:
+        sections.append(privacy)
     if failing is not None:
         sections.insert(-1 if len(sections) > 1 else 1, _rows_table(failing))
     return page(f"Validation of {job.request.pipeline}", [verdict, about], sections)
+
+
+def _privacy_table(job: Job) -> str | None:
+    """Return what became of columns that tell who somebody is; None when ingest was not told to look."""
+    ref = job.results("dataset")[0].artifacts.get("privacy")
+    if ref is None:
+        return None
+    report = PrivacyReport.model_validate(job.store.read_json(ref))
+    rows = [[Cell(each.column), Cell(each.words)] for each in report.columns]
+    return table("Columns that are not stored as they are", ["Column", "Done"], rows or [[Cell("none"), Cell("")]])
 
 
 def _checks_table(heading: str, checks: Sequence[Check], kind: str) -> str:

@@ -1,0 +1,75 @@
+"""The section `data.privacy`: what of people must not be stored as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from airflow_mlops_provider.spec.frozen import Frozen, Share
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec.sections import Columns
+
+Kind = Literal["email", "phone", "card", "national_id"]
+Action = Literal["drop", "hash", "forbid"]
+
+#: By python-stdnum's names. Each has a checksum or a form that a number seldom has by chance.
+NATIONAL_IDS = (
+    "at.vnr", "be.nn", "ch.ssn", "de.idnr", "dk.cpr", "es.dni", "es.nie", "fi.hetu", "fr.nir", "ie.pps",
+    "it.codicefiscale", "nl.bsn", "no.fodselsnummer", "pl.pesel", "se.personnummer", "us.ssn",
+)  # fmt: skip
+
+
+class Privacy(Frozen):
+    """What becomes of columns that tell who somebody is, before anything is stored."""
+
+    drop: list[str] = Field(default_factory=list, description="Columns that are not read, whatever their role.")
+    hash: list[str] = Field(
+        default_factory=list, description="Keys and categories that are stored as HMAC-SHA256 of their values."
+    )
+    forbid: list[str] = Field(default_factory=list, description="Columns that the source must not hold.")
+    recognise: dict[Kind, Action] = Field(
+        default_factory=dict,
+        description="What becomes of columns whose values look like `email`, `phone`, `card`, `national_id`.",
+    )
+    min_share: Share | None = Field(
+        None,
+        description="Share of a column's values by which it is recognised; when left out, one `email` or `phone` is "
+        "enough, and `card` and `national_id`, whose checksums hold by chance, take a fifth.",
+    )
+    national_ids: list[str] = Field(
+        list(NATIONAL_IDS), description="Kinds of `national_id`, by python-stdnum's names of their modules."
+    )
+    conn_id: str | None = Field(None, description="Airflow connection whose password is the secret of the hashes.")
+
+    @property
+    def hashes(self) -> bool:
+        """Whether a column may be hashed, which takes a secret."""
+        return bool(self.hash) or "hash" in self.recognise.values()
+
+    @model_validator(mode="after")
+    def _lists_agree(self) -> Privacy:
+        named = [*self.drop, *self.hash, *self.forbid]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"columns named twice: {twice}")
+        if self.hashes and self.conn_id is None:
+            raise ValueError("hash needs conn_id, the Airflow connection whose password is the secret")
+        for name in self.national_ids:
+            if not all(part.rstrip("_").isidentifier() for part in name.split(".")):
+                raise ValueError(f"national_ids names {name!r}; expected such as us.ssn")
+        return self
+
+
+def privacy_problem(privacy: Privacy, columns: Columns) -> str | None:
+    """Return why a policy cannot be kept with these roles; None when it can."""
+    needed = [columns.target, *([columns.timestamp] if columns.timestamp else [])]
+    if kept := [name for name in (*privacy.drop, *privacy.hash) if name in needed]:
+        return f"privacy names {kept[0]!r}, the target or timestamp, which cannot be dropped or hashed"
+    if wanted := [name for name in privacy.forbid if name in columns.all]:
+        return f"privacy.forbid names {wanted[0]!r}, which has a role in data.columns: take it out of one of them"
+    if unfit := [name for name in privacy.hash if name not in (*columns.keys, *columns.categorical, *columns.groups)]:
+        return f"privacy.hash names {unfit[0]!r}, not among the keys, categories and groups: a hash is text"
+    if not set(columns.features) - set(privacy.drop):
+        return "privacy.drop leaves no feature"
+    return None
