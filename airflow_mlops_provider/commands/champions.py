@@ -20,6 +20,31 @@ def asker() -> str | None:
         return None
 
 
+def check_unpaused(dag_id: str) -> None:
+    """Refuse a DAG whose run would wait for somebody to unpause it.
+
+    :raises SpecError: it is paused, or Airflow does not know it.
+    :raises TransientServiceError: Airflow's database does not answer.
+    """
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
+
+    try:
+        with create_session() as session:
+            dag = session.get(DagModel, dag_id)
+            state = "unknown to Airflow" if dag is None else "paused" if dag.is_paused else None
+    except SQLAlchemyError as error:
+        first = str(error).splitlines()[0]
+        raise TransientServiceError(
+            "Airflow's database does not answer", got=first, hint="Roll back with --direct."
+        ) from error
+    if state is not None:
+        raise SpecError(f"DAG {dag_id!r} is {state}", hint="Unpause it once it is parsed, or roll back with --direct.")
+
+
 def announced(pipeline: Pipeline, result: StepResult) -> str:
     """Send the champion event of a ledger entry, once, as the tasks do; say what came of it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.commands.champions import announced, asker
+from airflow_mlops_provider.commands.champions import announced, asker, check_unpaused
 from airflow_mlops_provider.commands.terminal import command, find_pipeline, print_rows, registry_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
     from airflow_mlops_provider.exceptions import SpecError
 
     dag_id = f"{pipeline.name}_rollback"
+    check_unpaused(dag_id)
     try:
         run: Any = get_current_api_client().trigger_dag(
             dag_id=dag_id, conf={"to": args.to, "reason": args.reason}, triggering_user_name=asker()
@@ -50,7 +51,7 @@ def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
         raise SpecError(
             f"Airflow does not start {dag_id}",
             got=str(error),
-            hint="Unpause it and see that it is parsed, or roll back with --direct.",
+            hint="Roll back with --direct.",
         ) from error
     return {"outcome": "started", "why": f"run {run['dag_run_id']} of {dag_id}; it ends in the ledger"}
 

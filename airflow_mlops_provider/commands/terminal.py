@@ -110,6 +110,8 @@ def find_pipeline(name: str) -> Pipeline:
 def find_pipelines(names: Sequence[str] = ()) -> list[Pipeline]:
     """Return pipelines by name, all of them without one.
 
+    Among all, a file with a mistake is said on standard error and left out: it does not take the others down.
+
     :raises SpecError: there is no such pipeline, or its file is wrong.
     """
     from airflow_mlops_provider.dag_templates.folder import pipelines_folder
@@ -118,12 +120,18 @@ def find_pipelines(names: Sequence[str] = ()) -> list[Pipeline]:
 
     folder = pipelines_folder()
     files = {file.stem: file for file in pipeline_files(folder)}
-    for name in names:
-        if name not in files:
-            raise SpecError(
-                f"there is no pipeline {name!r} in {folder}", expected=", ".join(files) or "a pipeline file"
-            )
-    return [load_pipeline(files[name]) for name in names or files]
+    if unknown := [name for name in names if name not in files]:
+        there = ", ".join(files) or "a pipeline file"
+        raise SpecError(f"there is no pipeline {unknown[0]!r} in {folder}", expected=there)
+    found = []
+    for name in names or files:
+        try:
+            found.append(load_pipeline(files[name]))
+        except SpecError as error:
+            if names:
+                raise
+            print(f"Left out: {' '.join(str(error).split())}", file=sys.stderr)
+    return found
 
 
 def registry_of(pipeline: Pipeline) -> Registry:

@@ -239,6 +239,8 @@ def test_two_versions_are_told_compared_promoted_and_rolled_back(
     assert (head.version, head.approver is not None) == (2, True)
     assert head.reason.startswith("to see (despite not better than champion v1")
 
+    code, out, err = run("rollback", "iris", "--reason", "seen")
+    assert (code, out, err.count("\n")) == (3, "", 1), "there is no Airflow database to start its DAG in"
     code, out, _ = run("rollback", "iris", "--direct", "--reason", "seen", "-o", "json")
     [done] = json.loads(out)
     assert (code, done["outcome"], done["to version"]) == (0, "rolled back", 1)
@@ -297,6 +299,12 @@ def test_check_says_everything_that_would_fail_a_run(
         "column": "data",
     }
     assert "did you mean 'seed'" in wrong["settings"]["detail"]
+    code, out, err = run("status", "-o", "json")
+    assert code == 0
+    assert "good" in {one["pipeline"] for one in json.loads(out)}, "a wrong file does not take the others down"
+    [line] = err.splitlines()
+    assert line.startswith("Left out: ")
+    assert "settings.yaml" in line
     assert run("check", "good", "nope")[0] == 1
     assert run("check", "--folder", str(tmp_path / "empty"))[0] == 1
 
