@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "drift", "live", "score")
+STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "drift", "estimate", "live", "score")
 
 
 #: Steps whose result depends on as_of besides their inputs. The others compute nothing anew while the data stays the

@@ -118,6 +118,7 @@ class Watched(World):
         try:
             scored = self.watcher.score(as_of, reign)
             drift, live = self.watcher.drift(scored, reign), self.watcher.live(as_of, reign)
+            estimate = self.watcher.estimate(scored, reign)
         except (DataError, ModelError) as error:
             # The monitoring DAG fails on it, and the window stays undecided.
             self.say(as_of, "not measured", str(error))
@@ -127,6 +128,7 @@ class Watched(World):
             scored.window,
             drift=drift.facts,
             live=live,
+            estimate=None if estimate is None else estimate.facts,
             champion=reign.incumbent,
             history=self.decisions,
         )

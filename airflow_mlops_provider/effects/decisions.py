@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: What one task may ask for: the budget of any sensible governor, and it fits into an XCom.
 _MOST_REQUESTS = 50
-#: Roles of the drift step's artifacts that a decision names.
-_EVIDENCE = ("drift", "report")
+#: Roles of the artifacts of drift and estimate that a decision names.
+_EVIDENCE = ("drift", "report", "estimate")
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,15 @@ def decide_window(
     reign: Reign | None,
     drift: dict[str, Any] | None,
     live: dict[str, Any] | None,
+    estimate: dict[str, Any] | None = None,
     caller: tuple[str, ...],
     evidence: Mapping[str, ArtifactRef] | None = None,
 ) -> Kept:
     """Decide a window and keep the decision, unless it has one: that holds, whatever is known by now.
 
-    :param reign: whose drift and live metric these are.
+    :param reign: whose drift, live metric and estimate these are.
     :param caller: DAG, run and task.
-    :param evidence: what the drift step stored; its numbers and its page are kept with the decision.
+    :param evidence: what drift and estimate stored; their numbers and the page of drift are kept with the decision.
     :raises TransientServiceError: MLflow cannot be reached; do it again.
     """
     decision = decide(
@@ -135,6 +136,7 @@ def decide_window(
         window,
         drift=drift,
         live=live,
+        estimate=estimate,
         champion=None if reign is None else reign.incumbent,
         history=decisions(registry, model),
     )

@@ -126,6 +126,19 @@ class Watcher:
         found = self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion)
         return Drift(found.facts, found.artifacts)
 
+    def estimate(self, scored: Scored, reign: Reign) -> StepResult | None:
+        """Return what the estimate step found; None when monitoring does not estimate."""
+        settings = self.monitoring.estimated
+        if settings is None:
+            return None
+        return self.compute(
+            "estimate",
+            as_of=scored.as_of,
+            section=settings.model_dump(mode="json") | {"metrics": self.metrics},
+            inputs={"predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)]},
+            champion=reign.champion,
+        )
+
     def live(self, as_of: datetime, reign: Reign) -> dict[str, Any]:
         """Return the facts of the live step; they say why when there is no labelled row to measure on."""
         start = live_start(as_of, self.data, self.scoring, reign)
@@ -164,8 +177,10 @@ class Watcher:
 
 def live_section(monitoring: Monitoring, metrics: Sequence[str], reign: Reign) -> dict[str, Any]:
     """Return the section of the live step."""
+    estimated = monitoring.estimated
     return {
         "live": monitoring.live.model_dump(mode="json"),
+        **({} if estimated is None else {"estimated": estimated.model_dump(mode="json")}),
         "probation": monitoring.probation.model_dump(mode="json"),
         "metrics": list(metrics),
         "former": None if reign.former is None else reign.former.model_dump(mode="json"),

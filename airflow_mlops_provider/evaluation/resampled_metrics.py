@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.evaluation.metrics import Predictions
 
-    #: Counts, resamples x rows, to one value a resample; NaN where the metric is undefined.
+    #: Counts or other weights, resamples x rows, to one value a resample; NaN where the metric is undefined.
     Statistic = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -49,7 +49,7 @@ def _row_losses(name: str, predictions: Predictions) -> NDArray[Any]:
 
 
 def _mean(values: NDArray[Any]) -> Statistic:
-    return lambda counts: counts @ values / len(values)
+    return lambda counts: counts @ values / counts.sum(axis=1)
 
 
 def _classification(name: str, predictions: Predictions, ranked: list[_Ranked]) -> Statistic:
@@ -76,7 +76,7 @@ class _Reached(NamedTuple):
     positives: NDArray[Any]
     above: NDArray[Any]
     rows: NDArray[Any]
-    total: int
+    total: NDArray[Any]
 
 
 class _Ranked:
@@ -104,7 +104,7 @@ class _Ranked:
             gained = np.diff(positives, axis=1, prepend=0)
             self._last = (
                 counts,
-                _Reached(gained, positives, rows[:, self._starts], rows[:, self._ends], counts.shape[1]),
+                _Reached(gained, positives, rows[:, self._starts], rows[:, self._ends], counts.sum(axis=1)),
             )
         return self._last[1]
 

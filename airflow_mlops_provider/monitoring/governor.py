@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Action = Literal["keep", "retrain", "roll_back"]
 #: Which rule decided. `nothing_new`: no champion, too few rows or no labels. `rolled_back`: this champion's rollback is
 #: decided already, so its windows ask for nothing more.
-Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "decay", "drift", "stale"]
+Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "decay", "drift", "estimate", "stale"]
 
 #: In bytes of JSON: a decision has to fit into one value of MLflow, 6,000 characters.
 _MAX_COLUMN, _MAX_COLUMNS, _MAX_REASON = 120, 1200, 1000
@@ -68,7 +68,8 @@ class Decision(Frozen):
     :param champion: version that was judged; None without one.
     :param seq: the ledger entry by which it was champion.
     :param rows: rows of the window that no earlier window held.
-    :param evidence: where lies what it was decided on, by role: `drift` the numbers, `report` the page for people.
+    :param evidence: where lies what it was decided on, by role: `drift` and `estimate` the numbers, `report` the page
+        of drift for people.
     """
 
     # An older release reads what a newer one wrote.
@@ -120,18 +121,20 @@ def decide(
     live: Mapping[str, Any] | None,
     champion: Incumbent | None,
     history: Sequence[Decision],
+    estimate: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Return what follows from a window.
 
     :param drift: facts of the drift step; None when it was not computed.
     :param live: facts of the live step; None when it was not computed.
+    :param estimate: facts of the estimate step; None when monitoring does not estimate.
     :param history: decisions of this model, in any order. One about this very window holds.
     """
     for decision in history:
         if decision.as_of == window.as_of:
             return decision
     past = sorted((one for one in history if one.as_of < window.as_of), key=lambda one: one.as_of)
-    found = _judge(policy, window, drift or {}, live or {}, champion, past)
+    found = _judge(policy, window, drift or {}, live or {}, estimate, champion, past)
     if found.action != "retrain" or champion is None:
         return found
     late = len(past) < len(history)
@@ -148,6 +151,7 @@ def _judge(
     window: Window,
     drift: Mapping[str, Any],
     live: Mapping[str, Any],
+    estimate: Mapping[str, Any] | None,
     champion: Incumbent | None,
     past: Sequence[Decision],
 ) -> Decision:
@@ -178,14 +182,18 @@ def _judge(
         )
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
     drifted = [_drift_words(drift)] if drift.get("drifted") or drift.get("prediction_drift") else []
-    if decay or drifted:
-        return found("retrain", "decay" if decay else "drift", *decay, *drifted, bad=True)
+    guessed = [] if estimate is None else [_estimate_words(estimate)]
+    fallen = guessed if estimate is not None and estimate.get("fallen") else []
+    if decay or drifted or fallen:
+        rule: Rule = "decay" if decay else "drift" if drifted else "estimate"
+        return found("retrain", rule, *decay, *drifted, *guessed, bad=True)
     age = window.as_of - champion.trained
     if policy.max_age is not None and age > policy.max_age:
         known = f"version {champion.version} knows data up to {as_of_text(champion.trained)}, {_days(age)} ago"
         return found("retrain", "stale", f"{known}; max_age is {_days(policy.max_age)}")
     words = [_drift_words(drift), _live_words(live, on_probation=_on_probation(policy, window, champion))]
-    return found("keep", "healthy" if _speaks(drift) or _speaks(live) else "nothing_new", *words)
+    speaks = _speaks(drift) or _speaks(live) or _speaks(estimate or {})
+    return found("keep", "healthy" if speaks else "nothing_new", *words, *guessed)
 
 
 def _on_probation(policy: Monitoring, window: Window, champion: Incumbent) -> bool:
@@ -260,8 +268,17 @@ def _live_words(live: Mapping[str, Any], *, on_probation: bool) -> str:
     if not _speaks(live):
         return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"
     words = str(live.get("against_holdout") or "the live metric did not fall")
+    if live.get("estimate_held") is not None:
+        low, high = live.get("estimate_interval") or (None, None)
+        verdict = "which held" if live["estimate_held"] else "which did not hold"
+        words += f"; without labels it was estimated at [{low:.4g}, {high:.4g}], {verdict}"
     compared = on_probation and live.get("former") is not None
     return f"{words}; on probation, {live.get('against_former')}" if compared else words
+
+
+def _estimate_words(estimate: Mapping[str, Any]) -> str:
+    why = str(estimate.get("why") or "not computed").rstrip(".")
+    return why if _speaks(estimate) else f"nothing can be estimated: {why}"
 
 
 def _days(span: timedelta) -> str:

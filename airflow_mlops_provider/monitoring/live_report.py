@@ -8,6 +8,7 @@ from pydantic import Field
 
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.evaluation.report import Interval, Scores
+from airflow_mlops_provider.monitoring.estimate_report import Estimate
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Task
 
 
@@ -33,6 +34,8 @@ class LiveReport(Frozen):
     :param judged: False when the rows allow no verdict; `why` says why.
     :param differences: interval of what the champion is better than the former one by, on the same resamples.
     :param holdout: what evaluate measured before the champion was promoted.
+    :param estimates: what was estimated of these rows without their labels, where monitoring estimates.
+    :param estimate_held: whether the deciding metric lies in its estimated interval.
     :param against_holdout: the comparison with the holdout in words.
     :param against_former: the comparison with the former champion in words.
     """
@@ -48,6 +51,8 @@ class LiveReport(Frozen):
     former: LiveScores | None = None
     differences: dict[str, Interval] = Field(default_factory=dict)
     holdout: dict[str, Finite | None] = Field(default_factory=dict)
+    estimates: dict[str, Estimate] = Field(default_factory=dict)
+    estimate_held: bool | None = None
     decayed: bool = False
     worse_than_former: bool = False
     against_holdout: str | None = None

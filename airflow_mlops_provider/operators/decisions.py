@@ -96,10 +96,11 @@ class DecideOperator(PolicyOperator):
 
     :param drift: what `DetectDriftOperator` returned; without it drift says nothing.
     :param live: what `EvaluateLiveOperator` returned; without it the live metric says nothing.
+    :param estimate: what `EstimatePerformanceOperator` returned; without it nothing is estimated.
     :param scoring: the `scoring` section of a pipeline file: how long a window is.
     """
 
-    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "drift", "live", "scoring")
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "drift", "live", "estimate", "scoring")
     step = "decide"
 
     def __init__(
@@ -107,12 +108,14 @@ class DecideOperator(PolicyOperator):
         *,
         drift: Result = None,
         live: Result = None,
+        estimate: Result = None,
         scoring: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.drift = drift
         self.live = live
+        self.estimate = estimate
         self.scoring = scoring
 
     def run(self, context: Context) -> StepResult:
@@ -125,6 +128,7 @@ class DecideOperator(PolicyOperator):
         measured = None if self.drift is None else parsed(self.drift, "drift")
         drift = {} if measured is None else dict(measured.facts)
         live = {} if self.live is None else dict(parsed(self.live, "live").facts)
+        guessed = None if self.estimate is None else parsed(self.estimate, "estimate")
         as_of = resolve_as_of(context, self.as_of).replace(microsecond=0)
         length = Scoring.model_validate(self.scoring or {}).window
         registry, model, ti = self.registry(), self.model_name, context["ti"]
@@ -137,8 +141,13 @@ class DecideOperator(PolicyOperator):
             reign=watching.reign_of(registry.history(model)),
             drift=drift,
             live=live,
+            estimate=None if guessed is None else dict(guessed.facts),
             caller=caller,
-            evidence=None if measured is None else measured.artifacts,
+            # Each has a page, `report`: that of drift is the decision's.
+            evidence={
+                **({} if guessed is None else guessed.artifacts),
+                **({} if measured is None else measured.artifacts),
+            },
         )
         self.log.info("%s", kept.decision.sentence())
         return decisions.watched(self.pipeline, [kept], caller)

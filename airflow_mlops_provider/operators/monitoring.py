@@ -1,4 +1,4 @@
-"""One scored window beside what the champion was trained on."""
+"""One scored window beside what the champion was trained on, and what it is estimated to be worth."""
 
 from __future__ import annotations
 
@@ -70,6 +70,53 @@ class DetectDriftOperator(PolicyOperator):
                 "dataset": [parsed(self.dataset, "dataset")],
                 "predictions": [parsed(self.predictions, "predictions")],
             },
+            champion=as_champion(head),
+        )
+        self.log.info("%s", result.facts["why"])
+        return result
+
+
+class EstimatePerformanceOperator(PolicyOperator):
+    """Estimate the metrics of what was scored before its labels are there, from the champion's probabilities.
+
+    A fall is a verdict, not a failure: the task succeeds, and the facts of its result say what fell.
+
+    .. code-block:: python
+
+        estimate = EstimatePerformanceOperator(
+            task_id="estimate",
+            pipeline="churn",
+            predictions=score.output,
+            metrics=["roc_auc", "log_loss"],
+            monitoring={"estimated": {"margin": 0.05}},
+        )
+
+    :param predictions: what `ScoreBatchOperator` returned.
+    :param metrics: names of metrics; the first decides unless `monitoring.estimated.metric` names another.
+    """
+
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "predictions")
+    step = "estimate"
+
+    def __init__(self, *, predictions: Result, metrics: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.predictions = predictions
+        self.metrics = metrics
+
+    def run(self, context: Context) -> StepResult:
+        """Estimate."""
+        from airflow_mlops_provider.effects.champions import as_champion
+        from airflow_mlops_provider.exceptions import MLOpsError
+        from airflow_mlops_provider.spec import Estimated
+
+        head = self.registry().head(self.model_name)
+        if head is None:
+            raise MLOpsError(f"model {self.model_name!r} has no champion", hint="Promote one first.")
+        settings = self.policy().estimated or Estimated()
+        result = self.compute(
+            context,
+            {**settings.model_dump(mode="json"), "metrics": self.metrics},
+            {"predictions": [parsed(self.predictions, "predictions")]},
             champion=as_champion(head),
         )
         self.log.info("%s", result.facts["why"])

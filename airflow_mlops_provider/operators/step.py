@@ -32,6 +32,7 @@ _MADE_BY = {
     "approval": "approve",
     "predictions": "score",
     "drift": "drift",
+    "estimate": "estimate",
     "live": "live",
     "decided": "watch",
 }

@@ -146,7 +146,17 @@ class WatchPredictionsOperator(PolicyOperator):
             return decided(Window(as_of=as_of, rows=0 if scored is None else scored.rows), drift={}, live={})
         scored = scored or watcher.score(as_of, reign)
         drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
-        return decided(scored.window, drift=drift.facts, live=live, evidence=drift.artifacts)
+        estimate = watcher.estimate(scored, reign)
+        evidence = drift.artifacts
+        if estimate is not None:
+            evidence = {**evidence, "estimate": estimate.artifacts["estimate"]}
+        return decided(
+            scored.window,
+            drift=drift.facts,
+            live=live,
+            estimate=None if estimate is None else estimate.facts,
+            evidence=evidence,
+        )
 
 
 class RetrainOnDecisionOperator(ModelOperator):

@@ -24,7 +24,7 @@ from airflow_mlops_provider.spec.metrics import (
     REGRESSION_METRICS,
     check_metrics,
 )
-from airflow_mlops_provider.spec.operations import Drift, Live, Monitoring, Probation, Retraining, Scoring
+from airflow_mlops_provider.spec.operations import Drift, Estimated, Live, Monitoring, Probation, Retraining, Scoring
 from airflow_mlops_provider.spec.pipeline import (
     Notifications,
     Notifier,
@@ -66,6 +66,7 @@ __all__ = [
     "Data",
     "Docker",
     "Drift",
+    "Estimated",
     "Evaluation",
     "Expectation",
     "Explanation",

@@ -50,6 +50,15 @@ class Live(Frozen):
     min_rows: PositiveInt = Field(200, description="A window with fewer labelled rows says nothing.")
 
 
+class Estimated(Frozen):
+    """How far the live metric, estimated before there are labels, may fall below what the holdout promised."""
+
+    metric: str | None = Field(None, description="The first of evaluation.metrics when left out.")
+    margin: Finite = Field(0.1, ge=0, description="A fall of more than this share of the holdout's value is bad.")
+    confidence: OpenShare = Field(0.95, description="Of the interval that is stated.")
+    min_rows: PositiveInt = Field(200, description="A window with fewer rows says nothing.")
+
+
 class Retraining(Frozen):
     """The governor: which bad windows lead to a retraining."""
 
@@ -72,6 +81,9 @@ class Monitoring(Frozen):
 
     drift: Drift = Field(Drift(), description="How far the current window may lie from the champion's reference.")
     live: Live = Field(Live(), description="How far the live metric may fall below what the holdout promised.")
+    estimated: Estimated | None = Field(
+        None, description="How far the estimated metric of rows without labels may fall; not estimated when left out."
+    )
     retraining: Retraining = Field(Retraining(), description="Which bad windows lead to a retraining.")
     probation: Probation = Field(Probation(), description="When a new champion is rolled back.")
     max_age: timedelta | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")

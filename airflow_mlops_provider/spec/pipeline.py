@@ -187,9 +187,12 @@ class Pipeline(Frozen):
         features = self.data.columns.features
         if unknown := sorted(set(self.monitoring.drift.ignore) - set(features)):
             raise ValueError(f"monitoring.drift.ignore names {unknown}, not among the features {features}")
-        metric = self.monitoring.live.metric
-        if metric is not None and metric not in self.metrics:
-            raise ValueError(f"monitoring.live.metric is {metric!r}, which evaluation.metrics does not list")
+        estimated = self.monitoring.estimated
+        if estimated is not None and self.task == "regression":
+            raise ValueError("monitoring.estimated needs probabilities, which a regression does not have: leave it out")
+        for name, part in (("live", self.monitoring.live), ("estimated", estimated)):
+            if part is not None and part.metric is not None and part.metric not in self.metrics:
+                raise ValueError(f"monitoring.{name}.metric is {part.metric!r}, which evaluation.metrics does not list")
 
     @model_validator(mode="after")
     def _predictions_have_names_of_their_own(self) -> Pipeline:

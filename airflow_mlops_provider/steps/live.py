@@ -19,9 +19,11 @@ from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError,
 from airflow_mlops_provider.job import Champion, Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.threshold import threshold_of
+from airflow_mlops_provider.monitoring.estimated_performance import Asked, estimate, evenly
+from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
 from airflow_mlops_provider.results import text_within
-from airflow_mlops_provider.spec import Bootstrap, Frozen, Live, Probation
+from airflow_mlops_provider.spec import Bootstrap, Estimated, Frozen, Live, Probation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,12 +47,14 @@ class Section(Frozen):
 
     :param metrics: names; the first decides unless `live.metric` names another.
     :param former: the version that was champion before; None when there is none to compare with.
+    :param estimated: how metrics are estimated without labels; compared with what the labels say.
     """
 
     live: Live = Live()
     probation: Probation = Probation()
     metrics: list[str]
     former: Champion | None = None
+    estimated: Estimated | None = None
 
     @property
     def metric(self) -> str:
@@ -109,7 +113,7 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
             "holdout": holdout,
         }
     )
-    return _judged(section, report)
+    return _judged(section, _with_estimates(section, job, champion, answers[0], known, report))
 
 
 # ---------------------------------------------------------------- predictions
@@ -216,6 +220,28 @@ def _gains(name: str, mine: Any, others: Any) -> Any:
     return None if mine is None or others is None else gain(name, mine, others)
 
 
+def _with_estimates(
+    section: Section, job: Job, champion: Champion, answer: Answer, known: NDArray[Any], report: LiveReport
+) -> LiveReport:
+    """Set beside the metrics what would have been said of the same rows without their labels."""
+    if section.estimated is None or answer.scores is None or report.task == "regression" or not known.any():
+        return report
+    reference, _ = read_reference(job.store, champion)
+    if reference is None or reference.asked.classes != tuple(answer.classes) or report.champion is None:
+        return report
+    found = estimate(
+        list(report.holdout),
+        evenly(Asked(report.task, reference.asked.classes, answer.scores[known], answer.threshold)),
+        reference,
+        confidence=section.estimated.confidence,
+        rows=int(known.sum()),
+        holdout=report.holdout,
+        seed=job.seed,
+    )
+    held = found[section.metric].holds(report.champion.metrics[section.metric])
+    return report.model_copy(update={"estimates": found, "estimate_held": held})
+
+
 # ---------------------------------------------------------------- verdicts
 
 
@@ -253,8 +279,19 @@ def _facts(report: LiveReport) -> dict[str, Any]:
         "holdout": report.holdout.get(name),
         "decayed": report.decayed,
         "worse_than_former": report.worse_than_former,
+        **_estimate_facts(report),
         "against_holdout": _told(report.against_holdout),
         "against_former": _told(report.against_former),
+    }
+
+
+def _estimate_facts(report: LiveReport) -> dict[str, Any]:
+    if report.estimate_held is None or (found := report.estimates.get(report.metric)) is None:
+        return {}
+    return {
+        "estimate": found.value,
+        "estimate_interval": [found.low, found.high],
+        "estimate_held": report.estimate_held,
     }
 
 

@@ -40,7 +40,7 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     body = "\n".join(write_docs.code_of(operator) for operator in operators.values())
     source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
     scoring = ["new_rows", "score", "score_shard", "score_joined"]
-    watching = ["watch", "retrain", "mend", "drift", "labelled", "live", "decide"]
+    watching = ["watch", "retrain", "mend", "drift", "estimate", "labelled", "live", "decide"]
     assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, "approve", *scoring, "roll_back", *watching])}
 
 

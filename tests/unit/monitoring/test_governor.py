@@ -84,6 +84,53 @@ def test_the_first_rule_that_applies_decides(drift: Any, live: Any, rule: str, a
     assert (decision.rule, decision.action, decision.bad, decision.suppressed) == (rule, action, bad, False)
 
 
+FALLEN = {"judged": True, "fallen": True, "why": "roc_auc is 0.6 [0.5, 0.7] by estimate, 0.75 on the holdout"}
+STEADY = {**FALLEN, "fallen": False}
+
+
+@pytest.mark.parametrize(
+    ("drift", "live", "estimate", "rule", "bad"),
+    [
+        (QUIET, SILENT, FALLEN, "estimate", True),
+        (SILENT, SILENT, STEADY, "healthy", False),
+        (SILENT, SILENT, SILENT, "nothing_new", False),
+        (DRIFT, SILENT, FALLEN, "drift", True),
+        (DRIFT, DECAY, FALLEN, "decay", True),
+    ],
+)
+def test_an_estimate_that_fell_is_a_rule_after_what_was_seen(
+    drift: Any, live: Any, estimate: Any, rule: str, bad: bool
+) -> None:
+    decision = decide(policy(), window(0), drift=drift, live=live, estimate=estimate, champion=champion(), history=[])
+    said = "nothing can be estimated: 3 rows, 200 are needed" if estimate is SILENT else estimate["why"]
+    assert (decision.rule, decision.bad, decision.reasons[-1]) == (rule, bad, said)
+
+
+def test_estimates_that_fall_ask_for_a_retraining_once_enough_windows_in_a_row_do() -> None:
+    history: list[Decision] = []
+    for number in range(3):
+        history.append(
+            decide(
+                policy(after=3),
+                window(number),
+                drift=QUIET,
+                live=SILENT,
+                estimate=FALLEN,
+                champion=champion(),
+                history=history,
+            )
+        )
+    assert [one.suppressed for one in history] == [True, True, False]
+    assert history[-1].reasons == [FALLEN["why"]]
+
+
+@pytest.mark.parametrize(("held", "words"), [(True, "which held"), (False, "which did not hold")])
+def test_what_the_labels_make_of_an_estimate_is_told(held: bool, words: str) -> None:
+    live = {**WELL, "estimate": 0.52, "estimate_interval": [0.4512, 0.6], "estimate_held": held}
+    [_, said] = day(0, [], policy(), live=live).reasons
+    assert said.endswith(f"without labels it was estimated at [0.4512, 0.6], {words}")
+
+
 def test_every_cause_is_named() -> None:
     decision = day(0, [], policy(), drift=DRIFT, live=DECAY)
     assert decision.reasons == [

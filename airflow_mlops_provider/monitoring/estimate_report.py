@@ -1,0 +1,81 @@
+"""What is estimated of a window whose labels are not there yet."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from airflow_mlops_provider.evaluation.metrics import gain
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
+
+
+class Estimate(Frozen):
+    """One metric without labels.
+
+    :param value: null when it is undefined; `why` says why, as it does when there is no interval.
+    :param low: lower end of the interval in which the metric by the labels will lie, at `confidence`.
+    :param high: its upper end.
+    :param chance: standard deviation of the metric over labels drawn from the calibrated probabilities.
+    :param error: standard deviation of the estimate's own error, beyond chance, on blocks of the holdout; at least
+        that by resampling the calibration.
+    :param blocks: how many of them.
+    :param holdout: what was measured on the holdout.
+    """
+
+    value: Finite | None
+    low: Finite | None = None
+    high: Finite | None = None
+    confidence: OpenShare
+    chance: Finite | None = None
+    error: Finite | None = None
+    blocks: int = 0
+    holdout: Finite | None = None
+    why: str | None = None
+
+    def holds(self, realised: float | None) -> bool | None:
+        """Return whether a realised value lies in the interval; None when one of them is missing."""
+        if realised is None or self.low is None or self.high is None:
+            return None
+        return self.low <= realised <= self.high
+
+    def words(self, name: str) -> str:
+        """Return the estimate in words.
+
+        >>> Estimate(value=0.7, low=0.6, high=0.8, confidence=0.95, holdout=0.75).words("roc_auc")
+        'roc_auc is 0.7 [0.6, 0.8] by estimate, 0.75 on the holdout'
+        """
+        if self.value is None:
+            return f"{name} cannot be estimated: {self.why}"
+        span = "" if self.low is None or self.high is None else f" [{self.low:.4g}, {self.high:.4g}]"
+        promised = "not recorded" if self.holdout is None else f"{self.holdout:.4g}"
+        return f"{name} is {self.value:.4g}{span} by estimate, {promised} on the holdout"
+
+
+class EstimateReport(Frozen):
+    """The estimated metrics of one window.
+
+    :param metric: the one that decides.
+    :param version: the champion.
+    :param rows: rows of the window.
+    :param sampled: rows that the estimate is made from: an even spread of them when there are very many.
+    :param reference_rows: held-out rows of the champion's reference, which calibrate its probabilities.
+    :param judged: False when nothing can be estimated; `why` says why.
+    :param fallen: the metric lies below the holdout's by more than the margin.
+    """
+
+    task: Task
+    metric: str
+    version: int
+    rows: int
+    sampled: int = 0
+    reference_rows: int = 0
+    judged: bool = True
+    why: str
+    estimates: dict[str, Estimate] = Field(default_factory=dict)
+    fallen: bool = False
+
+
+def has_fallen(name: str, found: Estimate, margin: float) -> bool:
+    """Return whether an estimate lies below the holdout's value by more than a share of it."""
+    if found.value is None or found.holdout is None:
+        return False
+    return gain(name, found.value, found.holdout) < -margin * abs(found.holdout)
