@@ -179,9 +179,9 @@ def scored(airflow: CeleryAirflow, trained: Run) -> Run:
     return Run.triggered(airflow, NAME, "scoring")
 
 
-def begun(airflow: CeleryAirflow, name: str, day: str) -> Run:
+def begun(airflow: CeleryAirflow, name: str, day: str, run_id: str = "begun") -> Run:
     """Trigger a training, and do not wait for it."""
-    run = Run(airflow, name, "begun")
+    run = Run(airflow, name, run_id)
     airflow.post(
         f"/api/v2/dags/{run.dag_id}/dagRuns", {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": day}}
     )
@@ -294,27 +294,48 @@ def test_the_models_are_the_same_in_a_celery_worker_and_in_this_process(
     assert digests(there) == digests(trained_here(airflow, "wine_cultivar", tmp_path, DAY))
 
 
+def training_in_a_container(topology: Topology, run_id: str) -> tuple[Run, dict[str, Any]]:
+    """Trigger the training that waits, and return it and its container once it does."""
+    reached = topology.airflow.home / "pipelines" / "go on.reached"
+    reached.unlink(missing_ok=True)
+    run = begun(topology.airflow, "killed", "2024-02-01", run_id)
+    until(topology.airflow, reached.exists, "the training in a container")
+    [container] = topology.engine.containers()
+    assert container["State"]["Running"]
+    return run, container
+
+
+def receipts_of_killed(topology: Topology) -> list[str]:
+    return [key for key in topology.keys("artifacts/receipts/killed/train/") if key.endswith("/receipt.json")]
+
+
+def test_a_task_that_is_ended_by_hand_stops_its_container(topology: Topology, watched: Run, wines: Run) -> None:
+    airflow, engine = topology.airflow, topology.engine
+    run, _ = training_in_a_container(topology, "stopped")
+    airflow.patch(f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/train/0", {"new_state": "failed"})
+    until(airflow, lambda: engine.containers() == [], "the end of the container")
+    until(airflow, lambda: any("was stopped" in str(line) for line in run.log("train", 0)), "its log")
+    assert run.ended().state == "failed"
+    assert receipts_of_killed(topology) == []
+
+
 def test_a_worker_killed_while_its_container_trains_leaves_one_container_and_one_result(
     topology: Topology, watched: Run, wines: Run
 ) -> None:
     """The other worker's try takes the container over."""
     airflow, engine, before = topology.airflow, topology.engine, len(topology.engine.created())
-    run = begun(airflow, "killed", "2024-02-01")
-    folder = airflow.home / "pipelines"
-    until(airflow, (folder / "go on.reached").exists, "the training in a container")
+    run, left = training_in_a_container(topology, "killed")
     first = run.tasks["train[waiting]"]["hostname"]
-    [left] = engine.containers()
     airflow.kill(first)
     assert engine.containers()[0]["State"]["Running"]
     until(airflow, lambda: run.tasks["train[waiting]"]["try_number"] > 1, "another try")
     until(airflow, lambda: any("taking it over" in line["event"] for line in run.log("train", 0)), "its log")
     assert [found["Id"] for found in engine.containers()] == [left["Id"]]
-    (folder / "go on").touch()
+    (airflow.home / "pipelines" / "go on").touch()
     until(airflow, lambda: run.tasks["train[waiting]"]["state"] == "success", "its success")
     assert {first, run.tasks["train[waiting]"]["hostname"]} == set(WORKERS)
     assert (len(engine.created()) - before, engine.containers()) == (1, [])
-    results = [key for key in topology.keys("artifacts/receipts/killed/train/") if key.endswith("/receipt.json")]
-    assert len(results) == 1
+    assert len(receipts_of_killed(topology)) == 1
 
 
 def test_no_secret_of_a_connection_is_left_anywhere(topology: Topology, watched: Run, wines: Run) -> None:

@@ -14,11 +14,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
-import yaml
-from generated import AT_ONCE, pipeline, write_csv
-from runs import Run, mlflow_state
+from generated import pipeline, write_csv
 from services.dockerd import IMAGE, Dockerd, dockerd, step_image
 
 from airflow_mlops_provider.allow_list import AllowList
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from services.ceph import Ceph
 
     from airflow_mlops_provider.results import StepResult
-    from local_airflow import LocalAirflow
 
 HERE = Path(__file__).parent
 CALLER = {"dag_id": "small_training", "run_id": "by hand", "task_id": "train", "map_index": "0"}
@@ -304,94 +300,3 @@ def test_keys_to_a_store_are_nowhere_to_be_read(small: Small, ceph: Ceph, tmp_pa
     assert ceph.user.secret_key not in json.dumps(container)
     assert ceph.user.secret_key not in logged
     assert found[0].artifacts["model"].uri.startswith("s3://")
-
-
-# ---------------------------------------------------------------- under a real scheduler
-
-
-@pytest.fixture(scope="module")
-def airflow(engine: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """An Airflow whose pipeline trains in containers, and that soon misses a worker."""
-    from local_airflow import LocalAirflow
-
-    home = tmp_path_factory.mktemp("contained")
-    pipelines = home / "pipelines"
-    pipelines.mkdir()
-    shutil.copytree(HERE.parents[1] / "dags", home / "dags")
-    for name in ("killed", "stopped"):
-        write_csv(pipelines / f"{name}.csv")
-        runtime = {"kind": "docker", "image": IMAGE, "pull": "never", "mem_limit": "1g", "cpus": 2}
-        spec = pipeline(name, pipelines / f"{name}.csv", gates=[], tasks={"train": {**AT_ONCE, "runtime": runtime}})
-        spec["training"]["candidates"]["waiting"] = waiting(home / "artifacts" / name)
-        (pipelines / f"{name}.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
-    settings = {
-        "DOCKER_HOST": engine.url,
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(write_plugins(home / "plugins")),
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-    }
-    with LocalAirflow(home, dags=home / "dags", pipelines=pipelines, environment=settings) as running:
-        yield running
-
-
-def triggered(airflow: LocalAirflow, name: str, **conf: Any) -> Run:
-    """Start a run, and return it once its training waits."""
-    run = Run(airflow, name, "only")
-    airflow.wait_for_dag(run.dag_id)
-    airflow.post(
-        f"/api/v2/dags/{run.dag_id}/dagRuns",
-        {"dag_run_id": run.run_id, "logical_date": None, "conf": {"as_of": "2024-02-01", **conf}},
-    )
-    once(lambda: (airflow.artifacts / f"{name}.reached").exists(), 120)
-    return run
-
-
-def kill_worker(task_instance: str) -> None:
-    """Kill the process of a worker that has a task, and that of the task."""
-    running = psutil.process_iter(["cmdline"])
-    named = [found for found in running if f" {task_instance}" in " ".join(found.info["cmdline"] or [])]
-    assert len(named) == 2, named
-    for process in named:
-        process.kill()
-
-
-def test_a_worker_killed_while_its_container_trains_leaves_one_container_and_one_result(
-    airflow: LocalAirflow, engine: Dockerd
-) -> None:
-    before = len(engine.created())
-    run = triggered(airflow, "killed")
-    once(lambda: len(engine.containers()) == 1)  # the others are done
-    kill_worker(run.tasks["train[waiting]"]["id"])
-    (left,) = engine.containers()
-    assert left["State"]["Running"]
-    once(lambda: run.tasks["train[waiting]"]["try_number"] > 1, 120)
-    once(lambda: any("taking it over" in entry["event"] for entry in run.log("train", 2)))
-    assert [found["Id"] for found in engine.containers()] == [left["Id"]]
-    (airflow.artifacts / "killed").touch()
-    assert run.ended().state == "success", run.states
-    assert engine.containers() == []
-    assert len(engine.created()) - before == 3, "one for each candidate"
-    receipts = list((airflow.artifacts / "receipts" / "killed" / "train").glob("*/receipt.json"))
-    assert len(receipts) == 3
-    state = mlflow_state(airflow, "killed")
-    assert (state["versions"], state["aliases"], state["unfinished"]) == (
-        [1],
-        {"champion": 1, "challenger": 1},
-        [],
-    )
-    assert run.cleared().state == "success"
-    assert len(engine.created()) - before == 3, "what is done is found without a container"
-
-
-def test_a_task_that_is_ended_by_hand_stops_its_container(airflow: LocalAirflow, engine: Dockerd) -> None:
-    run = triggered(airflow, "stopped", candidates=["waiting"])
-    assert len(engine.containers()) == 1
-    path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/train/2"
-    before = len(engine.created())
-    airflow.patch(path, {"new_state": "failed"})
-    once(lambda: engine.containers() == [])
-    once(lambda: any("was stopped" in str(entry) for entry in run.log("train", 2)))
-    assert (engine.containers(), len(engine.created())) == ([], before)
-    assert not (airflow.artifacts / "receipts" / "stopped" / "train").exists()
