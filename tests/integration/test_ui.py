@@ -101,10 +101,12 @@ def test_the_pages_can_be_read_by_everyone(trained: LocalAirflow, browser: Brows
     visit = Visit(browser, trained, kind)
     frame = visit.models()
     frame.locator(f"[data-pipeline={NAME}]").wait_for()
-    visit.picture(f"models-{kind}")
+    if kind == "narrow":
+        visit.picture("models-narrow")
     frame.get_by_role("link", name=NAME, exact=True).click()
     frame.locator("#champion").wait_for()
-    visit.picture(f"pipeline-{kind}")
+    if kind != "narrow":
+        visit.picture(f"pipeline-{kind}")
     pages = [f"models/{NAME}", "models", f"reports/{NAME}_training/for-{day(DAYS[-1])}/evaluate/-1"]
     for page in pages:
         visit.page.goto(f"{visit.url}/mlops/{page}")

@@ -235,3 +235,14 @@ def entry(number: int) -> LedgerEntry:
         gates=[["champion", True, "roc_auc 0.7", "better than 0.69"]] * 6,
         reason="all 6 gates passed",
     )
+
+
+@pytest.mark.parametrize("scripts", [False, True])
+def test_a_stored_report_has_no_origin_and_reaches_nothing(scripts: bool) -> None:
+    from airflow_mlops_provider.ui.rendering import sandboxed
+
+    policy = sandboxed(b"<p>drift</p>", scripts=scripts).headers["content-security-policy"].split("; ")
+    assert policy[0] == ("sandbox allow-scripts" if scripts else "sandbox")
+    assert "default-src 'none'" in policy
+    assert [rule for rule in policy if rule.startswith("script-src")] == ["script-src 'unsafe-inline'"] * scripts
+    assert not any("allow-same-origin" in rule or rule.startswith("connect-src") for rule in policy)
