@@ -100,7 +100,7 @@ def serious(page: Page) -> list[Any]:
 def test_the_pages_can_be_read_by_everyone(trained: LocalAirflow, browser: Browser, kind: str) -> None:
     visit = Visit(browser, trained, kind)
     frame = visit.models()
-    frame.locator(f"[data-pipeline={NAME}]").wait_for()
+    frame.locator(f"[data-pipeline={NAME}]").scroll_into_view_if_needed()
     if kind == "narrow":
         visit.picture("models-narrow")
     frame.get_by_role("link", name=NAME, exact=True).click()
