@@ -88,7 +88,11 @@ def _splits(roles: Roles, rows: int) -> list[Choice]:
 
 def _candidates(task: Task, rows: int) -> dict[str, dict[str, Any]]:
     large = rows >= _MANY_ROWS
-    trees: dict[str, Any] = {"n_estimators": 100, "min_samples_leaf": 20 if large else 5 if rows >= 1000 else 2}
+    # As many trees as one row can pass in time on a busy machine, and as rows can fill.
+    trees: dict[str, Any] = {
+        "n_estimators": 100 if rows < _CROSS_VALIDATED else 60,
+        "min_samples_leaf": 20 if large else 5 if rows >= 1000 else 2,
+    }
     if large:
         trees |= {"max_depth": 14, "max_samples": 0.3, "n_jobs": -1}
     kind = "Regressor" if task == "regression" else "Classifier"
@@ -120,7 +124,10 @@ def _gates(roles: Roles, frame: pd.DataFrame) -> list[Choice]:
     metric = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}[roles.task]
     return [
         Choice({"kind": "baseline", "metric": metric}, "better than a dummy that knows only the target's distribution"),
-        Choice({"kind": "latency", "max_p95_ms": 100}, "a one-row prediction, 95th percentile, in milliseconds"),
+        Choice(
+            {"kind": "latency", "max_p95_ms": 250},
+            "a one-row prediction, 95th percentile, in milliseconds: for a busy machine; 100 is usual on a quiet one",
+        ),
         _predictions(roles, frame),
         Choice({"kind": "model_size", "max_mb": 100}, "of the stored model, in megabytes"),
         Choice(
