@@ -19,7 +19,7 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         Cell(f"The challenger is {report.winner}, the best of {len(names)} by {report.metrics[0]}."),
         Cell(f"Measured on {report.rows.holdout} held-out rows; {report.rows.training} rows train."),
     ]
-    if (bias := report.optimism) is not None:
+    if (bias := report.optimism) is not None and bias.value > 0:
         said = (
             f"The best of several looks too good on the rows that chose it: by about {bias.value:.3g} in {bias.metric}."
         )

@@ -37,11 +37,11 @@ def fairness_sections(report: FairnessReport | None) -> list[str]:
             for one in groups
         ]
         rows += [
-            [Cell(one.value), Cell(str(one.rows), "number"), *([Cell("–", "number")] * len(names))]
+            [Cell(one.value), Cell(str(one.rows), "number"), *([Cell("–")] * len(names))]
             for one in report.small
             if one.column == column
         ]
-        sections.append(table(f"Groups of {column}", [column, "Rows", *names], rows))
+        sections.append(table(f"Groups of {column}", [column, "Rows", *map(_words, names)], rows))
     return [
         *sections,
         f"<p>Intervals are of {report.confidence:.0%}. A group of fewer than {report.min_rows} rows is "
@@ -67,13 +67,13 @@ def _gap(report: FairnessReport, gap: Gap) -> list[Cell]:
             for one in (report.group(gap.column, gap.highest), report.group(gap.column, gap.lowest))
         )
     span = "" if gap.low is None else f"{_text(gap.low)} to {_text(gap.high)}"
-    cells = [Cell(gap.column), Cell(gap.gap), Cell(_text(gap.value), "number"), Cell(span, "whole")]
-    return [*cells, Cell(gap.metric or ""), Cell(most), Cell(least), Cell(gap.why or "", "warn")]
+    cells = [Cell(gap.column), Cell(_words(gap.gap)), Cell(_text(gap.value), "number"), Cell(span, "whole")]
+    return [*cells, Cell(_words(gap.metric or "")), Cell(most), Cell(least), Cell(gap.why or "", "warn")]
 
 
 def _metric(found: GroupMetric) -> Cell:
     span = "" if found.low is None else f" ({_text(found.low)} to {_text(found.high)})"
-    return Cell(f"{_text(found.value)}{span}", "number")
+    return Cell(f"{_text(found.value)}{span}")
 
 
 def _importances(heading: str, found: Attribution) -> list[str]:
@@ -106,6 +106,11 @@ def _by_category(labels: Sequence[str], lines: Sequence[Sequence[float]]) -> lis
         [Cell(label), *(Cell(_text(line[at]), "number", share_bar(abs(line[at]) / longest, label)) for line in lines)]
         for at, label in enumerate(labels)
     ]
+
+
+def _words(name: str) -> str:
+    """Return a name that breaks between lines."""
+    return name.replace("_", " ")
 
 
 def _text(value: float | None) -> str:

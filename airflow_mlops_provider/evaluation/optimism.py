@@ -76,4 +76,5 @@ def _of_resamples(
         return None
     chosen = table.argmax(axis=0)
     known = np.array([gains[str(name)] for name in drawn])
-    return float((table.max(axis=0) - known[chosen]).mean())
+    # Where one candidate is chosen on every resample there is no bias, and what is left is the resamples' own noise.
+    return max(0.0, float((table.max(axis=0) - known[chosen]).mean()))

@@ -222,7 +222,7 @@ class Importances(Frozen):
 
 
 class Optimism(Frozen):
-    """By how much the winner looks too good in a metric, since the same rows chose it; positive, also for a loss.
+    """By how much the winner looks too good in a metric, since the same rows chose it; 0 or more, also for a loss.
 
     :param candidates: of how many it is the best.
     """
