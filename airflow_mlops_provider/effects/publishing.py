@@ -84,6 +84,7 @@ def publish(
             ),
             candidates=[_candidate(store, trained, measured, everywhere) for trained in inputs["models"]],
             metrics=_defined(measured.candidates[measured.winner].metrics) | measured.shown,
+            files=_page(store, evaluation, measured),
             winner=measured.winner,
             model_info=_published_model(store, evaluation),
             evaluation=evaluation.key,
@@ -139,6 +140,13 @@ def _candidate(
         tags=dict(tags),
         seconds=facts.get("fit_seconds"),
     )
+
+
+def _page(store: ArtifactStore, evaluation: StepResult, measured: EvaluationReport) -> dict[str, str]:
+    """Return the evaluation's page, when groups or an explanation were asked for: metrics alone do not tell them."""
+    if measured.fairness is None and measured.explanation is None:
+        return {}
+    return {"evaluation.html": store.fetch(evaluation.artifacts["report"]).read_text(encoding="utf-8")}
 
 
 def _published_model(store: ArtifactStore, evaluation: StepResult) -> ModelInfo:

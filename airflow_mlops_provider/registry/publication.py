@@ -89,6 +89,7 @@ class Publication(Frozen):
     :param lineage: identifies the training: one parent run each, however often it is repeated.
     :param name: the parent run's name.
     :param metrics: of the evaluation, kept on the parent run.
+    :param files: texts that the parent run keeps, by name.
     :param winner: name of the candidate whose model is registered.
     :param evaluation: key of the evaluation that named the winner.
     :param model_file: the winner's `model.skops`, or what fetches it; called only when it must be uploaded.
@@ -103,6 +104,7 @@ class Publication(Frozen):
     dataset: DatasetInfo
     candidates: list[CandidateRun] = Field(min_length=1)
     metrics: dict[str, Finite] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
     winner: str
     model_info: ModelInfo
     evaluation: str | None = None

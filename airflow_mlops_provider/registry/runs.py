@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry.client import make_once
+from airflow_mlops_provider.registry.files import keep_files
 from airflow_mlops_provider.registry.versions import CANDIDATE_TAG, DATASET_TAG
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def write_runs(connection: Connection, experiment: str, publication: Publication
     verdict = {"mlops.winner": publication.winner, "mlops.as_of": publication.as_of.isoformat()}
     # Evaluated anew, with other settings, the same training shows its last metrics and winner.
     if not found.shows(parent, publication.metrics, verdict):
+        keep_files(connection, parent, publication.files)
         found.log(parent, publication.metrics, {}, {**publication.tags, **verdict}, publication.dataset)
     found.finish(parent)
     return parent_id, children

@@ -54,12 +54,12 @@ class World:
         section = {"name": candidate, "candidate": CANDIDATES[candidate]}
         return self.step("train", section, dataset=dataset, split=split)
 
-    def published(self, model: StepResult) -> StepResult:
+    def published(self, model: StepResult, **evaluation: Any) -> StepResult:
         """Evaluate and publish as if there were no champion yet."""
         inputs = effects.evaluation_inputs(self.store, [model])
-        section = {"metrics": ["log_loss"], "candidates": [model.facts["candidate"]]}
-        evaluation = effects.compared(self.step("evaluate", section, **inputs), None)
-        return effects.publish(self.registry, self.store, evaluation, model=CHURN, tags={})
+        section = {"metrics": ["log_loss"], "candidates": [model.facts["candidate"]], "evaluation": evaluation}
+        evaluated = effects.compared(self.step("evaluate", section, **inputs), None)
+        return effects.publish(self.registry, self.store, evaluated, model=CHURN, tags={})
 
     def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
         return self.step("gate", {"gates": list(gates), "metrics": ["log_loss"]}, evaluation=[evaluation])
@@ -153,6 +153,23 @@ def test_a_candidates_run_takes_as_long_as_its_training(world: World, mlflow_uri
 
     assert run.info.end_time - run.info.start_time == 90_000
     assert run.info.end_time <= datetime.now(UTC).timestamp() * 1000
+
+
+def test_groups_and_what_the_winner_relies_on_are_in_mlflow(world: World, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client, model = MlflowClient(mlflow_uri), world.trained("good")
+    plain = client.get_run(str(world.published(model).facts["run_id"])).data.tags["mlflow.parentRunId"]
+    assert client.list_artifacts(plain) == []
+
+    asked = {"fairness": {"groups": ["age"], "min_rows": 5}, "explanation": {"method": "permutation"}}
+    for _ in range(2):
+        world.published(model, **asked)
+
+    metrics = client.get_run(plain).data.metrics
+    assert metrics["importance.age"] == 1
+    assert 0 < metrics["fairness.age.demographic_parity_difference"] <= 1
+    assert [file.path for file in client.list_artifacts(plain)] == ["evaluation.html"]
 
 
 def test_a_parameter_does_not_hide_the_candidates_own_setting(world: World, mlflow_uri: str) -> None:
