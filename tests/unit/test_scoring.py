@@ -246,6 +246,7 @@ def test_the_former_champion_stands_in_for_one_that_cannot_be_loaded(
 ) -> None:
     world.register(0)
     world.damage(world.register(1))
+    caplog.clear()  # what training warns of
     scored = world.score()
     assert (scored.facts["version"], scored.facts["fallback"]) == (1, "former")
     assert "was changed" in str(scored.facts["reason"])

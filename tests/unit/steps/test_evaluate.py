@@ -12,8 +12,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.datasets import load_breast_cancer
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression as SklearnLogistic
 from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from airflow_mlops_provider.data.tables import TableInfo, read_table, table_info, write_table
 from airflow_mlops_provider.evaluation.report import EvaluationReport, SplitSignature, lineage_of
@@ -436,6 +442,27 @@ def test_a_cross_validation_tells_each_fold_and_how_far_their_mean_can_be_truste
     shown = store.fetch(result.artifacts["report"]).read_text(encoding="utf-8")
     assert "roc_auc over 4 folds" in shown
     assert f"{report.challenger.fold_means['roc_auc'].low:.5g} to " in shown
+
+
+@pytest.mark.parametrize(("kind", "group"), [("stratified", None), ("stratified_grouped", "ward")])
+def test_folds_of_real_patients_agree_with_scikit_learn(kind: str, group: str | None, store: ArtifactStore) -> None:
+    frame = load_breast_cancer(as_frame=True).frame.rename(columns=str.title).rename(columns={"Target": "target"})
+    frame = frame.assign(patient=np.arange(len(frame)), ward=[f"ward {number % 40}" for number in range(len(frame))])
+    numeric = [name for name in frame if name.startswith("Mean")]
+    world = World(store)
+    world.ingest(frame, {"numeric": numeric, "categorical": [], "keys": ["patient", "ward"]})
+    split = {"by": "cross_validation", "kind": kind, "folds": 4, "group": group}
+    world.split = [world.run("prepare", {"split": split}, dataset=world.dataset)]
+    report = world.report(world.train(logistic=LOGISTIC), ["roc_auc"])
+    found = read_split(store, *(world.split[0].artifacts[name] for name in ("split", "assignment")))
+    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), SklearnLogistic())
+    parts = [(np.flatnonzero(found.train_mask(k)), np.flatnonzero(found.holdout_mask(k))) for k in range(1, 5)]
+    theirs = cross_val_score(model, frame[numeric], frame["target"], scoring="roc_auc", cv=parts)
+    assert report.challenger.folds["roc_auc"] == pytest.approx(theirs, abs=1e-6)
+    mean = report.challenger.fold_means["roc_auc"]
+    assert 0.95 < mean.low < mean.mean < mean.high
+    if group is not None:
+        assert frame.groupby("ward").apply(lambda own: len(set(found.fold[own.index])), include_groups=False).max() == 1
 
 
 def test_the_baseline_of_a_cross_validation_knows_only_the_other_folds(store: ArtifactStore) -> None:
