@@ -19,6 +19,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _INTEGRATION,
                 "python-modules": [
                     "airflow_mlops_provider.operators.data",
+                    "airflow_mlops_provider.operators.search",
                     "airflow_mlops_provider.operators.training",
                     "airflow_mlops_provider.operators.publishing",
                     "airflow_mlops_provider.operators.promotion",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEPS = ("ingest", "validate", "prepare", "train", "evaluate", "gate", "drift", "estimate", "live", "score")
+STEPS = ("ingest", "validate", "prepare", "search", "train", "evaluate", "gate", "drift", "estimate", "live", "score")
 
 
 #: Steps whose result depends on as_of besides their inputs. The others compute nothing anew while the data stays the
@@ -38,7 +38,8 @@ _SEE_LINEAGE = frozenset({"evaluate"})
 class Step(Protocol):
     """A module in `steps/`. Importing one imports no heavy library.
 
-    `Section` parses the step's settings. `LIBRARIES` are the modules whose version decides the result.
+    `Section` parses the step's settings. `LIBRARIES` are the modules whose version decides the result, or
+    `libraries(section)` where the settings decide which.
     `names(section)` lists what the settings name in plugins and libraries. `fingerprint(section, job)` identifies
     the source of a step that reads the outside world; None means that it has to be read each time.
     """
@@ -51,6 +52,9 @@ class Step(Protocol):
 
     def names(self, section: Any) -> list[str]:
         """Dotted names in the settings."""
+
+    def libraries(self, section: Any) -> tuple[str, ...]:
+        """Modules whose version decides the result."""
 
     def fingerprint(self, section: Any, job: Job) -> str | None:
         """Identity of the source."""
@@ -155,7 +159,7 @@ def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[
         "section": section.model_dump(mode="json"),
         "as_of": in_utc(request.as_of).isoformat() if request.step in _SEE_AS_OF else None,
         "seed": request.seed,
-        **_environment(step, request, named, image),
+        **_environment(_libraries(step, section), request, named, image),
         "inputs": {
             role: sorted(json.dumps(_digests(result.artifacts), sort_keys=True) for result in results)
             for role, results in request.inputs.items()
@@ -170,13 +174,19 @@ def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[
     }
 
 
-def _environment(step: Step, request: StepRequest, named: list[str], image: str | None) -> dict[str, Any]:
+def _libraries(step: Step, section: Frozen) -> tuple[str, ...]:
+    return step.libraries(section) if hasattr(step, "libraries") else step.LIBRARIES
+
+
+def _environment(
+    libraries: tuple[str, ...], request: StepRequest, named: list[str], image: str | None
+) -> dict[str, Any]:
     """Return what identifies the code that runs: versions and plugins, or the image, and plugins."""
     allowed = request.allow_list
     if image is None:
         return {
             "package": __version__,
-            "libraries": {library: version_of(library) for library in step.LIBRARIES},
+            "libraries": {library: version_of(library) for library in libraries},
             "code": {name: allowed.fingerprint(name) for name in named},
         }
     # What is installed out here says nothing of what is installed in there.

@@ -88,7 +88,7 @@ def _candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
     section = pipeline.preparation.model_dump(mode="json")
     split = steps.run("prepare", as_of=as_of, section=section, inputs=inputs)
     models, lost = [], []
-    for name, candidate in pipeline.training.candidates.items():
+    for name, candidate in pipeline.candidates.items():
         section = {"name": name, "candidate": candidate.model_dump(mode="json", exclude_defaults=True)}
         try:
             models.append(steps.run("train", as_of=as_of, section=section, inputs={**inputs, "split": [split]}))

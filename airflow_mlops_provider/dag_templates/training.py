@@ -1,4 +1,4 @@
-"""The training DAG of a pipeline: from ingest to promote, with a person's approval before it when asked for."""
+"""The training DAG of a pipeline: from ingest to promote, with searches and approval as tasks when asked for."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _tasks(pipeline: Pipeline) -> None:
     own: dict[str, Any] = {"pipeline": pipeline.name, "seed": pipeline.seed}
     common = {**own, "as_of": AS_OF}
     mlflow = {"model": pipeline.model_name, "mlflow_conn_id": pipeline.promotion.conn_id}
-    candidates = pipeline.training.candidates
+    candidates = pipeline.candidates
     asked = retrain_asset(pipeline.name)
     ingest = IngestDataOperator(
         **task_settings(pipeline, "ingest"),
@@ -104,6 +104,28 @@ def _tasks(pipeline: Pipeline) -> None:
     # before candidates are trained: as another upstream task, it would let `evaluate` start though all of them failed.
     validate >> prepare
     ingest >> champion >> train
+    _search(pipeline, {**common, "dataset": ingest.output, "split": prepare.output}, train)
+
+
+def _search(pipeline: Pipeline, asked: dict[str, Any], train: Any) -> None:
+    """Make the tasks that do the trials of a search before `train` asks for them, where there are shards."""
+    shards = [
+        {"candidate": {"name": name, **section(candidate)}, "index": index}
+        for name, candidate in pipeline.candidates.items()
+        if candidate.search is not None and candidate.search.shards > 1
+        for index in range(candidate.search.shards)
+    ]
+    if not shards:
+        return
+    from airflow_mlops_provider.operators.search import SearchShardOperator
+
+    search = SearchShardOperator.partial(
+        **task_settings(pipeline, "search"),
+        **asked,
+        map_index_template="{{ task.shard['candidate']['name'] }} {{ task.shard['index'] + 1 }} of "
+        "{{ task.shard['candidate']['search']['shards'] }}",
+    ).expand(shard=shards)
+    search >> train
 
 
 def _approval(pipeline: Pipeline, arguments: dict[str, Any]) -> dict[str, Any]:

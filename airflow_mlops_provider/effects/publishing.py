@@ -11,7 +11,8 @@ from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
-from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication
+from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun
+from airflow_mlops_provider.spec.search import with_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.report import CandidateScores
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.search.report import SearchReport
     from airflow_mlops_provider.storage import ArtifactStore
 
 
@@ -125,9 +127,11 @@ def _candidate(
     settings = request.section["candidate"]
     facts: Any = trained.facts
     name = facts["candidate"]
-    own = {key: value for key, value in settings.items() if key != "params"} | {"seed": request.seed}
+    own = {key: value for key, value in settings.items() if key not in ("params", "search")} | {"seed": request.seed}
+    searched = _search(store, trained)
+    chosen = with_values(settings.get("params", {}), {} if searched is None else searched.params)
     # A calibration has a parameter `estimator` of its own, a booster a `seed`.
-    params = {f"params.{key}" if key in own else key: value for key, value in settings.get("params", {}).items()}
+    params = {f"params.{key}" if key in own else key: value for key, value in chosen.items()}
     return CandidateRun(
         name=name,
         step_key=trained.key,
@@ -137,8 +141,10 @@ def _candidate(
         | _fold_means(measured.candidates[name]),
         # Under names of their own: of a metric with steps, MLflow shows the last one as its value.
         folds={f"fold/{metric}": values for metric, values in measured.candidates[name].folds.items()},
-        tags=dict(tags),
+        tags={**tags, **({} if searched is None else {"mlops.search": searched.reason})},
         seconds=facts.get("fit_seconds"),
+        trials=[] if searched is None else _trials(searched),
+        files={} if searched is None else _files(searched),
     )
 
 
@@ -147,6 +153,41 @@ def _page(store: ArtifactStore, evaluation: StepResult, measured: EvaluationRepo
     if measured.fairness is None and measured.explanation is None:
         return {}
     return {"evaluation.html": store.fetch(evaluation.artifacts["report"]).read_text(encoding="utf-8")}
+
+
+def _search(store: ArtifactStore, trained: StepResult) -> SearchReport | None:
+    """Return the search behind a candidate's parameters, when it had one."""
+    if "search" not in trained.artifacts:
+        return None
+    from airflow_mlops_provider.search.report import SearchReport
+
+    return SearchReport.model_validate(store.read_json(trained.artifacts["search"]))
+
+
+def _files(searched: SearchReport) -> dict[str, str]:
+    from airflow_mlops_provider.search.page import files_of
+
+    return {f"search/{name}": text for name, text in files_of(searched).items()}
+
+
+def _trials(searched: SearchReport) -> list[TrialRun]:
+    """Return the trials as runs, one after another in time."""
+    spent = 0.0
+    runs = []
+    for trial in searched.trials:
+        measured = {} if trial.score is None else {searched.metric: trial.score}
+        runs.append(
+            TrialRun(
+                number=trial.number,
+                params=trial.params,
+                metrics={**measured, "seconds": trial.seconds, "share_of_rows": trial.share},
+                after=spent,
+                seconds=trial.seconds,
+                why=trial.why,
+            )
+        )
+        spent += trial.seconds
+    return runs
 
 
 def _published_model(store: ArtifactStore, evaluation: StepResult) -> ModelInfo:

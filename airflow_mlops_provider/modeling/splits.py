@@ -102,6 +102,16 @@ class Split:
         mask: NDArray[np.bool_] = self.fold == fold
         return mask
 
+    @property
+    def scopes(self) -> dict[str, NDArray[np.bool_]]:
+        """The training rows of each fit: last of the model to keep, before it of each fold that is held out."""
+        import numpy as np
+
+        if self.plan.folds == 1:
+            return {"final": self.train_mask(1)}
+        folds = {f"fold-{fold}": self.train_mask(fold) for fold in range(1, self.plan.folds + 1)}
+        return {**folds, "final": np.ones(len(self.fold), bool)}
+
 
 def train_mask(fold: NDArray[np.int8], trains_from: NDArray[np.int8] | None, number: int) -> NDArray[np.bool_]:
     """Return which rows of an assignment train when fold `number` is held out.

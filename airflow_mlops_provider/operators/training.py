@@ -57,7 +57,7 @@ class TrainModelOperator(StepOperator):
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Fit the candidate, unless the run asks for others only."""
         with failing_for_good():
-            name = self._name()
+            name = candidate_section(self.candidate)["name"]
         if name not in asked_for(context, [name]):
             self.log.info("Candidate %s was not asked for in this run: nothing is trained.", name)
             return None
@@ -65,19 +65,22 @@ class TrainModelOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult:
         """Fit the candidate."""
-        name = self._name()
-        settings = {key: value for key, value in self.candidate.items() if key != "name"}
         return self.compute(
             context,
-            {"name": name, "candidate": settings},
+            candidate_section(self.candidate),
             {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]},
         )
 
-    def _name(self) -> str:
-        name = self.candidate.get("name")
-        if not isinstance(name, str):
-            raise SpecError("a candidate has no name", got=self.candidate, expected="name: and estimator:")
-        return name
+
+def candidate_section(candidate: dict[str, Any]) -> dict[str, Any]:
+    """Return a candidate as its steps take it.
+
+    :raises SpecError: when it has no name.
+    """
+    name = candidate.get("name")
+    if not isinstance(name, str):
+        raise SpecError("a candidate has no name", got=candidate, expected="name: and estimator:")
+    return {"name": name, "candidate": {key: value for key, value in candidate.items() if key != "name"}}
 
 
 class FindChampionOperator(ModelOperator):

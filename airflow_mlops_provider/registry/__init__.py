@@ -15,6 +15,7 @@ from airflow_mlops_provider.registry.publication import (
     ModelInfo,
     Publication,
     Published,
+    TrialRun,
 )
 from airflow_mlops_provider.registry.rollback import Target
 from airflow_mlops_provider.registry.service import Registry
@@ -37,6 +38,7 @@ __all__ = [
     "RegisteredVersion",
     "Registry",
     "Target",
+    "TrialRun",
     "VersionRun",
     "former_champion",
 ]

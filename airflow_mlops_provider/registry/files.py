@@ -23,7 +23,9 @@ def keep_files(connection: Connection, run: Run, files: Mapping[str, str]) -> No
     run_id, location = str(run.info.run_id), str(run.info.artifact_uri)
     with tempfile.TemporaryDirectory(prefix="mlops-files-") as folder:
         for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
+            file = Path(folder) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
         if connection.s3 is not None and is_s3(location):
             from airflow_mlops_provider.storage.addresses import s3_address
             from airflow_mlops_provider.storage.s3 import S3Objects

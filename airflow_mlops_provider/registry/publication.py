@@ -26,6 +26,21 @@ class DatasetInfo(Frozen):
     rows: int = Field(ge=0)
 
 
+class TrialRun(Frozen):
+    """One trial of a candidate's search.
+
+    :param metrics: empty when it failed; `why` says why.
+    :param after: seconds from the start of the candidate's run, for the order of the trials.
+    """
+
+    number: int = Field(ge=0)
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+    metrics: dict[str, Finite] = Field(default_factory=dict)
+    after: Finite = Field(0.0, ge=0)
+    seconds: Finite = Field(ge=0)
+    why: str | None = None
+
+
 class CandidateRun(Frozen):
     """One trained candidate.
 
@@ -34,6 +49,8 @@ class CandidateRun(Frozen):
     :param tags: code version, environment, hardware, DAG and run id: whatever the caller knows.
     :param started: when training began (wall time).
     :param seconds: how long it took.
+    :param trials: of its search, each a run nested in this one.
+    :param files: texts to keep with the run, by path below its artifacts.
     """
 
     name: str
@@ -44,6 +61,8 @@ class CandidateRun(Frozen):
     tags: dict[str, str] = Field(default_factory=dict)
     started: datetime | None = None
     seconds: Finite | None = Field(None, ge=0)
+    trials: list[TrialRun] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 class ModelInfo(Frozen):

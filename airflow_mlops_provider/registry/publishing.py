@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.errors import NotThereError
+from airflow_mlops_provider.registry.naming import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text
 from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
-from airflow_mlops_provider.registry.runs import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text, write_runs
+from airflow_mlops_provider.registry.runs import write_runs
 from airflow_mlops_provider.registry.versions import (
     ARTIFACT_TAG,
     AS_OF_TAG,

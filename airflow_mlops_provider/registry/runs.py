@@ -6,16 +6,25 @@ written last.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import posixpath
-import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.files import keep_files
+from airflow_mlops_provider.registry.naming import (
+    DUPLICATE_TAG,
+    LINEAGE_TAG,
+    PARENT_TAG,
+    ROLE_TAG,
+    STEP_TAG,
+    legal_keys,
+    milliseconds,
+    own_tags,
+    param_text,
+)
+from airflow_mlops_provider.registry.trials import write_trials
 from airflow_mlops_provider.registry.versions import CANDIDATE_TAG, DATASET_TAG
 
 if TYPE_CHECKING:
@@ -27,27 +36,16 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
     from airflow_mlops_provider.registry.publication import CandidateRun, DatasetInfo, Publication
 
-LINEAGE_TAG = "mlops.lineage"
-ROLE_TAG = "mlops.role"
-STEP_TAG = "mlops.step_key"
-DUPLICATE_TAG = "mlops.duplicate"
-_PARENT_TAG = "mlflow.parentRunId"
-
-# MLflow's limits, in characters.
-_MAX_PARAM = 6000
-_MAX_TAG = 8000
-_MAX_KEY = 250
-# And in values at once.
+# MLflow's limits: in values at once, in characters.
 _MAX_BATCH = 1000
 _MAX_DATASET_DIGEST = 36
-_ILLEGAL = re.compile(r"[^\w\-. :/]")
 
 
 def write_runs(connection: Connection, experiment: str, publication: Publication) -> tuple[str, dict[str, str]]:
     """Write the parent run and one run a candidate; return the ids of what is there now."""
     found = _Runs(connection, experiment, publication.lineage)
     parent = found.one({ROLE_TAG: "training"}) or found.create(
-        {ROLE_TAG: "training", **_own_tags(publication.tags)}, publication.name
+        {ROLE_TAG: "training", **own_tags(publication.tags)}, publication.name
     )
     parent_id = str(parent.info.run_id)
     children = {
@@ -65,13 +63,15 @@ def write_runs(connection: Connection, experiment: str, publication: Publication
 
 def _write_candidate(found: _Runs, parent_id: str, candidate: CandidateRun, publication: Publication) -> str:
     identity = {ROLE_TAG: "candidate", CANDIDATE_TAG: candidate.name, STEP_TAG: candidate.step_key}
-    tags = {**candidate.tags, _PARENT_TAG: parent_id, "mlops.as_of": publication.as_of.isoformat()}
+    tags = {**candidate.tags, PARENT_TAG: parent_id, "mlops.as_of": publication.as_of.isoformat()}
     # Trained some time before it is published: the run shows how long it took, ending now.
     started = candidate.started or datetime.now(UTC) - timedelta(seconds=candidate.seconds or 0)
-    run = found.one(identity) or found.create({**_own_tags(tags), **identity}, candidate.name, started)
+    run = found.one(identity) or found.create({**own_tags(tags), **identity}, candidate.name, started)
     if run.info.status != "FINISHED":
         found.log(run, candidate.metrics, candidate.params, tags, publication.dataset)
         found.log_steps(run, candidate.folds)
+        keep_files(found.connection, run, candidate.files)
+        write_trials(found.connection, run, candidate)
         found.finish(run, candidate.seconds)
     return str(run.info.run_id)
 
@@ -80,7 +80,7 @@ class _Runs:
     """The runs of one lineage in one experiment."""
 
     def __init__(self, connection: Connection, experiment: str, lineage: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._experiment = experiment
         self._lineage = lineage
         self._known = self._search()
@@ -107,8 +107,8 @@ class _Runs:
 
         return make_once(
             what,
-            lambda: self._connection.tell(
-                what, lambda client: client.create_run(self._experiment, _milliseconds(started), every, name)
+            lambda: self.connection.tell(
+                what, lambda client: client.create_run(self._experiment, milliseconds(started), every, name)
             ),
             find,
         )
@@ -117,7 +117,7 @@ class _Runs:
         """Whether the run holds these metrics and tags already, completely."""
         complete = run.info.status == "FINISHED"
         same_metrics = legal_keys(metrics).items() <= run.data.metrics.items()
-        same_tags = _own_tags(tags).items() <= run.data.tags.items()
+        same_tags = own_tags(tags).items() <= run.data.tags.items()
         return bool(complete and same_metrics and same_tags)
 
     def log(
@@ -133,9 +133,9 @@ class _Runs:
 
         run_id, stamp = str(run.info.run_id), int(run.info.start_time)
         if run.info.status == "FINISHED":
-            stamp = _milliseconds(datetime.now(UTC)) or stamp  # A later result of the same run.
-        every = {**_own_tags(tags), DATASET_TAG: dataset.digest}
-        self._connection.ask(
+            stamp = milliseconds(datetime.now(UTC)) or stamp  # A later result of the same run.
+        every = {**own_tags(tags), DATASET_TAG: dataset.digest}
+        self.connection.ask(
             f"logging run {run_id}",
             lambda client: client.log_batch(
                 run_id,
@@ -144,7 +144,7 @@ class _Runs:
                 tags=[RunTag(key, value) for key, value in every.items()],
             ),
         )
-        self._connection.ask(
+        self.connection.ask(
             f"naming the data of run {run_id}",
             lambda client: client.log_inputs(run_id, datasets=[_dataset_input(dataset)]),
         )
@@ -163,7 +163,7 @@ class _Runs:
         ]
         for start in range(0, len(every), _MAX_BATCH):
             log_batch = partial(MlflowClient.log_batch, run_id=run_id, metrics=every[start : start + _MAX_BATCH])
-            self._connection.ask(f"logging the steps of run {run_id}", log_batch)
+            self.connection.ask(f"logging the steps of run {run_id}", log_batch)
 
     def finish(self, run: Run, seconds: float | None = None) -> None:
         """End the run, this long after its start: the last write, by which a retry knows that it is complete."""
@@ -171,12 +171,12 @@ class _Runs:
             return
         run_id = str(run.info.run_id)
         end = None if seconds is None else int(run.info.start_time) + round(seconds * 1000)
-        self._connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "FINISHED", end))
+        self.connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "FINISHED", end))
 
     def _search(self) -> list[Run]:
         where = f"tags.`{LINEAGE_TAG}` = '{self._lineage}'"
         return list(
-            self._connection.ask(
+            self.connection.ask(
                 f"looking for runs of lineage {self._lineage!r}",
                 lambda client: client.search_runs([self._experiment], where),
             )
@@ -185,49 +185,12 @@ class _Runs:
     def _mark_duplicate(self, run: Run) -> None:
         run_id = str(run.info.run_id)
         if run.data.tags.get(DUPLICATE_TAG) != "true":
-            self._connection.ask(
+            self.connection.ask(
                 f"marking run {run_id} as a duplicate",
                 lambda client: client.set_tag(run_id, DUPLICATE_TAG, "true"),
             )
         if run.info.status == "RUNNING":
-            self._connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "KILLED"))
-
-
-def legal_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values under keys that MLflow takes; a key that had to change ends in its digest.
-
-    >>> legal_keys({"roc_auc": 1, "late?": 2})
-    {'roc_auc': 1, 'late_-884c4c': 2}
-    """
-    return {_legal_key(key): value for key, value in values.items()}
-
-
-def _legal_key(key: str) -> str:
-    # MLflow takes keys that are clean relative paths.
-    clean_path = posixpath.normpath(key) == key and not key.startswith((".", "/"))
-    if clean_path and len(key) <= _MAX_KEY and not _ILLEGAL.search(key):
-        return key
-    clean = _ILLEGAL.sub("_", key).replace("/", "_").lstrip(".")
-    return f"{clean[: _MAX_KEY - 7]}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
-
-
-def param_text(value: JsonValue, limit: int = _MAX_PARAM) -> str:
-    """Return a parameter as text; what MLflow could not hold ends in a note of what is missing.
-
-    >>> param_text({"a": [1, None]})
-    '{"a": [1, null]}'
-    >>> param_text("x" * 50, limit=40)
-    'xxxxxxxxx... (shortened, 50 characters)'
-    """
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if len(text) <= limit:
-        return text
-    note = f"... (shortened, {len(text)} characters)"
-    return text[: limit - len(note) - 1] + note
-
-
-def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {_legal_key(key): param_text(value, _MAX_TAG) for key, value in tags.items()}
+            self.connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "KILLED"))
 
 
 def _dataset_input(dataset: DatasetInfo) -> Any:
@@ -244,7 +207,3 @@ def _dataset_input(dataset: DatasetInfo) -> Any:
         ),
         tags=[InputTag("mlflow.data.context", "training")],
     )
-
-
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)

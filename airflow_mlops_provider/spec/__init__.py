@@ -37,6 +37,7 @@ from airflow_mlops_provider.spec.pipeline import (
 from airflow_mlops_provider.spec.preparation import Leakage, Missing, Overlap, Preparation, Split
 from airflow_mlops_provider.spec.privacy import Privacy
 from airflow_mlops_provider.spec.runtime import Docker, InProcess, Mount, Runtime
+from airflow_mlops_provider.spec.search import Range, Search
 from airflow_mlops_provider.spec.sections import (
     Bootstrap,
     Candidate,
@@ -96,10 +97,12 @@ __all__ = [
     "Probation",
     "Promotion",
     "REGRESSION_METRICS",
+    "Range",
     "Retraining",
     "Runtime",
     "Schedule",
     "Scoring",
+    "Search",
     "SizeGate",
     "SliceGate",
     "Source",

@@ -18,7 +18,7 @@ from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
-from airflow_mlops_provider.spec.sections import Data, Evaluation, Training, Validation
+from airflow_mlops_provider.spec.sections import Candidate, Data, Evaluation, Training, Validation, with_metric
 
 
 class Schedule(Frozen):
@@ -90,6 +90,7 @@ TaskName = Literal[
     "ingest",
     "validate",
     "prepare",
+    "search",
     "train",
     "evaluate",
     "gate",
@@ -145,17 +146,27 @@ class Pipeline(Frozen):
         """Metric names; the first decides."""
         return self.evaluation.metrics or list(DEFAULT_METRICS[self.task])
 
+    @property
+    def candidates(self) -> dict[str, Candidate]:
+        """The candidates, each search with the metric that decides."""
+        return {name: with_metric(each, self.metrics[0]) for name, each in self.training.candidates.items()}
+
     def runtime_of(self, task: TaskName) -> Runtime | None:
         """Return where a task computes; None for one that computes nothing."""
         own = settings.runtime if (settings := self.tasks.get(task)) else None
         if own is None and task == "score_shard":  # what it computes, `score` finds by its key, which holds the image
             return self.runtime_of("score")
+        if own is None and task == "search":  # what it computes, `train` finds, which may be here or there
+            return self.runtime_of("train")
         return own or (self.runtime if task in COMPUTING else None)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Pipeline:
         columns = self.data.columns
         check_metrics(self.task, self.metrics, "evaluation.metrics")
+        for name, candidate in self.training.candidates.items():
+            if candidate.search is not None and candidate.search.metric is not None:
+                check_metrics(self.task, [candidate.search.metric], f"training.candidates.{name}.search.metric")
         gate_metrics = [metric for gate in self.gates if (metric := getattr(gate, "metric", None)) is not None]
         if missing := sorted(set(gate_metrics) - set(self.metrics)):
             raise ValueError(f"gates use {missing}, which evaluation.metrics does not list: {self.metrics}")

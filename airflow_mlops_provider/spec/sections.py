@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
+from airflow_mlops_provider.spec.search import Search, with_values
 
 # ---------------------------------------------------------------- data
 
@@ -200,6 +201,21 @@ class Candidate(Frozen):
     validation: OpenShare = Field(
         0.2, description="Share of the training rows kept to calibrate on and to choose the threshold from."
     )
+    search: Search | None = Field(None, description="A search for better parameters; none when left out.")
+
+    @model_validator(mode="after")
+    def _space_names_parameters(self) -> Candidate:
+        if self.search is not None:
+            with_values(self.params, dict.fromkeys(self.search.space))
+        return self
+
+
+def with_metric(candidate: Candidate, metric: str) -> Candidate:
+    """Return a candidate whose search, if it has one, says what decides."""
+    search = candidate.search
+    if search is None or search.metric is not None:
+        return candidate
+    return candidate.model_copy(update={"search": search.model_copy(update={"metric": metric})})
 
 
 CandidateName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Job, Outcome
 from airflow_mlops_provider.modeling.calibration import check_task, needs_validation, settle, validation_rows
-from airflow_mlops_provider.modeling.estimators import MISSING, build_pipeline, nested_names
+from airflow_mlops_provider.modeling.estimators import MISSING, build_pipeline
+from airflow_mlops_provider.modeling.fitting import libraries_of, names_of, one_thread_each, read_rows
 from airflow_mlops_provider.modeling.model_file import (
     SUFFIX,
     Feature,
@@ -27,11 +27,12 @@ from airflow_mlops_provider.modeling.model_file import (
     requirements_for,
     save_model,
 )
-from airflow_mlops_provider.modeling.predictions import predict, read_features, write_predictions
+from airflow_mlops_provider.modeling.predictions import predict, write_predictions
 from airflow_mlops_provider.modeling.splits import Split, read_split
 from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Candidate, Frozen
+from airflow_mlops_provider.spec.search import with_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.results import ArtifactRef
+    from airflow_mlops_provider.search.report import SearchReport
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,12 @@ class Section(Frozen):
 
 def names(section: Section) -> list[str]:
     """Return the dotted names of the estimator and of every estimator in its parameters."""
-    return [section.candidate.estimator, *nested_names(section.candidate.params)]
+    return names_of(section.candidate)
+
+
+def libraries(section: Section) -> tuple[str, ...]:
+    """Return the libraries whose versions decide the result."""
+    return libraries_of(section.candidate, LIBRARIES)
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -72,9 +79,9 @@ def run(section: Section, job: Job) -> Outcome:
     dataset = job.artifact("dataset", "dataset")
     split = read_split(job.store, job.artifact("split", "split"), job.artifact("split", "assignment"))
     check_task(section.candidate, split.plan.task)
-    frame, target = _read(job, dataset, split)
+    frame, target = read_rows(job.store, dataset, split.plan)
     training = _Training(section, job, split, frame, target)
-    with _one_thread(names(section), job):
+    with one_thread_each(names(section), job.allow_list):
         predictions = training.hold_out()
         pipeline = training.final()
     info, model = _store_model(training, pipeline)
@@ -83,6 +90,7 @@ def run(section: Section, job: Job) -> Outcome:
             "model": model,
             "model_info": job.store.add_json(info.model_dump(mode="json")),
             "predictions": predictions,
+            **training.search_artifact(),
         },
         facts={
             "candidate": section.name,
@@ -94,25 +102,9 @@ def run(section: Section, job: Job) -> Outcome:
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             **({} if info.threshold is None else {"threshold": info.threshold}),
             "warnings": first_within(training.warnings, _WARNINGS_BYTES),
+            **training.search_facts(),
         },
     )
-
-
-def _read(job: Job, dataset: ArtifactRef, split: Split) -> tuple[pd.DataFrame, NDArray[Any]]:
-    columns = split.plan.columns
-    target = read_table(job.store, dataset, [columns.target])[columns.target]
-    values = target.to_numpy(dtype="float64") if split.plan.task == "regression" else target.to_numpy()
-    return read_features(job.store, dataset, columns), values
-
-
-@contextmanager
-def _one_thread(dotted: list[str], job: Job) -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
-
-    for name in dotted:
-        job.allow_list.load(name)  # a limit holds for the libraries that are loaded when it is set
-    with threadpool_limits(1):
-        yield
 
 
 @dataclass
@@ -128,6 +120,7 @@ class _Training:
     predict_seconds: float = 0.0
     warnings: dict[str, None] = field(default_factory=dict)
     pipeline: Any = None
+    searched: SearchReport | None = None
 
     def hold_out(self) -> ArtifactRef:
         """Fit each fold without its held-out rows, and store what it says of them."""
@@ -138,7 +131,7 @@ class _Training:
         shape = held.size if plan.classes is None else (held.size, len(plan.classes))
         values, thresholds = np.empty(shape), np.full(held.size, np.nan)
         for fold in range(1, plan.folds + 1):
-            self.pipeline = self._fit(self.split.train_mask(fold))
+            self.pipeline = self._fit("final" if plan.folds == 1 else f"fold-{fold}")
             rows = self.split.fold[held] == fold
             values[rows] = self._predict(self.pipeline, self.split.holdout_mask(fold))
             if (threshold := threshold_of(self.pipeline)) is not None:
@@ -148,16 +141,12 @@ class _Training:
 
     def final(self) -> Any:
         """Return the model to keep: of the training rows, or of all rows after a cross-validation."""
-        if self.split.plan.folds == 1:
-            return self.pipeline
-        import numpy as np
+        return self.pipeline if self.split.plan.folds == 1 else self._fit("final")
 
-        return self._fit(np.ones(len(self.frame), bool))
-
-    def _fit(self, rows: NDArray[np.bool_]) -> Any:
-        plan = self.split.plan
+    def _fit(self, scope: str) -> Any:
+        plan, rows = self.split.plan, self.split.scopes[scope]
         pipeline = build_pipeline(
-            self.section.candidate,
+            self._chosen(rows, scope),
             plan.columns,
             task=plan.task,
             seed=self.job.seed,
@@ -182,6 +171,32 @@ class _Training:
             return np.zeros(len(rows), bool)
         dataset = self.job.artifact("dataset", "dataset")
         return validation_rows(self.job.store, dataset, self.split.plan, rows, candidate.validation, self.job.seed)
+
+    def _chosen(self, rows: NDArray[np.bool_], scope: str) -> Candidate:
+        """Return the candidate with the parameters that its search has found.
+
+        Each fold that is held out has a search of its own: one that had seen its rows would flatter the estimate.
+        """
+        candidate = self.section.candidate
+        if candidate.search is None:
+            return candidate
+        from airflow_mlops_provider.search.running import Searching
+
+        searching = Searching(
+            self.section.name, candidate, candidate.search, self.job, self.split, self.frame, self.target
+        )
+        self.searched = searching.whole(rows, scope)
+        log.info("Candidate %s: %s.", self.section.name, self.searched.reason)
+        return candidate.model_copy(update={"params": with_values(candidate.params, self.searched.params)})
+
+    def search_artifact(self) -> dict[str, ArtifactRef]:
+        """Return the search behind the model to keep, stored, when there was one."""
+        found = self.searched
+        return {} if found is None else {"search": self.job.store.add_json(found.model_dump(mode="json"))}
+
+    def search_facts(self) -> dict[str, Any]:
+        """Return what the search came to, when there was one."""
+        return {} if self.searched is None else {"search": self.searched.facts()}
 
     def _check_classes(self, pipeline: Any) -> None:
         plan = self.split.plan

@@ -41,7 +41,9 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
     scoring = ["new_rows", "score", "score_shard", "score_joined"]
     watching = ["watch", "retrain", "mend", "drift", "estimate", "labelled", "live", "decide"]
-    assert parse_dags("churn.py", source) == {"churn": sorted([*TASKS, "approve", *scoring, "roll_back", *watching])}
+    searching = ["search", "train_boosting"]
+    training = [*TASKS, "approve", *searching]
+    assert parse_dags("churn.py", source) == {"churn": sorted([*training, *scoring, "roll_back", *watching])}
 
 
 @pytest.mark.parametrize(("document", "file"), [("README.md", "churn.yaml"), ("docs/quickstart.md", "tumours.yaml")])

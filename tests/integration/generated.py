@@ -62,6 +62,15 @@ def write_pipelines(folder: Path) -> None:
         "estimator": "sklearn.linear_model.LogisticRegression",
         "params": {"C": -1.0},
     }
+    killed = pipeline(
+        "killed", folder / "killed.csv", scoring={}, tasks=dict.fromkeys((*TASKS, "search", "score"), AT_ONCE)
+    )
+    killed["training"]["candidates"]["tree"]["search"] = {
+        "method": "random",
+        "space": {"max_depth": [1, 2, 3, 4, 5], "criterion": ["gini", "entropy"]},
+        "trials": 4,
+        "shards": 2,
+    }
     never = {"kind": "champion", "rule": "better", "margin": 0.5}
     strict = {"kind": "absolute", "metric": "roc_auc", "min": 0.999}
     pipelines = [
@@ -71,7 +80,7 @@ def write_pipelines(folder: Path) -> None:
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
         pipeline("rolled_back", folder / "rolled_back.csv"),
         pipeline("bad_data", folder / "bad_data.csv"),
-        pipeline("killed", folder / "killed.csv", scoring={}, tasks={task: AT_ONCE for task in (*TASKS, "score")}),
+        killed,
         pipeline("scored", folder / "scored.csv", scoring={"shadow": True, "shards": 2}),
         pipeline("asked", folder / "asked.csv", promotion={"approval": "human"}, tasks={"approve": AT_ONCE}),
         pipeline(

@@ -22,8 +22,8 @@ def _receipts(*steps: str) -> set[str]:
 _CHAMPION = _pairs("ledger.write", "alias.write", "champion.event")
 #: The points that the tasks of each DAG pass through.
 POINTS = {
-    "training": _receipts("ingest", "validate", "prepare", "train", "evaluate", "gate")
-    | _pairs("publish.runs", "publish.upload", "publish.register")
+    "training": _receipts("ingest", "validate", "prepare", "search", "train", "evaluate", "gate")
+    | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register")
     | _CHAMPION,
     "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),
     "monitoring": _receipts("ingest", "drift", "live") | _pairs("decision.write", "retrain.event") | _CHAMPION,

@@ -29,12 +29,15 @@ def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(airflow: LocalAi
     tries = {(run.dag_id, name): task["try_number"] for run in (run, scoring) for name, task in run.tasks.items()}
     assert sum(tries.values()) - len(tries) == len(points.armed), tries
     assert mlflow_state(airflow, "killed") == {
-        "runs": ["killed 2024-02-01", "logistic", "tree"],
+        "runs": ["killed 2024-02-01", "logistic", "tree", *(f"tree {number}" for number in range(5))],
         "unfinished": [],
         "versions": [1],
         "aliases": {"champion": 1, "challenger": 1},
         "ledger": [("promote", 1)],
     }
+    assert run.states.keys() >= {"search[tree 1 of 2]", "search[tree 2 of 2]"}
+    searched = run.value("train", 1)["facts"]["search"]
+    assert (searched["trials"], searched["stopped"], searched["failed"]) == (4, ["trials"], 0)
     objects = [file for file in (airflow.artifacts / "objects").rglob("*") if file.is_file()]
     assert objects
     assert all(sha256_of(file) == file.name.split(".")[0] for file in objects), "no object is half-written"

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.registry import CandidateRun, PromotionRequest, Publication, Registry
-from airflow_mlops_provider.registry.runs import legal_keys, param_text
+from airflow_mlops_provider.registry.naming import legal_keys, param_text
 
 Build = Callable[..., Publication]
 

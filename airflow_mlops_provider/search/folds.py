@@ -1,0 +1,84 @@
+"""The rows on which trials are measured: scikit-learn's own splitters, within the training rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.exceptions import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.modeling.splits import SplitPlan
+
+#: Positions of the rows that train, and of those that are held out.
+Fold = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
+
+
+def folds_of(
+    rows: NDArray[np.int64],
+    target: NDArray[Any],
+    plan: SplitPlan,
+    *,
+    cv: int,
+    seed: int,
+    moments: NDArray[Any] | None = None,
+    groups: NDArray[Any] | None = None,
+) -> list[Fold]:
+    """Return the folds of some rows.
+
+    As the pipeline's own split has it: by time when that is, each fold held out after all that train for it
+    (`TimeSeriesSplit`, of moments, so that rows of one moment stay together); else shuffled by the seed, with the
+    classes' shares kept (`StratifiedKFold`) or, for a regression, without (`KFold`), and where there are groups, with
+    the rows of each together (`StratifiedGroupKFold`, `GroupKFold`).
+
+    :param rows: positions of the training rows.
+    :param target: of all rows.
+    :param moments: timestamps of all rows, for a split by time.
+    :param groups: numbers of the groups of all rows, where there are groups.
+    :raises DataError: when there are too few rows, or a fold trains on none of a class.
+    """
+    import numpy as np
+    from sklearn import model_selection
+
+    known = target[rows]
+    order: NDArray[Any] = rows
+    try:
+        if moments is not None:
+            distinct, order = np.unique(moments[rows], return_inverse=True)
+            parts = list(model_selection.TimeSeriesSplit(cv).split(distinct))
+            folds = [(rows[np.isin(order, train)], rows[np.isin(order, test)]) for train, test in parts]
+        else:
+            splitter = getattr(model_selection, splitter_of(plan))(cv, shuffle=True, random_state=seed)
+            together = None if groups is None else groups[rows]
+            folds = [(rows[train], rows[test]) for train, test in splitter.split(rows, known, together)]
+    except ValueError as error:
+        raise DataError(
+            f"the training rows cannot be split into {cv} folds for the search",
+            got=str(error),
+            hint="Set a smaller search.cv, or widen data.window.",
+        ) from error
+    for number, (train, _) in enumerate(folds, 1):
+        _check_classes(target[train], plan.classes or (), number, plan)
+    return folds
+
+
+def _check_classes(known: NDArray[Any], classes: Sequence[Any], number: int, plan: SplitPlan) -> None:
+    import numpy as np
+
+    if lacking := [label for label in classes if not np.any(known == label)]:
+        raise DataError(
+            f"fold {number} of the search would train on no row of class {lacking[0]!r} "
+            f"of target {plan.columns.target!r}",
+            hint="Set a smaller search.cv, or widen data.window.",
+        )
+
+
+def splitter_of(plan: SplitPlan) -> str:
+    """Return the name of scikit-learn's splitter that the folds are made by."""
+    if plan.in_time:
+        return "TimeSeriesSplit"
+    return f"{'' if plan.classes is None else 'Stratified'}{'' if plan.group is None else 'Group'}KFold"

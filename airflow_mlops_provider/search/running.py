@@ -1,0 +1,128 @@
+"""A candidate's search as the steps do it: `search` a shard of it, `train` the whole, from what is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider import __version__
+from airflow_mlops_provider.allow_list import version_of
+from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.modeling.fitting import libraries_of, names_of
+from airflow_mlops_provider.search.folds import folds_of, splitter_of
+from airflow_mlops_provider.search.methods import run_shard
+from airflow_mlops_provider.search.report import SearchReport, report_of
+from airflow_mlops_provider.search.trials import Bench
+from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS
+from airflow_mlops_provider.storage.journal import Journal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.job import Job
+    from airflow_mlops_provider.modeling.splits import Split
+    from airflow_mlops_provider.search.methods import Shard
+    from airflow_mlops_provider.spec import Candidate
+    from airflow_mlops_provider.spec.search import Search
+
+#: Versions that decide what a trial reaches.
+_LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
+
+
+@dataclass(frozen=True)
+class Searching:
+    """A candidate with a search, and the rows of its pipeline."""
+
+    name: str
+    candidate: Candidate
+    search: Search
+    job: Job
+    split: Split
+    frame: pd.DataFrame
+    target: NDArray[Any]
+
+    @property
+    def metric(self) -> str:
+        """What decides."""
+        return self.search.metric or DEFAULT_METRICS[self.split.plan.task][0]
+
+    def shard(self, mask: NDArray[np.bool_], scope: str, index: int) -> Shard:
+        """Do the trials of one shard on some training rows."""
+        return run_shard(self.search, self._bench(mask, scope, fresh=self.job.request.recompute), index)
+
+    def whole(self, mask: NDArray[np.bool_], scope: str) -> SearchReport:
+        """Return the search on some training rows; what shards have done of it is taken.
+
+        :raises ModelError: when nothing could be fitted.
+        """
+        # Shards have recomputed what they do, when the run was to recompute.
+        fresh = self.job.request.recompute and self.search.shards == 1
+        bench = self._bench(mask, scope, fresh=fresh)
+        shards = [run_shard(self.search, bench, index) for index in range(self.search.shards)]
+        return report_of(
+            self.name,
+            self.search,
+            shards,
+            metric=self.metric,
+            splitter=splitter_of(self.split.plan),
+            rows=len(bench.rows),
+        )
+
+    def _bench(self, mask: NDArray[np.bool_], scope: str, *, fresh: bool) -> Bench:
+        import numpy as np
+
+        plan, job = self.split.plan, self.job
+        rows = np.flatnonzero(mask & ~self._kept(mask))
+        moments = self._column(plan.columns.timestamp) if plan.in_time else None
+        groups = None if plan.group is None else np.unique(self._column(plan.group).astype(str), return_inverse=True)[1]
+        return Bench(
+            candidate=self.candidate,
+            plan=plan,
+            frame=self.frame,
+            target=self.target,
+            rows=rows,
+            folds=folds_of(rows, self.target, plan, cv=self.search.cv, seed=job.seed, moments=moments, groups=groups),
+            metric=self.metric,
+            seed=job.seed,
+            allow_list=job.allow_list,
+            journal=Journal(job.store, job.request.pipeline, self._key()),
+            scope=scope,
+            fresh=fresh,
+        )
+
+    def _column(self, name: str | None) -> Any:
+        """Return a column of every row, None without a name."""
+        dataset = self.job.artifact("dataset", "dataset")
+        return None if name is None else read_table(self.job.store, dataset, [name])[name].to_numpy()
+
+    def _kept(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the rows are kept to calibrate on and to choose the threshold from: no search sees them."""
+        import numpy as np
+
+        from airflow_mlops_provider.modeling.calibration import needs_validation, validation_rows
+
+        if not needs_validation(self.candidate):
+            return np.zeros(len(mask), bool)
+        dataset, share = self.job.artifact("dataset", "dataset"), self.candidate.validation
+        return validation_rows(self.job.store, dataset, self.split.plan, mask, share, self.job.seed)
+
+    def _key(self) -> str:
+        """Return the digest of all that decides what a trial reaches: the same for shards and training."""
+        libraries = libraries_of(self.candidate, _LIBRARIES)
+        identity = {
+            "candidate": self.candidate.model_dump(mode="json"),
+            "metric": self.metric,
+            "seed": self.job.seed,
+            "package": __version__,
+            "libraries": {library: version_of(library) for library in libraries},
+            "code": {name: self.job.allow_list.fingerprint(name) for name in names_of(self.candidate)},
+            "inputs": {
+                role: [result.artifacts[name].sha256 for result in self.job.results(role) for name in names]
+                for role, names in (("dataset", ["dataset"]), ("split", ["split", "assignment"]))
+            },
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
