@@ -21,7 +21,9 @@ _FILES = "files"
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put every decision record into the navigation."""
-    records = sorted(path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).glob("decisions/*.md"))
+    records = sorted(
+        path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).glob("decisions/*.md")
+    )
     config.nav = [*(config.nav or []), {"Decisions": records}]
     return config
 

@@ -65,9 +65,10 @@ def test_numbers_that_evidently_cannot_take_are_measured_in_another_unit(
 
 def test_very_many_categories_do_not_take_very_long() -> None:
     names = np.array([f"user {index}" for index in range(40_000)], object)
-    started = time.perf_counter()
+    # Processor time, since the machine may be busy.
+    started = time.process_time()
     distances([categories(names[:20_000], names[20_000:])])
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("rows", [250, 4000])
