@@ -70,7 +70,7 @@ def write_environment(airflow: LocalAirflow) -> None:
     """Write what a shell needs for `airflow` to mean this one: `. .demo/env`."""
     ours = {name: value for name, value in airflow.environment.items() if os.environ.get(name) != value}
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in ours.items() if name not in _SECRET]
-    (HOME / "env").write_text("".join(lines), encoding="utf-8")
+    (airflow.home / "env").write_text("".join(lines), encoding="utf-8")
 
 
 def up() -> int:

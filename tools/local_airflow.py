@@ -233,6 +233,10 @@ class LocalAirflow:
         """PATCH to the REST API."""
         return self._request("PATCH", path, body, True)
 
+    def delete(self, path: str) -> Any:
+        """DELETE by the REST API."""
+        return self._request("DELETE", path, None, True)
+
     def _request(self, method: str, path: str, body: dict[str, Any] | None, authenticated: bool) -> Any:
         headers = {"Content-Type": "application/json"}
         if authenticated:

@@ -1,11 +1,11 @@
-"""The page of a replay: the live metric of the three policies as lines, and what was done when."""
+"""The page of a replay: the live metric of the policies as lines, and what was done when."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.backtest.report import POLICIES, POLICY, in_days
+from airflow_mlops_provider.backtest.report import POLICY, in_days
 from airflow_mlops_provider.reports import Cell, line_chart, page, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def replay_page(replay: Replay) -> str:
     chart = line_chart(
         f"{replay.metric} on the rows whose labels came with each step",
         labels,
-        {name: [window.values.get(name) for window in replay.live] for name in POLICIES},
+        {one.policy: [window.values.get(one.policy) for window in replay.live] for one in replay.policies},
         marks={as_of_text(event.as_of): event.sentence() for event in own if event.what in _MARKED},
     )
     policies = [

@@ -1,4 +1,4 @@
-"""The past day by day, for three policies at once: never retrain, always retrain, and the pipeline's own."""
+"""The past day by day, for up to three policies at once: never retrain, always retrain, and the pipeline's own."""
 
 from __future__ import annotations
 
@@ -150,6 +150,7 @@ def replay(
     end: datetime,
     step: timedelta,
     policy: Monitoring | None = None,
+    every_step: bool = True,
     tell: Callable[[Event], None] | None = None,
 ) -> Replay:
     """Replay a pipeline's past.
@@ -159,6 +160,7 @@ def replay(
     policy without a champion trains at each moment until one passes the gates.
 
     :param policy: instead of the pipeline's own monitoring section.
+    :param every_step: also replay the policy that retrains at every step, which costs the most.
     :param tell: is given each event as it happens.
     :raises SpecError: the pipeline cannot be replayed, or the dates are the wrong way round.
     """
@@ -183,7 +185,8 @@ def replay(
         compute=steps.run,
     )
     own = Watched(POLICY, steps, told, watcher=watcher)
-    worlds = [World(NEVER, steps, told), World(ALWAYS, steps, told), own]
+    always = [World(ALWAYS, steps, told)] if every_step else []
+    worlds = [World(NEVER, steps, told), *always, own]
     metric = monitoring.live.metric or pipeline.metrics[0]
     windows = []
     for number in range(int((end - start) / step) + 1):

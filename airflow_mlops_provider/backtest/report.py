@@ -11,12 +11,11 @@ from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
-#: The three that are set beside each other, in the order in which they are shown.
+#: Those that are set beside each other, in the order in which they are shown.
 PolicyName = Literal["never retrain", "retrain every step", "this policy"]
 NEVER: PolicyName = "never retrain"
 ALWAYS: PolicyName = "retrain every step"
 POLICY: PolicyName = "this policy"
-POLICIES = (NEVER, ALWAYS, POLICY)
 
 What = Literal["promoted", "not promoted", "training failed", "rolled back", "not measured"]
 
@@ -106,7 +105,7 @@ def in_days(span: timedelta) -> str:
 
 def common_mean(windows: list[LiveWindow], policy: PolicyName) -> tuple[float | None, int]:
     """Return a policy's mean over the windows that all policies have a value for, and their rows."""
-    shared = [one for one in windows if all(one.values.get(name) is not None for name in POLICIES)]
+    shared = [one for one in windows if all(value is not None for value in one.values.values())]
     rows = sum(one.rows for one in shared)
     if not rows:
         return None, 0

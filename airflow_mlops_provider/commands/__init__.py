@@ -78,7 +78,7 @@ _BACKTEST = (
     _PIPELINE,
     _arg(("--from",), dest="start", required=True, metavar="DATE", help="The first training: a date, or a UTC moment"),
     _arg(("--to",), dest="end", required=True, metavar="DATE", help="The last window: a date, or a UTC moment"),
-    _arg(("--step",), default="1d", help="From one window to the next, such as 7d (default: 1d)"),
+    _arg(("--step",), help="From one window to the next, such as 7d (default: the pipeline's cron interval, else 1d)"),
     _arg(
         ("--set",),
         dest="settings",
@@ -86,6 +86,12 @@ _BACKTEST = (
         default=[],
         metavar="KEY=VALUE",
         help="Another value in the section monitoring, such as retraining.after=3; may be given several times",
+    ),
+    _arg(
+        ("--no-every-step",),
+        dest="every_step",
+        action="store_false",
+        help='Leave out the policy "retrain every step", which costs the most',
     ),
     _arg(("--plot",), metavar="FILE", help="Also write a page with the live metric as lines"),
     _arg(("--store",), metavar="FOLDER", help="Where results are kept (default: mlops-backtest in AIRFLOW_HOME)"),

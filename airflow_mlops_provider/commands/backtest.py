@@ -10,6 +10,7 @@ from airflow_mlops_provider.commands.terminal import command, find_pipeline, pri
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from airflow_mlops_provider.backtest import Event, Replay, Steps
@@ -20,18 +21,17 @@ if TYPE_CHECKING:
 def backtest(args: Namespace) -> None:
     """Replay a pipeline's past and print what came of it."""
     from airflow_mlops_provider.backtest import replay, replay_page
-    from airflow_mlops_provider.operators.data import duration
     from airflow_mlops_provider.run_context import parse_as_of
 
     start, end = parse_as_of(args.start, "--from"), parse_as_of(args.end, "--to")
-    step = duration(args.step, "--step")
     pipeline, plot = find_pipeline(args.pipeline), _plot(args.plot)
     found = replay(
         _steps(pipeline, args.store),
         start=start,
         end=end,
-        step=step,
+        step=_step(pipeline, args.step, start),
         policy=_policy(pipeline, args.settings),
+        every_step=args.every_step,
         tell=_say if args.output in ("table", "plain") else None,
     )
     if plot is not None:
@@ -48,6 +48,18 @@ def _say(event: Event) -> None:
 
     if event.policy == OWN:
         print(event.sentence(), flush=True)
+
+
+def _step(pipeline: Pipeline, asked: str | None, start: datetime) -> timedelta:
+    """Return the distance of two windows: what is asked for, else that of the pipeline's own runs."""
+    from datetime import timedelta
+
+    from airflow_mlops_provider.dag_templates.schedule import interval
+    from airflow_mlops_provider.operators.data import duration
+
+    if asked is not None:
+        return duration(asked, "--step")
+    return timedelta(days=1) if pipeline.schedule is None else interval(pipeline.name, pipeline.schedule, start)
 
 
 def _policy(pipeline: Pipeline, settings: Sequence[str]) -> Monitoring | None:

@@ -74,6 +74,25 @@ def scoring_schedule(pipeline: Pipeline) -> dict[str, Any]:
     return _schedule(pipeline, champion_asset(pipeline.model_name))
 
 
+def interval(name: str, schedule: Schedule, moment: datetime) -> timedelta:
+    """Return the length of the last cron interval that is over at a moment.
+
+    >>> from airflow_mlops_provider.spec import Schedule
+    >>> interval("churn", Schedule(cron="0 5 * * 1"), datetime(2026, 2, 1, tzinfo=UTC))
+    datetime.timedelta(days=7)
+
+    :param name: of the pipeline, which errors tell.
+    :raises SpecError: when the cron expression or the time zone is none.
+    """
+    import pendulum
+    from airflow.timetables.interval import CronDataIntervalTimetable as Intervals
+
+    _zone(name, schedule)
+    _cron(name, schedule)
+    found = Intervals(schedule.cron, schedule.timezone).infer_manual_data_interval(run_after=pendulum.instance(moment))
+    return timedelta(seconds=(found.end - found.start).total_seconds())
+
+
 def _schedule(pipeline: Pipeline, asset: Asset) -> dict[str, Any]:
     schedule = pipeline.schedule
     if schedule is None:

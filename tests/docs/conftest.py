@@ -9,6 +9,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "tools"))
+sys.path += [str(PROJECT / "tests" / "docs"), str(PROJECT / "tests" / "integration")]
 
 if TYPE_CHECKING:
     from collections.abc import Callable

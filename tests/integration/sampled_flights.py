@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PROJECT = Path(__file__).resolve().parents[2]
 #: One flight in so many is read.
@@ -21,16 +24,9 @@ def write_flights(folder: Path) -> None:
     All else is the same: the rows, the days, how many rows a day has, the pipeline.
     """
     import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    spec = importlib.util.spec_from_file_location("flights", PROJECT / "plugins" / "flights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    flights = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(flights)
-    rows = flights.read_flights(END, None).sort_by([("scheduled_departure", "ascending"), ("flight_key", "ascending")])
-    rows = rows.take(pa.array(range(0, rows.num_rows, EVERY)))
+    rows = read_flights(END, EVERY)
     time, deal = "scheduled_departure", np.random.default_rng(0).permutation(rows.num_rows)
     dealt = rows.set_column(rows.schema.get_field_index(time), time, rows[time].take(deal))
     for name, table in (("autumn", rows), ("dealt", dealt)):
@@ -38,6 +34,19 @@ def write_flights(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(
             yaml.safe_dump(pipeline(name, folder / f"{name}.parquet"), sort_keys=False), encoding="utf-8"
         )
+
+
+def read_flights(end: datetime, every: int) -> pa.Table:
+    """Return one flight in so many of those before a moment, in the order of departure."""
+    import pyarrow as pa
+
+    spec = importlib.util.spec_from_file_location("flights", PROJECT / "plugins" / "flights.py")
+    assert spec is not None
+    assert spec.loader is not None
+    flights = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(flights)
+    rows = flights.read_flights(end, None).sort_by([("scheduled_departure", "ascending"), ("flight_key", "ascending")])
+    return rows.take(pa.array(range(0, rows.num_rows, every)))
 
 
 def pipeline(name: str, file: Path) -> dict[str, Any]:

@@ -16,14 +16,13 @@ import pytest
 import yaml
 
 from airflow_mlops_provider.allow_list import AllowList
-from airflow_mlops_provider.backtest import Steps, replay, replay_page
+from airflow_mlops_provider.backtest import Replay, Steps, replay, replay_page
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.spec import Monitoring
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.backtest import Replay
     from airflow_mlops_provider.backtest.report import Event
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -226,14 +225,16 @@ def airflow(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("command")
-    write_world(folder / "world")
+    spec = write_world(folder / "world")
+    spec |= {"name": "two_days", "schedule": {"cron": "0 0 */2 * *"}}
+    (folder / "world" / "two_days.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
     return folder
 
 
 def test_the_command_says_how_it_is_used(folder: Path) -> None:
     shown = airflow(folder, "--help")
     assert shown.returncode == 0, shown.stderr
-    for option in ("--from", "--to", "--step", "--set", "--output", "--plot", "--store"):
+    for option in ("--from", "--to", "--step", "--set", "--no-every-step", "--output", "--plot", "--store"):
         assert option in shown.stdout
 
 
@@ -251,6 +252,18 @@ def test_the_command_prints_what_was_done_and_a_table(folder: Path) -> None:
     found = json.loads(as_json.stdout)
     assert [one["policy"] for one in found["policies"]] == ["never retrain", "retrain every step", "this policy"]
     assert found["computed"] == {}
+
+
+def test_windows_are_as_far_apart_as_the_runs_and_the_dearest_policy_may_be_left_out(folder: Path) -> None:
+    arguments = ["two_days", "--from", "2024-01-11", "--to", "2024-01-15", "--no-every-step", "--output", "json"]
+    shown = airflow(folder, *arguments)
+    assert shown.returncode == 0, shown.stderr
+    found = Replay.model_validate_json(shown.stdout)
+    assert [one.as_of.day for one in found.live] == [13, 15]
+    assert [one.policy for one in found.policies] == ["never retrain", "this policy"]
+    assert {event.policy for event in found.events} == {"never retrain", "this policy"}
+    assert all(one.live is not None for one in found.policies), "both are measured on the rows that both have"
+    assert 'class="series s1"' in replay_page(found)
 
 
 @pytest.mark.parametrize(
