@@ -43,11 +43,11 @@ def train(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], asked: 
     :param asked: why, which the ledger entry keeps.
     """
     try:
-        models = _candidates(steps, as_of)
-        evaluation = _evaluated(steps, as_of, history, models)
+        models = candidates(steps, as_of)
+        evaluation = evaluated(steps, as_of, history, models)
     except (DataError, ModelError) as error:
         return Training(str(error), failed=True)
-    gate = _judged(steps, evaluation)
+    gate = judged(steps, evaluation)
     reason = str(gate.facts.get("reason") or "")
     if gate.failure is not None or not gate.facts.get("passed"):
         return Training(f"the gates refuse it: {reason}")
@@ -73,7 +73,7 @@ def version_at(as_of: datetime) -> int:
     return int(moment.strftime("%Y%m%d" if (moment.hour, moment.minute) == (0, 0) else "%Y%m%d%H%M"))
 
 
-def _candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
+def candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
     """Return the trained candidates; one that fails is lost, as in the DAG.
 
     :raises DataError: the data does not do.
@@ -99,7 +99,8 @@ def _candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
     return models
 
 
-def _evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], models: list[StepResult]) -> StepResult:
+def evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], models: list[StepResult]) -> StepResult:
+    """Return what the candidates are worth beside the champion of a ledger."""
     pipeline = steps.pipeline
     entry = champion_for(history, as_of=as_of, lineage=lineage_of(models))
     champion = None if entry is None else as_champion(entry)
@@ -119,7 +120,8 @@ def _evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], mo
     return result.model_copy(update={"facts": facts})
 
 
-def _judged(steps: Steps, evaluation: StepResult) -> StepResult:
+def judged(steps: Steps, evaluation: StepResult) -> StepResult:
+    """Return what the gates say."""
     pipeline = steps.pipeline
     gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
     section = {"gates": gates, "metrics": pipeline.metrics}

@@ -84,12 +84,12 @@ def interval(name: str, schedule: Schedule, moment: datetime) -> timedelta:
     :param name: of the pipeline, which errors tell.
     :raises SpecError: when the cron expression or the time zone is none.
     """
-    import pendulum
+    from airflow.sdk.timezone import coerce_datetime
     from airflow.timetables.interval import CronDataIntervalTimetable as Intervals
 
     _zone(name, schedule)
     _cron(name, schedule)
-    found = Intervals(schedule.cron, schedule.timezone).infer_manual_data_interval(run_after=pendulum.instance(moment))
+    found = Intervals(schedule.cron, schedule.timezone).infer_manual_data_interval(run_after=coerce_datetime(moment))
     return timedelta(seconds=(found.end - found.start).total_seconds())
 
 

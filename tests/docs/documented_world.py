@@ -6,20 +6,33 @@ flights has nothing to do there, so nine months of days are replayed in seconds.
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 from sampled_flights import PROJECT, read_flights
 
+from airflow_mlops_provider import effects
+from airflow_mlops_provider.allow_list import AllowList
+from airflow_mlops_provider.backtest import Steps, training
+from airflow_mlops_provider.pipelines import load_pipeline
+from airflow_mlops_provider.registry import Registry, promotion
+from airflow_mlops_provider.storage import ArtifactStore
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from local_airflow import LocalAirflow
 
 #: From the first of these days up to the second: before the trainings, the scoring runs and the replays.
 _STRETCHES = (
     *(("01-29", "02-01"), ("02-12", "02-15"), ("02-26", "03-01"), ("06-29", "07-01")),
     *(("08-30", "09-02"), ("09-09", "09-12"), ("09-29", "10-01")),
 )
+#: What the versions of `churn` know, and the day on which each became champion.
+_CHURN = {"02-01": "02-02", "02-15": "02-16", "03-01": "03-10", "07-01": "07-02", "09-02": None}
 #: One flight in so many.
 _EVERY = 8
 #: From the year of the flights to the year in which the examples' customers leave.
@@ -65,3 +78,35 @@ def _pipeline(name: str, file: Path) -> dict[str, Any]:
         "gates": [{"kind": "absolute", "metric": "log_loss", "max": 2.0}],
         "monitoring": monitoring,
     }
+
+
+def write_customers(file: Path) -> None:
+    """Write the data that a pipeline file is made from: of the customers, the younger leave."""
+    chance = random.Random(1)
+    rows = ["customer_id,seen_at,age,plan,left"]
+    for number in range(300):
+        age, seen = chance.randint(18, 80), datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
+        left = int(age + chance.gauss(0, 10) < 45)
+        rows.append(f"c{number},{seen.isoformat()},{age},{chance.choice('AB')},{left}")
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_champions(airflow: LocalAirflow, pipelines: Path) -> None:
+    """Give `churn` the history that the examples speak of: versions 1 to 4 served one after another, 5 is registered.
+
+    Steps and effects are those of the DAG; what is made up is the time at which a version became champion.
+    """
+    pipeline, registry = load_pipeline(pipelines / "churn.yaml"), Registry.connect(airflow.mlflow_uri)
+    steps = Steps(pipeline, ArtifactStore(airflow.artifacts.as_uri()), AllowList())
+    for day, served in _CHURN.items():
+        as_of = datetime.fromisoformat(f"2026-{day}T00:00:00Z")
+        models = training.candidates(steps, as_of)
+        evaluation = training.evaluated(steps, as_of, registry.history("churn"), models)
+        published = effects.publish(registry, steps.store, evaluation, model="churn", tags={})
+        if served is not None:
+            moment = datetime.fromisoformat(f"2026-{served}T12:00:00Z")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(promotion, "datetime", type("At", (datetime,), {"now": lambda _, at=moment: at}))
+                gate = training.judged(steps, published)
+                done = effects.promote(registry, steps.store, published, gate, model="churn", caller=("by hand", day))
+            assert not done.skipped, done.reason

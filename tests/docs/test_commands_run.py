@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from documented_world import write_pipelines
+from documented_world import write_champions, write_customers, write_pipelines
 from runs import Run, registry, runs, settled
 
 from demo import write_environment
@@ -42,9 +42,10 @@ NOT_RUN = {
     "airflow dags trigger --logical-date 2013-03-01": "a form; docs/training.md has the command",
     "airflow mlops backtest": "a name; docs/time-machine.md has the commands",
     "airflow mlops …": "a name",
+    "airflow mlops": "a name",
 }
 #: Commands that need what others have done come after them, and what takes long without Airflow comes in between.
-_ORDER = ("_training", "unpause", "", "mlops backtest", "_scoring", "_rollback")
+_ORDER = ("_training", "unpause", "", "mlops backtest", "_scoring", "mlops promote", "rollback")
 _SHELL = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```$", re.DOTALL | re.M)
 _INLINE = re.compile(r"`((?:airflow|docker|helm|kubectl|make|mlflow|pip|python3?|uv) [^`]+)`")
 
@@ -93,8 +94,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> It
     pipelines, data = folder / "pipelines", folder / "data"
     pipelines.mkdir()
     data.mkdir()
+    (folder / "drafts").mkdir()
     shutil.copytree(ROOT / "dags", folder / "dags")
     write_pipelines(pipelines)
+    write_customers(folder / "customers.csv")
     follow_the_quickstart(folder, blocks)
     settings = {
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
@@ -104,11 +107,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> It
     home = folder / ".demo"
     with LocalAirflow(home, dags=folder / "dags", pipelines=pipelines, environment=settings, triggerer=True) as running:
         write_environment(running)
-        for kind in ("training", "scoring", "rollback"):
-            running.wait_for_dag(f"flight_delays_{kind}")
-            running.patch(f"/api/v2/dags/flight_delays_{kind}", {"is_paused": False})
+        for dag_id in ("flight_delays_training", "flight_delays_scoring", "flight_delays_rollback", "churn_rollback"):
+            running.wait_for_dag(dag_id)
+            running.patch(f"/api/v2/dags/{dag_id}", {"is_paused": False})
         body = {"dag_run_id": "first", "logical_date": None, "conf": {"as_of": "2013-02-15T00:00:00Z"}}
         running.post("/api/v2/dags/flight_delays_training/dagRuns", body)
+        write_champions(running, pipelines)
         yield running
 
 
@@ -142,11 +146,14 @@ def test_it_does_what_it_says(script: Script, airflow: LocalAirflow) -> None:
 def carry_out(script: Script, airflow: LocalAirflow) -> str:
     """Run a script in the folder around `.demo`; what it prints. It knows which Airflow only if it says so itself."""
     tells = any(command.startswith(". ") for command in script.run)
+    # Where a file of the name is already, none is written.
+    drafting = any(command.startswith("airflow mlops init") for command in script.run)
+    drafts = {"AIRFLOW__MLOPS__PIPELINES_FOLDER": str(airflow.home.parent / "drafts")} if drafting else {}
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-e"],
         input="\n".join(script.run),
-        env={**os.environ, "PATH": path} if tells else airflow.environment,
+        env={**os.environ, "PATH": path} if tells else airflow.environment | drafts,
         cwd=airflow.home.parent,
         capture_output=True,
         text=True,
@@ -180,6 +187,7 @@ def check_connection(command: str, airflow: LocalAirflow) -> None:
 def test_every_run_ends_in_success(airflow: LocalAirflow) -> None:
     settled(airflow, "flight_delays", "training", "scoring", "rollback")
     settled(airflow, "tumours", "training")
+    settled(airflow, "churn", "rollback")
     ended = {
         f"{dag['dag_id']} {run['dag_run_id']}": run["state"]
         for dag in airflow.get("/api/v2/dags?limit=100")["dags"]
@@ -205,6 +213,23 @@ def test_the_partition_lies_where_the_documentation_says(airflow: LocalAirflow) 
 def test_the_rollback_is_in_the_ledger_with_its_reason(airflow: LocalAirflow) -> None:
     [*_, entry] = registry(airflow).history("flight_delays")
     assert (entry.action, entry.reason) == ("rollback", "It misses every late flight of EV.")
+
+
+def test_the_champions_made_by_hand_are_in_the_ledger_with_their_reasons(airflow: LocalAirflow) -> None:
+    settled(airflow, "churn", "rollback")
+    entries = registry(airflow).history("churn")[4:]
+    assert [entry.action for entry in entries] == ["promote", "rollback", "rollback"]
+    said = [entry.reason for entry in entries]
+    assert said[0].startswith("The holdout had no winter; the business wants the newer one.")
+    assert sorted(said[1:]) == ["It misses every customer of plan B.", "The scheduler is down, the champion is wrong."]
+    assert [entry.version for entry in entries if "scheduler" in entry.reason] == [2], (
+        "who served on the third of March"
+    )
+
+
+def test_a_pipeline_file_is_written_as_it_is_named(airflow: LocalAirflow) -> None:
+    drafts = airflow.home.parent / "drafts"
+    assert sorted(file.name for file in drafts.iterdir()) == ["churn.yaml", "customers.yaml"]
 
 
 @pytest.mark.parametrize("form", NOT_RUN)
