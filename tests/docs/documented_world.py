@@ -70,7 +70,7 @@ def _pipeline(name: str, file: Path) -> dict[str, Any]:
     monitoring = spec["monitoring"] | {"drift": {"min_rows": 100}, "live": {"metric": "roc_auc", "min_rows": 100}}
     return spec | {
         "name": name,
-        "data": {"source": {"uri": str(file)}, "columns": columns, "window": "4 days", "label_delay": "1 hour"},
+        "data": {"source": {"uri": str(file)}, "columns": columns, "window": "4 days", "label_delay": "PT1H"},
         "scoring": {"window": "2 days"},
         "validation": {},
         "training": {"candidates": {"logistic": spec["training"]["candidates"]["logistic"]}},
