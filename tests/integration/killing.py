@@ -26,7 +26,9 @@ POINTS = {
     | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register")
     | _CHAMPION,
     "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),
-    "monitoring": _receipts("ingest", "drift", "live") | _pairs("decision.write", "retrain.event") | _CHAMPION,
+    "monitoring": _receipts("ingest", "drift", "estimate", "live")
+    | _pairs("decision.write", "retrain.event")
+    | _CHAMPION,
     "rollback": _CHAMPION,
     "approval": _pairs("approval.write"),
 }

@@ -84,7 +84,7 @@ def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
 
 def write_watched(folder: Path) -> None:
     """Write a world that turns, one that does not, one that turns for a month, and two with a bad champion."""
-    quickly = {**POLICY, "retraining": {"after": 1, "cooldown": "7 days", "min_rows": 0}}
+    quickly = {**POLICY, "estimated": {"min_rows": 50}, "retraining": {"after": 1, "cooldown": "7 days", "min_rows": 0}}
     tasks = ("ingest", "score", "watch", "retrain", "roll_back")
     worlds: dict[str, tuple[int, int | None, dict[str, Any]]] = {
         "turning": (30, TURN, {}),
