@@ -81,10 +81,11 @@ class S3Objects:
     def put(self, key: str, file: Path, digest: str | None = None) -> None:
         """Upload a finished file, whole or not at all, and remove it."""
         address, size = self._address(key), file.stat().st_size
-        digest = digest or sha256_of(file)
+        content = digest or sha256_of(file)
         with explained("written", address, self.options):
-            _persistently(lambda: self._upload(key, file, digest, size))
-        self.forget(key)
+            _persistently(lambda: self._upload(key, file, content, size))
+        if digest is None:  # what is named by its digest has not changed, and another thread may be reading the copy
+            self.forget(key)
         file.unlink()
 
     @contextmanager

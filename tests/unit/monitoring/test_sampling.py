@@ -115,9 +115,9 @@ def test_a_survey_reads_one_row_group_at_a_time(store: ArtifactStore, monkeypatc
     asked: list[tuple[int, list[str]]] = []
     read = pq.ParquetFile.read_row_group
 
-    def watched(file: Any, index: int, columns: list[str]) -> Iterator[Any]:
+    def watched(file: Any, index: int, columns: list[str], **settings: Any) -> Iterator[Any]:
         asked.append((index, columns))
-        return read(file, index, columns=columns)
+        return read(file, index, columns=columns, **settings)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
     ref = write(store, {"x": pa.array([1.0, 2.0]), "other": pa.array([1, 2])}, groups=3)
