@@ -135,7 +135,7 @@ class Connection:
         page = self.ask(what, lambda client: call(client, None))
         found = list(page)
         while token := page.token:
-            page = self.ask(what, lambda client, token=token: call(client, token))  # type: ignore[misc]
+            page = self.ask(what, lambda client, token=token: call(client, token))  # type: ignore[misc]  # of its default
             found += page
         return found
 

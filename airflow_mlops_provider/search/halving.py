@@ -76,10 +76,10 @@ class _Rounds:
         """Return scikit-learn's search, done."""
         import numpy as np
         from sklearn.base import BaseEstimator
-        from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+        from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # the import itself enables it
         from sklearn.model_selection import HalvingGridSearchCV
 
-        class Probe(BaseEstimator):  # type: ignore[misc]
+        class Probe(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
             """A point by its number, and the rows that it is to be fitted to."""
 
             def __init__(self, number: int = 0) -> None:
