@@ -138,7 +138,15 @@ class WriteOnceLog:
                 lambda: self._newborn(shared, tags) or None,
             )
         mine = born[0]
-        connection.ask(f"closing a run of {self._kind.name}", lambda client: client.set_terminated(mine, "FINISHED"))
+        try:
+            connection.ask(
+                f"closing a run of {self._kind.name}", lambda client: client.set_terminated(mine, "FINISHED")
+            )
+        except RegistryError:
+            # It was another's, and removed by whoever won: the log is there then.
+            if (winner := self._run_id()) is None:
+                raise
+            return winner
         location = connection.artifact_location(self._experiment)
         every = {**tags, _RUN_TAG: mine}
         winner = make_once(
