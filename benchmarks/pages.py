@@ -10,16 +10,14 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import yaml
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT / "tools"), str(PROJECT / "tests" / "integration")]
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from made_up import write_ledger, write_pipeline  # noqa: E402
 
-from airflow_mlops_provider.registry import LedgerEntry
-from airflow_mlops_provider.results import ArtifactRef
-from local_airflow import LocalAirflow
+from local_airflow import LocalAirflow  # noqa: E402
 
 PIPELINES, ENTRIES, REQUESTS = 50, 20, 20
-DAY = timedelta(days=1)
 
 
 def main() -> None:
@@ -30,11 +28,12 @@ def main() -> None:
         (home / "pipelines").mkdir()
         names = [f"pipeline_{number:02d}" for number in range(PIPELINES)]
         for name in names:
-            (home / "pipelines" / f"{name}.yaml").write_text(yaml.safe_dump(pipeline(name)), encoding="utf-8")
+            write_pipeline(home / "pipelines", name)
         airflow = LocalAirflow(home, dags=home / "dags", pipelines=home / "pipelines")
+        began = datetime.now(UTC) - timedelta(days=ENTRIES)
         with airflow:
             for name in names:
-                write_ledger(airflow.mlflow_uri, name)
+                write_ledger(airflow.mlflow_uri, name, ENTRIES, began)
             token = airflow.get("/auth/token", authenticated=False)["access_token"]
             for page in ("/mlops/models", f"/mlops/models/{names[0]}"):
                 first, *others = (round(seconds(f"{airflow.url}{page}", token) * 1000) for _ in range(REQUESTS))
@@ -52,48 +51,6 @@ def seconds(url: str, token: str) -> float:
     with urllib.request.urlopen(request, timeout=60) as response:
         response.read()
     return time.perf_counter() - started
-
-
-def pipeline(name: str) -> dict[str, object]:
-    """Return a small pipeline."""
-    return {
-        "name": name,
-        "task": "binary",
-        "data": {"source": {"uri": "rows.csv"}, "columns": {"target": "left", "numeric": ["age"]}},
-        "preparation": {"split": {"by": "random"}},
-        "training": {"candidates": {"plain": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
-        "scoring": {},
-        "monitoring": {},
-    }
-
-
-def write_ledger(mlflow_uri: str, model: str) -> None:
-    """Write a ledger at once, in the form in which it grows entry by entry."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Param
-
-    client, began, sha = MlflowClient(mlflow_uri), datetime.now(UTC) - ENTRIES * DAY, "a" * 64
-    shared = client.get_experiment_by_name("mlops-ledger")
-    run = client.create_run(shared.experiment_id if shared else client.create_experiment("mlops-ledger"))
-    client.create_experiment(f"ledger/{model}", tags={"run": run.info.run_id})
-    entries = [
-        LedgerEntry(
-            seq=number,
-            idem=str(number),
-            version=number,
-            digest=f"digest-{number}",
-            sha256=sha,
-            artifact=ArtifactRef(uri=f"file:///store/{sha}.skops", sha256=sha, size=3),
-            lineage=f"lineage-{number}",
-            order_key=began + number * DAY,
-            at=began + number * DAY,
-            metrics={"roc_auc": 0.7, "log_loss": 0.5},
-            gates=[["champion", True, "roc_auc 0.7", "better than 0.69"]] * 6,
-            reason="all 6 gates passed",
-        )
-        for number in range(1, ENTRIES + 1)
-    ]
-    client.log_batch(run.info.run_id, params=[Param(f"seq-{one.seq}", one.render()) for one in entries])
 
 
 if __name__ == "__main__":

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 from airflow_mlops_provider.ui import models, one_model, rendering, reports
-from airflow_mlops_provider.ui.security import sees_pipeline, sees_report
-
-if TYPE_CHECKING:
-    pass
+from airflow_mlops_provider.ui.security import sees_pipeline, sees_report, sees_window
 
 
 @cache
@@ -24,11 +20,12 @@ def pages() -> FastAPI:
         title="MLOps pages", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)]
     )
     pipeline, report = [Depends(sees_pipeline)], [Depends(sees_report)]
+    window = [*pipeline, Depends(sees_window)]
     task = "/reports/{dag_id}/{run_id}/{task_id}/{map_index}"
     app.add_api_route("/static/{name}", _static)
     app.add_api_route("/models", _models)
     app.add_api_route("/models/{pipeline}", _model, dependencies=pipeline)
-    app.add_api_route("/models/{pipeline}/windows/{window}", _window, dependencies=pipeline)
+    app.add_api_route("/models/{pipeline}/windows/{window}", _window, dependencies=window)
     app.add_api_route(task, _report, dependencies=report)
     app.add_api_route(task + "/{role}", _stored, dependencies=report)
     app.add_exception_handler(MLOpsError, _trouble)

@@ -40,9 +40,9 @@ class Row:
 
 def models_page(user: GetUserDep) -> dict[str, Any]:
     """Return what the page shows: the pipelines whose training DAG the user may read."""
-    every = sources.every_pipeline()
-    seen = seen_pipelines([pipeline.name for pipeline in every], user)
-    pipelines = [pipeline for pipeline in every if pipeline.name in seen]
+    every = {pipeline.name: pipeline for pipeline in sources.every_pipeline()}
+    seen = seen_pipelines(list(every), user)
+    pipelines = [pipeline for name, pipeline in every.items() if name in seen]
     plans = schedules(dag_id(pipeline.name) for pipeline in pipelines)
     overviews, trouble = overviews_of(pipelines)
     rows = []
@@ -51,7 +51,7 @@ def models_page(user: GetUserDep) -> dict[str, Any]:
         trend = drift_trend(overview.decisions) if overview is not None and overview.decisions else None
         plan = plans.get(dag_id(pipeline.name))
         rows.append(Row(pipeline, overview, plan, trend, trouble.get(pipeline.name)))
-    return {"rows": rows, "hidden": len(every) - len(pipelines)}
+    return {"rows": rows}
 
 
 def overviews_of(pipelines: list[Pipeline]) -> tuple[dict[str, PipelineOverview], dict[str, str]]:

@@ -80,8 +80,9 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
     history = [] if overview.champion is None else registry.history(pipeline.model_name)
     reigns = timeline(history)
     sheets, comparison, trouble = _versions(registry, store, pipeline, history, first, second)
-    scoring = dag_id(name, "scoring")
+    scoring, monitoring = dag_id(name, "scoring"), dag_id(name, "monitoring")
     scored = results_of(scoring, "score", _WINDOWS) if reads_results(scoring, user) else []
+    drift = _drift_table(store, overview.decisions) if reads_results(monitoring, user) else None
     dags = schedules(dag_id(name, kind) for kind in _KINDS)
     return {
         "pipeline": pipeline,
@@ -94,7 +95,7 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
         "metrics": _metrics(sheets, comparison),
         "slices": _slices(sheets, comparison),
         "comparison_trouble": trouble,
-        "drift": _drift_table(store, overview.decisions),
+        "drift": drift,
         "predictions": _predictions(scored),
         "volume": volume(_bars(scored)),
         "by_version": _by_version(scored),

@@ -10,6 +10,8 @@ from fastapi import Request
 
 #: The DAG by whose permission a pipeline's pages are seen.
 READ_BY = "training"
+#: What of a DAG one has to be allowed to read to see what its runs returned.
+_RESULTS = (None, DagAccessEntity.XCOM)
 
 
 def dag_id(pipeline: str, kind: str = READ_BY) -> str:
@@ -22,8 +24,15 @@ def sees_pipeline(pipeline: str, request: Request, user: GetUserDep) -> None:
 
     :raises HTTPException: 401 without a login, 403 without the permission.
     """
-    for entity in (None, DagAccessEntity.XCOM):
-        requires_access_dag("GET", entity, param_dag_id=dag_id(pipeline))(request, user)
+    _lets_pass(dag_id(pipeline), request, user)
+
+
+def sees_window(pipeline: str, request: Request, user: GetUserDep) -> None:
+    """Let nobody pass who may not read the pipeline's monitoring DAG, nor what its runs returned.
+
+    :raises HTTPException: 401 without a login, 403 without the permission.
+    """
+    _lets_pass(dag_id(pipeline, "monitoring"), request, user)
 
 
 def sees_report(dag_id: str, request: Request, user: GetUserDep) -> None:
@@ -31,8 +40,12 @@ def sees_report(dag_id: str, request: Request, user: GetUserDep) -> None:
 
     :raises HTTPException: 401 without a login, 403 without the permission.
     """
-    for entity in (None, DagAccessEntity.XCOM):
-        requires_access_dag("GET", entity, param_dag_id=dag_id)(request, user)
+    _lets_pass(dag_id, request, user)
+
+
+def _lets_pass(dag: str, request: Request, user: GetUserDep) -> None:
+    for entity in _RESULTS:
+        requires_access_dag("GET", entity, param_dag_id=dag)(request, user)
 
 
 def seen_pipelines(pipelines: list[str], user: GetUserDep) -> set[str]:
@@ -64,6 +77,5 @@ def reads_results(dag: str, user: GetUserDep) -> bool:
     details = DagDetails(id=dag, team_name=DagModel.get_team_name(dag))
     manager = get_auth_manager()
     return all(
-        manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)
-        for entity in (None, DagAccessEntity.XCOM)
+        manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user) for entity in _RESULTS
     )

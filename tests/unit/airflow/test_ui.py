@@ -1,53 +1,88 @@
-"""The pages in Airflow's UI: who may see them, and what they show."""
-
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import re
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
-
-from airflow_mlops_provider.registry import LedgerEntry
-from airflow_mlops_provider.results import ArtifactRef
+from made_up import write_ledger, write_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from fastapi import FastAPI
     from fastapi.testclient import TestClient
+    from httpx2 import Response
 
-#: What stands for each parameter of a route.
-VALUES = {
-    "pipeline": "churn",
-    "dag_id": "churn_training",
-    "run_id": "manual__2026-01-01T00:00:00+00:00",
-    "task_id": "evaluate",
-    "map_index": "-1",
-    "role": "report",
-    "window": "2026-01-01",
-    "name": "mlops.css",
-}
 EVIL = "</script><script>alert(1)</script>"
+PROJECT = Path(__file__).resolve().parents[3]
+KINDS = ("training", "scoring", "monitoring", "rollback")
+REPORTS = {f"/reports/{{dag_id}}/{{run_id}}/{{task_id}}/{{map_index}}{role}" for role in ("", "/{role}")}
+RESULTS = [("can_read", "XComs"), ("can_read", "DAG Runs")]
+#: Users by name, and what they may: Airflow's own roles by name, others by their permissions.
+USERS: dict[str, str | list[tuple[str, str]]] = {
+    "nobody": [],
+    "viewer": "Viewer",
+    "reader of churn": [*RESULTS, *(("can_read", f"DAG:churn_{kind}") for kind in KINDS)],
+    "trainer of churn": [
+        *RESULTS,
+        *((may, f"DAG:churn_{kind}") for kind in KINDS for may in ("can_read", "can_edit")),
+        ("can_create", "DAG Runs"),
+    ],
+    "reader of churn without results": [("can_read", f"DAG:churn_{kind}") for kind in KINDS],
+    "reader of churn's training": [*RESULTS, ("can_read", "DAG:churn_training")],
+}
 
 
 @pytest.fixture(scope="module")
-def _airflow() -> Iterator[None]:
-    """Airflow's own tables and login, as its API server has them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
-        import airflow.models
-        from airflow import settings
-        from airflow.api_fastapi.app import init_auth_manager
-        from airflow.models.base import Base
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    """Airflow's API server with the users and permissions of FAB, and the DAGs of two pipelines."""
+    home = tmp_path_factory.mktemp("server")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        # FAB 3.10 starts on parts of Flask-AppBuilder and Airflow that are deprecated.
+        warnings.simplefilter("ignore")
+        for name, value in {
+            "_AIRFLOW_PROCESS_CONTEXT": "server",
+            "AIRFLOW__API__SECRET_KEY": "s" * 64,
+            "AIRFLOW__API_AUTH__JWT_SECRET": "s" * 64,
+            "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+            "AIRFLOW__MLOPS__PIPELINES_FOLDER": str(home),
+        }.items():
+            patch.setenv(name, value)
+        from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
+        from airflow.utils.db import initdb
 
-        airflow.models.import_all_models()
-        Base.metadata.create_all(settings.engine)
-        init_auth_manager()
-        yield
+        initdb()
+        app = create_app(apps="core")
+        write_users(get_auth_manager())
+        write_dags(home)
+        yield app
+        purge_cached_app()
+
+
+def write_users(manager: Any) -> None:
+    with manager.flask_app.app_context():
+        security = manager.security_manager
+        for name, may in USERS.items():
+            role = may if isinstance(may, str) else name
+            if not isinstance(may, str):
+                security.bulk_sync_roles([{"role": name, "perms": may}])
+            security.add_user(name, name, name, f"{name}@example.org", security.find_role(role), password="secret")
+
+
+def write_dags(home: Path) -> None:
+    """Write the DAGs of `churn` and of `secret` into Airflow's tables, as its DAG processor does."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    for pipeline in ("churn", "secret"):
+        write_pipeline(home, pipeline)
+    bag = DagBag(PROJECT / "dags" / "pipelines.py")
+    assert len(bag.dags) == 8
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, "dags-folder", None)
 
 
 @pytest.fixture
@@ -62,39 +97,19 @@ def folder(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> 
     return place
 
 
-def write_pipeline(folder: Path, name: str, **changes: Any) -> None:
-    spec = {
-        "name": name,
-        "task": "binary",
-        "data": {"source": {"uri": "rows.csv"}, "columns": {"target": "left", "numeric": ["age"]}},
-        "preparation": {"split": {"by": "random"}},
-        "training": {"candidates": {"plain": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
-        "scoring": {},
-        "monitoring": {},
-        **changes,
-    }
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
-
-
 @pytest.fixture
-def browser(_airflow: None, folder: Path) -> Callable[..., TestClient]:
-    """Gives a browser of a user with a role of Airflow's simple login; of nobody without a name."""
+def browser(server: FastAPI, folder: Path) -> Callable[..., TestClient]:
+    """Gives a user's browser; that of a stranger without a name."""
     from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
-    from airflow_mlops_provider.plugin import MLOpsPlugin
-
-    server = FastAPI(openapi_url=None)
-    for mounted in MLOpsPlugin.fastapi_apps:
-        server.mount(mounted["url_prefix"], mounted["app"])
-
-    def logged_in(name: str | None = None, role: str | None = None) -> TestClient:
-        client = TestClient(server)
+    def logged_in(name: str | None = None) -> TestClient:
+        client = TestClient(server, follow_redirects=False)
         if name is not None:
-            user = SimpleAuthManagerUser(username=name, role=role)
-            client.cookies.set("_token", get_auth_manager().generate_jwt(user, expiration_time_in_seconds=600))
+            manager: Any = get_auth_manager()
+            with manager.flask_app.app_context():
+                user = manager.security_manager.find_user(name)
+            client.cookies.set("_token", manager.generate_jwt(user, expiration_time_in_seconds=600))
         return client
 
     return logged_in
@@ -106,42 +121,104 @@ def routes() -> list[Any]:
     return list(pages().routes)
 
 
-def addresses() -> dict[str, str]:
+def addresses(pipeline: str) -> dict[str, str]:
     """Every route's path, and an address of it."""
-    return {route.path: "/mlops" + route.path.format(**VALUES) for route in routes()}
+    values = {
+        "pipeline": pipeline,
+        "dag_id": f"{pipeline}_training",
+        "run_id": "manual__2026-01-01T00:00:00+00:00",
+        "task_id": "evaluate",
+        "map_index": "-1",
+        "role": "report",
+        "window": "2026-01-01",
+        "name": "mlops.css",
+    }
+    return {route.path: "/mlops" + route.path.format(**values) for route in routes()}
+
+
+def answers(client: TestClient, pipeline: str) -> dict[str, int]:
+    return {path: client.get(address).status_code for path, address in addresses(pipeline).items()}
+
+
+#: Routes that name no DAG: files of this package, and a list of what one may see.
+OF_NO_DAG = {"/models", "/static/{name}"}
 
 
 def test_every_route_asks_for_a_login(browser: Callable[..., TestClient]) -> None:
-    stranger = browser()
-    assert {path: stranger.get(address).status_code for path, address in addresses().items()} == dict.fromkeys(
-        addresses(), 401
-    )
+    assert answers(browser(), "churn") == dict.fromkeys(addresses("churn"), 401)
 
 
-def test_every_route_of_a_pipeline_or_a_task_asks_for_permission_on_its_dag(browser: Callable[..., TestClient]) -> None:
-    nobody = browser("nobody", role=None)
-    answers = {path: nobody.get(address).status_code for path, address in addresses().items()}
-    # Those that are left name no DAG: one is files of this package, the other is empty for whom may see nothing.
-    assert {path for path, status in answers.items() if status != 403} == {"/models", "/static/{name}"}
-    assert "churn" not in nobody.get("/mlops/models").text
-
-
-def test_a_user_sees_the_pipelines_whose_dag_is_theirs(
-    browser: Callable[..., TestClient], folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("user", "open_to_them"),
+    [
+        ("nobody", set()),
+        ("reader of churn without results", set()),
+        ("reader of churn's training", {"/models/{pipeline}", *REPORTS}),
+        ("reader of churn", {"/models/{pipeline}", "/models/{pipeline}/windows/{window}", *REPORTS}),
+    ],
+)
+def test_every_route_of_a_dag_is_closed_to_whom_the_dag_is(
+    browser: Callable[..., TestClient], folder: Path, user: str, open_to_them: set[str]
 ) -> None:
-    from airflow.api_fastapi.app import get_auth_manager
-
     write_pipeline(folder, "secret")
-    viewer = browser("viewer", role="VIEWER")
-    assert all(name in viewer.get("/mlops/models").text for name in ("churn", "secret"))
-    monkeypatch.setattr(
-        get_auth_manager(), "is_authorized_dag", lambda *, details=None, **_: details.id == "churn_training"
-    )
-    shown = viewer.get("/mlops/models").text
-    assert "churn" in shown
-    assert "secret" not in shown
-    assert viewer.get("/mlops/models/churn").status_code == 200
-    assert viewer.get("/mlops/models/secret").status_code == 403
+    client = browser(user)
+    own, others = answers(client, "churn"), answers(client, "secret")
+    assert {path for path, status in others.items() if status != 403} == OF_NO_DAG
+    assert {path for path, status in own.items() if status != 403} == OF_NO_DAG | open_to_them
+    assert 401 not in own.values()
+
+
+def test_a_user_sees_the_pipelines_whose_dag_is_theirs(browser: Callable[..., TestClient], folder: Path) -> None:
+    write_pipeline(folder, "secret")
+    shown = {user: browser(user).get("/mlops/models").text for user in ("viewer", "reader of churn", "nobody")}
+    assert {user: [name for name in ("churn", "secret") if name in page] for user, page in shown.items()} == {
+        "viewer": ["churn", "secret"],
+        "reader of churn": ["churn"],
+        "nobody": [],
+    }
+
+
+def trigger(client: TestClient, dag: str, **request: Any) -> Response:
+    """Ask for a run as the page does it."""
+    body = {"logical_date": None, "conf": {"reason": "Prices rose."}, "note": "Prices rose."}
+    return client.post(f"/api/v2/dags/{dag}/dagRuns", **{"json": body, **request})
+
+
+def test_only_who_may_start_a_dag_sees_its_button_and_can_use_it(
+    browser: Callable[..., TestClient], folder: Path, mlflow_uri: str
+) -> None:
+    write_ledger(mlflow_uri, "churn", entries=2)
+    reader, trainer = browser("reader of churn"), browser("trainer of churn")
+    buttons = [re.findall('data-dialog="([a-z]+)"', one.get("/mlops/models/churn").text) for one in (reader, trainer)]
+    assert buttons == [[], ["retrain", "rollback"]]
+    for dag in ("churn_training", "churn_rollback"):
+        assert trigger(reader, dag).status_code == 403
+        started = trigger(trainer, dag)
+        assert (started.status_code, started.json()["triggering_user_name"]) == (200, "trainer of churn")
+        assert (started.json()["note"], started.json()["conf"]) == ("Prices rose.", {"reason": "Prices rose."})
+    assert trigger(trainer, "secret_training").status_code == 403
+
+
+def test_a_foreign_page_can_start_nothing_in_the_name_of_whom_it_shows_itself_to(
+    browser: Callable[..., TestClient],
+) -> None:
+    # The session's cookie does not come along with what another site asks...
+    client = browser()
+    form = re.search('name="csrf_token"[^>]* value="([^"]+)"', client.get("/auth/login/").text)
+    assert form is not None
+    login = {"username": "trainer of churn", "password": "secret", "csrf_token": form[1]}
+    cookies = client.post("/auth/login/", data=login).headers.get_list("set-cookie")
+    [token] = [cookie for cookie in cookies if cookie.startswith("_token=")]
+    assert {"HttpOnly", "SameSite=Lax"} <= set(token.split("; "))
+    # ... and what another port or name of this site may send without being asked back is no JSON.
+    origin = {"Origin": "http://elsewhere.testserver", "Sec-Fetch-Site": "same-site"}
+    trainer = browser("trainer of churn")
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        told = trigger(trainer, "churn_training", json=None, content="{}", headers={**origin, "Content-Type": kind})
+        assert told.status_code == 422, kind
+    asked = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    preflight = trainer.options("/api/v2/dags/churn_training/dagRuns", headers=asked)
+    assert "access-control-allow-origin" not in preflight.headers
 
 
 def test_nothing_can_be_changed_by_a_request_and_no_route_is_described() -> None:
@@ -150,7 +227,7 @@ def test_nothing_can_be_changed_by_a_request_and_no_route_is_described() -> None
 
 
 def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_foreign_frame(browser: Callable[..., TestClient]) -> None:
-    page = browser("viewer", role="VIEWER").get("/mlops/models")
+    page = browser("viewer").get("/mlops/models")
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'self'" in policy
@@ -160,14 +237,14 @@ def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_foreign_frame(brow
 
 
 def test_only_files_of_the_package_are_served(browser: Callable[..., TestClient]) -> None:
-    viewer = browser("viewer", role="VIEWER")
+    viewer = browser("viewer")
     assert viewer.get("/mlops/static/mlops.js").headers["content-type"].startswith("text/javascript")
     assert [viewer.get(f"/mlops/static/{name}").status_code for name in ("nothing.css", "..%2Fapp.py")] == [404, 404]
 
 
 def test_what_people_write_is_text_in_the_pages(browser: Callable[..., TestClient], folder: Path) -> None:
     write_pipeline(folder, "evil", description=EVIL)
-    viewer = browser("viewer", role="VIEWER")
+    viewer = browser("viewer")
     for page in ("/mlops/models", "/mlops/models/evil"):
         shown = viewer.get(page).text
         assert "alert(1)" in shown
@@ -180,7 +257,7 @@ def test_trouble_with_mlflow_is_said_in_the_page(
     monkeypatch.setenv(
         "AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": "sqlite:////no/way.db"})
     )
-    viewer = browser("viewer", role="VIEWER")
+    viewer = browser("viewer")
     assert "the folder of MLflow&#39;s database is missing" in viewer.get("/mlops/models").text
     page = viewer.get("/mlops/models/churn")
     assert page.status_code == 500
@@ -194,7 +271,7 @@ def test_twenty_pipelines_are_shown_with_as_many_queries_as_five(
     from sqlalchemy.engine import Engine
 
     asked: list[str] = []
-    viewer = browser("viewer", role="VIEWER")
+    viewer = browser("viewer")
 
     def count(*call: Any) -> None:
         asked.append(call[2])
@@ -215,37 +292,6 @@ def test_twenty_pipelines_are_shown_with_as_many_queries_as_five(
     finally:
         event.remove(Engine, "before_cursor_execute", count)
     assert 0 < many == few
-
-
-def write_ledger(mlflow_uri: str, model: str, entries: int) -> None:
-    """Write a ledger at once, in the form in which it grows entry by entry."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Param
-
-    client = MlflowClient(mlflow_uri)
-    shared = client.get_experiment_by_name("mlops-ledger")
-    run = client.create_run(shared.experiment_id if shared else client.create_experiment("mlops-ledger"))
-    client.create_experiment(f"ledger/{model}", tags={"run": run.info.run_id})
-    written = [entry(number).model_copy(update={"nonce": str(number)}) for number in range(1, entries + 1)]
-    client.log_batch(run.info.run_id, params=[Param(f"seq-{one.seq}", one.render()) for one in written])
-
-
-def entry(number: int) -> LedgerEntry:
-    moment, sha = datetime(2026, 1, number, tzinfo=UTC), "a" * 64
-    return LedgerEntry(
-        seq=number,
-        idem=str(number),
-        version=number,
-        digest=f"digest-{number}",
-        sha256=sha,
-        artifact=ArtifactRef(uri=f"file:///store/{sha}.skops", sha256=sha, size=3),
-        lineage=f"lineage-{number}",
-        order_key=moment,
-        at=moment,
-        metrics={"roc_auc": 0.7, "log_loss": 0.5},
-        gates=[["champion", True, "roc_auc 0.7", "better than 0.69"]] * 6,
-        reason="all 6 gates passed",
-    )
 
 
 @pytest.mark.parametrize("scripts", [False, True])
