@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.evaluation.verdicts import ROUNDING, Verdict, finite, number, reason_of, verdict_of
+from airflow_mlops_provider.evaluation.verdicts import ROUNDING, Verdict, finite, number, reason_of, room, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,8 @@ def beats_champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
         got=f"{got}, gain {number(difference.value)} [{number(low)}, {number(high)}]",
         expected=expected,
         why="; ".join(filter(None, ["" if passed else _not(gate, champion), _compared(champion)])),
+        metric=metric,
+        margin=room(low, bound),
     )
 
 
@@ -61,6 +63,7 @@ def champion_age(gate: ChampionAgeGate, report: EvaluationReport) -> Verdict:
         passed=served >= gate.min,
         got=f"v{report.champion.version} is {served} old in data time",
         expected=expected,
+        margin=room(served.total_seconds(), gate.min.total_seconds()),
     )
 
 

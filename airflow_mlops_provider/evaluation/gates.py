@@ -15,6 +15,7 @@ from airflow_mlops_provider.evaluation.verdicts import (
     finite,
     number,
     reason_of,
+    room,
     verdict_of,
     within,
 )
@@ -71,6 +72,8 @@ def _absolute(gate: AbsoluteGate, report: EvaluationReport) -> Verdict:
         got=f"{gate.metric} {number(value)}",
         expected=bounds(gate.min, gate.max),
         why="" if value is not None else reason_of(report.challenger, gate.metric),
+        metric=gate.metric,
+        margin=room(value, gate.min, gate.max),
     )
 
 
@@ -84,6 +87,8 @@ def _baseline(gate: BaselineGate, report: EvaluationReport) -> Verdict:
         got=f"{metric} {number(value)} vs {number(dummy)}",
         expected=f"better than a dummy by {'>=' if gate.min_gain else '>'} {number(gate.min_gain)}",
         why="" if gained is not None else reason_of(report.challenger if value is None else report.baseline, metric),
+        metric=metric,
+        margin=room(gained, gate.min_gain),
     )
 
 
@@ -101,18 +106,20 @@ def _slices(gate: SliceGate, report: EvaluationReport) -> Verdict:
         got=f"{metric} {number(value)}" + (f" ({worst.column}={worst.value})" if worst is not None else ""),
         expected=f"every slice {bounds(gate.min, gate.max)}",
         why=why,
+        metric=metric,
+        margin=room(value, gate.min, gate.max),
     )
 
 
 def _latency(gate: LatencyGate, report: EvaluationReport) -> Verdict:
     p95, rate = finite(report.latency.p95_ms), finite(report.latency.rows_per_second)
     expected, got = f"p95 <= {number(gate.max_p95_ms)} ms", f"p95 {number(p95)} ms"
-    passed = within(p95, None, gate.max_p95_ms)
+    passed, margin = within(p95, None, gate.max_p95_ms), room(p95, high=gate.max_p95_ms)
     if gate.min_rows_per_second is not None:
         expected += f", >= {number(gate.min_rows_per_second)} rows/s"
         got += f", {number(rate)} rows/s"
-        passed = passed and within(rate, gate.min_rows_per_second, None)
-    return verdict_of(gate, passed=passed, got=got, expected=expected)
+        passed, margin = passed and within(rate, gate.min_rows_per_second, None), None
+    return verdict_of(gate, passed=passed, got=got, expected=expected, margin=margin)
 
 
 def _predictions(gate: PredictionsGate, report: EvaluationReport) -> Verdict:
@@ -143,6 +150,7 @@ def _size(gate: SizeGate, report: EvaluationReport) -> Verdict:
         passed=within(size, None, gate.max_mb),
         got=f"{number(size)} MB",
         expected=f"<= {number(gate.max_mb)} MB",
+        margin=room(size, high=gate.max_mb),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.evaluation.verdicts import bounds, finite, number, verdict_of, within
+from airflow_mlops_provider.evaluation.verdicts import bounds, finite, number, room, verdict_of, within
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.group_report import FairnessReport, Gap, GroupMetric
@@ -32,6 +32,7 @@ def max_gap(gate: GapGate, report: EvaluationReport) -> Verdict:
         got=f"{gate.gap} {_spanned(worst)} ({_pair(fairness, worst)})",
         expected=expected,
         why=worst.why or "",
+        margin=room(value, high=gate.max),
     )
 
 
@@ -59,6 +60,8 @@ def min_group_metric(gate: GroupMetricGate, report: EvaluationReport) -> Verdict
         got=f"{metric} {_spanned(found)} ({worst.column}={worst.value}, {worst.rows} rows)",
         expected=expected,
         why=f"{metric} was not measured" if found is None else found.why or "",
+        metric=metric,
+        margin=room(_judged(found, gate.judged_by), gate.min),
     )
 
 
@@ -83,6 +86,7 @@ def max_importance(gate: ImportanceGate, report: EvaluationReport) -> Verdict:
         got=f"{shown} {held[shown][0]:.1%}",
         expected=expected,
         why=f"the winner relies on {', '.join(repr(name) for name in over)} more than is plausible" if over else "",
+        margin=room(held[shown][0], high=held[shown][1]),
     )
 
 

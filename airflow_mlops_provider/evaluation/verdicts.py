@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_mlops_provider.spec.frozen import Frozen
+from airflow_mlops_provider.spec.frozen import Finite, Frozen
 from airflow_mlops_provider.spec.gates import OnFail
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ class Verdict(Frozen):
     :param got: what was measured, in words.
     :param expected: what the gate asks for, in words.
     :param why: the reason, where the numbers alone do not say it.
+    :param metric: what was held against the bound, where it is a metric.
+    :param margin: how far that lies on the good side of the bound, in its own unit, and below zero beyond it; None
+        where there is no such number, or several of different units.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Verdict(Frozen):
     got: str
     expected: str
     why: str = Field("", description="Empty when got and expected say it all.")
+    metric: str | None = None
+    margin: Finite | None = None
 
 
 def gates_table(verdicts: Sequence[Verdict | Mapping[str, Any]]) -> str:
@@ -69,10 +74,27 @@ def number(value: float | None) -> str:
 # ---------------------------------------------------------------- for the gates
 
 
-def verdict_of(gate: Gate, *, passed: bool, got: str, expected: str, why: str = "") -> Verdict:
+def verdict_of(
+    gate: Gate,
+    *,
+    passed: bool,
+    got: str,
+    expected: str,
+    why: str = "",
+    metric: str | None = None,
+    margin: float | None = None,
+) -> Verdict:
     """Return the verdict of a gate."""
     return Verdict(
-        name=gate.label, kind=gate.kind, passed=passed, on_fail=gate.on_fail, got=got, expected=expected, why=why
+        name=gate.label,
+        kind=gate.kind,
+        passed=passed,
+        on_fail=gate.on_fail,
+        got=got,
+        expected=expected,
+        why=why,
+        metric=metric,
+        margin=finite(margin),
     )
 
 
@@ -86,6 +108,17 @@ def within(value: float | None, low: float | None, high: float | None) -> bool:
     if finite(value) is None or value is None:
         return False
     return (low is None or value >= low) and (high is None or value <= high)
+
+
+def room(value: float | None, low: float | None = None, high: float | None = None) -> float | None:
+    """Return how far a number lies within its bounds: to the nearer one, and below zero when it is beyond.
+
+    >>> room(0.75, low=0.5), room(0.75, low=0.5, high=0.625), room(None, low=0.5)
+    (0.25, -0.125, None)
+    """
+    if value is None or (low is None and high is None):
+        return None
+    return min(sign * (value - bound) for sign, bound in ((1, low), (-1, high)) if bound is not None)
 
 
 def bounds(low: float | None, high: float | None) -> str:

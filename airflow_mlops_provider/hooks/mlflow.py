@@ -74,6 +74,11 @@ class MlflowHook(BaseHook):
         return str(host)
 
     @property
+    def registry_uri(self) -> str:
+        """The URI of the model registry: the tracking URI, unless the connection names another."""
+        return str(self._extra.get("registry_uri") or self.tracking_uri)
+
+    @property
     def ui_url(self) -> str | None:
         """Where the MLflow UI is, None when there is none to link to. Links are for everybody: no password in it."""
         url = str(self._extra.get("ui_url") or self.tracking_uri)

@@ -29,12 +29,16 @@ def read_sql(conn_id: str, query: str) -> Iterator[pd.DataFrame]:
     :raises DataError: when the database refuses the query.
     :raises TransientServiceError: when the database cannot be reached.
     """
-    hook = _database(conn_id)
+    hook = database(conn_id)
     with _speaking_of(conn_id):
         yield from hook.get_df_by_chunks(query, chunksize=_CHUNK_ROWS)
 
 
-def _database(conn_id: str) -> DbApiHook:
+def database(conn_id: str) -> DbApiHook:
+    """Return the hook of a database.
+
+    :raises SpecError: when the connection is not one of a database.
+    """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     connection = defined_connection(conn_id)

@@ -76,10 +76,9 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
     def run(self, context: Context) -> StepResult:
         """Ask and wait, unless the question was answered before or there is none."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
-        hook = MlflowHook(self.mlflow_conn_id)
+        hook = self.mlflow()
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation)
         asked = effects.question(
             hook.registry(),

@@ -58,6 +58,7 @@ class EvaluateLiveOperator(PolicyOperator):
         """Measure."""
         from airflow_mlops_provider.effects import watching
         from airflow_mlops_provider.exceptions import MLOpsError
+        from airflow_mlops_provider.gauges import send_live
 
         reign = watching.reign_of(self.registry().history(self.model_name))
         if reign is None:
@@ -72,6 +73,7 @@ class EvaluateLiveOperator(PolicyOperator):
             champion=reign.champion,
         )
         facts = result.facts
+        send_live(self.pipeline, facts)
         for words in (facts.get("why"), facts.get("against_holdout"), facts.get("against_former")):
             if words:
                 self.log.info("%s", words)
@@ -121,6 +123,7 @@ class DecideOperator(PolicyOperator):
     def run(self, context: Context) -> StepResult:
         """Decide."""
         from airflow_mlops_provider.effects import decisions, watching
+        from airflow_mlops_provider.gauges import send_champion
         from airflow_mlops_provider.monitoring.governor import Window
         from airflow_mlops_provider.run_context import resolve_as_of
         from airflow_mlops_provider.spec import Scoring
@@ -133,12 +136,14 @@ class DecideOperator(PolicyOperator):
         length = Scoring.model_validate(self.scoring or {}).window
         registry, model, ti = self.registry(), self.model_name, context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
+        if (reign := watching.reign_of(registry.history(model))) is not None:
+            send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.trained)
         kept = decisions.decide_window(
             registry,
             model,
             self.policy(),
             Window(as_of=as_of, start=as_of - length, rows=int(str(drift.get("rows") or 0))),
-            reign=watching.reign_of(registry.history(model)),
+            reign=reign,
             drift=drift,
             live=live,
             estimate=None if guessed is None else dict(guessed.facts),

@@ -9,6 +9,7 @@ from airflow_mlops_provider.operators.step import StepOperator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_mlops_provider.hooks.mlflow import MlflowHook
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.spec import Monitoring
 
@@ -32,11 +33,17 @@ class ModelOperator(StepOperator):
         """The registered model in MLflow."""
         return self.model or self.pipeline
 
-    def registry(self) -> Registry:
-        """Return the registry behind the connection."""
+    def mlflow(self) -> MlflowHook:
+        """Return what knows the connection."""
         from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
-        return MlflowHook(self.mlflow_conn_id).registry()
+        hook = MlflowHook(self.mlflow_conn_id)
+        self.work.registry = hook.registry_uri
+        return hook
+
+    def registry(self) -> Registry:
+        """Return the registry behind the connection."""
+        return self.mlflow().registry()
 
 
 class PolicyOperator(ModelOperator):

@@ -55,6 +55,7 @@ class DetectDriftOperator(PolicyOperator):
         """Compare."""
         from airflow_mlops_provider.effects.champions import as_champion
         from airflow_mlops_provider.exceptions import MLOpsError
+        from airflow_mlops_provider.gauges import send_drift
 
         head = self.registry().head(self.model_name)
         if head is None:
@@ -72,6 +73,7 @@ class DetectDriftOperator(PolicyOperator):
             },
             champion=as_champion(head),
         )
+        send_drift(self.pipeline, result.facts)
         self.log.info("%s", result.facts["why"])
         return result
 
@@ -107,6 +109,7 @@ class EstimatePerformanceOperator(PolicyOperator):
         """Estimate."""
         from airflow_mlops_provider.effects.champions import as_champion
         from airflow_mlops_provider.exceptions import MLOpsError
+        from airflow_mlops_provider.gauges import send_estimate
         from airflow_mlops_provider.spec import Estimated
 
         head = self.registry().head(self.model_name)
@@ -119,5 +122,6 @@ class EstimatePerformanceOperator(PolicyOperator):
             {"predictions": [parsed(self.predictions, "predictions")]},
             champion=as_champion(head),
         )
+        send_estimate(self.pipeline, result.facts)
         self.log.info("%s", result.facts["why"])
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -53,15 +54,16 @@ class QualityGateOperator(StepOperator):
     def run(self, context: Context) -> StepResult:
         """Compute the verdicts and show them."""
         from airflow_mlops_provider.evaluation.verdicts import gates_table
+        from airflow_mlops_provider.gauges import send_gates
 
         result = self.compute(
             context,
             {"gates": self.gates, "metrics": self.metrics},
             {"evaluation": [parsed(self.evaluation, "evaluation")]},
         )
-        self.log.info(
-            "Gates of %s:\n%s", self.pipeline, gates_table(self.store().read_json(result.artifacts["verdicts"]))
-        )
+        verdicts = self.store().read_json(result.artifacts["verdicts"])
+        self.log.info("Gates of %s:\n%s", self.pipeline, gates_table(verdicts))
+        send_gates(self.pipeline, verdicts)
         return result
 
 
@@ -98,10 +100,10 @@ class PromoteModelOperator(ModelOperator):
     def run(self, context: Context) -> StepResult:
         """Promote, or skip with the reason."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+        from airflow_mlops_provider.gauges import send_champion
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
-        hook = MlflowHook(self.mlflow_conn_id)
+        hook = self.mlflow()
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation)
         ti, request = context["ti"], retrain_request(context, self.pipeline)
         promotion = effects.promote(
@@ -121,4 +123,6 @@ class PromoteModelOperator(ModelOperator):
         self.log.info("%s", promotion.reason)
         if promotion.mine:
             announce_champion(self, context, self.model_name, promotion.result)
+        if promotion.result.facts["status"] == "promoted":
+            send_champion(self.pipeline, int(str(promotion.result.facts["champion"])), timedelta(0))
         return promotion.result

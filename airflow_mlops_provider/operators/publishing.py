@@ -41,9 +41,8 @@ class PublishModelOperator(ModelOperator):
     def run(self, context: Context) -> StepResult:
         """Publish."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
 
-        hook = MlflowHook(self.mlflow_conn_id)
+        hook = self.mlflow()
         result = effects.publish(
             hook.registry(),
             self.store(),

@@ -64,9 +64,9 @@ class RollbackModelOperator(ModelOperator):
     def run(self, context: Context) -> StepResult:
         """Roll back, or say why not."""
         from airflow_mlops_provider import effects
-        from airflow_mlops_provider.hooks.mlflow import MlflowHook
+        from airflow_mlops_provider.gauges import send_champion
 
-        hook = MlflowHook(self.mlflow_conn_id)
+        hook = self.mlflow()
         model = self.model_name
         ti, dag_run = context["ti"], context["dag_run"]
         rollback = effects.roll_back(
@@ -86,6 +86,8 @@ class RollbackModelOperator(ModelOperator):
         self.log.info("%s", rollback.reason)
         if rollback.mine:
             announce_champion(self, context, model, rollback.result)
+        if rollback.result.facts["status"] == "rolled_back":
+            send_champion(self.pipeline, int(str(rollback.result.facts["champion"])))
         return rollback.result
 
     def _data_time(self, context: Context, model: str) -> datetime | None:

@@ -85,7 +85,7 @@ class ScoreBatchOperator(ModelOperator):
             parts: Sequence[StepResult] = (),
             recompute: bool,
         ) -> StepResult:
-            inputs = {"parts": list(parts)} if parts else {"dataset": [dataset]}
+            inputs = {"dataset": [dataset], **({"parts": list(parts)} if parts else {})}
             return self.compute(context, section, inputs, champion=champion, recompute=recompute)
 
         given = [parsed(value, "parts") for value in self.parts or [] if value is not None]

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.lineage.work import Work
     from airflow_mlops_provider.runtime import DockerRuntime
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -56,6 +58,7 @@ class StepOperator(BaseOperator):
     template_fields: Sequence[str] = ("pipeline", "as_of", "artifacts", "runtime")
     step: str
     _docker: DockerRuntime | None = None
+    _work: Work | None = None
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class StepOperator(BaseOperator):
 
     def settle(self, context: Context, result: StepResult) -> dict[str, Any]:
         """Turn a result into the XCom value, and a bad verdict into a failed task."""
+        self.work.result = result
         value = result.xcom()
         if result.failure is not None:
             context["ti"].xcom_push(key="return_value", value=value)
@@ -124,6 +128,7 @@ class StepOperator(BaseOperator):
         from airflow_mlops_provider.hooks.connections import password_of
         from airflow_mlops_provider.hooks.sql import read_sql
         from airflow_mlops_provider.job import StepRequest
+        from airflow_mlops_provider.lineage.work import Computed
         from airflow_mlops_provider.run_context import resolve_as_of
         from airflow_mlops_provider.runner import run_step
 
@@ -138,9 +143,12 @@ class StepOperator(BaseOperator):
             recompute=flag(context, "recompute") if recompute is None else recompute,
             allow_list=allow_list(),
         )
+        self.work.computed.append(done := Computed(request))
         if (docker := self._container_runtime(context)) is not None:
-            return docker.run(request, self.store())
-        return run_step(request, self.store(), read_sql=read_sql, read_secret=password_of)
+            done.result = docker.run(request, self.store())
+        else:
+            done.result = run_step(request, self.store(), read_sql=read_sql, read_secret=password_of)
+        return done.result
 
     def _container_runtime(self, context: Context) -> DockerRuntime | None:
         """Return what runs steps in a container, None when they run here."""
@@ -163,6 +171,26 @@ class StepOperator(BaseOperator):
         from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 
         return ObjectStorageHook(self.artifacts).store()
+
+    @property
+    def model_name(self) -> str:
+        """The registered model in MLflow."""
+        return self.pipeline
+
+    @property
+    def work(self) -> Work:
+        """What the task has done so far."""
+        from airflow_mlops_provider.lineage.work import Work
+
+        if self._work is None:
+            self._work = Work(self.step, self.model_name)
+        return self._work
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Return what the task read and made. Called by OpenLineage's listener alone, also when the task failed."""
+        from airflow_mlops_provider.lineage import lineage_of
+
+        return lineage_of(self.work, self.store)
 
 
 @contextmanager

@@ -136,6 +136,7 @@ class WatchPredictionsOperator(PolicyOperator):
         scored: Scored | None,
         caller: tuple[str, ...],
     ) -> Kept:
+        from airflow_mlops_provider import gauges
         from airflow_mlops_provider.effects import decisions, watching
         from airflow_mlops_provider.monitoring.governor import Window
 
@@ -147,6 +148,10 @@ class WatchPredictionsOperator(PolicyOperator):
         scored = scored or watcher.score(as_of, reign)
         drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
         estimate = watcher.estimate(scored, reign)
+        gauges.send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.trained)
+        gauges.send_drift(self.pipeline, drift.facts)
+        gauges.send_live(self.pipeline, live)
+        gauges.send_estimate(self.pipeline, {} if estimate is None else estimate.facts)
         evidence = drift.artifacts
         if estimate is not None:
             evidence = {**evidence, "estimate": estimate.artifacts["estimate"]}

@@ -1,0 +1,246 @@
+"""What each step and each effect reads and makes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.data.privacy import PrivacyReport
+from airflow_mlops_provider.evaluation.verdicts import Verdict
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.lineage.nodes import Assertion, Edges, Node
+from airflow_mlops_provider.lineage.places import Place, kept_place, registry_namespace
+from airflow_mlops_provider.lineage.sources import columns_of, sources_of
+from airflow_mlops_provider.validation.checks import ValidationReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mlops_provider.lineage.work import Computed, Work
+    from airflow_mlops_provider.results import ArtifactRef, StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+
+def edges_of(work: Work, store: Callable[[], ArtifactStore]) -> Edges:
+    """Return what a task read and made, by its compute steps and its effect."""
+    told = _Told(work, store, Edges())
+    for done in work.computed:
+        if (step := _STEPS.get(done.request.step)) is not None:
+            step(told, done)
+    if work.result is not None and (effect := _EFFECTS.get(work.step)) is not None:
+        effect(told, work.result)
+    return told.edges
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is being told of a task."""
+
+    work: Work
+    store: Callable[[], ArtifactStore]
+    edges: Edges
+
+    def stored(self, ref: ArtifactRef) -> Any:
+        """Return a stored JSON value; None when it cannot be read now: the rest is told nevertheless."""
+        try:
+            return self.store().read_json(ref)
+        except MLOpsError as error:
+            log.warning("Left out of the lineage: %s", error)
+            return None
+
+    def version(self, number: int, ref: ArtifactRef | None = None) -> list[Node]:
+        """Return a version of the registered model; nothing when no registry was asked."""
+        if self.work.registry is None:
+            return []
+        place = Place(registry_namespace(self.work.registry), self.work.model)
+        return [Node(place, str(number), () if ref is None else (ref.uri,), is_model=True)]
+
+    def read_kept(self, done: Computed, *roles: str) -> None:
+        """Add the artifacts that a step was given, by the roles of its inputs, which are theirs as well."""
+        for role in roles:
+            for result in done.request.inputs.get(role, []):
+                if (ref := result.artifacts.get(role)) is not None:
+                    self.edges.read(_kept(ref, role, result.pipeline))
+
+    def read_champion(self, done: Computed) -> None:
+        """Add the version that a step asked."""
+        if (champion := done.request.champion) is not None:
+            self.edges.read(*self.version(champion.version, champion.model))
+
+
+# ---------------------------------------------------------------- the compute steps
+
+
+def _ingest(told: _Told, done: Computed) -> None:
+    section = done.request.section
+    told.edges.read(*sources_of(section))
+    if done.result is None:
+        return
+    ref = done.result.artifacts["dataset"]
+    dropped: list[str] = []
+    if (privacy := done.result.artifacts.get("privacy")) is not None:
+        report = told.stored(privacy)
+        dropped = [] if report is None else PrivacyReport.model_validate(report).named("drop")
+    rows: Any = done.result.facts.get("rows")
+    told.edges.made(_kept(ref, "dataset", done.result.pipeline, columns=columns_of(section, dropped), rows=rows))
+
+
+def _validate(told: _Told, done: Computed) -> None:
+    checks: tuple[Assertion, ...] = ()
+    if done.result is not None and (report := told.stored(done.result.artifacts["validation"])) is not None:
+        checks = tuple(
+            Assertion(
+                kind=check.name,
+                name=check.label,
+                holds=check.passed,
+                blocks=check.policy == "fail",
+                expected=check.expected,
+                # Words about single values name some of them: those stay in the store.
+                actual=check.got if check.unexpected is None else f"{check.unexpected} unexpected values",
+                column=check.column,
+            )
+            for check in ValidationReport.model_validate(report).checks
+        )
+    for result in done.request.inputs.get("dataset", []):
+        told.edges.read(_kept(result.artifacts["dataset"], "dataset", result.pipeline, assertions=checks))
+
+
+def _prepare(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset")
+    if done.result is not None:
+        told.edges.made(_kept(done.result.artifacts["split"], "split", done.result.pipeline))
+
+
+def _train(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset", "split")
+    if done.result is not None:
+        told.edges.made(_candidate(done.result, "candidate"))
+
+
+def _search(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset", "split")
+
+
+def _evaluate(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset", "split")
+    told.edges.read(*(_candidate(model, "candidate") for model in done.request.inputs.get("models", [])))
+    if done.result is not None:
+        told.edges.made(_kept(done.result.artifacts["evaluation"], "evaluation", done.result.pipeline))
+
+
+def _gate(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "evaluation")
+    verdicts: Any = None if done.result is None else told.stored(done.result.artifacts["verdicts"])
+    gates = tuple(
+        Assertion(
+            kind=verdict.kind,
+            name=verdict.name,
+            holds=verdict.passed,
+            blocks=verdict.on_fail == "fail",
+            expected=verdict.expected,
+            actual=verdict.got,
+        )
+        for verdict in map(Verdict.model_validate, verdicts or [])
+    )
+    told.edges.read(*(_candidate(found, "winner", gates) for found in done.request.inputs.get("evaluation", [])))
+
+
+def _score(told: _Told, done: Computed) -> None:
+    """Add a scoring, unless another one has taken its place: the champion may change meanwhile, or not load."""
+    published = told.work.result if told.work.step == "score" else None
+    said = None if done.result is None else done.result.artifacts.get("predictions")
+    shard = done.request.section.get("shard") is not None
+    if published is not None and not shard and said not in published.artifacts.values():
+        return
+    told.read_kept(done, "dataset")
+    told.read_champion(done)
+    if said is None or shard:
+        return
+    facts: Any = {} if published is None else published.facts
+    shadow = published is not None and said == published.artifacts.get("shadow")
+    partition = (facts.get("shadow") or {}).get("partition") if shadow else facts.get("partition")
+    role = "predictions_shadow" if shadow else "predictions"
+    told.edges.made(
+        _kept(said, role, done.request.pipeline, published=partition, rows=None if shadow else facts.get("rows"))
+    )
+
+
+def _drift(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset", "predictions")
+    _measured(told, done, "drift")
+
+
+def _live(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset")
+    _measured(told, done, "live")
+
+
+def _estimate(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "predictions")
+    _measured(told, done, "estimate")
+
+
+def _measured(told: _Told, done: Computed, role: str) -> None:
+    told.read_champion(done)
+    if done.result is not None and (ref := done.result.artifacts.get(role)) is not None:
+        told.edges.made(_kept(ref, role, done.result.pipeline))
+
+
+# ---------------------------------------------------------------- the effects
+
+
+def _publish(told: _Told, result: StepResult) -> None:
+    facts: Any = result.facts
+    told.edges.read(_candidate(result, "winner"), _kept(result.artifacts["evaluation"], "evaluation", result.pipeline))
+    told.edges.made(*told.version(facts["version"], result.artifacts["model"]))
+
+
+def _champion(told: _Told, result: StepResult) -> None:
+    """Add that the alias names a version now, unless another one has become champion since."""
+    facts: Any = result.facts
+    told.edges.read(*(named := told.version(facts["version"])))
+    if facts.get("champion") == facts["version"]:
+        alias = [Place(node.place.namespace, f"{node.place.name}@champion") for node in named]
+        told.edges.made(*(Node(place, node.version, is_model=True) for place, node in zip(alias, named, strict=True)))
+
+
+_STEPS: dict[str, Callable[[_Told, Computed], None]] = {
+    "ingest": _ingest,
+    "validate": _validate,
+    "prepare": _prepare,
+    "search": _search,
+    "train": _train,
+    "evaluate": _evaluate,
+    "gate": _gate,
+    "score": _score,
+    "drift": _drift,
+    "live": _live,
+    "estimate": _estimate,
+}
+_EFFECTS: dict[str, Callable[[_Told, StepResult], None]] = {
+    "publish": _publish,
+    "promote": _champion,
+    "rollback": _champion,
+}
+
+
+# ---------------------------------------------------------------- nodes
+
+
+def _kept(ref: ArtifactRef, role: str, pipeline: str, *, published: str | None = None, **known: Any) -> Node:
+    """Return what an artifact is a state of.
+
+    :param published: URI of its copy for readers outside.
+    """
+    locations = (ref.uri,) if published is None else (ref.uri, published)
+    return Node(kept_place(ref, role, pipeline), ref.sha256, locations, size=ref.size, **known)
+
+
+def _candidate(result: StepResult, fact: str, assertions: tuple[Assertion, ...] = ()) -> Node:
+    """Return a trained candidate, by the fact that names it."""
+    ref, name = result.artifacts["model"], str(result.facts[fact])
+    place = kept_place(ref, "model", result.pipeline, name)
+    return Node(place, ref.sha256, (ref.uri,), is_model=True, size=ref.size, assertions=assertions)
