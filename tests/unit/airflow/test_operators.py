@@ -169,7 +169,7 @@ def raising(error: str) -> str:
 
 
 def test_a_dag_written_by_hand_trains_and_promotes_a_champion(
-    worker: Any, churn: Callable[..., DAG], mlflow: str
+    worker: Any, churn: Callable[..., DAG], mlflow: str, statsd: Any
 ) -> None:
     ended = run_all(worker, churn(), "ingest validate prepare train champion evaluate gate publish promote")
 
@@ -178,6 +178,12 @@ def test_a_dag_written_by_hand_trains_and_promotes_a_champion(
     assert ended["promote"].xcom["facts"]["status"] == "promoted"
     sizes = {name: len(json.dumps(task.xcom).encode()) for name, task in ended.items()}
     assert {name: size for name, size in sizes.items() if size > MAX_XCOM_BYTES} == {}
+    margin = ended["evaluate"].xcom["facts"]["metrics"]["roc_auc"] - 0.7
+    assert {name: value for name, value in statsd.gauges().items() if ".churn" in name} == {
+        "gate_margin.churn.absolute.roc_auc": pytest.approx(margin),
+        "champion_version.churn": 1,
+        "champion_age_seconds.churn": 0,
+    }
 
 
 def test_events_carry_as_of_and_the_champions_event_is_sent_once(

@@ -194,7 +194,7 @@ def world(worker: Any, mlflow_uri: str, connection: Callable[..., None], tmp_pat
     return World(store, Registry.connect(mlflow_uri), tmp_path / "warm.csv", worker)
 
 
-def test_quiet_windows_keep_the_champion_and_say_so(world: World) -> None:
+def test_quiet_windows_keep_the_champion_and_say_so(world: World, statsd: Any) -> None:
     world.write(20)
     world.promote(14)
     ended = world.watch(17, 16, 15)
@@ -207,6 +207,15 @@ def test_quiet_windows_keep_the_champion_and_say_so(world: World) -> None:
     facts = ended["watch"].xcom["facts"]
     assert (facts["windows"], facts["new"], facts["retrain"]) == (3, 3, [])
     assert facts["summary"] == "3 windows: 3 keep"
+    sent = {name: value for name, value in statsd.gauges().items() if ".warm" in name}
+    metrics = [sent.pop(f"{name}.warm.log_loss") for name in ("live_metric", "holdout_metric")]
+    assert sent == {
+        "drift_share.warm": 0,
+        "drifted_columns.warm": 0,
+        "champion_version.warm": 1,
+        "champion_age_seconds.warm": 3 * 86400,
+    }
+    assert all(0 < metric < 0.7 for metric in metrics), "log_loss of a model that knows something"
 
 
 def test_drifted_windows_lead_to_one_request_with_its_reason(world: World, supervisor: Any) -> None:
@@ -376,7 +385,7 @@ def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:
     assert len(asked["extra"]["windows"]) == 2
 
 
-def test_one_window_by_operators_of_their_own(world: World) -> None:
+def test_one_window_by_operators_of_their_own(world: World, statsd: Any) -> None:
     world.write(20, turns=15)
     world.promote(14)
     with DAG("warm_alone", schedule=None) as dag:
@@ -399,6 +408,9 @@ def test_one_window_by_operators_of_their_own(world: World) -> None:
     ended = {name: world.worker.run(dag.task_dict[name], **run) for name in ("labelled", "live", "decide", "retrain")}
     assert [task.state for task in ended.values()] == ["success"] * 4
     assert ended["live"].xcom["facts"]["decayed"]
+    sent = statsd.gauges()
+    assert sent["live_metric.warm.log_loss"] > sent["holdout_metric.warm.log_loss"]
+    assert sent["champion_age_seconds.warm"] == 3 * 86400
     assert world.decisions == [(17, "retrain", "decay", False)]
     (asked,) = ended["retrain"].told[-1].outlet_events
     assert asked["extra"]["as_of"] == "2024-01-18T00:00:00+00:00"

@@ -26,7 +26,7 @@ from airflow_mlops_provider.evaluation.report import (
     WorstSlice,
 )
 from airflow_mlops_provider.evaluation.scorecard import scorecard
-from airflow_mlops_provider.evaluation.verdicts import Verdict, gates_table
+from airflow_mlops_provider.evaluation.verdicts import ROUNDING, Verdict, gates_table
 from airflow_mlops_provider.spec import Gate
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
@@ -90,6 +90,9 @@ def report(**changes: Any) -> EvaluationReport:
 
 def one(gate: dict[str, Any], given: EvaluationReport) -> Verdict:
     (verdict,) = judge([GATE.validate_python(gate)], given)
+    # Whatever a test is about: a margin says what the verdict says.
+    if verdict.margin is not None and abs(verdict.margin) > ROUNDING:
+        assert verdict.passed == (verdict.margin > 0), verdict
     return verdict
 
 
@@ -198,6 +201,30 @@ def test_an_unpaired_comparison_says_so() -> None:
     verdict = one({"kind": "champion"}, report(champion=champion(compared="recorded")))
     assert verdict.passed
     assert "unpaired" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("gate", "metric", "margin"),
+    [
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.7}, "roc_auc", 0.02),
+        ({"kind": "absolute", "metric": "log_loss", "max": 0.4}, "log_loss", -0.08),
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.5, "max": 0.75}, "roc_auc", 0.03),
+        ({"kind": "baseline", "min_gain": 0.1}, "roc_auc", 0.12),
+        ({"kind": "worst_slice", "min": 0.6}, "roc_auc", 0.06),
+        ({"kind": "champion", "confidence": 0.5}, "roc_auc", 0.015),
+        ({"kind": "champion", "confidence": 0.5, "rule": "not_worse", "margin": 0.01}, "roc_auc", 0.025),
+        ({"kind": "champion_age", "min": "1 day"}, None, 86400),
+        ({"kind": "model_size", "max_mb": 10}, None, 7),
+        ({"kind": "latency"}, None, 95),
+        ({"kind": "latency", "min_rows_per_second": 1000}, None, None),
+        ({"kind": "predictions"}, None, None),
+    ],
+    ids=str,
+)
+def test_a_gate_says_how_far_it_is_from_its_bound(gate: dict[str, Any], metric: str | None, margin: float) -> None:
+    verdict = one(gate, report(champion=champion()))
+    assert verdict.metric == metric
+    assert verdict.margin == (None if margin is None else pytest.approx(margin))
 
 
 @pytest.mark.parametrize(("days", "passes"), [(1, True), (2, True), (3, False)])
