@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import pickle
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.registry import (
     CandidateRun,
@@ -20,6 +16,9 @@ from airflow_mlops_provider.registry import (
     Registry,
 )
 from airflow_mlops_provider.results import ArtifactRef
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WINDOW = datetime(2013, 3, 1, tzinfo=UTC)
 
@@ -70,7 +69,7 @@ def connect(uri: str) -> Registry:
     return Registry.connect(uri, artifact_root=None if uri.startswith("sqlite") else "mlflow-artifacts:/nowhere")
 
 
-def race(uri: str, rank: int, rounds: list[list[PromotionRequest]], barrier: Any, results: Any) -> None:
+def race(uri: str, rounds: list[list[PromotionRequest]], rank: int, barrier: Any, results: Any) -> None:
     """Promote one version a round, at the same moment as the others; gate again as often as it takes."""
     try:
         registry = connect(uri)
@@ -84,31 +83,29 @@ def race(uri: str, rank: int, rounds: list[list[PromotionRequest]], barrier: Any
                 outcome = registry.promote(request.model_copy(update={"compared_with": against}))
                 if outcome.status != "stale":
                     break
-            results.put((request.version, outcome.status))
             barrier.wait(120)
-            if rank == 0:
-                report = registry.reconcile(request.model, repair=False)
-                results.put(("agrees", report.agrees))
+            agrees = rank > 0 or registry.reconcile(request.model, repair=False).agrees
+            results.put((request.version, outcome.status, agrees))
     except Exception as error:
         results.put(("failed", str(error)))
         barrier.abort()
         raise
 
 
-def publish_at_once(uri: str, training: Publication, barrier: Any, results: Any) -> None:
+def publish_at_once(uri: str, training: Publication, rank: int, barrier: Any, results: Any) -> None:
     """Publish the same training at the same moment as the others."""
     try:
         registry = Registry.connect(uri)
         registry.ping()
         barrier.wait(120)
-        results.put(("published", registry.publish(training).version))
+        results.put(("published", rank, registry.publish(training).version))
     except Exception as error:
         results.put(("failed", str(error)))
         barrier.abort()
         raise
 
 
-def promote(registry: Registry, client: Any, folder: Path, count: int) -> None:
+def promote_all(registry: Registry, client: Any, folder: Path, count: int) -> None:
     """Make one version after the other champion."""
     client.create_registered_model("flights")
     for version in range(1, count + 1):
@@ -143,7 +140,7 @@ def roll_back_at_once(uri: str, rank: int, barrier: Any, results: Any) -> None:
         raise
 
 
-def decide_at_once(uri: str, rank: int, windows: list[datetime], barrier: Any, results: Any) -> None:
+def decide_at_once(uri: str, windows: list[datetime], rank: int, barrier: Any, results: Any) -> None:
     """Write a decision of each window at the same moment as the others."""
     try:
         registry = Registry.connect(uri)
@@ -160,7 +157,7 @@ def decide_at_once(uri: str, rank: int, windows: list[datetime], barrier: Any, r
 
 def roll_back(uri: str) -> None:
     """Roll the champion back, as a task does."""
-    sys.stdout.write(rollback(Registry.connect(uri)).status)
+    rollback(Registry.connect(uri))
 
 
 def rollback(registry: Registry) -> PromotionOutcome:
@@ -170,18 +167,11 @@ def rollback(registry: Registry) -> PromotionOutcome:
 
 def decide(uri: str) -> None:
     """Decide of a window, as a task does."""
-    held, _ = Registry.connect(uri).write_decision("flights", WINDOW, {"action": "keep"}, idem="decide")
-    sys.stdout.write(str(held.value["action"]))
+    Registry.connect(uri).write_decision("flights", WINDOW, {"action": "keep"}, idem="decide")
 
 
-def main(uri: str, path: str) -> None:
-    """Publish and promote what the file holds, as a task does."""
-    publication, request = pickle.loads(Path(path).read_bytes())
+def publish_and_promote(uri: str, training: Publication) -> None:
+    """Publish and promote a training, as its tasks do."""
     registry = Registry.connect(uri)
-    published = registry.publish(publication)
-    outcome = registry.promote(request.model_copy(update={"version": published.version}))
-    sys.stdout.write(json.dumps([published.version, outcome.status]))
-
-
-if __name__ == "__main__":
-    {"roll_back": roll_back, "decide": decide, "promote": main}[sys.argv[1]](*sys.argv[2:])
+    version = registry.publish(training).version
+    registry.promote(request(training).model_copy(update={"version": version}))

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-import os
-import pickle
 import signal
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import registry_worker
+from processes import exit_code
 
-from airflow_mlops_provider.registry import (
-    Registry,
-)
+from airflow_mlops_provider.failpoints import VARIABLE
+from airflow_mlops_provider.registry import Registry
 
-WORKER = Path(__file__).parent / "registry_worker.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 POINTS = [
     f"{effect}.{moment}"
     for effect in ("publish.runs", "publish.upload", "publish.register", "ledger.write", "alias.write")
@@ -22,32 +20,23 @@ POINTS = [
 ]
 
 
-def die_at(point: str, killed: Path, *work: str) -> None:
+def die_at(point: str, killed: Path, work: Any, *arguments: Any) -> None:
     """Do some work in a process that is killed at a point."""
     killed.mkdir()
-    environment = {**os.environ, "MLOPS_FAILPOINTS": f"{killed}:{point}"}
-    done = subprocess.run([sys.executable, str(WORKER), *work], env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert exit_code(work, *arguments, environment={VARIABLE: f"{killed}:{point}"}) == -signal.SIGKILL
     assert (killed / point).exists()
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_and_retried_the_work_is_done_once(
-    point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_anywhere_and_retried_the_work_is_done_once(point: str, mlflow_uri: str, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.syspath_prepend(str(WORKER.parent))
-    from registry_worker import publication, request
-
-    training = publication(tmp_path / "model.skops")
-    work, killed = tmp_path / "work", tmp_path / "killed"
-    work.write_bytes(pickle.dumps((training, request(training))))
-    die_at(point, killed, "promote", mlflow_uri, str(work))
+    training = registry_worker.publication(tmp_path / "model.skops")
+    die_at(point, tmp_path / "killed", registry_worker.publish_and_promote, mlflow_uri, training)
 
     registry = Registry.connect(mlflow_uri)
     published = registry.publish(training)
-    outcome = registry.promote(request(training))
+    outcome = registry.promote(registry_worker.request(training))
 
     client = MlflowClient(mlflow_uri)
     runs: list[Any] = client.search_runs([published.experiment_id])
@@ -71,19 +60,14 @@ def test_killed_anywhere_and_retried_the_work_is_done_once(
 @pytest.mark.parametrize(
     "point", ["ledger.write.before", "ledger.write.after", "alias.write.before", "alias.write.after"]
 )
-def test_killed_anywhere_and_retried_a_rollback_goes_one_step_back(
-    point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_anywhere_and_retried_a_rollback_goes_one_step_back(point: str, mlflow_uri: str, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.syspath_prepend(str(WORKER.parent))
-    from registry_worker import promote, rollback
-
     client, registry = MlflowClient(mlflow_uri), Registry.connect(mlflow_uri)
-    promote(registry, client, tmp_path, 3)
-    die_at(point, tmp_path / "killed", "roll_back", mlflow_uri)
+    registry_worker.promote_all(registry, client, tmp_path, 3)
+    die_at(point, tmp_path / "killed", registry_worker.roll_back, mlflow_uri)
 
-    outcome = rollback(registry)
+    outcome = registry_worker.rollback(registry)
 
     history = registry.history("flights")
     assert [(entry.action, entry.version, entry.quarantined) for entry in history[3:]] == [("rollback", 2, 3)]
@@ -100,16 +84,11 @@ def test_killed_anywhere_and_retried_a_rollback_goes_one_step_back(
 
 
 @pytest.mark.parametrize("point", ["decision.write.before", "decision.write.after"])
-def test_killed_anywhere_and_retried_a_window_is_decided_once(
-    point: str, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(WORKER.parent))
-    from registry_worker import WINDOW
-
-    die_at(point, tmp_path / "killed", "decide", mlflow_uri)
+def test_killed_anywhere_and_retried_a_window_is_decided_once(point: str, mlflow_uri: str, tmp_path: Path) -> None:
+    die_at(point, tmp_path / "killed", registry_worker.decide, mlflow_uri)
     registry = Registry.connect(mlflow_uri)
 
-    held, changed = registry.write_decision("flights", WINDOW, {"action": "keep"}, idem="decide")
+    held, changed = registry.write_decision("flights", registry_worker.WINDOW, {"action": "keep"}, idem="decide")
 
     assert changed == (point == "decision.write.before")
     assert held.idem == "decide", "the retry knows what was written as its own"

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-import multiprocessing
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+import registry_worker
+from processes import PROCESSES, at_once
 
 from airflow_mlops_provider.registry import PromotionRequest, Registry
 from airflow_mlops_provider.results import ArtifactRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PROCESSES = 4
+    from pathlib import Path
 
 
 @pytest.fixture(params=[("SQLite", 50), ("PostgreSQL", 8)], ids=lambda param: param[0])
@@ -43,13 +42,8 @@ def request(version: int) -> PromotionRequest:
     )
 
 
-def test_four_processes_promote_again_and_again_at_once(
-    contested: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_four_processes_promote_again_and_again_at_once(contested: tuple[str, int], tmp_path: Path) -> None:
     from mlflow import MlflowClient
-
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import registry_worker
 
     uri, many = contested
     client = MlflowClient(uri)
@@ -57,27 +51,12 @@ def test_four_processes_promote_again_and_again_at_once(
     for _ in range(PROCESSES * many):
         client.create_model_version("flights", str(tmp_path), await_creation_for=None)
     rounds = [[request(r * PROCESSES + rank + 1) for rank in range(PROCESSES)] for r in range(many)]
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(PROCESSES), context.Queue()
-    workers = [
-        context.Process(target=registry_worker.race, args=(uri, rank, rounds, barrier, results))
-        for rank in range(PROCESSES)
-    ]
-    for worker in workers:
-        worker.start()
-    said: list[tuple[Any, Any]] = []
-    while len(said) < PROCESSES * many + many:
-        said.append(results.get(timeout=120))
-        assert said[-1][0] != "failed", said[-1]
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    assert [agrees for what, agrees in said if what == "agrees"] == [True] * many
-    promoted = {version: status for version, status in said if version != "agrees"}
-    assert set(promoted.values()) == {"promoted"}
+    said = at_once(registry_worker.race, uri, rounds, answers=many)
+    assert all(agrees for _, _, agrees in said)
+    assert {status for _, status, _ in said} == {"promoted"}
     history = registry_worker.connect(uri).history("flights")
     assert [entry.seq for entry in history] == list(range(1, PROCESSES * many + 1))
-    assert sorted(entry.version for entry in history) == sorted(promoted)
+    assert sorted(entry.version for entry in history) == sorted(version for version, _, _ in said)
     assert [entry.compared_with for entry in history[1:]] == [entry.seq for entry in history[:-1]]
     registered = client.get_registered_model("flights")
     assert int(registered.aliases["champion"]) == history[-1].version
@@ -87,27 +66,11 @@ def test_four_processes_promote_again_and_again_at_once(
     assert len(ledgers) == 1
 
 
-def test_one_training_published_by_four_processes_at_once_is_shown_once(
-    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_training_published_by_four_processes_at_once_is_shown_once(mlflow_uri: str, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import registry_worker
-
     training = registry_worker.publication(tmp_path / "model.skops")
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(PROCESSES), context.Queue()
-    workers = [
-        context.Process(target=registry_worker.publish_at_once, args=(mlflow_uri, training, barrier, results))
-        for _ in range(PROCESSES)
-    ]
-    for worker in workers:
-        worker.start()
-    said = [results.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join(60)
-    assert [what for what, _ in said] == ["published"] * PROCESSES
+    at_once(registry_worker.publish_at_once, mlflow_uri, training)
 
     published = Registry.connect(mlflow_uri).publish(training)
     client = MlflowClient(mlflow_uri)
@@ -121,16 +84,11 @@ def test_one_training_published_by_four_processes_at_once_is_shown_once(
     assert len([model for model in models if model.tags.get("mlops.duplicate") != "true"]) == 1
 
 
-def test_four_rollbacks_at_once_go_one_step_back(
-    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_four_rollbacks_at_once_go_one_step_back(mlflow_uri: str, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import registry_worker
-
     client, registry = MlflowClient(mlflow_uri), Registry.connect(mlflow_uri)
-    registry_worker.promote(registry, client, tmp_path, PROCESSES + 1)
+    registry_worker.promote_all(registry, client, tmp_path, PROCESSES + 1)
     said = at_once(registry_worker.roll_back_at_once, mlflow_uri)
 
     # Whoever begins after the winner has ended rolls back the next one: that is what was asked for then.
@@ -142,10 +100,7 @@ def test_four_rollbacks_at_once_go_one_step_back(
     assert {name: int(version) for name, version in aliases.items()} == {"champion": history[-1].version}
 
 
-def test_four_processes_decide_of_twenty_windows_at_once(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import registry_worker
-
+def test_four_processes_decide_of_twenty_windows_at_once(mlflow_uri: str) -> None:
     windows = [datetime(2013, 3, day, tzinfo=UTC) for day in range(1, 21)]
     said = at_once(registry_worker.decide_at_once, mlflow_uri, windows, answers=len(windows))
 
@@ -155,21 +110,3 @@ def test_four_processes_decide_of_twenty_windows_at_once(mlflow_uri: str, monkey
     assert len(kept) == len(windows)
     assert all(kept[window] == held for window, held, _ in said), "all were told the one that holds"
     assert sum(won for _, _, won in said) == len(windows), "each window has one writer"
-
-
-def at_once(work: Any, uri: str, *arguments: Any, answers: int = 1) -> list[Any]:
-    """Return what processes say that do the same at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(PROCESSES), context.Queue()
-    workers = [
-        context.Process(target=work, args=(uri, rank, *arguments, barrier, results)) for rank in range(PROCESSES)
-    ]
-    for worker in workers:
-        worker.start()
-    said = []
-    while len(said) < PROCESSES * answers:
-        said.append(results.get(timeout=120))
-        assert said[-1][0] != "failed", said[-1]
-    for worker in workers:
-        worker.join(60)
-    return said
