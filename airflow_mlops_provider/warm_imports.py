@@ -43,6 +43,12 @@ def on_starting(component: Any) -> None:
         return
     if not conf.getboolean("mlops", "warm_imports", fallback=False):
         return
+    import_all()
+    log.info("ML libraries are imported; tasks forked from this scheduler do not import them again.")
+
+
+def import_all() -> None:
+    """Import the ML libraries into this process; one that is missing is logged, and no error."""
     # Great Expectations logs a line for each of hundreds of functions while it is imported.
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -52,4 +58,3 @@ def on_starting(component: Any) -> None:
                 importlib.import_module(module)
             except ImportError as error:
                 log.warning("Not warmed: %s (%s)", module, error)
-    log.info("ML libraries are imported; tasks forked from this scheduler do not import them again.")
