@@ -15,7 +15,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -27,8 +27,6 @@ _LEAST_SD = 0.001
 #: Standard deviations of the reference beyond which a number is as far away as can be.
 _FARTHEST = 1e6
 _DECIMALS = 6
-#: Columns that Evidently sees together.
-_AT_ONCE = 16
 #: Resamples behind `noise`, and how many of their standard deviations it lies above their mean: with a window a day
 #: and many columns, chance alone passes the 99th percentile every week.
 _RESAMPLES = 60
@@ -56,33 +54,40 @@ def distances(pairs: Sequence[Pair], *, with_page: bool = False) -> tuple[list[f
 
     Names and categories reach the page escaped: a `</script>` among them would end its script.
     """
-    found: list[float] = []
-    page = None
-    # Evidently copies the whole frame for each column of it. A page shows one report.
-    step = max(len(pairs), 1) if with_page else _AT_ONCE
-    for start in range(0, len(pairs), step):
-        snapshot = _snapshot(pairs[start : start + step])
-        found += [float(metric["value"]) for metric in snapshot.dict()["metrics"]]
-        page = snapshot.get_html_str(as_iframe=False).encode() if with_page else None
-    return found, page
-
-
-def _snapshot(pairs: Sequence[Pair]) -> Any:
-    """Return Evidently's report on some columns."""
     with _calm():
-        from evidently import DataDefinition, Dataset, Report
-        from evidently.metrics import ValueDrift
+        from evidently.legacy.calculations import stattests
+        from evidently.legacy.core import ColumnType
 
-        named = {escape(pair.name): pair for pair in pairs}
-        definition = DataDefinition(
-            numerical_columns=[name for name, pair in named.items() if pair.method == "wasserstein"],
-            categorical_columns=[name for name, pair in named.items() if pair.method == "jensenshannon"],
-        )
-        reference, current = (Dataset.from_pandas(side, data_definition=definition) for side in _frames(named))
-        metrics = [
-            ValueDrift(column=name, method=pair.method, threshold=pair.threshold) for name, pair in named.items()
-        ]
-        return Report(metrics).run(current, reference)
+        # What its reports call for a column, without the four plots that they draw of each.
+        measures = {
+            "wasserstein": (stattests.wasserstein_stat_test, ColumnType.Numerical),
+            "jensenshannon": (stattests.jensenshannon_stat_test, ColumnType.Categorical),
+        }
+        found = []
+        for pair in pairs:
+            measure, kind = measures[pair.method]
+            found.append(float(measure(*_series(pair), kind, pair.threshold).drift_score))
+        return found, _page(pairs) if with_page and pairs else None
+
+
+def _page(pairs: Sequence[Pair]) -> bytes:
+    """Return Evidently's report on some columns as HTML."""
+    import pandas as pd
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    named = {escape(pair.name): pair for pair in pairs}
+    definition = DataDefinition(
+        numerical_columns=[name for name, pair in named.items() if pair.method == "wasserstein"],
+        categorical_columns=[name for name, pair in named.items() if pair.method == "jensenshannon"],
+    )
+    # A shorter column ends in missing values, which Evidently leaves out.
+    shown = {name: _series(pair) for name, pair in named.items()}
+    before, after = (pd.DataFrame({name: sides[place] for name, sides in shown.items()}) for place in (0, 1))
+    reference, current = (Dataset.from_pandas(side, data_definition=definition) for side in (before, after))
+    metrics = [ValueDrift(column=name, method=pair.method, threshold=pair.threshold) for name, pair in named.items()]
+    page: str = Report(metrics).run(current, reference).get_html_str(as_iframe=False)
+    return page.encode()
 
 
 def noise(pair: Pair, seed: int) -> float:
@@ -125,16 +130,13 @@ def _resampled_categories(pair: Pair, rng: Any) -> list[float]:
     ]
 
 
-def _frames(named: Mapping[str, Pair]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return both sides as frames; a shorter column ends in missing values, which Evidently leaves out."""
+def _series(pair: Pair) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """Return both sides as Evidently takes them."""
     import pandas as pd
 
-    sides: list[dict[str, Any]] = [{}, {}]
-    for name, pair in named.items():
-        prepared = _standardised if pair.method == "wasserstein" else _as_shown
-        for side, values in zip(sides, prepared(pair.reference, pair.current), strict=True):
-            side[name] = pd.Series(values)
-    return pd.DataFrame(sides[0]), pd.DataFrame(sides[1])
+    prepared = _standardised if pair.method == "wasserstein" else _as_shown
+    before, after = prepared(pair.reference, pair.current)
+    return pd.Series(before), pd.Series(after)
 
 
 def _as_shown(reference: NDArray[Any], current: NDArray[Any]) -> tuple[Any, Any]:

@@ -37,11 +37,26 @@ def test_no_pairs_have_no_distances() -> None:
     assert distances([]) == ([], None)
 
 
-def test_columns_that_need_several_reports_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effect_sizes, "_AT_ONCE", 2)
+def test_a_page_tells_the_distances_that_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidently import Report
+
+    told: list[float] = []
+    run = Report.run
+
+    def running(self: Any, *sides: Any) -> Any:
+        snapshot = run(self, *sides)
+        told.extend(metric["value"] for metric in snapshot.dict()["metrics"])
+        return snapshot
+
+    monkeypatch.setattr(Report, "run", running)
     before = RNG.normal(size=500)
-    pairs = [Pair(f"x{shift}", "wasserstein", 0.1, before, before + shift) for shift in range(5)]
-    assert [round(value) for value in distances(pairs)[0]] == [0, 1, 2, 3, 4]
+    pairs = [numbers(before, before[:90] * 2 + 1), categories(list("aab") * 10, list("bc") * 10)]
+    pairs += [Pair(f"x{shift}", "wasserstein", 0.1, before, before + shift) for shift in range(5)]
+    found, page = distances(pairs, with_page=True)
+    assert told == pytest.approx(found)
+    assert distances(pairs) == (found, None)
+    assert page is not None
+    assert b"x4" in page
 
 
 @pytest.mark.parametrize(
@@ -88,7 +103,7 @@ def test_noise_is_what_samples_of_that_size_show_by_chance(rows: int) -> None:
 def test_evidently_may_not_call_home_and_the_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DO_NOT_TRACK", raising=False)
     seen = []
-    monkeypatch.setattr(effect_sizes, "_frames", lambda _: seen.append(os.environ.get("DO_NOT_TRACK")) or 1 / 0)
+    monkeypatch.setattr(effect_sizes, "_series", lambda _: seen.append(os.environ.get("DO_NOT_TRACK")) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         distances([numbers([0, 1], [0, 1])])
     assert seen == ["1"]
