@@ -106,7 +106,7 @@ def settings(s3: Ceph, bucket: str, mlflow: dict[str, Any]) -> dict[str, str]:
     }
     return {
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor,LocalExecutor",
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         # A worker is missed soon after its death, where five minutes are the default.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",

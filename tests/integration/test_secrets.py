@@ -93,7 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         environment = {
             "AIRFLOW__MLOPS__ARTIFACTS_URI": f"s3://{bucket}/artifacts",
             "AIRFLOW__MLOPS__ARTIFACTS_CONN_ID": "store",
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
             # Everything that any library says.
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
