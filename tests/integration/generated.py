@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from shown import write_shown
+from small_pipeline import small_pipeline
 from watched import AT_ONCE, write_watched
 
 if TYPE_CHECKING:
@@ -30,19 +31,7 @@ def write_csv(file: Path, *, rows: int = 1200, seed: int = 1) -> None:
 
 def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
     """Return a small, fast pipeline over a CSV file."""
-    return {
-        "name": name,
-        "task": "binary",
-        "data": {
-            "source": {"uri": str(csv)},
-            "columns": {
-                "target": "good",
-                "timestamp": "at",
-                "keys": ["id"],
-                "numeric": ["warmth"],
-                "categorical": ["colour"],
-            },
-        },
+    sections = {
         "training": {
             "candidates": {
                 "logistic": {"estimator": "sklearn.linear_model.LogisticRegression"},
@@ -51,8 +40,8 @@ def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
         },
         "evaluation": {"metrics": ["log_loss", "roc_auc"], "min_slice_rows": 20, "slices": ["colour"]},
         "gates": [{"kind": "absolute", "metric": "roc_auc", "min": 0.6}, {"kind": "latency", "max_p95_ms": 1000}],
-        **changes,
     }
+    return small_pipeline(name, csv, **sections | changes)
 
 
 def write_pipelines(folder: Path) -> None:

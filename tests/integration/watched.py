@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from runs import Run, registry, until
+from small_pipeline import small_pipeline
 
 from airflow_mlops_provider.effects.watching import reign_of
 from airflow_mlops_provider.job import StepRequest
@@ -55,20 +56,7 @@ def write_csv(file: Path, *, days: int, turn: int | None) -> None:
 
 def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
     """Return a pipeline that is watched day by day."""
-    return {
-        "name": name,
-        "task": "binary",
-        "data": {
-            "source": {"uri": str(csv)},
-            "columns": {
-                "target": "good",
-                "timestamp": "at",
-                "keys": ["id"],
-                "numeric": ["warmth"],
-                "categorical": ["colour"],
-            },
-            "window": "14 days",
-        },
+    sections = {
         "training": {
             "candidates": {
                 "good": {"estimator": "sklearn.linear_model.LogisticRegression"},
@@ -78,8 +66,8 @@ def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
         "evaluation": {"metrics": ["log_loss"]},
         "scoring": {"window": "1 day"},
         "monitoring": POLICY,
-        **changes,
     }
+    return small_pipeline(name, csv, window="14 days", **sections | changes)
 
 
 def write_watched(folder: Path) -> None:

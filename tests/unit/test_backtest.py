@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from small_pipeline import small_pipeline
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.backtest import Replay, Steps, replay, replay_page
@@ -51,26 +52,13 @@ def write_world(folder: Path, *, turns: bool = True, relapses: bool = False, **c
         lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}")
     folder.mkdir(exist_ok=True)
     (folder / "turning.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    spec = {
-        "name": "turning",
-        "task": "binary",
-        "data": {
-            "source": {"uri": str(folder / "turning.csv")},
-            "columns": {
-                "target": "good",
-                "timestamp": "at",
-                "keys": ["id"],
-                "numeric": ["warmth"],
-                "categorical": ["colour"],
-            },
-            "window": "5 days",
-        },
+    sections = {
         "training": {"candidates": {"logistic": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
         "evaluation": {"metrics": ["log_loss"], "latency_calls": 10},
         "scoring": {"window": "1 day"},
         "monitoring": POLICY,
-        **changes,
     }
+    spec = small_pipeline("turning", folder / "turning.csv", window="5 days", **sections | changes)
     (folder / "turning.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
     return spec
 
