@@ -33,7 +33,7 @@ def measure_calibration(predictions: Predictions) -> Calibration | None:
         return None
     predicted, happened = _subject(predictions)
     order = np.argsort(predicted, kind="stable")
-    bins = [_bin(predicted[part], happened[part]) for part in np.split(order, _cuts(predicted[order]))]
+    bins = [_bin(predicted[part], happened[part]) for part in equal_parts(order, predicted[order], BINS)]
     error = sum(one.rows * abs(one.predicted - one.observed) for one in bins) / len(order)
     return Calibration(error=error, bins=bins)
 
@@ -47,14 +47,20 @@ def _subject(predictions: Predictions) -> tuple[NDArray[Any], NDArray[Any]]:
     return predictions.scores.max(axis=1), predictions.truth == most
 
 
-def _cuts(ranked: NDArray[Any]) -> NDArray[Any]:
-    """Return where to divide sorted probabilities. Equal ones stay together: which of them comes first is chance."""
+def equal_parts(order: NDArray[Any], ranked: NDArray[Any], parts: int) -> list[NDArray[Any]]:
+    """Divide rows into parts of about equally many, each of `MIN_BIN_ROWS` at least.
+
+    Rows of equal value stay together: which of them comes first is chance.
+
+    :param order: the rows, sorted by a value.
+    :param ranked: that value, ascending.
+    """
     import numpy as np
 
     rows = len(ranked)
-    count = max(1, min(BINS, rows // MIN_BIN_ROWS))
+    count = max(1, min(parts, rows // MIN_BIN_ROWS))
     cuts = np.searchsorted(ranked, ranked[rows * np.arange(1, count) // count], side="left")
-    return np.unique(cuts[cuts > 0])
+    return np.split(order, np.unique(cuts[cuts > 0]))
 
 
 def _bin(predicted: NDArray[Any], happened: NDArray[Any]) -> CalibrationBin:

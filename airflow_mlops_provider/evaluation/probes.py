@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation.metrics import gain, measure, predictions_of
-from airflow_mlops_provider.evaluation.report import ImportanceOf, Importances, Latency, PredictionStats
+from airflow_mlops_provider.evaluation.probe_report import ImportanceOf, Importances, Latency, PredictionStats
 from airflow_mlops_provider.exceptions import ModelError
 from airflow_mlops_provider.modeling.predictions import predict
 

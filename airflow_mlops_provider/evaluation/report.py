@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.evaluation.error_report import Confusion, Residuals
 from airflow_mlops_provider.evaluation.explanation_report import ExplanationReport
 from airflow_mlops_provider.evaluation.group_report import FairnessReport
+from airflow_mlops_provider.evaluation.probe_report import Importances, Latency, PredictionStats
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 
 if TYPE_CHECKING:
@@ -132,24 +134,6 @@ class SplitSignature(Frozen):
         return None
 
 
-class ChampionScores(Scores):
-    """The champion beside the challenger.
-
-    :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
-        champion had when it was registered, since it has seen rows that are held out now.
-    :param seen: why it has, null when it has not.
-    :param unusable: why the champion cannot predict this data, null when it can.
-    """
-
-    seq: int
-    version: int
-    order_key: datetime
-    compared: Literal["paired", "recorded"]
-    seen: str | None = None
-    unusable: str | None = None
-    differences: dict[str, Difference] = Field(default_factory=dict)
-
-
 class Slice(Scores):
     """The winner on the held-out rows with one value of one column."""
 
@@ -167,58 +151,28 @@ class WorstSlice(Frozen):
     metric: Finite
 
 
-class Latency(Frozen):
-    """How fast the winner predicts on this machine, on one thread."""
+class ChampionScores(Scores):
+    """The champion beside the challenger.
 
-    p50_ms: Finite
-    p95_ms: Finite
-    rows_per_second: Finite
-    calls: int
-    batch_rows: int
-
-
-class PredictionStats(Frozen):
-    """What the winner's predictions look like beside the target of the training rows.
-
-    :param shares: share of the rows for which each class is predicted.
-    :param expected_shares: mean predicted probability of each class.
-    :param target_shares: share of each class in the training target.
-    :param shift: total variation distance of `expected_shares` from `target_shares`; for a regression the
-        Wasserstein distance of predictions and training target over the target's standard deviation.
+    :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
+        champion had when it was registered, since it has seen rows that are held out now.
+    :param seen: why it has, null when it has not.
+    :param unusable: why the champion cannot predict this data, null when it can.
+    :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as
+        its metrics; what was not measured then is not there.
     """
 
-    rows: int
-    nulls: int
-    shares: dict[str, Finite] = Field(default_factory=dict)
-    expected_shares: dict[str, Finite] = Field(default_factory=dict)
-    target_shares: dict[str, Finite] = Field(default_factory=dict)
-    mean: Finite | None = None
-    sd: Finite | None = None
-    target_mean: Finite | None = None
-    target_sd: Finite | None = None
-    shift: Finite | None = None
-    why: str | None = None
-
-
-class ImportanceOf(Frozen):
-    """How much the first metric falls when a column is shuffled: positive is important."""
-
-    mean: Finite
-    sd: Finite
-
-
-class Importances(Frozen):
-    """Permutation importance of each raw column, for the first metric.
-
-    :param in_sample: True after a cross-validation: the model was then fitted on these rows as well.
-    """
-
-    metric: str
-    rows: int
-    repeats: int
-    in_sample: bool = False
-    columns: dict[str, ImportanceOf] = Field(default_factory=dict)
-    why: str | None = None
+    seq: int
+    version: int
+    order_key: datetime
+    compared: Literal["paired", "recorded"]
+    seen: str | None = None
+    unusable: str | None = None
+    differences: dict[str, Difference] = Field(default_factory=dict)
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    residuals: Residuals | None = None
+    slices: list[Slice] = Field(default_factory=list)
 
 
 class Optimism(Frozen):
@@ -242,12 +196,17 @@ class Rows(Frozen):
 
 
 class EvaluationReport(Frozen):
-    """Everything that evaluate found out. The first metric decides."""
+    """Everything that evaluate found out. The first metric decides.
+
+    :param features: what the winner is fitted on, in its order.
+    :param confusion: of the winner; null for a regression, `residuals` for a classifier.
+    """
 
     task: Task
     as_of: datetime
     metrics: list[str]
     classes: list[JsonValue] = Field(default_factory=list)
+    features: dict[str, Literal["numeric", "categorical"]] = Field(default_factory=dict)
     split: SplitSignature
     folds: int
     rows: Rows
@@ -259,6 +218,8 @@ class EvaluationReport(Frozen):
         default_factory=dict, description="Of the winner, by metric, on each fold's rows alone."
     )
     baseline: Scores
+    confusion: Confusion | None = None
+    residuals: Residuals | None = None
     slices: list[Slice] = Field(default_factory=list)
     too_small: dict[str, int] = Field(default_factory=dict, description="By column: values with too few rows.")
     worst_slices: dict[str, WorstSlice] = Field(default_factory=dict)

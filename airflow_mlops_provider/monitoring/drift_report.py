@@ -11,7 +11,7 @@ from airflow_mlops_provider.spec.frozen import Finite, Frozen, Share
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from airflow_mlops_provider.evaluation.report import Importances
+    from airflow_mlops_provider.evaluation.probe_report import Importances
 
 Role = Literal["feature", "prediction", "target"]
 #: What is wrong with the data itself. The first four break a column: it cannot be compared, and counts as drifted.
@@ -168,7 +168,7 @@ def weights_of(names: Sequence[str], importances: Importances | None) -> dict[st
     By importance: what does not help the champion (zero or less) weighs nothing; a feature that was not measured
     weighs as much as the mean of the others. Equal where nothing was measured, or nothing helps.
 
-    >>> from airflow_mlops_provider.evaluation.report import ImportanceOf, Importances
+    >>> from airflow_mlops_provider.evaluation.probe_report import ImportanceOf, Importances
     >>> known = {"a": ImportanceOf(mean=3, sd=0), "b": ImportanceOf(mean=1, sd=0), "c": ImportanceOf(mean=-1, sd=0)}
     >>> weights_of(["a", "b", "c"], Importances(metric="roc_auc", rows=9, repeats=1, columns=known))
     {'a': 0.75, 'b': 0.25, 'c': 0.0}

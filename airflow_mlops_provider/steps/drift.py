@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import table_info, table_schema
-from airflow_mlops_provider.evaluation.report import Importances
+from airflow_mlops_provider.evaluation.probe_report import Importances
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.monitoring.drift import Subject, compare, unreadable

@@ -5,37 +5,25 @@ Losers are judged by their stored predictions; only the winner and the champion 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.against_champion import compare_with_champion, signature_of
 from airflow_mlops_provider.evaluation.calibration import measure_calibration
+from airflow_mlops_provider.evaluation.error_analysis import measure_confusion, measure_residuals
 from airflow_mlops_provider.evaluation.evaluation_page import evaluation_page
 from airflow_mlops_provider.evaluation.explanation import explain
 from airflow_mlops_provider.evaluation.fairness import measure_fairness
 from airflow_mlops_provider.evaluation.folds import fold_intervals, fold_scores
-from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, sample_frame, stored_predictions
+from airflow_mlops_provider.evaluation.holdout import read_holdout, sample_frame, stored_predictions
 from airflow_mlops_provider.evaluation.metrics import gain, measure_all
 from airflow_mlops_provider.evaluation.optimism import optimism_of
 from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
-from airflow_mlops_provider.evaluation.report import (
-    CandidateScores,
-    ChampionScores,
-    Difference,
-    EvaluationReport,
-    Rows,
-    Scores,
-    SplitSignature,
-    lineage_of,
-    scores_of,
-)
-from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport, Rows, lineage_of, scores_of
 from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slices
-from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
+from airflow_mlops_provider.exceptions import MLOpsError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.spec import Evaluation, Frozen
 
 if TYPE_CHECKING:
@@ -45,11 +33,13 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.evaluation.report import Importances, Interval, Latency, WorstSlice
-    from airflow_mlops_provider.job import Champion, Job
-    from airflow_mlops_provider.modeling.splits import SplitPlan
+    from airflow_mlops_provider.evaluation.probe_report import Importances, Latency
+    from airflow_mlops_provider.evaluation.report import Scores, WorstSlice
+    from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.results import StepResult
 
+#: Raised when the stored evaluation holds more than before: what was stored of an older one is measured again.
+FORMAT = 2
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20
@@ -68,14 +58,6 @@ class Section(Frozen):
     candidates: list[str]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The winner's resampled metrics, and the champion beside it."""
-
-    intervals: dict[str, Interval]
-    champion: ChampionScores | None
-
-
 def run(section: Section, job: Job) -> Outcome:
     """Judge the candidates.
 
@@ -86,17 +68,18 @@ def run(section: Section, job: Job) -> Outcome:
     said = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
     scores = {name: _candidate_scores(section, holdout, said[name], result) for name, result in results.items()}
     winner = pick_winner(section.metrics[0], scores)
-    comparison = _compare(section, job, holdout, said[winner], scores[winner])
+    comparison = compare_with_champion(section.metrics, section.evaluation, job, holdout, said[winner], scores[winner])
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
     importance, latency = _probe(section, job, holdout, said[winner], pipeline)
-    worst = worst_slices(section.metrics, slices)
+    worst, columns = worst_slices(section.metrics, slices), holdout.plan.columns
     report = EvaluationReport(
         task=holdout.plan.task,
         as_of=job.as_of,
         metrics=section.metrics,
         classes=list(holdout.plan.classes or ()),
+        features=dict.fromkeys(columns.numeric, "numeric") | dict.fromkeys(columns.categorical, "categorical"),
         split=signature_of(holdout.plan, job.seed),
         folds=holdout.plan.folds,
         rows=Rows(total=len(holdout.fold), training=len(holdout.training_target), holdout=len(holdout.rows)),
@@ -106,6 +89,8 @@ def run(section: Section, job: Job) -> Outcome:
         intervals=comparison.intervals,
         fold_intervals=fold_intervals(section.metrics, holdout, said[winner], section.evaluation.bootstrap, job.seed),
         baseline=scores_of(measure_all(section.metrics, holdout.predictions(baseline_scores(holdout)))),
+        confusion=measure_confusion(said[winner]),
+        residuals=measure_residuals(said[winner]),
         slices=slices,
         too_small=too_small,
         worst_slices=worst,
@@ -189,92 +174,6 @@ def _candidate_scores(
         threshold=result.facts.get("threshold"),
         **dict(folds),
     )
-
-
-# ---------------------------------------------------------------- the champion
-
-
-def _compare(
-    section: Section, job: Job, holdout: Holdout, challenger: Predictions, scores: CandidateScores
-) -> Comparison:
-    """Resample challenger and champion together."""
-    champion, beside = _champion(section, job, holdout)
-    statistics = {("challenger", name): each for name, each in statistics_of(section.metrics, challenger).items()}
-    if beside is not None:
-        statistics |= {("champion", name): each for name, each in statistics_of(section.metrics, beside).items()}
-    settings = section.evaluation.bootstrap
-    resampled = resample(statistics, challenger.rows, settings.resamples, job.seed)
-    own_values = {name: resampled.get(("challenger", name)) for name in section.metrics}
-    intervals = {
-        name: interval(values, settings.confidence, scores.undefined.get(name)) for name, values in own_values.items()
-    }
-    if champion is None or champion.unusable is not None:
-        return Comparison(intervals, champion)
-    differences = {}
-    for name in section.metrics:
-        recorded = champion.metrics.get(name)
-        theirs_values = resampled.get(("champion", name)) if champion.compared == "paired" else recorded
-        differences[name] = _difference(name, scores.metrics[name], recorded, own_values[name], theirs_values)
-    return Comparison(intervals, champion.model_copy(update={"differences": differences}))
-
-
-def _difference(name: str, own: float | None, theirs: float | None, mine: Any, others: Any) -> Difference:
-    """Return the difference of one metric; `mine` and `others` are resampled values (or one recorded number)."""
-    import numpy as np
-
-    if own is None or theirs is None or mine is None or others is None:
-        whose = "the challenger" if own is None else "the champion"
-        return Difference(value=None, why=f"{name} of {whose} is undefined or was not recorded")
-    found, why = quantiles(np.asarray(gain(name, mine, others)))
-    return Difference(value=gain(name, own, theirs), quantiles=found, why=why)
-
-
-def _champion(section: Section, job: Job, holdout: Holdout) -> tuple[ChampionScores | None, Predictions | None]:
-    """Return the champion's scores, and its predictions where it can be asked fairly."""
-    champion = job.request.champion
-    if champion is None:
-        return None, None
-    known = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
-    if (seen := _seen(job, champion, holdout)) is not None:
-        recorded = {name: champion.metrics.get(name) for name in section.metrics}
-        missing = {name: "not recorded" for name, value in recorded.items() if value is None}
-        return ChampionScores(**known, compared="recorded", seen=seen, metrics=recorded, undefined=missing), None
-    try:
-        pipeline = load_model(job.store, champion.model, job.allow_list)
-        said = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
-    except (DataError, ModelError) as error:
-        nothing: dict[str, float | None] = dict.fromkeys(section.metrics)
-        why = shorten(str(error))
-        return ChampionScores(**known, compared="paired", metrics=nothing, unusable=why), None
-    scores = scores_of(measure_all(section.metrics, said))
-    return ChampionScores(**known, compared="paired", **scores.model_dump()), said
-
-
-def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
-    """Return what decided which rows are held out."""
-    keys = plan.columns.keys if plan.group is None else [plan.group]
-    return SplitSignature(by=plan.by, seed=seed, holdout=plan.holdout, keys=keys, boundary=plan.boundary)
-
-
-def _seen(job: Job, champion: Champion, holdout: Holdout) -> str | None:
-    """Return why the champion may have been trained on rows that are held out now, None when it was not."""
-    now = signature_of(holdout.plan, job.seed)
-    if champion.evaluation is None:
-        return now.trained_on_holdout_of(now)
-    then = EvaluationReport.model_validate(job.store.read_json(champion.evaluation)).split
-    return then.trained_on_holdout_of(now)
-
-
-def _ask(holdout: Holdout, pipeline: Any) -> NDArray[Any]:
-    """Return the champion's predictions.
-
-    :raises ModelError: when it was made for another task or other classes.
-    """
-    classes = list(holdout.plan.classes or ())
-    known = list(getattr(pipeline, "classes_", ()))
-    if known != classes:
-        raise ModelError("the model knows other classes than the data has", got=known, expected=classes)
-    return predict_holdout(holdout, pipeline)
 
 
 # ---------------------------------------------------------------- the winner

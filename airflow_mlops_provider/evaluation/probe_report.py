@@ -1,0 +1,61 @@
+"""What is measured on the winner itself, as it is stored: speed, the look of its predictions, importance of columns."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from airflow_mlops_provider.spec.frozen import Finite, Frozen
+
+
+class Latency(Frozen):
+    """How fast the winner predicts on this machine, on one thread."""
+
+    p50_ms: Finite
+    p95_ms: Finite
+    rows_per_second: Finite
+    calls: int
+    batch_rows: int
+
+
+class PredictionStats(Frozen):
+    """What the winner's predictions look like beside the target of the training rows.
+
+    :param shares: share of the rows for which each class is predicted.
+    :param expected_shares: mean predicted probability of each class.
+    :param target_shares: share of each class in the training target.
+    :param shift: total variation distance of `expected_shares` from `target_shares`; for a regression the
+        Wasserstein distance of predictions and training target over the target's standard deviation.
+    """
+
+    rows: int
+    nulls: int
+    shares: dict[str, Finite] = Field(default_factory=dict)
+    expected_shares: dict[str, Finite] = Field(default_factory=dict)
+    target_shares: dict[str, Finite] = Field(default_factory=dict)
+    mean: Finite | None = None
+    sd: Finite | None = None
+    target_mean: Finite | None = None
+    target_sd: Finite | None = None
+    shift: Finite | None = None
+    why: str | None = None
+
+
+class ImportanceOf(Frozen):
+    """How much the first metric falls when a column is shuffled: positive is important."""
+
+    mean: Finite
+    sd: Finite
+
+
+class Importances(Frozen):
+    """Permutation importance of each raw column, for the first metric.
+
+    :param in_sample: True after a cross-validation: the model was then fitted on these rows as well.
+    """
+
+    metric: str
+    rows: int
+    repeats: int
+    in_sample: bool = False
+    columns: dict[str, ImportanceOf] = Field(default_factory=dict)
+    why: str | None = None
