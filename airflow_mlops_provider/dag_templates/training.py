@@ -80,15 +80,22 @@ def _tasks(pipeline: Pipeline) -> None:
         evaluation=section(pipeline.evaluation),
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
     )
+    gates = [{"kind": gate.kind, **section(gate)} for gate in pipeline.gates]
     gate = QualityGateOperator(
         **task_settings(pipeline, "gate"),
         **common,
         evaluation=evaluate.output,
         metrics=pipeline.metrics,
-        gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
+        gates=gates,
     )
     publish = PublishModelOperator(
-        **task_settings(pipeline, "publish"), **common, **mlflow, evaluation=evaluate.output, inlets=[asked]
+        **task_settings(pipeline, "publish"),
+        **common,
+        **mlflow,
+        evaluation=evaluate.output,
+        gates=gates,
+        card={"intended_use": pipeline.description, **section(pipeline.card)},
+        inlets=[asked],
     )
     judged = {"evaluation": publish.output, "gate": gate.output}
     PromoteModelOperator(

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.effects.cards import renew_card
 from airflow_mlops_provider.effects.champions import as_champion, compared
 from airflow_mlops_provider.effects.publishing import stored_model
 from airflow_mlops_provider.exceptions import MLOpsError
@@ -171,6 +172,8 @@ def _gate_again(
     again = again.model_copy(update={"facts": {**again.facts, **published}})
     gates = StepRequest.model_validate_json(store.read_request(gate))
     judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
+    cards = {role: ref for role, ref in evaluation.artifacts.items() if role == "card_facts"}
+    renew_card(registry, store, again.model_copy(update={"artifacts": {**again.artifacts, **cards}}), judged)
     if judged.failure is not None:
         raise judged.failure.as_error()
     return again, judged

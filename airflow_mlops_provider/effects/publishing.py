@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
+from airflow_mlops_provider.effects.cards import keep_card
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import StepRequest
@@ -55,10 +56,14 @@ def publish(
     *,
     model: str,
     tags: Mapping[str, str],
+    gates: Sequence[Mapping[str, Any]] = (),
+    about: Mapping[str, Any] | None = None,
 ) -> StepResult:
-    """Publish the candidates to MLflow and register the winner as challenger.
+    """Publish the candidates to MLflow, register the winner as challenger, and keep its card.
 
-    :return: the evaluation, whose facts now hold the version and the run.
+    :param gates: those of a pipeline file; the card says what they got.
+    :param about: the section `card` of a pipeline file.
+    :return: the evaluation, whose facts now hold the version and the run, and its artifacts the card.
     """
     # Equal evaluations are of equal trainings: the stored request names them.
     inputs = StepRequest.model_validate_json(store.read_request(evaluation)).inputs
@@ -66,6 +71,7 @@ def publish(
     measured = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
     snapshot = dataset.artifacts["dataset"]
     everywhere = {**tags, **_environment()}
+    candidates = {str(one.facts["candidate"]): _candidate(store, one, measured, everywhere) for one in inputs["models"]}
     published = registry.publish(
         Publication(
             model=model,
@@ -84,7 +90,7 @@ def publish(
                 uri=snapshot.uri,
                 rows=int(str(dataset.facts["rows"])),
             ),
-            candidates=[_candidate(store, trained, measured, everywhere) for trained in inputs["models"]],
+            candidates=list(candidates.values()),
             metrics=_defined(measured.candidates[measured.winner].metrics) | measured.shown,
             files=_page(store, evaluation, measured),
             winner=measured.winner,
@@ -94,12 +100,18 @@ def publish(
         )
     )
     facts = {
-        **evaluation.facts,
+        # Names of lost candidates are the evaluate task's to tell: there are two pages to be named here.
+        **{name: value for name, value in evaluation.facts.items() if name != "lost"},
         "version": published.version,
         "run_id": published.run_id,
         "experiment_id": published.experiment_id,
     }
-    return evaluation.model_copy(update={"facts": facts})
+    made = evaluation.model_copy(update={"facts": facts})
+    params = candidates[measured.winner].params
+    pages = keep_card(registry, store, made, measured, model=model, params=params, gates=gates, about=about or {})
+    # The evaluation's own page is the evaluate task's to show.
+    others = {role: ref for role, ref in evaluation.artifacts.items() if role != "report"}
+    return made.model_copy(update={"artifacts": {**pages, **others}})
 
 
 def links(ui_url: str | None, model: str, result: StepResult) -> dict[str, str]:

@@ -112,6 +112,9 @@ def _champion(
         return None, None
     known: Any = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
     now, then = signature_of(holdout.plan, job.seed), _measured(job, champion)
+    if then is not None:
+        known |= {"candidate": then.winner, "rows": then.rows, "features": then.features}
+        known |= {"importance": then.importance}
     if (seen := (now if then is None else then.split).trained_on_holdout_of(now)) is not None:
         recorded = {name: champion.metrics.get(name) for name in metrics}
         missing = {name: "not recorded" for name, value in recorded.items() if value is None}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.evaluation.error_sections import calibration_bins, calibration_curves
 from airflow_mlops_provider.evaluation.folds import fold_tables
 from airflow_mlops_provider.evaluation.judgement_page import explanation_sections, fairness_sections
-from airflow_mlops_provider.reports import Cell, line_chart, page, table
+from airflow_mlops_provider.reports import Cell, page, table
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.evaluation.report import Calibration, CandidateScores, EvaluationReport
+    from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport
 
 
 def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
@@ -28,7 +29,7 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
     rows = [_candidate(report, name) for name in names]
     sections = [table("Candidates", headers, rows), *fold_tables(report)]
     if (calibration := report.challenger.calibration) is not None:
-        sections += _curve(calibration)
+        sections += [*calibration_curves({report.winner: calibration}), calibration_bins(calibration)]
     sections += [*fairness_sections(report.fairness), *explanation_sections(report.explanation)]
     footer = (
         "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
@@ -52,18 +53,6 @@ def _candidate(report: EvaluationReport, name: str) -> list[Cell]:
 
 def _decision(scores: CandidateScores) -> list[float | None]:
     return [None if scores.calibration is None else scores.calibration.error, scores.threshold]
-
-
-def _curve(calibration: Calibration) -> list[str]:
-    """Return the curve as a drawing and as a table: of a calibrated model the two lines are one."""
-    bins = calibration.bins
-    drawn = line_chart(
-        f"Calibration curve: error {calibration.error:.4f}",
-        [f"{one.predicted:.3f}" for one in bins],
-        {"observed": [one.observed for one in bins], "predicted": [one.predicted for one in bins]},
-    )
-    rows = [[Cell(str(one.rows), "number"), *map(_number, (one.predicted, one.observed))] for one in bins]
-    return [drawn, table("Its bins", ["Rows", "Mean predicted", "Observed"], rows)]
 
 
 def _number(value: float | None) -> Cell:

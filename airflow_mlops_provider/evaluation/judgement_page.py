@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.reports import Cell, line_chart, share_bar, table
+from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.reports import Cell, line_chart, share_bar, shown_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Rows of a table of importances; the artifact `evaluation` holds them all.
 _SHOWN = 30
+#: Letters of a name; one may be longer than a page.
+_LONG = 80
 #: A drawing has three kinds of lines.
 _LINES = 3
 _METHODS = {
@@ -33,15 +36,17 @@ def fairness_sections(report: FairnessReport | None) -> list[str]:
         groups = report.of(column)
         names = list(groups[0].metrics) if groups else []
         rows = [
-            [Cell(one.value), Cell(str(one.rows), "number"), *(_metric(one.metrics[name]) for name in names)]
+            [Cell(shorten(one.value, _LONG)), Cell(str(one.rows), "number"), *(_metric(one.metrics[n]) for n in names)]
             for one in groups
         ]
         rows += [
-            [Cell(one.value), Cell(str(one.rows), "number"), *([Cell("–")] * len(names))]
+            [Cell(shorten(one.value, _LONG)), Cell(str(one.rows), "number"), *([Cell("–")] * len(names))]
             for one in report.small
             if one.column == column
         ]
-        sections.append(table(f"Groups of {column}", [column, "Rows", *map(_words, names)], rows))
+        shown, note = shown_of(rows, _SHOWN, "groups", "the artifact `evaluation`")
+        headers = [shorten(column, _LONG), "Rows", *map(_words, names)]
+        sections.append(table(f"Groups of {shorten(column, _LONG)}", headers, shown, note))
     return [
         *sections,
         f"<p>Intervals are of {report.confidence:.0%}. A group of fewer than {report.min_rows} rows is "
@@ -55,7 +60,9 @@ def explanation_sections(report: ExplanationReport | None) -> list[str]:
         return []
     sections = _importances("What the winner relies on", report.overall)
     if (worst := report.worst_slice) is not None:
-        sections += _importances(f"On the worst slice, {worst.column}={worst.value}", worst)
+        sections += _importances(
+            f"On the worst slice, {shorten(worst.column, _LONG)}={shorten(worst.value, _LONG)}", worst
+        )
     return sections + [_dependence(one) for one in report.dependence]
 
 
@@ -63,11 +70,16 @@ def _gap(report: FairnessReport, gap: Gap) -> list[Cell]:
     most, least = "", ""
     if gap.metric is not None:
         most, least = (
-            f"{one.value}: {_text(one.metrics[gap.metric].value)} of {one.rows} rows"
+            f"{shorten(one.value, _LONG)}: {_text(one.metrics[gap.metric].value)} of {one.rows} rows"
             for one in (report.group(gap.column, gap.highest), report.group(gap.column, gap.lowest))
         )
     span = "" if gap.low is None else f"{_text(gap.low)} to {_text(gap.high)}"
-    cells = [Cell(gap.column), Cell(_words(gap.gap)), Cell(_text(gap.value), "number"), Cell(span, "whole")]
+    cells = [
+        Cell(shorten(gap.column, _LONG)),
+        Cell(_words(gap.gap)),
+        Cell(_text(gap.value), "number"),
+        Cell(span, "whole"),
+    ]
     return [*cells, Cell(_words(gap.metric or "")), Cell(most), Cell(least), Cell(gap.why or "", "warn")]
 
 
@@ -80,7 +92,7 @@ def _importances(heading: str, found: Attribution) -> list[str]:
     about = f"{_METHODS[found.method]}, on {found.rows} rows" + (f". {found.why}" if found.why else "")
     rows = [
         [
-            Cell(one.column),
+            Cell(shorten(one.column, _LONG)),
             Cell(f"{one.share:.1%}", "number", share_bar(one.share, f"{one.share:.1%}")),
             Cell(_text(one.importance), "number"),
         ]
@@ -93,11 +105,12 @@ def _dependence(found: Dependence) -> str:
     answers = found.answers
     # Of many classes, those that depend on the column most.
     most = sorted(answers, key=lambda name: min(answers[name]) - max(answers[name]))[:_LINES]
-    labels = [value if isinstance(value, str) else _text(value) for value in found.grid]
-    heading = f"Mean answer by {found.column}"
+    labels = [shorten(value, _LONG) if isinstance(value, str) else _text(value) for value in found.grid]
+    column = shorten(found.column, _LONG)
+    heading = f"Mean answer by {column}"
     if found.kind == "numeric":
         return line_chart(heading, labels, {name: answers[name] for name in most})
-    return table(heading, [found.column, *most], _by_category(labels, [answers[name] for name in most]))
+    return table(heading, [column, *most], _by_category(labels, [answers[name] for name in most]))
 
 
 def _by_category(labels: Sequence[str], lines: Sequence[Sequence[float]]) -> list[list[Cell]]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.metrics import Measured
     from airflow_mlops_provider.results import StepResult
 
+Features = dict[str, Literal["numeric", "categorical"]]
+
 
 class Scores(Frozen):
     """Metrics by name; an undefined one is null, and `undefined` says why."""
@@ -134,6 +136,14 @@ class SplitSignature(Frozen):
         return None
 
 
+class Rows(Frozen):
+    """Row counts. Under cross-validation every row is trained on and held out."""
+
+    total: int
+    training: int
+    holdout: int
+
+
 class Slice(Scores):
     """The winner on the held-out rows with one value of one column."""
 
@@ -160,6 +170,7 @@ class ChampionScores(Scores):
     :param unusable: why the champion cannot predict this data, null when it can.
     :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as
         its metrics; what was not measured then is not there.
+    :param candidate: like `rows`, `features` and `importance` what its own evaluation says; nothing of an old one.
     """
 
     seq: int
@@ -173,6 +184,10 @@ class ChampionScores(Scores):
     calibration: Calibration | None = None
     residuals: Residuals | None = None
     slices: list[Slice] = Field(default_factory=list)
+    candidate: str | None = None
+    rows: Rows | None = None
+    features: Features = Field(default_factory=dict)
+    importance: Importances | None = None
 
 
 class Optimism(Frozen):
@@ -187,14 +202,6 @@ class Optimism(Frozen):
     candidates: int
 
 
-class Rows(Frozen):
-    """Row counts. Under cross-validation every row is trained on and held out."""
-
-    total: int
-    training: int
-    holdout: int
-
-
 class EvaluationReport(Frozen):
     """Everything that evaluate found out. The first metric decides.
 
@@ -206,7 +213,7 @@ class EvaluationReport(Frozen):
     as_of: datetime
     metrics: list[str]
     classes: list[JsonValue] = Field(default_factory=list)
-    features: dict[str, Literal["numeric", "categorical"]] = Field(default_factory=dict)
+    features: Features = Field(default_factory=dict)
     split: SplitSignature
     folds: int
     rows: Rows

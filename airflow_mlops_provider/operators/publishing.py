@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PublishModelOperator(ModelOperator):
-    """Show the candidates in MLflow, and register the best of them with the alias `challenger`.
+    """Show the candidates in MLflow, register the best of them with the alias `challenger`, and keep its model card.
 
     A retry, a cleared task or a second run on the same data finds what was published and adds nothing.
 
@@ -27,15 +27,26 @@ class PublishModelOperator(ModelOperator):
         publish = PublishModelOperator(task_id="publish", pipeline="churn", evaluation=evaluate.output)
 
     :param evaluation: what `EvaluateModelOperator` returned.
+    :param gates: the `gates` of a pipeline file, as `QualityGateOperator` has them: the model card says what they got.
+    :param card: the `card` of a pipeline file: what the model card says besides.
     """
 
-    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gates")
     operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
     step = "publish"
 
-    def __init__(self, *, evaluation: Result, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        evaluation: Result,
+        gates: list[dict[str, Any]] | None = None,
+        card: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.evaluation = evaluation
+        self.gates = gates
+        self.card = card
         self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
@@ -49,6 +60,8 @@ class PublishModelOperator(ModelOperator):
             parsed(self.evaluation, "evaluation"),
             model=self.model_name,
             tags=airflow_tags(context) | retrain_tags(context, self.pipeline),
+            gates=self.gates or [],
+            about=self.card,
         )
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, result)
         return result

@@ -12,6 +12,7 @@ from airflow_mlops_provider.evaluation.report import EvaluationReport, WorstSlic
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.overview.timeline import Verdict, verdicts
 from airflow_mlops_provider.registry.ledger import barred_as
+from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 from airflow_mlops_provider.spec.metrics import LOSSES
 
@@ -42,6 +43,7 @@ class VersionSheet(Frozen):
     :param gates: what was said when it was promoted; of a version that never was, what the gates of today's pipeline
         file say to its evaluation.
     :param evaluation: everything that was measured; None when it is gone.
+    :param pages: where the artifact store keeps the pages about it: `card`, `comparison`.
     :param trouble: why something is missing here.
     """
 
@@ -58,6 +60,7 @@ class VersionSheet(Frozen):
     metrics: dict[str, Measure] = Field(default_factory=dict)
     gates: list[Verdict] = Field(default_factory=list)
     evaluation: EvaluationReport | None = None
+    pages: dict[str, ArtifactRef] = Field(default_factory=dict)
     trouble: str | None = None
 
     @property
@@ -154,6 +157,7 @@ def version_sheet(
         **run.model_dump(
             include={
                 "version", "created", "as_of", "candidate", "digest", "dataset", "run_id", "experiment_id", "params",
+                "pages",
             }
         ),
         status=_status(history, run),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from airflow_mlops_provider.registry.approvals import Approval
 from airflow_mlops_provider.registry.decisions import DecisionEntry
 from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion
+from airflow_mlops_provider.registry.pages import VersionPage
 from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
 from airflow_mlops_provider.registry.publication import (
     CandidateRun,
@@ -39,6 +40,7 @@ __all__ = [
     "Registry",
     "Target",
     "TrialRun",
+    "VersionPage",
     "VersionRun",
     "former_champion",
 ]

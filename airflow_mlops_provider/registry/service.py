@@ -12,6 +12,7 @@ from airflow_mlops_provider.registry.approvals import Approvals
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
+from airflow_mlops_provider.registry.pages import keep_pages
 from airflow_mlops_provider.registry.state import read_states
 from airflow_mlops_provider.registry.versions import registered_version, version_run
 from airflow_mlops_provider.registry.write_once import experiment_id
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.registry.approvals import Approval
     from airflow_mlops_provider.registry.decisions import DecisionEntry
+    from airflow_mlops_provider.registry.pages import VersionPage
     from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
     from airflow_mlops_provider.registry.publication import Publication, Published
     from airflow_mlops_provider.registry.rollback import Target
@@ -98,6 +100,11 @@ class Registry:
         """
         _check_name(publication.model)
         return publishing.publish(self._connection, publication)
+
+    def keep_pages(self, model: str, version: int, run_id: str, pages: Mapping[str, VersionPage]) -> None:
+        """Keep pages about a version with its run. Safe to repeat; see `pages.keep_pages`."""
+        _check_name(model)
+        keep_pages(self._connection, model, version, run_id, pages)
 
     def history(self, model: str) -> list[LedgerEntry]:
         """Return the model's ledger, oldest entry first."""

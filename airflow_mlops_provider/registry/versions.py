@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.errors import NotThereError
+from airflow_mlops_provider.registry.pages import pages_of
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
@@ -47,6 +48,7 @@ class VersionRun(Frozen):
 
     :param evaluation: key of the evaluation that measured it; None of one that an older release published.
     :param dataset: sha256 of the data that it was trained and measured on.
+    :param pages: where the artifact store keeps the pages about it: `card`, `comparison`.
     """
 
     version: int
@@ -60,6 +62,7 @@ class VersionRun(Frozen):
     dataset: str | None = None
     params: dict[str, str] = Field(default_factory=dict)
     metrics: dict[str, Finite] = Field(default_factory=dict)
+    pages: dict[str, ArtifactRef] = Field(default_factory=dict)
 
 
 def version_run(connection: Connection, model: str, version: int) -> VersionRun:
@@ -76,6 +79,7 @@ def version_run(connection: Connection, model: str, version: int) -> VersionRun:
         "digest": tags.get(DIGEST_TAG),
         "as_of": tags.get(AS_OF_TAG),
         "evaluation": tags.get(EVALUATION_TAG),
+        "pages": pages_of(tags),
     }
     if found.run_id:
         what = f"reading the run of version {version} of model {model!r}"

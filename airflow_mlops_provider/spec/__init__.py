@@ -1,5 +1,6 @@
 """The pipeline file as frozen models: unknown keys are errors, every section stands alone."""
 
+from airflow_mlops_provider.spec.card import Card
 from airflow_mlops_provider.spec.frozen import Frozen, Task
 from airflow_mlops_provider.spec.gates import (
     AbsoluteGate,
@@ -59,6 +60,7 @@ __all__ = [
     "Bootstrap",
     "CLASSIFICATION_METRICS",
     "Candidate",
+    "Card",
     "ChampionAgeGate",
     "ChampionGate",
     "Columns",

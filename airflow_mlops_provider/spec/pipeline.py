@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from airflow_mlops_provider.spec.card import Card
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.judgement import check_judgement
@@ -127,6 +128,7 @@ class Pipeline(Frozen):
     training: Training = Field(description="The candidates.")
     evaluation: Evaluation = Field(Evaluation(), description="How candidates are measured.")
     gates: list[Gate] = Field(default_factory=list, description="What a challenger must reach.")
+    card: Card = Field(Card(), description="What the card of each version says besides what was measured.")
     promotion: Promotion = Field(Promotion(), description="Where the champion lives, and who has the last word.")
     scoring: Scoring | None = Field(None, description="What the champion predicts by itself; nothing without.")
     monitoring: Monitoring | None = Field(None, description="What of the scored is watched; nothing without.")

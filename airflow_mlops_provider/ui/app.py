@@ -26,6 +26,7 @@ def pages() -> FastAPI:
     app.add_api_route("/models", _models)
     app.add_api_route("/models/{pipeline}", _model, dependencies=pipeline)
     app.add_api_route("/models/{pipeline}/windows/{window}", _window, dependencies=window)
+    app.add_api_route("/models/{pipeline}/versions/{version}/{page}", _version_page, dependencies=pipeline)
     app.add_api_route(task, _report, dependencies=report)
     app.add_api_route(task + "/{role}", _stored, dependencies=report)
     app.add_exception_handler(MLOpsError, _trouble)
@@ -51,6 +52,10 @@ def _model(
 
 def _window(pipeline: str, window: str) -> Response:
     return reports.window_report(pipeline, window)
+
+
+def _version_page(pipeline: str, version: int, page: str) -> Response:
+    return reports.version_page(pipeline, version, page)
 
 
 def _report(request: Request, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:

@@ -10,7 +10,7 @@ from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.decisions import decisions
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdict
-from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
 from airflow_mlops_provider.ui import sources
 from airflow_mlops_provider.ui.airflow_state import result_of, task_state
 from airflow_mlops_provider.ui.rendering import sandboxed
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 _PAGES = (".html", ".html.gz")
 #: What people call the pages that steps store, by role.
-_TITLES = {"report": "Report", "evidently": "Evidently's report", "card": "Model card"}
+_TITLES = {
+    "report": "Report",
+    "evidently": "Evidently's report",
+    "card": "Model card",
+    "comparison": "Challenger against champion",
+}
 #: Facts that the page shows in a place of their own, or that are for machines alone.
 _ELSEWHERE = ("verdicts", "reason", "why", "metrics", "lineage")
 
@@ -82,6 +87,22 @@ def window_report(pipeline: str, window: str) -> Response:
     return _stored(ref, scripts=False)
 
 
+def version_page(pipeline: str, version: int, name: str) -> Response:
+    """Return a page about a version that its publishing stored, in a sandbox.
+
+    :param name: `card` or `comparison`: nobody names an address.
+    :raises HTTPException: 404, there is no such version, or none is kept.
+    """
+    spec = sources.one_pipeline(pipeline)
+    try:
+        ref = sources.registry(spec.promotion.conn_id).version_run(spec.model_name, version).pages.get(name)
+    except RegistryError as error:
+        raise HTTPException(404, "There is no such version.") from error
+    if ref is None or not _is_page(ref):
+        raise HTTPException(404, "No such page of this version is kept.")
+    return _stored(ref, scripts=False)
+
+
 def _window_ref(pipeline: str, window: str) -> ArtifactRef | None:
     """Return where the drift report lies on which a window was decided; None when none is kept."""
     spec = sources.pipeline_named(pipeline)
@@ -121,4 +142,4 @@ def _read(store: ArtifactStore, result: StepResult, role: str, parse: Any) -> An
 
 
 #: The steps that make an artifact, where others only pass it on.
-_MADE_BY = {"verdicts": ("gate",), "evaluation": ("evaluate", "publish")}
+_MADE_BY = {"verdicts": ("gate",), "evaluation": ("evaluate",)}

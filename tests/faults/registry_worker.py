@@ -14,6 +14,7 @@ from airflow_mlops_provider.registry import (
     PromotionRequest,
     Publication,
     Registry,
+    VersionPage,
 )
 from airflow_mlops_provider.results import ArtifactRef
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WINDOW = datetime(2013, 3, 1, tzinfo=UTC)
+PAGES = {
+    "card": VersionPage(
+        ref=ArtifactRef(uri=f"file:///store/{'c' * 64}.html", sha256="c" * 64, size=11), text="<p>Card</p>"
+    )
+}
 
 
 def publication(model_file: Path) -> Publication:
@@ -173,5 +179,6 @@ def decide(uri: str) -> None:
 def publish_and_promote(uri: str, training: Publication) -> None:
     """Publish and promote a training, as its tasks do."""
     registry = Registry.connect(uri)
-    version = registry.publish(training).version
-    registry.promote(request(training).model_copy(update={"version": version}))
+    published = registry.publish(training)
+    registry.keep_pages("flights", published.version, published.run_id, PAGES)
+    registry.promote(request(training).model_copy(update={"version": published.version}))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 POINTS = [
     f"{effect}.{moment}"
-    for effect in ("publish.runs", "publish.upload", "publish.register", "ledger.write", "alias.write")
+    for effect in ("publish.runs", "publish.upload", "publish.register", "publish.pages", "ledger.write", "alias.write")
     for moment in ("before", "after")
 ]
 
@@ -36,6 +36,7 @@ def test_killed_anywhere_and_retried_the_work_is_done_once(point: str, mlflow_ur
 
     registry = Registry.connect(mlflow_uri)
     published = registry.publish(training)
+    registry.keep_pages("flights", published.version, published.run_id, registry_worker.PAGES)
     outcome = registry.promote(registry_worker.request(training))
 
     client = MlflowClient(mlflow_uri)
@@ -50,6 +51,8 @@ def test_killed_anywhere_and_retried_the_work_is_done_once(point: str, mlflow_ur
     assert len(client.get_run(published.run_id).outputs.model_outputs) == 1
     assert [str(model.status) for model in client.search_logged_models([published.experiment_id])] == ["READY"]
     assert [int(found.version) for found in client.search_model_versions("name = 'flights'")] == [1]
+    assert [file.path for file in client.list_artifacts(published.run_id)] == ["model_card.html"]
+    assert registry.version_run("flights", 1).pages == {"card": registry_worker.PAGES["card"].ref}
     assert client.get_registered_model("flights").aliases == {"champion": 1, "challenger": 1}
     assert [entry.idem for entry in registry.history("flights")] == ["task"]
     assert outcome.entry == registry.head("flights")

@@ -23,7 +23,7 @@ _CHAMPION = _pairs("ledger.write", "alias.write", "champion.event")
 #: The points that the tasks of each DAG pass through.
 POINTS = {
     "training": _receipts("ingest", "validate", "prepare", "search", "train", "evaluate", "gate")
-    | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register")
+    | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register", "publish.pages")
     | _CHAMPION,
     "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),
     "monitoring": _receipts("ingest", "drift", "estimate", "live")

@@ -21,6 +21,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 KINDS = ("training", "scoring", "monitoring", "rollback")
 REPORTS = {f"/reports/{{dag_id}}/{{run_id}}/{{task_id}}/{{map_index}}{role}" for role in ("", "/{role}")}
 RESULTS = [("can_read", "XComs"), ("can_read", "DAG Runs")]
+VERSION = "/models/{pipeline}/versions/{version}/{page}"
 #: Users by name, and what they may: Airflow's own roles by name, others by their permissions.
 USERS: dict[str, str | list[tuple[str, str]]] = {
     "nobody": [],
@@ -131,6 +132,8 @@ def addresses(pipeline: str) -> dict[str, str]:
         "map_index": "-1",
         "role": "report",
         "window": "2026-01-01",
+        "version": "1",
+        "page": "card",
         "name": "mlops.css",
     }
     return {route.path: "/mlops" + route.path.format(**values) for route in routes()}
@@ -153,8 +156,8 @@ def test_every_route_asks_for_a_login(browser: Callable[..., TestClient]) -> Non
     [
         ("nobody", set()),
         ("reader of churn without results", set()),
-        ("reader of churn's training", {"/models/{pipeline}", *REPORTS}),
-        ("reader of churn", {"/models/{pipeline}", "/models/{pipeline}/windows/{window}", *REPORTS}),
+        ("reader of churn's training", {"/models/{pipeline}", VERSION, *REPORTS}),
+        ("reader of churn", {"/models/{pipeline}", "/models/{pipeline}/windows/{window}", VERSION, *REPORTS}),
     ],
 )
 def test_every_route_of_a_dag_is_closed_to_whom_the_dag_is(

@@ -1,0 +1,148 @@
+"""The card of a published version, and its page beside the champion: made once it has a number, kept with its run.
+
+What the gates say depends on the evaluation alone, so it is worked out here as the gates' own task does beside this:
+neither waits for the other, and a version whose gates fail has its card as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from airflow_mlops_provider import __version__
+from airflow_mlops_provider.evaluation.card_facts import CardFacts, DataFacts
+from airflow_mlops_provider.evaluation.comparison_page import comparison_page
+from airflow_mlops_provider.evaluation.gates import judge
+from airflow_mlops_provider.evaluation.model_card import model_card
+from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.evaluation.verdicts import Verdict
+from airflow_mlops_provider.exceptions import SpecError, shorten
+from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.modeling.model_file import ModelInfo
+from airflow_mlops_provider.modeling.splits import SplitPlan
+from airflow_mlops_provider.registry import VersionPage
+from airflow_mlops_provider.spec import Card, Data
+from airflow_mlops_provider.steps.gate import Section as Gates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.results import ArtifactRef, StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+
+def keep_card(
+    registry: Registry,
+    store: ArtifactStore,
+    published: StepResult,
+    report: EvaluationReport,
+    *,
+    model: str,
+    params: Mapping[str, Any],
+    gates: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+) -> dict[str, ArtifactRef]:
+    """Make the pages of a version and keep them with its run in MLflow. Return them by role, with what they rest on.
+
+    :param published: the evaluation, with its version and run.
+    :param params: of the winner.
+    :param gates: those of a pipeline file.
+    :param about: the section `card` of a pipeline file.
+    :raises SpecError: for wrong gates or words.
+    """
+    try:
+        verdicts, words = judge(Gates(gates=list(gates)).gates, report), Card.model_validate(about)
+    except ValidationError as error:
+        raise SpecError(
+            f"the card of {published.pipeline!r} cannot be made",
+            problems=[f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()],
+        ) from error
+    card = _facts(store, published, report, model, params, words)
+    refs = _keep(registry, store, card, report, verdicts)
+    return {**refs, "card_facts": store.add_json(card.model_dump(mode="json"))}
+
+
+def renew_card(registry: Registry, store: ArtifactStore, published: StepResult, judged: StepResult) -> None:
+    """Make the pages of a version anew, once it was held against another champion than when it was published.
+
+    :param published: the new evaluation, with the artifact `card_facts` of the first one.
+    :param judged: what the gates said of it.
+    """
+    if "card_facts" not in published.artifacts:  # published by an older release
+        return
+    card = CardFacts.model_validate(store.read_json(published.artifacts["card_facts"]))
+    report = EvaluationReport.model_validate(store.read_json(published.artifacts["evaluation"]))
+    verdicts = [Verdict.model_validate(one) for one in store.read_json(judged.artifacts["verdicts"])]
+    _keep(registry, store, card.model_copy(update={"evaluation": published.key}), report, verdicts)
+
+
+def _keep(
+    registry: Registry, store: ArtifactStore, card: CardFacts, report: EvaluationReport, verdicts: Sequence[Verdict]
+) -> dict[str, ArtifactRef]:
+    pages = {"card": model_card(card, report, verdicts)}
+    if report.champion is not None:
+        pages["comparison"] = comparison_page(card, report, report.champion, verdicts)
+    kept = {name: VersionPage(ref=store.add_bytes(text.encode(), ".html"), text=text) for name, text in pages.items()}
+    registry.keep_pages(card.model, card.version, card.run_id, kept)
+    return {name: page.ref for name, page in kept.items()}
+
+
+def _facts(
+    store: ArtifactStore,
+    published: StepResult,
+    report: EvaluationReport,
+    model: str,
+    params: Mapping[str, Any],
+    about: Card,
+) -> CardFacts:
+    inputs = StepRequest.model_validate_json(store.read_request(published)).inputs
+    info = ModelInfo.model_validate(store.read_json(published.artifacts["model_info"]))
+    winner = next(one for one in inputs["models"] if one.facts["candidate"] == report.winner)
+    facts: Any = published.facts
+    return CardFacts(
+        pipeline=published.pipeline,
+        model=model,
+        version=facts["version"],
+        run_id=facts["run_id"],
+        experiment_id=facts["experiment_id"],
+        about=about,
+        data=_data(store, inputs["dataset"][0]),
+        split=SplitPlan.model_validate(store.read_json(inputs["split"][0].artifacts["split"])),
+        target=info.target,
+        estimator=info.estimator,
+        params=dict(params),
+        digest=info.digest,
+        size=info.size,
+        threshold=info.threshold,
+        requirements=info.requirements,
+        evaluation=published.key,
+        training=winner.key,
+        package=__version__,
+    )
+
+
+def _data(store: ArtifactStore, dataset: StepResult) -> DataFacts:
+    section: Any = StepRequest.model_validate_json(store.read_request(dataset)).section
+    data, facts = Data.model_validate(section["data"]), dataset.facts
+    known: Any = {name: facts.get(name) for name in ("rows", "first", "last")}
+    return DataFacts(
+        **known,
+        source=_source(data),
+        digest=dataset.artifacts["dataset"].sha256,
+        excluded=facts.get("excluded") or {},
+        window=None if data.window is None else str(data.window),
+        label_delay=str(data.label_delay) if data.label_delay else None,
+        privacy=facts.get("privacy") or {},
+    )
+
+
+def _source(data: Data) -> str:
+    source = data.source
+    if source.reader is not None:
+        return f"reader {source.reader}"
+    through = "" if source.conn_id is None else f", through the connection {source.conn_id}"
+    if source.uri is not None:
+        return f"{shorten(source.uri, 300)}{through}"
+    return f"the query {shorten(' '.join(str(source.sql).split()), 300)}{through}"

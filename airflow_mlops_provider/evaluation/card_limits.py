@@ -1,0 +1,73 @@
+"""What a card warns of by itself: what the evaluation shows to be weak, or does not show at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.exceptions import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mlops_provider.evaluation.card_facts import CardFacts
+    from airflow_mlops_provider.evaluation.report import EvaluationReport
+    from airflow_mlops_provider.modeling.splits import SplitPlan
+
+_SHOWN, _LONG = 10, 80
+
+
+def measured_limits(card: CardFacts, report: EvaluationReport) -> list[str]:
+    """Return what to bear in mind, one sentence each."""
+    return [*_of_data(card), *_of_figures(report), *_of_parts(report)]
+
+
+def _of_data(card: CardFacts) -> Iterator[str]:
+    if card.data.last is not None:
+        yield f"It knows nothing of what happened after {card.data.last}."
+    yield from _of_split(card.split)
+    for warning in card.split.warnings[:_SHOWN]:
+        yield f"Preparation warned: {shorten(warning, 300)}"
+
+
+def _of_split(split: SplitPlan) -> Iterator[str]:
+    if split.by == "cross_validation":
+        yield "It was fitted on every row: the figures are those of models that were each fitted without a fold."
+    if not split.in_time and split.columns.timestamp is not None:
+        yield "Rows were not held out by time, so the figures say little of later data."
+    if split.dropped:
+        named = [f"{shorten(name, _LONG)} ({share:.1%} missing)" for name, share in split.dropped.items()]
+        yield f"Features that were dropped: {_several(named)}."
+
+
+def _of_figures(report: EvaluationReport) -> Iterator[str]:
+    for name, why in report.challenger.undefined.items():
+        yield f"{name} is undefined: {why}."
+    if (bias := report.optimism) is not None and bias.value > 0:
+        yield (
+            f"It was chosen as the best of {bias.candidates} on the same rows, and looks better in {bias.metric} than "
+            f"it is by about {bias.value:.2g}."
+        )
+    if report.lost:
+        yield f"Candidates that did not finish, and were not compared: {_several(report.lost)}."
+    if (importance := report.importance) is None or importance.why:
+        yield f"No importance of features was measured{'' if importance is None else f': {importance.why}'}."
+
+
+def _of_parts(report: EvaluationReport) -> Iterator[str]:
+    metric = report.metrics[0]
+    worst, whole = report.worst_slices.get(metric), report.challenger.metrics.get(metric)
+    if worst is not None and whole is not None:
+        where = f"{shorten(worst.column, _LONG)} = {shorten(worst.value, _LONG)} ({worst.rows:,} rows)"
+        yield f"Where {where}, its {metric} is at its worst: {worst.metric:.4g}, beside {whole:.4g} in all."
+    if not report.slices:
+        yield "No slice was measured: it may serve some rows far worse than its figures say."
+    for column, count in list(report.too_small.items())[:_SHOWN]:
+        if count:
+            yield f"{count} value{'s' * (count > 1)} of {shorten(column, _LONG)} had too few rows to be measured."
+    if report.fairness is None:
+        yield "Whether it serves some groups of people worse was not asked (evaluation.fairness)."
+
+
+def _several(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
