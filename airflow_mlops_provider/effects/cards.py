@@ -27,6 +27,7 @@ from airflow_mlops_provider.steps.gate import Section as Gates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import ArtifactRef, StepResult
@@ -132,10 +133,14 @@ def _data(store: ArtifactStore, dataset: StepResult) -> DataFacts:
         source=_source(data),
         digest=dataset.artifacts["dataset"].sha256,
         excluded=facts.get("excluded") or {},
-        window=None if data.window is None else str(data.window),
-        label_delay=str(data.label_delay) if data.label_delay else None,
+        window=None if data.window is None else _length(data.window),
+        label_delay=_length(data.label_delay) if data.label_delay else None,
         privacy=facts.get("privacy") or {},
     )
+
+
+def _length(time: timedelta) -> str:
+    return str(time).removesuffix(", 0:00:00")
 
 
 def _source(data: Data) -> str:

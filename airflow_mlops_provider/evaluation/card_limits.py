@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.evaluation.card_sections import LONG, slice_name
 from airflow_mlops_provider.exceptions import shorten
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.report import EvaluationReport
     from airflow_mlops_provider.modeling.splits import SplitPlan
 
-_SHOWN, _LONG = 10, 80
+_SHOWN = 10
 
 
 def measured_limits(card: CardFacts, report: EvaluationReport) -> list[str]:
@@ -35,7 +36,7 @@ def _of_split(split: SplitPlan) -> Iterator[str]:
     if not split.in_time and split.columns.timestamp is not None:
         yield "Rows were not held out by time, so the figures say little of later data."
     if split.dropped:
-        named = [f"{shorten(name, _LONG)} ({share:.1%} missing)" for name, share in split.dropped.items()]
+        named = [f"{shorten(name, LONG)} ({share:.1%} missing)" for name, share in split.dropped.items()]
         yield f"Features that were dropped: {_several(named)}."
 
 
@@ -57,13 +58,13 @@ def _of_parts(report: EvaluationReport) -> Iterator[str]:
     metric = report.metrics[0]
     worst, whole = report.worst_slices.get(metric), report.challenger.metrics.get(metric)
     if worst is not None and whole is not None:
-        where = f"{shorten(worst.column, _LONG)} = {shorten(worst.value, _LONG)} ({worst.rows:,} rows)"
+        where = f"{slice_name(worst.column, worst.value)} ({worst.rows:,} rows)"
         yield f"Where {where}, its {metric} is at its worst: {worst.metric:.4g}, beside {whole:.4g} in all."
     if not report.slices:
         yield "No slice was measured: it may serve some rows far worse than its figures say."
     for column, count in list(report.too_small.items())[:_SHOWN]:
         if count:
-            yield f"{count} value{'s' * (count > 1)} of {shorten(column, _LONG)} had too few rows to be measured."
+            yield f"{count} value{'s' * (count > 1)} of {shorten(column, LONG)} had too few rows to be measured."
     if report.fairness is None:
         yield "Whether it serves some groups of people worse was not asked (evaluation.fairness)."
 

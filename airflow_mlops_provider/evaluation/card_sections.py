@@ -20,7 +20,7 @@ SHOWN = 60
 STORED = "the artifact evaluation"
 _WORDS = 300
 #: Letters of a name that stays on one line.
-_SHORT = 24
+_SHORT = 30
 _NAMED = 5
 
 
@@ -30,9 +30,12 @@ def gates_section(verdicts: Sequence[Verdict]) -> str:
     shown, note = shown_of(ordered, SHOWN, "gates", "the artifact verdicts of the task gate")
     rows = [
         [
-            Cell(shorten(verdict.name, LONG), "whole" if len(verdict.name) <= _SHORT else ""),
+            name_cell(verdict.name),
             Cell("pass" if verdict.passed else verdict.on_fail, _kind(verdict)),
-            *(Cell(shorten(text, _WORDS)) for text in (verdict.got, verdict.expected, verdict.why)),
+            *(
+                Cell(shorten(text, _WORDS), "text" * (len(text) > _SHORT))
+                for text in (verdict.got, verdict.expected, verdict.why)
+            ),
         ]
         for verdict in shown
     ]
@@ -51,6 +54,16 @@ def gates_line(verdicts: Sequence[Verdict]) -> Cell:
     more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     kind = "bad" if any(verdict.on_fail == "fail" for verdict in failed) else "warn"
     return Cell(f"{len(failed)} of {len(verdicts)} gates did not pass: {names}{more}.", kind)
+
+
+def name_cell(name: str) -> Cell:
+    """Return a name, on one line when it is short."""
+    return Cell(shorten(name, LONG), "whole" * (len(name) <= _SHORT))
+
+
+def slice_name(column: str, value: str) -> str:
+    """Return what a slice is called."""
+    return f"{shorten(column, LONG)} = {shorten(value, LONG)}"
 
 
 def number(value: float | None) -> Cell:

@@ -12,7 +12,9 @@ from airflow_mlops_provider.evaluation.card_sections import (
     gates_line,
     gates_section,
     interval,
+    name_cell,
     number,
+    slice_name,
 )
 from airflow_mlops_provider.evaluation.champion_gates import span
 from airflow_mlops_provider.evaluation.error_sections import calibration_curves, observed_by_prediction
@@ -71,7 +73,7 @@ def _metrics(report: EvaluationReport, champion: ChampionScores) -> str:
         own = report.intervals.get(name)
         rows.append(
             [
-                Cell(name),
+                Cell(name, "whole"),
                 number(report.challenger.metrics.get(name)),
                 interval(own),
                 number(champion.metrics.get(name)),
@@ -89,7 +91,7 @@ def _gain(metric: str, found: Difference | None, confidence: float) -> list[Cell
     low, high = span(found.quantiles, confidence)
     if low is None or high is None:
         return [Cell(f"{found.value:+.4g}", "number"), Cell(found.why or "–"), Cell("")]
-    kind = "good" if low > 0 else "bad" if high < 0 else ""
+    kind = "good whole" if low > 0 else "bad whole" if high < 0 else "whole"
     reach = max(abs(low), abs(high), abs(found.value))
     said = f"gain in {metric}: {found.value:+.4g}, between {low:+.4g} and {high:+.4g}"
     drawn = difference_bar(found.value, low, high, reach, said)
@@ -113,7 +115,7 @@ def _slices(report: EvaluationReport, champion: ChampionScores) -> list[str]:
     shown, note = shown_of(lines, SHOWN, "slices, the greatest losses first", STORED)
     rows = [
         [
-            Cell(f"{shorten(one.column, LONG)} = {shorten(one.value, LONG)}"),
+            name_cell(slice_name(one.column, one.value)),
             Cell(f"{one.rows:,}", "number"),
             number(own_value),
             number(their_value),
@@ -134,7 +136,7 @@ def _features(report: EvaluationReport, champion: ChampionScores) -> list[str]:
     shown, note = shown_of(changed, SHOWN, "changed features", STORED)
     rows = [
         [
-            Cell(shorten(name, LONG)),
+            name_cell(name),
             Cell("new" if name not in theirs else "gone" if name not in own else "another kind"),
             Cell(own.get(name, "–")),
             Cell(theirs.get(name, "–")),

@@ -17,7 +17,9 @@ from airflow_mlops_provider.evaluation.card_sections import (
     gates_line,
     gates_section,
     interval,
+    name_cell,
     number,
+    slice_name,
 )
 from airflow_mlops_provider.evaluation.error_sections import (
     calibration_bins,
@@ -130,7 +132,7 @@ def _features(card: CardFacts, report: EvaluationReport) -> str:
     top = max((one.mean for one in measured.values()), default=0.0) or 1.0
     rows = []
     for name in shown:
-        cells = [Cell(shorten(name, LONG)), Cell(kinds[name])]
+        cells = [name_cell(name), Cell(kinds[name], "whole")]
         if (one := measured.get(name)) is None:
             rows.append([*cells, Cell("–", "number"), Cell("")])
             continue
@@ -147,14 +149,14 @@ def _metrics(report: EvaluationReport) -> str:
     confidence = {span.confidence for span in report.intervals.values()}
     for name in report.metrics:
         worst = report.worst_slices.get(name)
-        where = "" if worst is None else f"{shorten(worst.column, LONG)} = {shorten(worst.value, LONG)}"
+        where = "" if worst is None else slice_name(worst.column, worst.value)
         rows.append(
             [
-                Cell(name),
+                Cell(name, "whole"),
                 number(report.challenger.metrics.get(name)),
                 interval(report.intervals.get(name)),
                 number(report.baseline.metrics.get(name)),
-                Cell("–" if worst is None else f"{worst.metric:.4g} ({where}, {worst.rows:,} rows)"),
+                Cell("–" if worst is None else f"{worst.metric:.4g} ({where}, {worst.rows:,} rows)", "text"),
             ]
         )
     span = f"{confidence.pop():.0%} interval" if len(confidence) == 1 else "Interval"
@@ -190,7 +192,7 @@ def _slices(report: EvaluationReport) -> list[str]:
     shown, note = shown_of(sorted(report.slices, key=badness), SHOWN, f"slices, the worst by {metric} first", STORED)
     rows = [
         [
-            Cell(f"{shorten(one.column, LONG)} = {shorten(one.value, LONG)}"),
+            name_cell(slice_name(one.column, one.value)),
             Cell(f"{one.rows:,}", "number"),
             *(number(one.metrics.get(name)) for name in report.metrics),
         ]

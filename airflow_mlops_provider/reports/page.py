@@ -24,18 +24,20 @@ th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px 
 overflow-wrap:anywhere}
 th{background:var(--soft);font-weight:600;overflow-wrap:normal}td{min-width:4.5rem}td.number{white-space:nowrap}.number{text-align:right}
 .facts th{width:11rem;overflow-wrap:anywhere}
-.heat td,.heat th{text-align:center;overflow-wrap:anywhere;min-width:1.6rem;padding:.3rem .2rem}.heat{width:auto}
+.heat td,.heat th{text-align:center;overflow-wrap:anywhere;min-width:1.6rem;padding:.3rem .2rem}
+.heat td{white-space:nowrap}td.text{min-width:12rem}.heat{width:auto}
 .heat td{background:color-mix(in srgb,var(--heat) var(--share),transparent);-webkit-print-color-adjust:exact;
 print-color-adjust:exact}.heat small{display:block}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.good,.bad,.warn{font-weight:600}
 .whole{white-space:nowrap}.wide{overflow-x:auto}svg{display:block}.before{fill:var(--ink);opacity:.22}.after{fill:none;stroke:var(--bad);
-stroke-width:1.5}.chart{width:100%;height:auto;font-size:12px}.chart text{fill:var(--ink)}
+stroke-width:1.5}.chart{width:100%;height:auto;overflow:visible;font-size:12px}.chart text{fill:var(--ink)}
 .axis{stroke:var(--line)}.mark{stroke:var(--warn);stroke-dasharray:3 3}.series{fill:none;stroke-width:1.8}
 .s0{stroke:var(--bad)}.s1{stroke:var(--ink);opacity:.45}.s2{stroke:var(--good)}.span{stroke:var(--ink);stroke-width:2}
 .dot{fill:var(--ink)}footer{margin-top:2.5rem;opacity:.85;font-size:.85rem}
 @media(max-width:40rem){.chart{font-size:25px}.facts th{width:7rem}}
 @media print{body{margin:0;padding:0;max-width:none;font-size:11px}thead{display:table-header-group}
-tr,svg,li{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}td{min-width:0}td.number,.whole{white-space:normal}}
+tr,svg,li{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}td,td.text{min-width:0}td.number,.whole{white-space:normal}
+.heat{font-size:9px}.heat td,.heat th{min-width:0;padding:2px 1px}}
 """
 
 Item = TypeVar("Item")
@@ -46,7 +48,7 @@ class Cell:
     """One cell of a table.
 
     :param kind: `good`, `bad` or `warn` colours the text, `number` sets it to the right, `whole` keeps it
-        on one line.
+        on one line, `text` gives sentences room.
     :param figure: a drawing above the text, made by a function of this module.
     """
 
