@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops_provider.operators.monitoring",
                     "airflow_mlops_provider.operators.decisions",
                     "airflow_mlops_provider.operators.watching",
+                    "airflow_mlops_provider.operators.notify",
                 ],
             }
         ],

@@ -1,10 +1,13 @@
-"""What `promote` and `rollback` share: who asks, and the event of a new champion."""
+"""What `promote`, `rollback` and `reconcile` share: who asks, the event of a new champion, and the messages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.effects.events import Event
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Pipeline
 
@@ -73,3 +76,41 @@ def announced(pipeline: Pipeline, result: StepResult) -> str:
     except SQLAlchemyError as error:
         first = str(error).splitlines()[0]
         return f"The event {name} is not sent, since Airflow's database did not answer: {first}"
+
+
+def told(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:
+    """Tell the pipeline's notifiers of what they were not told of yet, and say what came of it; empty without any.
+
+    What was done holds, whatever becomes of the messages: those that are not sent are sent by the next run.
+
+    :param who: the command, and what it did.
+    :param more: events that the registry does not hold.
+    """
+    from datetime import UTC, datetime
+
+    from airflow_mlops_provider.effects.events import Teller
+    from airflow_mlops_provider.exceptions import MLOpsError
+    from airflow_mlops_provider.hooks.mlflow import MlflowHook
+    from airflow_mlops_provider.operators.notify import tell_events, teller_key
+
+    if not pipeline.notifications.on_event:
+        return ""
+    try:
+        done = tell_events(
+            MlflowHook(pipeline.promotion.conn_id),
+            pipeline.name,
+            pipeline.model_name,
+            pipeline.notifications.on_event,
+            results=[],
+            teller=Teller(),
+            by=teller_key(*who),
+            started=datetime.now(UTC),
+            context={},
+            more=more,
+        )
+    except MLOpsError as error:
+        return f". No message is sent: {error}"
+    words = f". {len(done.sent)} message{'' if len(done.sent) == 1 else 's'} sent" if done.sent else ""
+    # Not what the notifier said: a command's output is not masked, and it may name a secret address.
+    failed = ", ".join(dict.fromkeys(name for name, _ in done.failed))
+    return words + (f". Not taken by {failed}: the next run tries again" if failed else "")

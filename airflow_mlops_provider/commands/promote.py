@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.commands.champions import announced, asker
+from airflow_mlops_provider.commands.champions import announced, asker, told
 from airflow_mlops_provider.commands.terminal import (
     WRONG,
     command,
@@ -39,7 +39,10 @@ def promote(args: Namespace) -> None:
         allow_older=args.allow_older,
         lift_quarantine=args.lift_quarantine,
     )
-    why = done.reason if done.skipped or not done.mine else f"{done.reason}. {announced(pipeline, done.result)}"
+    why = done.reason
+    if done.mine and not done.skipped:
+        messages = told(pipeline, "airflow mlops promote", pipeline.name, str(done.result.facts["seq"]))
+        why += f". {announced(pipeline, done.result)}{messages}"
     outcome = "not promoted" if done.skipped else str(done.result.facts["status"])
     print_rows([{"pipeline": pipeline.name, "version": version, "outcome": outcome, "why": why}], args.output)
     if done.skipped:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.commands.champions import told
 from airflow_mlops_provider.commands.terminal import WRONG, by_registry, command, find_pipelines, print_rows
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_mlops_provider.registry import Reconciliation
+    from airflow_mlops_provider.registry import Reconciliation, Registry
+    from airflow_mlops_provider.spec import Pipeline
 
 
 @command
 def reconcile(args: Namespace) -> None:
     """Set each alias that differs from the ledger's head, or report it with --dry-run."""
     found: list[tuple[str, Reconciliation]] = [
-        (pipeline.name, registry.reconcile(pipeline.model_name, repair=not args.dry_run))
+        (pipeline.name, _told(pipeline, registry, registry.reconcile(pipeline.model_name, repair=not args.dry_run)))
         for registry, members in by_registry(find_pipelines(args.pipelines))
         for pipeline in members
     ]
@@ -27,6 +29,27 @@ def reconcile(args: Namespace) -> None:
     )
     if any(not one.agrees and not one.repaired for _, one in found):
         raise SystemExit(WRONG)
+
+
+def _told(pipeline: Pipeline, registry: Registry, found: Reconciliation) -> Reconciliation:
+    """Tell the pipeline's notifiers of a repair, and say so in its reason."""
+    head = registry.head(pipeline.model_name) if found.repaired and pipeline.notifications.on_event else None
+    if head is None:
+        return found
+    from uuid import uuid4
+
+    from airflow_mlops_provider.effects.events import reconciled
+
+    key = uuid4().hex
+    event = reconciled(
+        pipeline.name,
+        pipeline.model_name,
+        {"version": head.version, "reason": found.reason, "key": key},
+        as_of=head.order_key,
+        run=None,
+    )
+    messages = told(pipeline, "airflow mlops reconcile", key, more=[event])
+    return found.model_copy(update={"reason": f"{found.reason}{messages}"})
 
 
 def _row(name: str, found: Reconciliation) -> dict[str, Any]:

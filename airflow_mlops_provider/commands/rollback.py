@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.commands.champions import announced, asker, check_unpaused
+from airflow_mlops_provider.commands.champions import announced, asker, check_unpaused, told
 from airflow_mlops_provider.commands.terminal import command, find_pipeline, print_rows, registry_of
 
 if TYPE_CHECKING:
@@ -71,4 +71,5 @@ def _directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, 
     )
     if done.skipped:
         return {"outcome": "not done", "why": done.reason}
-    return {"outcome": "rolled back", "why": f"{done.reason}. {announced(pipeline, done.result)}"}
+    messages = told(pipeline, "airflow mlops rollback", pipeline.name, str(done.result.facts["seq"]))
+    return {"outcome": "rolled back", "why": f"{done.reason}. {announced(pipeline, done.result)}{messages}"}

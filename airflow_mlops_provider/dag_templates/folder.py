@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import conf, get_parsing_context
 
 from airflow_mlops_provider.collector import collector_paused
-from airflow_mlops_provider.dag_templates.notify import notifiers
+from airflow_mlops_provider.dag_templates.notify import check_event_notifiers, notifiers
 from airflow_mlops_provider.dag_templates.schedule import training_schedule
 from airflow_mlops_provider.dag_templates.settings import task_settings
 from airflow_mlops_provider.exceptions import SpecError
@@ -96,7 +96,11 @@ def file_problems(file: Path) -> list[str]:
         pipeline = load_pipeline(file)
     except SpecError as error:
         return [str(error)]
-    parts: list[Callable[[], object]] = [lambda: training_schedule(pipeline), lambda: notifiers(pipeline)]
+    parts: list[Callable[[], object]] = [
+        lambda: training_schedule(pipeline),
+        lambda: notifiers(pipeline),
+        lambda: check_event_notifiers(pipeline),
+    ]
     parts += [partial(task_settings, pipeline, name) for name in pipeline.tasks]
     found = []
     for part in parts:

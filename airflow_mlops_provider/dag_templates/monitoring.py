@@ -15,6 +15,7 @@ from airflow_mlops_provider.assets import (
 )
 from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import monitoring_doc
+from airflow_mlops_provider.dag_templates.events import notify_of
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.watching import (
     RetrainOnDecisionOperator,
@@ -23,7 +24,7 @@ from airflow_mlops_provider.operators.watching import (
 )
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.spec import Pipeline
+    from airflow_mlops_provider.spec import EventKind, Pipeline
 
 
 def monitoring_dag(pipeline: Pipeline) -> PipelineDAG:
@@ -60,20 +61,22 @@ def _tasks(pipeline: Pipeline) -> None:
         monitoring=section(pipeline.monitoring),
         inlets=[predictions_asset(pipeline.name)],
     )
-    RetrainOnDecisionOperator(
+    retrain = RetrainOnDecisionOperator(
         **task_settings(pipeline, "retrain"),
         **common,
         decided=watch.output,
         inlets=[retrain_asset(pipeline.name)],
         outlets=[retrain_alias(pipeline.name)],
     )
-    RollbackOnDecisionOperator(
+    roll_back = RollbackOnDecisionOperator(
         **task_settings(pipeline, "roll_back"),
         **common,
         decided=watch.output,
         inlets=[champion_asset(pipeline.model_name)],
         outlets=[champion_alias(pipeline.model_name)],
     )
+    events: set[EventKind] = {"drift", "retrain_asked", "retrain_suppressed", "rolled_back", "reconciled"}
+    notify_of(pipeline, events, [watch, retrain, roll_back])
 
 
 def _params() -> dict[str, Param]:

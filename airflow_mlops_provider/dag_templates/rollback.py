@@ -9,6 +9,7 @@ from airflow.sdk import Param
 from airflow_mlops_provider.assets import champion_alias, champion_asset, predictions_asset
 from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import rollback_doc
+from airflow_mlops_provider.dag_templates.events import notify_of
 from airflow_mlops_provider.dag_templates.settings import dag_settings, task_settings
 from airflow_mlops_provider.operators.rollback import RollbackModelOperator
 
@@ -29,7 +30,7 @@ def rollback_dag(pipeline: Pipeline) -> PipelineDAG:
         schedule=None,
         **dag_settings(pipeline, "rollback"),
     ) as dag:
-        RollbackModelOperator(
+        roll_back = RollbackModelOperator(
             **task_settings(pipeline, "roll_back"),
             pipeline=pipeline.name,
             to="{{ params.to }}",
@@ -39,6 +40,7 @@ def rollback_dag(pipeline: Pipeline) -> PipelineDAG:
             inlets=[champion_asset(pipeline.model_name), *scored],
             outlets=[champion_alias(pipeline.model_name)],
         )
+        notify_of(pipeline, {"rolled_back"}, [roll_back])
     dag.params.update(_params())
     return dag
 

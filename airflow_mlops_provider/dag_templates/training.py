@@ -9,6 +9,7 @@ from airflow.sdk import Param, TriggerRule
 from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset, retrain_asset
 from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import training_doc
+from airflow_mlops_provider.dag_templates.events import notify_of
 from airflow_mlops_provider.dag_templates.schedule import AS_OF, response_timeout, training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
@@ -98,7 +99,7 @@ def _tasks(pipeline: Pipeline) -> None:
         inlets=[asked],
     )
     judged = {"evaluation": publish.output, "gate": gate.output}
-    PromoteModelOperator(
+    promote = PromoteModelOperator(
         **task_settings(pipeline, "promote"),
         **common,
         **mlflow,
@@ -111,6 +112,7 @@ def _tasks(pipeline: Pipeline) -> None:
     # before candidates are trained: as another upstream task, it would let `evaluate` start though all of them failed.
     validate >> prepare
     ingest >> champion >> train
+    notify_of(pipeline, {"gate_failed", "promoted"}, [gate, publish, promote])
     _search(pipeline, {**common, "dataset": ingest.output, "split": prepare.output}, train)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.effects.watching import Reign
     from airflow_mlops_provider.monitoring.governor import Window
-    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.registry import DecisionEntry, Registry
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Monitoring
 
@@ -39,10 +39,13 @@ class Kept:
     mine: bool
 
 
-def watched(pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...]) -> StepResult:
+def watched(
+    pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...], *, alias: dict[str, Any] | None = None
+) -> StepResult:
     """Return what a task decided, as the tasks take it that see to what follows.
 
     :param kept: at least one, by window.
+    :param alias: what was wrong with the alias and is set right, None when nothing was.
     """
     mine = [one.decision for one in kept if one.mine]
     counts: dict[str, int] = {}
@@ -64,6 +67,7 @@ def watched(pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...]) -> Ste
             "last": text_within(last.sentence(), 1000),
             "retrain": [as_of_text(one.as_of) for one in mine if one.requests_retraining][-_MOST_REQUESTS:],
             "roll_back": as_of_text(back[-1].as_of) if back else None,
+            **({} if alias is None else {"reconciled": alias}),
         },
     )
 
@@ -106,9 +110,17 @@ def decisions(registry: Registry, model: str) -> list[Decision]:
 def kept_decisions(registry: Registry, model: str, caller: tuple[str, ...]) -> dict[datetime, Kept]:
     """Return the decisions of a model by window."""
     return {
-        entry.window: Kept(Decision.model_validate(entry.value), entry.idem == _idem(caller, entry.window))
+        entry.window: Kept(Decision.model_validate(entry.value), written_by(entry, caller))
         for entry in registry.decisions(model)
     }
+
+
+def written_by(entry: DecisionEntry, caller: tuple[str, ...]) -> bool:
+    """Return whether a task made a decision.
+
+    :param caller: DAG, run and task.
+    """
+    return entry.idem == _idem(caller, entry.window)
 
 
 def decide_window(

@@ -114,9 +114,11 @@ def publish(
     return made.model_copy(update={"artifacts": {**pages, **others}})
 
 
-def links(ui_url: str | None, model: str, result: StepResult) -> dict[str, str]:
-    """Return addresses in the MLflow UI, by the name of the link; none when there is no UI."""
-    facts = result.facts
+def links(ui_url: str | None, model: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return addresses in the MLflow UI, by the name of the link; none when there is no UI.
+
+    :param facts: those of a result: `version`, `run_id` and `experiment_id`, as far as they are there.
+    """
     if ui_url is None:
         return {}
     found = {}

@@ -64,6 +64,7 @@ class Decision(Frozen):
     :param as_of: the window.
     :param bad: the window counts as one of those in a row that lead to a retraining.
     :param suppressed: the request is not passed on; `why` says why.
+    :param drifted: the window as a whole drifted, or its predictions did.
     :param columns: columns that drifted.
     :param champion: version that was judged; None without one.
     :param seq: the ledger entry by which it was champion.
@@ -82,6 +83,7 @@ class Decision(Frozen):
     bad: bool = False
     suppressed: bool = False
     why: str | None = None
+    drifted: bool = False
     columns: list[str] = Field(default_factory=list)
     champion: int | None = None
     seq: int | None = None
@@ -156,6 +158,7 @@ def _judge(
     past: Sequence[Decision],
 ) -> Decision:
     """Return what the first rule that applies asks for."""
+    has_drifted = bool(drift.get("drifted") or drift.get("prediction_drift"))
     columns = first_within([text_within(name, _MAX_COLUMN) for name in drift.get("columns") or []], _MAX_COLUMNS)
 
     def found(action: Action, rule: Rule, *reasons: str, bad: bool = False) -> Decision:
@@ -165,6 +168,7 @@ def _judge(
             rule=rule,
             reasons=[text_within(reason, _MAX_REASON) for reason in reasons],
             bad=bad,
+            drifted=has_drifted,
             columns=columns,
             champion=None if champion is None else champion.version,
             seq=None if champion is None else champion.seq,
@@ -181,7 +185,7 @@ def _judge(
             "roll_back", "probation", str(live.get("against_former") or "worse than the former"), since, bad=True
         )
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
-    drifted = [_drift_words(drift)] if drift.get("drifted") or drift.get("prediction_drift") else []
+    drifted = [_drift_words(drift)] if has_drifted else []
     guessed = [] if estimate is None else [_estimate_words(estimate)]
     fallen = guessed if estimate is not None and estimate.get("fallen") else []
     if decay or drifted or fallen:

@@ -79,7 +79,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         hook = self.mlflow()
-        self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation)
+        self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation.facts)
         asked = effects.question(
             hook.registry(),
             self.store(),

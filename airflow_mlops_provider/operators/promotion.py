@@ -104,7 +104,7 @@ class PromoteModelOperator(ModelOperator):
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         hook = self.mlflow()
-        self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation)
+        self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation.facts)
         ti, request = context["ti"], retrain_request(context, self.pipeline)
         promotion = effects.promote(
             hook.registry(),

@@ -63,7 +63,7 @@ class PublishModelOperator(ModelOperator):
             gates=self.gates or [],
             about=self.card,
         )
-        self.mlflow_links = effects.links(hook.ui_url, self.model_name, result)
+        self.mlflow_links = effects.links(hook.ui_url, self.model_name, result.facts)
         return result
 
 

@@ -80,7 +80,7 @@ class RollbackModelOperator(ModelOperator):
             approver=getattr(dag_run, "triggering_user_name", None),
             expected_head=None if self.expected_head is None else int(self.expected_head),
         )
-        self.mlflow_links = effects.links(hook.ui_url, model, rollback.result)
+        self.mlflow_links = effects.links(hook.ui_url, model, rollback.result.facts)
         if rollback.skipped:
             raise AirflowSkipException(rollback.reason)
         self.log.info("%s", rollback.reason)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Task
 
 
+#: Under this key of a task's state store lies what was wrong with the alias, for the messages.
+_ALIAS = "mlops.alias"
+
+
 class WatchPredictionsOperator(PolicyOperator):
     """Measure drift and the live metric of each window that was scored, and decide it, in the order of their `as_of`.
 
@@ -80,18 +84,41 @@ class WatchPredictionsOperator(PolicyOperator):
         from airflow_mlops_provider.effects import decisions
 
         registry, model = self.registry(), self.model_name
-        reconciled = registry.reconcile(model)
-        if not reconciled.agrees:
-            self.log.warning("%s", reconciled.reason)
         ti = context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
+        alias = self._reconcile(context, registry, caller)
         known = decisions.kept_decisions(registry, model, caller)
         kept = []
         for as_of, scored in sorted(self._windows(context).items()):
             decided = known.get(as_of) or self._decide(registry, self._watcher(context, as_of), as_of, scored, caller)
             self.log.info("%s%s", decided.decision.sentence(), " (decided before)" if as_of in known else "")
             kept.append(decided)
-        return decisions.watched(self.pipeline, kept, caller)
+        return decisions.watched(self.pipeline, kept, caller, alias=alias)
+
+    def _reconcile(self, context: Context, registry: Registry, caller: tuple[str, ...]) -> dict[str, Any] | None:
+        """Set the alias right when it is wrong, and return what was; also when an earlier try did so."""
+        import hashlib
+        import json
+
+        model, store = self.model_name, context["task_state_store"]
+        found = registry.reconcile(model, repair=False)
+        if found.agrees:
+            # The first try cannot have been here before: it need not ask.
+            kept: Any = store.get(_ALIAS) if context["ti"].try_number > 1 else None
+            return dict(kept) if kept else None
+        self.log.warning("%s", found.reason)
+        if found.champion is None:
+            return None
+        identity = json.dumps([*caller, found.alias, found.champion])
+        wrong: Any = {
+            "version": found.champion,
+            "reason": found.reason,
+            "key": hashlib.sha256(identity.encode()).hexdigest()[:32],
+        }
+        # Written before the repair, after which nothing tells any more that there was something to repair.
+        store.set(_ALIAS, wrong)
+        registry.reconcile(model)
+        return dict(wrong)
 
     def _windows(self, context: Context) -> dict[datetime, Scored | None]:
         """Return the windows to be decided: what the events tell, else the run's own, of which nothing is known yet."""

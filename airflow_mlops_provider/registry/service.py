@@ -12,6 +12,7 @@ from airflow_mlops_provider.registry.approvals import Approvals
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
+from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
 from airflow_mlops_provider.registry.state import read_states
 from airflow_mlops_provider.registry.versions import registered_version, version_run
@@ -214,6 +215,11 @@ class Registry:
     def write_approval(self, model: str, approval: Approval) -> Approval:
         """Keep an answer; of several to one question the first holds, for good. Return the one that holds."""
         return self._approvals_of(model).write(approval)
+
+    def notices(self, model: str) -> Notices:
+        """Return the log of who was told of which event."""
+        _check_name(model)
+        return Notices(self._connection, model)
 
     def refusal(self, request: PromotionRequest) -> str | None:
         """Return why the version would not become champion now, None when it would; nothing is written.

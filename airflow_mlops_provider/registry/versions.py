@@ -15,6 +15,8 @@ from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow.entities.model_registry import ModelVersion
 
     from airflow_mlops_provider.registry.client import Connection
@@ -49,6 +51,7 @@ class VersionRun(Frozen):
     :param evaluation: key of the evaluation that measured it; None of one that an older release published.
     :param dataset: sha256 of the data that it was trained and measured on.
     :param pages: where the artifact store keeps the pages about it: `card`, `comparison`.
+    :param airflow: DAG and run id of the Airflow run that published it.
     """
 
     version: int
@@ -60,6 +63,7 @@ class VersionRun(Frozen):
     evaluation: str | None = None
     candidate: str | None = None
     dataset: str | None = None
+    airflow: tuple[str, str] | None = None
     params: dict[str, str] = Field(default_factory=dict)
     metrics: dict[str, Finite] = Field(default_factory=dict)
     pages: dict[str, ArtifactRef] = Field(default_factory=dict)
@@ -88,10 +92,16 @@ def version_run(connection: Connection, model: str, version: int) -> VersionRun:
             "experiment_id": str(run.info.experiment_id),
             "candidate": run.data.tags.get(CANDIDATE_TAG),
             "dataset": run.data.tags.get(DATASET_TAG),
+            "airflow": _airflow_run(run.data.tags),
             "params": dict(run.data.params),
             "metrics": {name: value for name, value in run.data.metrics.items() if math.isfinite(value)},
         }
     return VersionRun.model_validate(details)
+
+
+def _airflow_run(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    dag_id, run_id = tags.get("airflow.dag_id"), tags.get("airflow.run_id")
+    return None if dag_id is None or run_id is None else (dag_id, run_id)
 
 
 def registered_version(connection: Connection, model: str, version: int) -> RegisteredVersion:

@@ -25,10 +25,9 @@ from airflow_mlops_provider.spec.metrics import (
     REGRESSION_METRICS,
     check_metrics,
 )
+from airflow_mlops_provider.spec.notifications import EVENT_KINDS, EventKind, EventNotifier, Notifications, Notifier
 from airflow_mlops_provider.spec.operations import Drift, Estimated, Live, Monitoring, Probation, Retraining, Scoring
 from airflow_mlops_provider.spec.pipeline import (
-    Notifications,
-    Notifier,
     Pipeline,
     Promotion,
     Schedule,
@@ -69,8 +68,11 @@ __all__ = [
     "Data",
     "Docker",
     "Drift",
+    "EVENT_KINDS",
     "Estimated",
     "Evaluation",
+    "EventKind",
+    "EventNotifier",
     "Expectation",
     "Explanation",
     "Fairness",

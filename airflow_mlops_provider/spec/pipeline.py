@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
-from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Task
+from airflow_mlops_provider.spec.frozen import Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
+from airflow_mlops_provider.spec.notifications import Notifications
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
@@ -57,21 +58,6 @@ class Promotion(Frozen):
         return self
 
 
-class Notifier(Frozen):
-    """An Airflow notifier and its arguments."""
-
-    notifier: DottedName = Field(
-        description="Class of an Airflow provider, of the plugins folder or an allowed module."
-    )
-    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments.")
-
-
-class Notifications(Frozen):
-    """Who is told."""
-
-    on_failure: list[Notifier] = Field(default_factory=list, description="Called when a training run fails.")
-
-
 class TaskSettings(Frozen):
     """Airflow's own settings of one step's task."""
 
@@ -103,6 +89,7 @@ TaskName = Literal[
     "watch",
     "retrain",
     "roll_back",
+    "notify",
 ]
 
 

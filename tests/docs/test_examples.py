@@ -40,7 +40,7 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     body = "\n".join(write_docs.code_of(operator) for operator in operators.values())
     source = "\n".join(["from airflow.sdk import DAG", *imports, 'with DAG("churn"):', textwrap.indent(body, "    ")])
     scoring = ["new_rows", "score", "score_shard", "score_joined"]
-    watching = ["watch", "retrain", "mend", "drift", "estimate", "labelled", "live", "decide"]
+    watching = ["watch", "retrain", "mend", "drift", "estimate", "labelled", "live", "decide", "notify"]
     searching = ["search", "train_boosting"]
     training = [*TASKS, "approve", *searching]
     assert parse_dags("churn.py", source) == {"churn": sorted([*training, *scoring, "roll_back", *watching])}
@@ -87,14 +87,17 @@ def test_every_pipeline_in_the_documentation_is_valid(blocks: list[Block]) -> No
     assert len(parts) >= 2
 
 
-def test_the_notification_in_the_reference_is_one_that_airflow_can_send(blocks: list[Block]) -> None:
-    from airflow_mlops_provider.dag_templates.notify import notifiers
+def test_every_notification_in_the_documentation_is_one_that_airflow_can_send(blocks: list[Block]) -> None:
+    from airflow_mlops_provider.dag_templates.notify import check_event_notifiers, notifiers
 
     found = [yaml.safe_load(block.body) for block in blocks if block.language == "yaml"]
     [least] = [value for value in found if value.get("name") == "churn" and "gates" not in value]
-    [notifications] = [value for value in found if set(value) == {"notifications"}]
-    pipeline = parse_pipeline({**least, **notifications}, where="the reference")
-    assert [type(notifier).__name__ for notifier in notifiers(pipeline)] == ["SmtpNotifier"]
+    shown = [value for value in found if set(value) == {"notifications"}]
+    assert len(shown) == 3
+    for notifications in shown:
+        pipeline = parse_pipeline({**least, **notifications}, where="the reference")
+        assert {type(notifier).__name__ for notifier in notifiers(pipeline)} <= {"SmtpNotifier"}
+        check_event_notifiers(pipeline)
 
 
 def test_the_error_of_a_wrong_file_is_what_the_documentation_shows(blocks: list[Block], tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def write_pipelines(folder: Path) -> None:
         ),
         pipeline("impatient", folder / "impatient.csv", scoring={}),
         pipeline("scored_early", folder / "scored_early.csv", scoring={"shards": 2}),
+        told(folder / "told.csv"),
         lost,
     ]
     for spec in pipelines:
@@ -86,6 +87,18 @@ def write_pipelines(folder: Path) -> None:
         (folder / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
     write_watched(folder)
     write_shown(folder)
+
+
+def told(csv: Path) -> dict[str, Any]:
+    """Return a pipeline that sends mails by the connection `told_mail`, and has a candidate that fails its gate."""
+    mail = {
+        "notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
+        "params": {"to": "ml@example.org", "smtp_conn_id": "told_mail"},
+    }
+    notify = {"retries": 2, "retry_delay": "00:00:00.1"}
+    spec = pipeline("told", csv, notifications={"on_event": [mail]}, tasks={"notify": notify})
+    spec["training"]["candidates"]["dull"] = {"estimator": "sklearn.dummy.DummyClassifier"}
+    return spec
 
 
 TASKS = ("champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "publish", "promote")

@@ -31,6 +31,7 @@ POINTS = {
     | _CHAMPION,
     "rollback": _CHAMPION,
     "approval": _pairs("approval.write"),
+    "notification": _pairs("notice.send"),
 }
 
 

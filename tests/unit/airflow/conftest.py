@@ -142,6 +142,7 @@ class Worker:
         task: BaseOperator | MappedOperator,
         *,
         map_index: int = -1,
+        try_number: int = 1,
         conf: dict[str, Any] | None = None,
         **run: Any,
     ) -> Any:
@@ -168,7 +169,7 @@ class Worker:
             task_id=task.task_id,
             dag_id=dag_id,
             run_id="run",
-            try_number=1,
+            try_number=try_number,
             dag_version_id=uuid.uuid4(),
             map_index=map_index,
             task=task,

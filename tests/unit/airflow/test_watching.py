@@ -367,8 +367,12 @@ def test_an_alias_that_was_moved_by_hand_is_repaired(world: World, mlflow_uri: s
     world.promote(14)
     client = MlflowClient(mlflow_uri)
     client.set_registered_model_alias("warm", "champion", "1")
-    world.watch(16)
+    found = world.watch(16)["watch"].xcom["facts"]["reconciled"]
     assert int(client.get_registered_model("warm").aliases["champion"]) == 2
+    assert (found["version"], found["reason"]) == (2, "the alias named version 1, the ledger 2")
+    # For whoever is told of it, a try that was killed after the repair is followed by one that still knows.
+    assert world.watch(16, try_number=2)["watch"].xcom["facts"]["reconciled"] == found
+    assert "reconciled" not in world.watch(16)["watch"].xcom["facts"]
 
 
 def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:

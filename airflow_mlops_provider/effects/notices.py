@@ -1,0 +1,92 @@
+"""Telling notifiers of the events that they were not told of yet."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.effects.events import linked
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from airflow_mlops_provider.effects.events import Event, Places
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.registry.notices import Notices
+    from airflow_mlops_provider.spec import EventNotifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of telling.
+
+    :param sent: notifier and title of each message.
+    :param failed: notifier of each message that was not taken, and why.
+    :param left: notifier and title of each message that another run is about to send.
+    """
+
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, MLOpsError]] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+
+
+def tell(
+    registry: Registry,
+    model: str,
+    notifiers: Sequence[EventNotifier],
+    events: Iterable[Event],
+    *,
+    by: str,
+    started: datetime,
+    places: Places,
+    send: Callable[[EventNotifier, Event], None],
+) -> Told:
+    """Tell each notifier of each event that is news to it, once; of one that fails, the others are told all the same.
+
+    :param by: who tells: the same when a task is tried again.
+    :param started: events from before are no news to a notifier that was told of none before.
+    :param send: sends one message, or raises an `MLOpsError`.
+    :raises RegistryError, TransientServiceError: of MLflow, without which nobody knows what was sent.
+    """
+    notices, told = registry.notices(model), Told()
+    for notifier, event in _due(notices, notifiers, list(events), started):
+        message = (notifier.label, event.title)
+        if not notices.take(notifier.label, event.key, by=by):
+            told.left.append(message)
+            continue
+        failpoint("notice.send.before")
+        try:
+            send(notifier, linked(registry, event, places))
+        except MLOpsError as error:
+            log.warning("%s", error)
+            notices.give_back(notifier.label, event.key, by=by)
+            told.failed.append((notifier.label, error))
+            continue
+        failpoint("notice.send.after")
+        notices.mark(notifier.label, event.key, by=by)
+        log.info("%s was told: %s", *message)
+        told.sent.append(message)
+    return told
+
+
+def _due(
+    notices: Notices, notifiers: Sequence[EventNotifier], events: Sequence[Event], started: datetime
+) -> list[tuple[EventNotifier, Event]]:
+    """Return what is to be sent, oldest first; what was tried before comes last, so that it holds up nothing else."""
+    due = []
+    for notifier in notifiers:
+        since = notices.since(notifier.label, notifier.events, started)
+        news = {event.key: event for event in events if _is_news(event, since)}
+        due += [(tries, notifier, news[key]) for key, tries in notices.unsent(notifier.label, news).items()]
+    return [(notifier, event) for _, notifier, event in sorted(due, key=lambda one: one[0])]
+
+
+def _is_news(event: Event, since: dict[str, datetime]) -> bool:
+    wanted = [since[kind] for kind in event.kinds if kind in since]
+    return bool(wanted) and (event.at is None or event.at >= min(wanted))

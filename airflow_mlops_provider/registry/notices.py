@@ -1,0 +1,145 @@
+"""Which events the notifiers of a model were told of: each once, whatever is cleared, run again or run at once.
+
+A message cannot be sent and marked as sent in one stroke. So whoever is about to send takes the event for that notifier
+first, sends, and then marks it, or gives it back when the message was not taken. Of several at once exactly one takes
+it. Who was killed in between takes it again when it is tried again, anybody else when some time has passed: so a
+message may come twice then, and is never lost.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.registry.write_once import LogKind, WriteOnceLog
+from airflow_mlops_provider.spec.frozen import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_mlops_provider.registry.client import Connection
+
+NOTICES = LogKind("notices", title="the log of messages", without="nobody is told of events")
+#: After this, who took an event and did not mark it is taken for dead: longer than one task sends.
+LEASE = timedelta(minutes=10)
+_PATIENCE = 50
+
+
+class _Note(Frozen):
+    """What is written of one event and one notifier.
+
+    :param by: who took it: a task of a run, by which its retry knows it as its own.
+    :param nonce: makes every written value different, so that of equal writers only one has won.
+    """
+
+    # An older release reads what a newer one wrote.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    by: str
+    nonce: str = Field(default_factory=lambda: uuid4().hex)
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class Notices:
+    """The messages about one registered model."""
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._log = WriteOnceLog(connection, model, NOTICES)
+        self._model = model
+
+    def since(self, notifier: str, kinds: Iterable[str], moment: datetime) -> dict[str, datetime]:
+        """Return from when on an event of each kind is news to a notifier.
+
+        That of a kind that it was not told of before begins now, for good: nobody wants to hear of the past at once.
+
+        :param moment: what "now" is, such as the start of the run that asks.
+        :raises RegistryError: the log is damaged or deleted, or MLflow refused.
+        :raises TransientServiceError: MLflow cannot be reached.
+        """
+        kept = self._log.read()
+        keys = {kind: f"since-{notifier}-{kind}" for kind in kinds}
+        texts = {
+            kind: kept.get(key) or self._log.write(key, moment.isoformat()) or moment.isoformat()
+            for kind, key in keys.items()
+        }
+        try:
+            return {kind: datetime.fromisoformat(text) for kind, text in texts.items()}
+        except ValueError as error:
+            raise self._log.damaged(f"a moment of notifier {notifier} cannot be read: {error}") from error
+
+    def unsent(self, notifier: str, events: Iterable[str]) -> dict[str, int]:
+        """Return which events a notifier was not told of, with how many have tried to tell it."""
+        kept = self._log.read()
+        return {
+            event: len(self._tries(kept, notifier, event)) for event in events if _sent(notifier, event) not in kept
+        }
+
+    def take(self, notifier: str, event: str, *, by: str) -> bool:
+        """Take an event in order to tell a notifier of it; False when that was done, or another is about to.
+
+        :param by: who takes it; again when it was taken by the same before.
+        :raises RegistryError, TransientServiceError: as `since`.
+        """
+        mine = _Note(by=by)
+        for _ in range(_PATIENCE):
+            kept = self._log.read()
+            if _sent(notifier, event) in kept:
+                return False
+            tries = self._tries(kept, notifier, event)
+            if tries and _given_back(notifier, event, len(tries)) not in kept:
+                if tries[-1].by == by:
+                    return True
+                if mine.at - tries[-1].at < LEASE:
+                    return False
+            text = mine.model_dump_json()
+            if (stored := self._log.write(_try(notifier, event, len(tries) + 1), text)) is not None:
+                return stored == text
+        raise TransientServiceError(
+            f"the log of messages of {self._model!r} is too busy", got=f"{_PATIENCE} lost races"
+        )
+
+    def mark(self, notifier: str, event: str, *, by: str) -> None:
+        """Write that a notifier was told of an event.
+
+        :raises RegistryError, TransientServiceError: as `since`; the message may come again then.
+        """
+        for _ in range(_PATIENCE):
+            if self._log.write(_sent(notifier, event), _Note(by=by).model_dump_json()) is not None:
+                return
+        raise TransientServiceError(
+            f"the log of messages of {self._model!r} is too busy", got=f"{_PATIENCE} lost races"
+        )
+
+    def give_back(self, notifier: str, event: str, *, by: str) -> None:
+        """Let whoever comes next take an event at once, since its message was not taken.
+
+        :raises RegistryError, TransientServiceError: as `since`; others wait a while then.
+        """
+        tries = self._tries(self._log.read(), notifier, event)
+        if tries and tries[-1].by == by:
+            self._log.write(_given_back(notifier, event, len(tries)), _Note(by=by).model_dump_json())
+
+    def _tries(self, kept: Mapping[str, str], notifier: str, event: str) -> list[_Note]:
+        tries: list[_Note] = []
+        while (value := kept.get(key := _try(notifier, event, len(tries) + 1))) is not None:
+            try:
+                tries.append(_Note.model_validate_json(value))
+            except (ValueError, ValidationError) as error:
+                raise self._log.damaged(f"{key} cannot be read: {error}") from error
+        return tries
+
+
+def _sent(notifier: str, event: str) -> str:
+    return f"sent-{notifier}-{event}"
+
+
+def _try(notifier: str, event: str, number: int) -> str:
+    return f"try-{number}-{notifier}-{event}"
+
+
+def _given_back(notifier: str, event: str, number: int) -> str:
+    return f"given-back-{number}-{notifier}-{event}"

@@ -1,0 +1,59 @@
+"""Who is told, by Airflow's own notifiers: of a failed run, and of single events in a model's life."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from airflow_mlops_provider.spec.frozen import DottedName, Frozen
+
+#: `retrain_suppressed`: monitoring wanted a retraining, and its governor did not let it pass. `reconciled`: the alias
+#: in MLflow named another champion than the ledger, and was set right.
+EventKind = Literal[
+    "gate_failed", "promoted", "rolled_back", "drift", "retrain_asked", "retrain_suppressed", "reconciled"
+]
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+
+
+class Notifier(Frozen):
+    """An Airflow notifier and its arguments."""
+
+    notifier: DottedName = Field(
+        description="Class of an Airflow provider, of the plugins folder or an allowed module."
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments.")
+
+
+class EventNotifier(Notifier):
+    """A notifier that is told of single events, once of each."""
+
+    events: list[EventKind] = Field(
+        list(EVENT_KINDS), min_length=1, description="What it is told of; of everything when left out."
+    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,49}$")] | None = Field(
+        None,
+        description="What the log of messages calls it, so that it is known again when its params change; "
+        "its class when left out.",
+    )
+
+    @property
+    def label(self) -> str:
+        """What the log of messages calls it."""
+        return self.name or self.notifier.rpartition(".")[2][:50]
+
+
+class Notifications(Frozen):
+    """Who is told."""
+
+    on_failure: list[Notifier] = Field(default_factory=list, description="Called when a run of a DAG fails.")
+    on_event: list[EventNotifier] = Field(
+        default_factory=list, description="Called once for each event, such as a promotion or drift."
+    )
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Notifications:
+        labels = [each.label for each in self.on_event]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"on_event has notifiers with the same name: {twice}; give each a name of its own")
+        return self

@@ -1,0 +1,79 @@
+"""Messages about events, from a real scheduler to a real mail server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from killing import POINTS
+from runs import Run, mlflow_state
+from services.receivers import mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from killing import Points
+    from services.receivers import Mailbox
+
+    from local_airflow import LocalAirflow
+
+NAME = "told"
+FIRST, SECOND = "told: version 1 is the champion, the first", "told: version 3 is the champion, after version 1"
+BACK = "told: rolled back to version 1; version 3 is in quarantine"
+
+
+@pytest.fixture(scope="module")
+def mails(airflow: LocalAirflow) -> Iterator[Mailbox]:
+    with mailbox() as found:
+        connection = found.connection
+        settings = {**connection, "connection_id": "told_mail", "extra": json.dumps(connection["extra"])}
+        airflow.post("/api/v2/connections", settings)
+        yield found
+
+
+def test_killed_before_and_after_it_sent_it_sends_again_and_a_cleared_run_does_not(
+    airflow: LocalAirflow, points: Points, mails: Mailbox
+) -> None:
+    points.arm(POINTS["notification"])
+    run = Run.of(airflow, NAME, "2024-02-01", candidates=["logistic"])
+    assert (run.state, run.states["notify"], run.tasks["notify"]["try_number"]) == ("success", "success", 3)
+    assert not points.left
+    # Once by the try that was killed before it could say so, once by the next.
+    assert mails.subjects == [FIRST, FIRST]
+    body = mails.mails[0].get_body()
+    assert body is not None
+    assert f'href="{airflow.url}/dags/{NAME}_training/runs/{run.run_id}"' in str(body.get_content())
+
+    assert run.cleared().state == "success"
+    assert (run.states["notify"], run.value("notify")["facts"]["sent"]) == ("success", 0)
+    assert len(mails.mails) == 2
+
+
+def test_a_run_whose_gates_fail_is_red_although_the_message_is_sent(airflow: LocalAirflow, mails: Mailbox) -> None:
+    run = Run.of(airflow, NAME, "2024-02-02", candidates=["dull"])
+    assert run.state == "failed"
+    states = {name: run.states[name] for name in ("gate", "promote", "notify")}
+    assert states == {"gate": "failed", "promote": "upstream_failed", "notify": "success"}
+    assert mails.subjects[2:] == ["told: the challenger failed its gates"]
+
+
+def test_a_mail_server_that_is_down_leaves_the_rollback_and_the_next_run_tells_of_it(
+    airflow: LocalAirflow, mails: Mailbox
+) -> None:
+    assert Run.of(airflow, NAME, "2024-02-08", candidates=["logistic"]).state == "success"
+    assert mails.subjects[3:] == [SECOND]
+
+    mails.refuse = 1000
+    run = Run(airflow, NAME, "by-hand", "rollback")
+    airflow.cli("dags", "trigger", run.dag_id, "--run-id", run.run_id, "--conf", json.dumps({"reason": "bad"}))
+    assert run.ended().state == "success"
+    assert run.states == {"roll_back": "success", "notify": "failed"}
+    assert run.tasks["notify"]["try_number"] == 3
+    assert "SMTPDataError: (451, b'not now')" in run.error("notify")
+    assert mlflow_state(airflow, NAME)["ledger"][-1] == ("rollback", 1)
+
+    mails.refuse = 0
+    again = Run.of(airflow, NAME, "2024-02-08", run_id="again", candidates=["logistic"])
+    assert (again.state, again.states["promote"]) == ("success", "skipped"), "version 3 is in quarantine"
+    assert mails.subjects[4:] == [BACK]
