@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,9 +97,9 @@ class StepOperator(BaseOperator):
             result = self.run(context)
             return self.settle(context, result)
 
+    @abstractmethod
     def run(self, context: Context) -> StepResult:
         """Do the operator's work."""
-        raise NotImplementedError
 
     def settle(self, context: Context, result: StepResult) -> dict[str, Any]:
         """Turn a result into the XCom value, and a bad verdict into a failed task."""

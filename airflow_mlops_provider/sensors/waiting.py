@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,13 @@ class WaitingSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.deferrable = deferrable
 
+    @abstractmethod
     def look(self, memory: dict[str, Any]) -> Look:
         """Look once; it may take its time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trigger(self, memory: dict[str, Any]) -> PollingTrigger:
         """Return what looks on in the triggerer."""
-        raise NotImplementedError
 
     def settle(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the task's result, or skip it."""

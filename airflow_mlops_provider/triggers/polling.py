@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -61,9 +62,9 @@ class PollingTrigger(BaseTrigger):
         place = f"{type(self).__module__}.{type(self).__qualname__}"
         return place, {"poke_interval": self.poke_interval, "memory": self.memory, **self.question}
 
+    @abstractmethod
     async def look(self, memory: dict[str, Any]) -> Look:
         """Look once, without blocking the event loop."""
-        raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to tell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,9 @@ class RegistryTrigger(PollingTrigger):
         place, arguments = super().serialize()
         return place, {**arguments, "mlflow_conn_id": self.mlflow_conn_id}
 
+    @abstractmethod
     def ask(self, registry: Registry, memory: dict[str, Any]) -> Look:
         """Ask once; it may take its time."""
-        raise NotImplementedError
 
     async def look(self, memory: dict[str, Any]) -> Look:
         """Ask in a thread."""
