@@ -13,6 +13,7 @@ from filelock import FileLock
 
 # Real services, for whoever needs one.
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.openlineage.extractors import OperatorLineage
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 from openlineage.client.generated import (
+    base_subset_dataset,
     data_quality_assertions_dataset,
     dataset_type_dataset,
     dataset_version_dataset,
     output_statistics_output_dataset,
     schema_dataset,
-    symlinks_dataset,
 )
-
-from airflow_mlops_provider.lineage.places import place_of
 
 if TYPE_CHECKING:
     from openlineage.client.generated.base import DatasetFacet, InputDatasetFacet, OutputDatasetFacet
@@ -37,6 +35,8 @@ def _input(node: Node) -> InputDataset:
         found["dataQualityAssertions"] = data_quality_assertions_dataset.DataQualityAssertionsDatasetFacet(
             assertions=[_assertion(one) for one in node.assertions]
         )
+    if node.locations:
+        found["subset"] = base_subset_dataset.InputSubsetInputDatasetFacet(inputCondition=_at(node))
     return InputDataset(
         namespace=node.place.namespace,
         name=node.place.name,
@@ -51,6 +51,8 @@ def _output(node: Node) -> OutputDataset:
         written["outputStatistics"] = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
             rowCount=node.rows, size=node.size
         )
+    if node.locations:
+        written["subset"] = base_subset_dataset.OutputSubsetOutputDatasetFacet(outputCondition=_at(node))
     return OutputDataset(
         namespace=node.place.namespace,
         name=node.place.name,
@@ -72,14 +74,11 @@ def _facets(node: Node) -> dict[str, DatasetFacet]:
                 for column in node.columns
             ]
         )
-    if node.locations:
-        facets["symlinks"] = symlinks_dataset.SymlinksDatasetFacet(
-            identifiers=[
-                symlinks_dataset.Identifier(namespace=place.namespace, name=place.name, type="LOCATION")
-                for place in map(place_of, node.locations)
-            ]
-        )
     return facets
+
+
+def _at(node: Node) -> base_subset_dataset.LocationSubsetCondition:
+    return base_subset_dataset.LocationSubsetCondition(locations=list(node.locations))
 
 
 def _assertion(found: Assertion) -> data_quality_assertions_dataset.Assertion:

@@ -38,7 +38,7 @@ class Node:
     """A dataset in one state.
 
     :param version: which state it is; None when nothing tells.
-    :param locations: URIs under which its bytes lie.
+    :param locations: URIs of the files that are this state.
     :param is_model: whether it is a model.
     :param rows: rows that were written.
     :param size: bytes that were written.

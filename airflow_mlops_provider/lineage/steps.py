@@ -51,12 +51,12 @@ class _Told:
             log.warning("Left out of the lineage: %s", error)
             return None
 
-    def version(self, number: int, ref: ArtifactRef | None = None) -> list[Node]:
+    def version(self, number: int) -> list[Node]:
         """Return a version of the registered model; nothing when no registry was asked."""
         if self.work.registry is None:
             return []
         place = Place(registry_namespace(self.work.registry), self.work.model)
-        return [Node(place, str(number), () if ref is None else (ref.uri,), is_model=True)]
+        return [Node(place, str(number), is_model=True)]
 
     def read_kept(self, done: Computed, *roles: str) -> None:
         """Add the artifacts that a step was given, by the roles of its inputs, which are theirs as well."""
@@ -68,7 +68,7 @@ class _Told:
     def read_champion(self, done: Computed) -> None:
         """Add the version that a step asked."""
         if (champion := done.request.champion) is not None:
-            self.edges.read(*self.version(champion.version, champion.model))
+            self.edges.read(*self.version(champion.version))
 
 
 # ---------------------------------------------------------------- the compute steps
@@ -195,7 +195,7 @@ def _measured(told: _Told, done: Computed, role: str) -> None:
 def _publish(told: _Told, result: StepResult) -> None:
     facts: Any = result.facts
     told.edges.read(_candidate(result, "winner"), _kept(result.artifacts["evaluation"], "evaluation", result.pipeline))
-    told.edges.made(*told.version(facts["version"], result.artifacts["model"]))
+    told.edges.made(*told.version(facts["version"]))
 
 
 def _champion(told: _Told, result: StepResult) -> None:

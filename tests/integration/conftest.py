@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,15 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Points:
 
 
 @pytest.fixture(scope="session")
+def statsd() -> Iterator[socket.socket]:
+    """A StatsD server: the gauges of the package that tasks of `airflow` send."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture(scope="session")
 def databases(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """Empty databases of Airflow and MLflow, to be copied."""
     from local_airflow import LocalAirflow
@@ -58,7 +68,9 @@ def databases(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, points: Points, databases: Path) -> Iterator[LocalAirflow]:
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, points: Points, databases: Path, statsd: socket.socket
+) -> Iterator[LocalAirflow]:
     """One Airflow for all tests of a worker, with the shipped DAGs and pipelines, and those of the tests."""
     from generated import write_pipelines
     from sampled_flights import write_flights
@@ -76,6 +88,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, points: Points, databases:
     settings = {
         **SETTINGS,
         **points.setting,
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(statsd.getsockname()[1]),
+        "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "^mlops",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,8 @@ from runs import Run, mlflow_state, registry
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 if TYPE_CHECKING:
+    import socket
+
     from local_airflow import LocalAirflow
 
 DAYS = ("2024-02-01", "2024-02-08", "2024-02-15")
@@ -130,6 +133,17 @@ def test_a_lost_candidate_does_not_fail_the_others_and_is_reported(airflow: Loca
     assert "broken" in run.error("train", 2)
     assert run.value("evaluate")["facts"]["lost"] == ["broken"]
     assert any("broken" in entry["event"] for entry in run.log("evaluate") if entry["level"] == "warning")
+
+
+def test_tasks_set_gauges(three_days: list[Run], statsd: socket.socket) -> None:
+    sent = {}
+    with suppress(BlockingIOError):
+        while True:
+            for line in statsd.recv(65536).decode().splitlines():
+                name, _, value = line.rpartition(":")
+                sent[name] = value
+    assert sent["airflow.mlops.champion_version.three_days"] == "3|g"
+    assert float(sent["airflow.mlops.gate_margin.three_days.latency"].removesuffix("|g")) > 0
 
 
 def test_bad_data_is_one_red_task_and_nothing_stored(airflow: LocalAirflow) -> None:

@@ -128,13 +128,20 @@ class Worker:
     def context(self, task: BaseOperator | MappedOperator, **settings: Any) -> Any:
         return self._instance(task, **settings).get_template_context()
 
-    def run(self, task: BaseOperator | MappedOperator, **settings: Any) -> Ended:
+    def run(self, task: BaseOperator | MappedOperator, *, listened_to: bool = False, **settings: Any) -> Ended:
+        """Run a task instance.
+
+        :param listened_to: let Airflow's listeners know of its end, as its own process does afterwards.
+        """
         import structlog
         from airflow.sdk.execution_time import task_runner
 
         instance = self._instance(task, **settings)
         start = len(self.supervisor.told)
-        state, _, error = task_runner.run(instance, instance.get_template_context(), structlog.get_logger())
+        context, log = instance.get_template_context(), structlog.get_logger()
+        state, _, error = task_runner.run(instance, context, log)
+        if listened_to:
+            task_runner.finalize(instance, state, context, log, error)
         return Ended(str(state.value), error, self.supervisor.told[start:], instance.task)
 
     def _instance(
@@ -146,6 +153,7 @@ class Worker:
         conf: dict[str, Any] | None = None,
         **run: Any,
     ) -> Any:
+        from airflow.dag_processing.bundles.local import LocalDagBundle
         from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -173,7 +181,7 @@ class Worker:
             dag_version_id=uuid.uuid4(),
             map_index=map_index,
             task=task,
-            bundle_instance=None,
+            bundle_instance=LocalDagBundle(name="dags", path="."),
             _ti_context_from_server=TIRunContext(
                 dag_run=DagRun(dag_id=dag_id, run_id="run", **settings),
                 max_tries=3,
