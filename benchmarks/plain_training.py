@@ -33,14 +33,16 @@ def main(folder: Path, as_of: datetime) -> None:
 
     read = flights.read_flights(as_of=as_of, start=None)
     data = read if isinstance(read, pd.DataFrame) else read.to_pandas()
-    data = data[data["scheduled_departure"] < as_of - timedelta(days=1)].sort_values("scheduled_departure")
+    label_delay = timedelta(days=1)
+    data = data[data["scheduled_departure"] < as_of - label_delay].sort_values("scheduled_departure")
     for name in columns["categorical"]:
         data[name] = data[name].astype("category")
     validate(data, spec["validation"]["expectations"])
 
     boundary = data["scheduled_departure"].iloc[int(len(data) * 0.8)]
     held = data["scheduled_departure"] >= boundary
-    train, holdout = data[~held], data[held]
+    known = data["scheduled_departure"] < boundary - label_delay
+    train, holdout = data[known], data[held]
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     client = mlflow.MlflowClient()
