@@ -29,7 +29,7 @@ class Assertion:
     holds: bool
     blocks: bool
     expected: str
-    actual: str
+    actual: str | None
     column: str | None = None
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.lineage.work import Computed, Work
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
+    from airflow_mlops_provider.validation.checks import Check
 
 log = logging.getLogger(__name__)
 
@@ -98,14 +99,20 @@ def _validate(told: _Told, done: Computed) -> None:
                 holds=check.passed,
                 blocks=check.policy == "fail",
                 expected=check.expected,
-                # Words about single values name some of them: those stay in the store.
-                actual=check.got if check.unexpected is None else f"{check.unexpected} unexpected values",
+                actual=_counted(check),
                 column=check.column,
             )
             for check in ValidationReport.model_validate(report).checks
         )
     for result in done.request.inputs.get("dataset", []):
         told.edges.read(_kept(result.artifacts["dataset"], "dataset", result.pipeline, assertions=checks))
+
+
+def _counted(check: Check) -> str | None:
+    """Return what was found, without a value: words about those of a column name some, which stay in the store."""
+    if check.unexpected is not None:
+        return f"{check.unexpected} unexpected values"
+    return check.got if check.column is None else None
 
 
 def _prepare(told: _Told, done: Computed) -> None:

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.exceptions import ModelUnavailableError
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.step import Result, failing_for_good, flag, parsed
+from airflow_mlops_provider.operators.step import Result, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,22 +142,20 @@ class ScoreShardOperator(ModelOperator):
         self.dataset = dataset
         self.shard = shard
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def run(self, context: Context) -> StepResult | None:
         """Score the shard, or leave it to the task that joins."""
         from airflow_mlops_provider.effects import as_champion
 
-        with failing_for_good():
-            head = self.registry().head(self.model_name)
-            if head is None:
-                self.log.info("Model %r has no champion yet: nothing is scored.", self.model_name)
-                return None
-            inputs = {"dataset": [parsed(self.dataset, "dataset")]}
-            try:
-                part = self.compute(context, {"shard": self.shard}, inputs, champion=as_champion(head))
-            except ModelUnavailableError as error:
-                self.log.warning("Left to the task that joins, which knows who stands in: %s", error)
-                return None
-            return self.settle(context, part)
+        head = self.registry().head(self.model_name)
+        if head is None:
+            self.log.info("Model %r has no champion yet: nothing is scored.", self.model_name)
+            return None
+        inputs = {"dataset": [parsed(self.dataset, "dataset")]}
+        try:
+            return self.compute(context, {"shard": self.shard}, inputs, champion=as_champion(head))
+        except ModelUnavailableError as error:
+            self.log.warning("Left to the task that joins, which knows who stands in: %s", error)
+            return None
 
 
 def _event(dataset: StepResult, scored: StepResult) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
-from airflow_mlops_provider.operators.step import Result, StepOperator, failing_for_good, parsed
+from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
 from airflow_mlops_provider.operators.training import asked_for, candidate_section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+
+    from airflow_mlops_provider.results import StepResult
 
 
 class SearchShardOperator(StepOperator):
@@ -60,16 +62,15 @@ class SearchShardOperator(StepOperator):
         self.split = split
         self.shard = shard
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def run(self, context: Context) -> StepResult | None:
         """Do the trials of the shard."""
-        with failing_for_good():
-            section = candidate_section(self.shard["candidate"])
-            inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
+        section = candidate_section(self.shard["candidate"])
+        inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
         if section["name"] not in asked_for(context, [section["name"]]):
             self.log.info("Candidate %s was not asked for in this run: nothing is searched.", section["name"])
             return None
         try:
-            return self.compute(context, {**section, "shard": self.shard["index"]}, inputs).xcom()
+            return self.compute(context, {**section, "shard": self.shard["index"]}, inputs)
         except TransientServiceError:
             raise
         except MLOpsError as error:

@@ -95,11 +95,11 @@ class StepOperator(BaseOperator):
         """Run the step; a bad verdict is pushed to XCom first and fails the task without a retry."""
         with failing_for_good():
             result = self.run(context)
-            return self.settle(context, result)
+            return None if result is None else self.settle(context, result)
 
     @abstractmethod
-    def run(self, context: Context) -> StepResult:
-        """Do the operator's work."""
+    def run(self, context: Context) -> StepResult | None:
+        """Do the operator's work; None where there is none, or another task does it."""
 
     def settle(self, context: Context, result: StepResult) -> dict[str, Any]:
         """Turn a result into the XCom value, and a bad verdict into a failed task."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.step import Result, StepOperator, failing_for_good, flag, parsed
+from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,22 +54,14 @@ class TrainModelOperator(StepOperator):
         self.split = split
         self.candidate = candidate
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def run(self, context: Context) -> StepResult | None:
         """Fit the candidate, unless the run asks for others only."""
-        with failing_for_good():
-            name = candidate_section(self.candidate)["name"]
-        if name not in asked_for(context, [name]):
-            self.log.info("Candidate %s was not asked for in this run: nothing is trained.", name)
+        section = candidate_section(self.candidate)
+        if section["name"] not in asked_for(context, [section["name"]]):
+            self.log.info("Candidate %s was not asked for in this run: nothing is trained.", section["name"])
             return None
-        return super().execute(context)
-
-    def run(self, context: Context) -> StepResult:
-        """Fit the candidate."""
-        return self.compute(
-            context,
-            candidate_section(self.candidate),
-            {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]},
-        )
+        inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
+        return self.compute(context, section, inputs)
 
 
 def candidate_section(candidate: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ YOUNG: dict[str, Any] = {
     "kwargs": {"column": "age", "max_value": 79},
     "policy": "warn",
 }
+OLDEST = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "age", "max_value": 100}}
 COLUMNS = {"target": "left", "timestamp": "seen_at", "numeric": ["age", "balance"], "keys": ["customer"]}
 
 
@@ -128,7 +129,7 @@ def test_from_the_predictions_one_walks_back_to_the_source_file(
 ) -> None:
     for module in ("snapshot", "tables"):
         monkeypatch.setattr(f"airflow_mlops_provider.data.{module}.ROW_GROUP_ROWS", 10)
-    pipeline = churn(scoring={"shards": 2}, validation={"expectations": [YOUNG]})
+    pipeline = churn(scoring={"shards": 2}, validation={"expectations": [YOUNG, OLDEST]})
     told = listened.run(training_dag(pipeline), *TRAINING)
     _standard_facets_say_what_they_are(told)
     scored = listened.run(scoring_dag(pipeline), "ingest", "score_shard 0", "score_shard 1", "score")
@@ -170,6 +171,8 @@ def _standard_facets_say_what_they_are(told: dict[str, Any]) -> None:
     age = checks[YOUNG["type"]]
     assert (age["success"], age["column"], age["severity"]) == (False, "age", "warn")
     assert age["actual"].endswith(" unexpected values"), "no value of a row leaves the store"
+    assert "actual" not in checks[OLDEST["type"]], "this is one"
+    assert checks["rows_are_enough"]["actual"] == "648 rows"
 
     (candidate,) = [one for one in told["gate"]["inputs"] if one["name"].endswith("/model/churn/logistic")]
     gates = candidate["inputFacets"]["dataQualityAssertions"]["assertions"]
