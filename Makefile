@@ -13,7 +13,7 @@ CREATE = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 endif
 
-.PHONY: demo demo-up test services env lint docs site bench clean constraints image schema
+.PHONY: demo demo-up test services env lint docs screenshots site bench clean constraints image schema
 
 demo: $(VENV)/examples  ## from nothing to a champion, on this machine
 	$(BIN)/python tools/demo.py run
@@ -42,6 +42,9 @@ lint: $(VENV)/dev  ## style, types, layers, dependencies
 docs: $(VENV)/dev  ## what is generated: the pipeline file's JSON schema, the tables in docs/
 	$(BIN)/python tools/write_schema.py
 	$(BIN)/python tools/write_docs.py
+
+screenshots: $(VENV)/dev  ## the pictures in docs/images, anew, by the tests that drive the pages
+	MLOPS_PICTURES=docs/images $(BIN)/python -m pytest -q tests/integration/test_ui.py tests/integration/test_approvals.py
 
 site: $(VENV)/dev  ## the documentation as a site, under build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

@@ -38,6 +38,8 @@ class LocalAirflow:
     :param port: of the API and UI; a free one when 0.
     :param mlflow_ui: where links to MLflow lead, when a server shows the database.
     :param triggerer: start one as well, for tasks that defer.
+    :param users: roles of who may log in, by name, which is the password too; requests here are the first one's. When
+        left out, everybody is an administrator without a login.
     :param databases: folder of another Airflow whose databases, still empty, are copied: to make them takes seconds.
     """
 
@@ -51,6 +53,7 @@ class LocalAirflow:
         port: int = 0,
         mlflow_ui: str | None = None,
         triggerer: bool = False,
+        users: dict[str, str] | None = None,
         databases: Path | None = None,
     ) -> None:
         self.home = home.resolve()
@@ -59,6 +62,7 @@ class LocalAirflow:
         self.mlflow_uri = f"sqlite:///{self.home}/mlflow.db"
         self.mlflow_ui = mlflow_ui
         self.artifacts = self.home / "artifacts"
+        self.users = users or {}
         self._databases = databases
         # Their log servers would listen on every interface, and serve nothing here.
         quiet = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
@@ -77,7 +81,9 @@ class LocalAirflow:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(_PROJECT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(not self.users),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in self.users.items()),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(os.urandom(32)).decode(),
@@ -134,6 +140,7 @@ class LocalAirflow:
         """
         logs, running = self.home / "logs", {}
         logs.mkdir(parents=True, exist_ok=True)
+        (self.home / "passwords.json").write_text(json.dumps({name: name for name in self.users}), encoding="utf-8")
         if self._databases is not None:
             for database in self._databases.glob("*.db"):
                 shutil.copy(database, self.home)
@@ -241,7 +248,9 @@ class LocalAirflow:
         headers = {"Content-Type": "application/json"}
         if authenticated:
             if self._token is None:
-                self._token = self._request("GET", "/auth/token", None, False)["access_token"]
+                name = next(iter(self.users), "anybody")
+                login = {"username": name, "password": name}
+                self._token = self._request("POST", "/auth/token", login, False)["access_token"]
             headers["Authorization"] = f"Bearer {self._token}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)

@@ -24,7 +24,9 @@ def replay_page(replay: Replay) -> str:
         f"{replay.metric} on the rows whose labels came with each step",
         labels,
         {one.policy: [window.values.get(one.policy) for window in replay.live] for one in replay.policies},
+        main=POLICY,
         marks={as_of_text(event.as_of): event.sentence() for event in own if event.what in _MARKED},
+        marked="promotions and rollbacks of this policy",
     )
     policies = [
         [
@@ -55,5 +57,4 @@ def replay_page(replay: Replay) -> str:
             table("What this policy did", ["As of", "What", "Outcome", "Why"], events),
             table("Every decision", ["Window", "Action", "Reasons", "Suppressed because"], decisions),
         ],
-        "Upright lines: promotions and rollbacks of this policy.",
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: What the connection's extra may hold; anything else is an error, not a silent setting.
 _EXTRAS = ("registry_uri", "artifact_root", "ui_url", "ca_bundle", "client_cert", "verify", "timeout", "aws_conn_id")
-_TIMEOUT = 30
+_TIMEOUT, _MOST = 30, 86_400
 #: An effect that MLflow leaves hanging waits for at most three requests before it says so: the one that makes
 #: something, and two that look whether it was made. That has to be before Airflow ends the task, without a retry.
 _WAITS = 4
@@ -87,12 +87,13 @@ class MlflowHook(BaseHook):
         parts = urlsplit(url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
-    def registry(self) -> Registry:
+    def registry(self, *, at_most: int | None = None) -> Registry:
         """Return the client of runs, versions and the ledger. Nothing is connected before its first use.
 
         When the server no longer knows us, the Airflow connection is read again, once for each request: a token may
         have expired, a password may have been changed, while the task was at work.
 
+        :param at_most: seconds that a request may take, when the connection allows for more.
         :raises SpecError: the connection is not defined, or a setting of it is wrong.
         """
         from airflow_mlops_provider.registry import Registry
@@ -104,7 +105,7 @@ class MlflowHook(BaseHook):
                 registry_uri=self._extra.get("registry_uri"),
                 artifact_root=self._extra.get("artifact_root"),
                 environment=self._environment(),
-                timeout=self._timeout(),
+                timeout=min(self._timeout(), at_most or _MOST),
                 renew=self._renewed_environment,
                 s3=self._s3(),
                 name=f"connection {self.conn_id!r}",

@@ -265,6 +265,8 @@ def _drift_words(drift: Mapping[str, Any]) -> str:
     why = str(drift.get("why") or "not computed").rstrip(".")
     if not _speaks(drift):
         return f"drift says nothing: {why}"
+    # The rule that a decision names says already that it drifted.
+    why = why.removeprefix("Drift: ")
     return f"the predictions drifted; {why.removeprefix('No drift: ')}" if drift.get("prediction_drift") else why
 
 

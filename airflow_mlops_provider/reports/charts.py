@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _EDGE = 900, 300, 80, 30, 12
 _TICKS = 5
@@ -109,12 +109,16 @@ def line_chart(
     labels: Sequence[str],
     series: Mapping[str, Sequence[float | None]],
     *,
+    main: str | None = None,
     marks: Mapping[str, str] | None = None,
+    marked: str = "",
 ) -> str:
     """Return a section with a drawing of up to three lines over the same positions; a None leaves a gap.
 
     :param labels: names of the positions, from left to right.
+    :param main: the line that the drawing is about: it stands out.
     :param marks: upright lines, by the label that they stand at, with what a pointer over them says.
+    :param marked: what the upright lines are.
 
     >>> line_chart("Loss", ["a", "b"], {"<x>": [1.0, 2.0]}).count("&lt;x&gt;")
     1
@@ -129,13 +133,13 @@ def line_chart(
         for index in sorted({round(place) for place in _spread(0, last)})
     ]
     uprights = [plane.upright(labels.index(label), said) for label, said in (marks or {}).items() if label in labels]
+    kinds = _kinds(series, main)
     lines = [
-        _line(
-            [None if value is None else f"{plane.x(at):.1f} {plane.y(value):.1f}" for at, value in enumerate(line)], n
-        )
-        for n, line in enumerate(series.values())
+        _line([None if y is None else f"{plane.x(at):.1f} {plane.y(y):.1f}" for at, y in enumerate(line)], kinds[name])
+        for name, line in series.items()
     ]
-    return f"<h2>{escape(heading)}</h2>{_keys(series)}{_drawing(heading, [*plane.grid, *names, *uprights, *lines])}"
+    keys = _keys(kinds, dashed=[marked] if marks and marked else [])
+    return f"<h2>{escape(heading)}</h2>{keys}{_drawing(heading, [*plane.grid, *names, *uprights, *lines])}"
 
 
 def xy_chart(
@@ -174,13 +178,14 @@ def xy_chart(
         parts.append(_mark(plane, plane.left, plane.left, plane.right, plane.right))
     if level:
         parts.append(_mark(plane, plane.left, level[0], plane.right, level[0]))
-    for number, curve in enumerate(curves.values()):
+    kinds = _kinds(curves)
+    for name, curve in curves.items():
         places = [f"{plane.x(x):.1f} {plane.y(y):.1f}" for x, y in curve]
-        parts.append(_line(places, number))
-        parts += [_dot(plane, x, y, number) for x, y in curve]
+        parts.append(_line(places, kinds[name]))
+        parts += [_dot(plane, x, y, kinds[name]) for x, y in curve]
     dashed = [name for name in (diagonal, level[1] if level else "") if name]
     said = f"{heading}: {up} by {across}"
-    keys = _keys(curves, dashed=dashed, filled=[band[0]] if band else [])
+    keys = _keys(kinds, dashed=dashed, filled=[band[0]] if band else [])
     return f"<h2>{escape(heading)}</h2>{keys}{_drawing(said, parts, _HEIGHT + _NAME)}<p>Upwards: {escape(up)}.</p>"
 
 
@@ -217,7 +222,7 @@ def _numbers(values: Sequence[float]) -> list[str]:
     """Return numbers in as few digits as tell them apart.
 
     >>> _numbers([0.25, 0.5]), _numbers([0.73514, 0.73522])
-    (['0.25', '0.5'], ['0.73514', '0.73522'])
+    (['0.25', '0.5'], ['0.7351', '0.7352'])
     """
     for digits in (3, 4, 5, 17):
         said = [f"{value:.{digits}g}" for value in values]
@@ -249,9 +254,14 @@ def _below(x: float, share: float, said: str) -> str:
     return f'<text x="{x:.1f}" y="{_HEIGHT - 4}" text-anchor="{anchor}">{escape(said)}</text>'
 
 
-def _keys(series: Mapping[str, object], dashed: Sequence[str] = (), filled: Sequence[str] = ()) -> str:
+def _kinds(names: Iterable[str], main: str | None = None) -> dict[str, str]:
+    """Return how each line looks."""
+    return {name: "main" if name == main else f"s{number}" for number, name in enumerate(names)}
+
+
+def _keys(kinds: Mapping[str, str], dashed: Sequence[str] = (), filled: Sequence[str] = ()) -> str:
     """Return which line is what."""
-    drawn = [(f'<path class="series s{number}" d="M0 5H24"/>', name) for number, name in enumerate(series)]
+    drawn = [(f'<path class="series {kind}" d="M0 5H24"/>', name) for name, kind in kinds.items()]
     drawn += [('<path class="mark" d="M0 5H24"/>', name) for name in dashed]
     drawn += [('<rect class="before" width="24" height="10"/>', name) for name in filled]
     keys = "".join(
@@ -261,14 +271,14 @@ def _keys(series: Mapping[str, object], dashed: Sequence[str] = (), filled: Sequ
     return f"<p>{keys}</p>"
 
 
-def _line(points: Sequence[str | None], number: int) -> str:
-    return f'<path class="series s{number}" d="{_path(points)}"/>'
+def _line(points: Sequence[str | None], kind: str) -> str:
+    return f'<path class="series {kind}" d="{_path(points)}"/>'
 
 
-def _dot(plane: _Plane, x: float, y: float, number: int) -> str:
+def _dot(plane: _Plane, x: float, y: float, kind: str) -> str:
     said = f"{x:.4g}: {y:.4g}"
     return (
-        f'<circle class="series s{number}" cx="{plane.x(x):.1f}" cy="{plane.y(y):.1f}" r="3">'
+        f'<circle class="series {kind}" cx="{plane.x(x):.1f}" cy="{plane.y(y):.1f}" r="3">'
         f"<title>{said}</title></circle>"
     )
 

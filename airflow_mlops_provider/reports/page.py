@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from itertools import zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ print-color-adjust:exact}.heat small{display:block}
 .whole{white-space:nowrap}.wide{overflow-x:auto}svg{display:block}.before{fill:var(--ink);opacity:.22}.after{fill:none;stroke:var(--bad);
 stroke-width:1.5}.chart{width:100%;height:auto;overflow:visible;font-size:12px}.chart text{fill:var(--ink)}
 .axis{stroke:var(--line)}.mark{stroke:var(--warn);stroke-dasharray:3 3}.series{fill:none;stroke-width:1.8}
-.s0{stroke:var(--bad)}.s1{stroke:var(--ink);opacity:.45}.s2{stroke:var(--good)}.span{stroke:var(--ink);stroke-width:2}
+.s0{stroke:var(--bad)}.s1{stroke:var(--ink);opacity:.45}.s2{stroke:var(--good)}.main{stroke:var(--good);stroke-width:2.4}
+.span{stroke:var(--ink);stroke-width:2}
 .dot{fill:var(--ink)}footer{margin-top:2.5rem;opacity:.85;font-size:.85rem}
 @media(max-width:40rem){.chart{font-size:25px}.facts th{width:7rem}}
 @media print{body{margin:0;padding:0;max-width:none;font-size:11px}thead{display:table-header-group}
@@ -82,10 +82,9 @@ def table(heading: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]], 
     True
     """
     rows = list(rows)
-    kinds = [cell.kind for cell in rows[0]] if rows else []
     head = "".join(
-        f'<th scope="col"{" class=number" * (kind == "number")}>{escape(header)}</th>'
-        for header, kind in zip_longest(headers, kinds[: len(headers)])
+        f'<th scope="col"{" class=number" * _is_numbers(row[index] for row in rows)}>{escape(header)}</th>'
+        for index, header in enumerate(headers)
     )
     body = "".join(
         "<tr>"
@@ -97,6 +96,11 @@ def table(heading: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]], 
         f"<h2>{escape(heading)}</h2>{_scrolling(heading)}<table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>{_note(note)}"
     )
+
+
+def _is_numbers(column: Iterable[Cell]) -> bool:
+    """Return whether a column holds numbers, and here and there nothing: its header stands above them, to the right."""
+    return {cell.kind for cell in column if cell.text} == {"number"}
 
 
 def facts(heading: str, pairs: Iterable[tuple[str, Cell | str | None]], note: str = "") -> str:

@@ -50,12 +50,12 @@ def _model(
     return rendering.page(request, "model.html", **one_model.model_page(pipeline, user, first, second))
 
 
-def _window(pipeline: str, window: str) -> Response:
-    return reports.window_report(pipeline, window)
+def _window(pipeline: str, window: str, theme: rendering.Theme | None = None) -> Response:
+    return reports.window_report(pipeline, window, theme)
 
 
-def _version_page(pipeline: str, version: int, page: str) -> Response:
-    return reports.version_page(pipeline, version, page)
+def _version_page(pipeline: str, version: int, page: str, theme: rendering.Theme | None = None) -> Response:
+    return reports.version_page(pipeline, version, page, theme)
 
 
 def _report(request: Request, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
@@ -63,8 +63,10 @@ def _report(request: Request, dag_id: str, run_id: str, task_id: str, map_index:
     return rendering.page(request, "report.html", **found)
 
 
-def _stored(dag_id: str, run_id: str, task_id: str, map_index: str, role: str) -> Response:
-    return reports.stored_page(dag_id, run_id, task_id, map_index, role)
+def _stored(
+    dag_id: str, run_id: str, task_id: str, map_index: str, role: str, theme: rendering.Theme | None = None
+) -> Response:
+    return reports.stored_page(dag_id, run_id, task_id, map_index, role, theme)
 
 
 async def _trouble(request: Request, error: Exception) -> Response:

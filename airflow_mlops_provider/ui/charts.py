@@ -46,14 +46,18 @@ def drift_trend(decisions: Sequence[Decision]) -> Markup:
 
 
 def volume(windows: Sequence[tuple[str, int, str]]) -> Markup:
-    """Return one bar a window: how many rows were predicted.
+    """Return one bar a window, how many rows were predicted, with what it shows in words; nothing without a window.
 
     :param windows: name, rows and what a pointer over the bar says, oldest first.
     """
     rows = [count for _, count, _ in windows]
-    words = f"Rows predicted in {len(windows)} windows, from {windows[0][0]} to {windows[-1][0]}: " if windows else ""
-    words += f"between {min(rows):,} and {max(rows):,}." if rows else "Nothing was predicted."
-    return _bars([(count, "calm", said) for _, count, said in windows], words, 640, 80, "volume")
+    if not rows:
+        return Markup()
+    least, most, first, last = min(rows), max(rows), windows[0][0], windows[-1][0]
+    many = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    words = f"{many} rows in the window of {first}." if first == last else f"{many} rows a window, {first} to {last}."
+    drawn = _bars([(count, "calm", said) for _, count, said in windows], words, 640, 80, "volume")
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(drawn, words)
 
 
 def intervals(measures: Sequence[Measure | None]) -> Markup:

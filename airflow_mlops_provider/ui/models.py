@@ -28,14 +28,15 @@ WINDOWS = 30
 class Row:
     """One pipeline.
 
-    :param trouble: why nothing is known of it.
+    :param overview: None when MLflow could not be read.
+    :param bad: windows of the trend that were bad.
     """
 
     pipeline: Pipeline
     overview: PipelineOverview | None
     schedule: Schedule | None
     trend: Markup | None
-    trouble: str | None = None
+    bad: int
 
 
 def models_page(user: GetUserDep) -> dict[str, Any]:
@@ -48,10 +49,12 @@ def models_page(user: GetUserDep) -> dict[str, Any]:
     rows = []
     for pipeline in pipelines:
         overview = overviews.get(pipeline.name)
-        trend = drift_trend(overview.decisions) if overview is not None and overview.decisions else None
+        decisions = [] if overview is None else overview.decisions
+        trend, bad = drift_trend(decisions) if decisions else None, sum(decision.bad for decision in decisions)
         plan = plans.get(dag_id(pipeline.name))
-        rows.append(Row(pipeline, overview, plan, trend, trouble.get(pipeline.name)))
-    return {"rows": rows}
+        rows.append(Row(pipeline, overview, plan, trend, bad))
+    # Of an MLflow that is away every pipeline tells the same: it is said once.
+    return {"rows": rows, "alerts": list(dict.fromkeys(trouble.values()))}
 
 
 def overviews_of(pipelines: list[Pipeline]) -> tuple[dict[str, PipelineOverview], dict[str, str]]:
@@ -66,8 +69,8 @@ def overviews_of(pipelines: list[Pipeline]) -> tuple[dict[str, PipelineOverview]
         members = list(group)
         try:
             # Thousands of short-lived rows: in the server's large heap a collection takes longer than to read them.
-            with collector_paused():
-                overviews = pipeline_overviews(sources.registry(conn_id), members, decisions=WINDOWS)
+            with collector_paused(), sources.registry(conn_id) as registry:
+                overviews = pipeline_overviews(registry, members, decisions=WINDOWS)
         except MLOpsError as error:
             trouble |= dict.fromkeys((pipeline.name for pipeline in members), str(error))
         else:

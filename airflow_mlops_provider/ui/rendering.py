@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import Response
 
@@ -15,6 +16,8 @@ from airflow_mlops_provider.as_of import as_of_text
 if TYPE_CHECKING:
     from fastapi import Request
     from jinja2 import Environment
+
+Theme = Literal["light", "dark"]
 
 _FOLDER = Path(__file__).parent
 #: Of our own pages: nothing from elsewhere, no script but our one file, in no frame but Airflow's own.
@@ -25,6 +28,7 @@ _OWN = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -43,12 +47,18 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> R
     return Response(body, status, headers=_OWN, media_type="text/html")
 
 
-def sandboxed(body: bytes, *, scripts: bool, gzipped: bool = False) -> Response:
+def sandboxed(body: bytes, *, scripts: bool, gzipped: bool = False, theme: Theme | None = None) -> Response:
     """Return a stored report, in a place of its own: no origin, no session, nothing from elsewhere.
 
     :param scripts: whether it may run its own, as Evidently's report has to. Without an origin they reach nothing.
     :param gzipped: whether the body is, which the browser is told.
+    :param theme: Airflow's, which our own pages then follow; else they follow what the browser prefers.
     """
+    if theme is not None:
+        # What always holds, or never does.
+        holds = b"(min-width:0)" if theme == "dark" else b"(max-width:0)"
+        body = body.replace(b"(prefers-color-scheme:dark)", holds)
+        body = body.replace(b"color-scheme:light dark", f"color-scheme:{theme}".encode())
     inline = "script-src 'unsafe-inline'; " if scripts else ""
     policy = (
         f"sandbox{' allow-scripts' if scripts else ''}; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -86,9 +96,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": moment, "data_time": as_of_text, "ago": ago, "number": number, "short": short}
-    # Escaped as any other text: Jinja's own filter would mark it as safe.
-    environment.filters["plain_json"] = partial(json.dumps, ensure_ascii=False)
+    environment.filters |= {"moment": moment, "data_time": data_time, "as_of": as_of_text, "ago": ago}
+    environment.filters |= {"number": number, "fact": fact, "short": short}
     return environment
 
 
@@ -99,6 +108,16 @@ def moment(value: datetime) -> str:
     '2026-03-01 12:05 UTC'
     """
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def data_time(value: datetime) -> str:
+    """Return a moment of the data as people read it: of midnight the day alone.
+
+    >>> data_time(datetime(2026, 3, 1, tzinfo=UTC)), data_time(datetime(2026, 3, 1, 12, 5, 30, tzinfo=UTC))
+    ('2026-03-01', '2026-03-01 12:05 UTC')
+    """
+    text = as_of_text(value)
+    return moment(value) if "T" in text else text
 
 
 def ago(value: datetime, now: datetime) -> str:
@@ -114,7 +133,7 @@ def ago(value: datetime, now: datetime) -> str:
         if count := span // length:
             words = f"{count} {unit}{'s' * (count > 1)}"
             return f"{words} ago" if value <= now else f"in {words}"
-    return "now"
+    return "a moment ago" if value <= now else "in a moment"
 
 
 def number(value: float | None) -> str:
@@ -126,6 +145,27 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def fact(value: object) -> str:
+    """Return what a step tells as people read it.
+
+    >>> fact(True), fact(19913), fact(0.68333333), fact({"future": 360, "older": 0}), fact(["a", None])
+    ('yes', '19,913', '0.6833', 'future: 360, older: 0', 'a, –')
+    >>> fact("2026-03-01T12:05:30+00:00"), fact("2 of 3")
+    ('2026-03-01 12:05 UTC', '2 of 3')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float | None):
+        return number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {fact(one)}" for name, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(fact(one) for one in value)
+    return data_time(datetime.fromisoformat(str(value))) if _MOMENT.fullmatch(str(value)) else str(value)
 
 
 def short(digest: str) -> str:

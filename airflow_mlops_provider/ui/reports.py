@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
+    from airflow_mlops_provider.ui.rendering import Theme
 
 _PAGES = (".html", ".html.gz")
 #: What people call the pages that steps store, by role.
@@ -31,6 +32,13 @@ _TITLES = {
 }
 #: Facts that the page shows in a place of their own, or that are for machines alone.
 _ELSEWHERE = ("verdicts", "reason", "why", "metrics", "lineage")
+#: Why there is no report, by the task's state.
+_WITHOUT = {
+    "success": "This task stored no report.",
+    "failed": "This task failed before it could store a report; its log says why.",
+    "skipped": "This task was skipped; its log says why.",
+    "upstream_failed": "This task did not run: one before it failed.",
+}
 
 
 def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[str, Any]:
@@ -43,7 +51,9 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     shown: dict[str, Any] = {
         "task_id": task_id,
         "result": result,
-        "state": task_state(dag_id, run_id, task_id, index),
+        "why": _WITHOUT.get(
+            str(task_state(dag_id, run_id, task_id, index)), "This task has not returned anything yet."
+        ),
         "path": f"{dag_id}/{run_id}/{task_id}/{index}",
         "pages": {},
         "facts": {},
@@ -55,7 +65,8 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
         return shown
     store = sources.store()
     shown["pages"] = {role: _TITLES.get(role, role) for role, ref in result.artifacts.items() if _is_page(ref)}
-    shown["facts"] = {name: value for name, value in result.facts.items() if name not in _ELSEWHERE}
+    facts = {name: value for name, value in result.facts.items() if name not in _ELSEWHERE}
+    shown["facts"] = {name: value for name, value in facts.items() if value not in (None, [], {}, "")}
     if result.step == "watch" and _window_ref(result.pipeline, window := as_of_text(result.as_of)) is not None:
         shown["window"] = window
     shown["verdicts"] = _read(store, result, "verdicts", lambda raw: [Verdict.model_validate(one) for one in raw])
@@ -63,7 +74,9 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     return shown
 
 
-def stored_page(dag_id: str, run_id: str, task_id: str, map_index: str, role: str) -> Response:
+def stored_page(
+    dag_id: str, run_id: str, task_id: str, map_index: str, role: str, theme: Theme | None = None
+) -> Response:
     """Return a page that a step stored, in a sandbox.
 
     :param role: of the artifact, in what the task returned: nobody names an address.
@@ -73,10 +86,10 @@ def stored_page(dag_id: str, run_id: str, task_id: str, map_index: str, role: st
     ref = None if result is None else result.artifacts.get(role)
     if ref is None or not _is_page(ref):
         raise HTTPException(404, "The task stored no such page.")
-    return _stored(ref, scripts=role == "evidently")
+    return _stored(ref, scripts=role == "evidently", theme=theme)
 
 
-def window_report(pipeline: str, window: str) -> Response:
+def window_report(pipeline: str, window: str, theme: Theme | None = None) -> Response:
     """Return the drift report on which a window was decided, in a sandbox.
 
     :raises HTTPException: 404, there is none.
@@ -84,10 +97,10 @@ def window_report(pipeline: str, window: str) -> Response:
     ref = _window_ref(pipeline, window)
     if ref is None:
         raise HTTPException(404, "No report of this window is kept.")
-    return _stored(ref, scripts=False)
+    return _stored(ref, scripts=False, theme=theme)
 
 
-def version_page(pipeline: str, version: int, name: str) -> Response:
+def version_page(pipeline: str, version: int, name: str, theme: Theme | None = None) -> Response:
     """Return a page about a version that its publishing stored, in a sandbox.
 
     :param name: `card` or `comparison`: nobody names an address.
@@ -95,12 +108,13 @@ def version_page(pipeline: str, version: int, name: str) -> Response:
     """
     spec = sources.one_pipeline(pipeline)
     try:
-        ref = sources.registry(spec.promotion.conn_id).version_run(spec.model_name, version).pages.get(name)
+        with sources.registry(spec.promotion.conn_id) as registry:
+            ref = registry.version_run(spec.model_name, version).pages.get(name)
     except RegistryError as error:
         raise HTTPException(404, "There is no such version.") from error
     if ref is None or not _is_page(ref):
         raise HTTPException(404, "No such page of this version is kept.")
-    return _stored(ref, scripts=False)
+    return _stored(ref, scripts=False, theme=theme)
 
 
 def _window_ref(pipeline: str, window: str) -> ArtifactRef | None:
@@ -108,15 +122,14 @@ def _window_ref(pipeline: str, window: str) -> ArtifactRef | None:
     spec = sources.pipeline_named(pipeline)
     if spec is None:
         return None
-    for decision in decisions(sources.registry(spec.promotion.conn_id), spec.model_name):
-        if as_of_text(decision.as_of) == window:
-            return decision.evidence.get("report")
-    return None
+    with sources.registry(spec.promotion.conn_id) as registry:
+        every = decisions(registry, spec.model_name)
+    return next((one.evidence.get("report") for one in every if as_of_text(one.as_of) == window), None)
 
 
-def _stored(ref: ArtifactRef, *, scripts: bool) -> Response:
+def _stored(ref: ArtifactRef, *, scripts: bool, theme: Theme | None) -> Response:
     body = sources.store().fetch(ref).read_bytes()
-    return sandboxed(body, scripts=scripts, gzipped=ref.uri.endswith(".gz"))
+    return sandboxed(body, scripts=scripts, gzipped=ref.uri.endswith(".gz"), theme=theme)
 
 
 def _is_page(ref: ArtifactRef) -> bool:

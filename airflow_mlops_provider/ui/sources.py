@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
 
 from airflow_mlops_provider.dag_templates.folder import pipelines_folder
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 from airflow_mlops_provider.hooks.mlflow import MlflowHook
 from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.spec import Pipeline
     from airflow_mlops_provider.storage import ArtifactStore
 
 log = logging.getLogger(__name__)
+
+#: Seconds for which a page waits for an answer of MLflow, and for which one that did not answer is not asked again.
+_PATIENCE, _ALONE = 5, 15
+_LOCK = Lock()
+_LOCKS: dict[str, Lock] = {}
+#: When an MLflow did not answer, and what is to be said of it, by connection.
+_AWAY: dict[str, tuple[float, str]] = {}
 
 
 def every_pipeline() -> list[Pipeline]:
@@ -53,9 +65,27 @@ def pipeline_named(name: str) -> Pipeline | None:
     return load_pipeline(files[name]) if name in files else None
 
 
-def registry(conn_id: str) -> Registry:
-    """Return the registry behind a connection, as it is defined now; MLflow itself keeps its databases open."""
-    return MlflowHook(conn_id).registry()
+@contextmanager
+def registry(conn_id: str) -> Iterator[Registry]:
+    """Give the registry behind a connection, as it is defined now; MLflow itself keeps its databases open.
+
+    An MLflow that did not answer is left alone for a while: Airflow's own API shares its threads with these pages, and
+    everybody who opens one would hold another.
+
+    :raises TransientServiceError: it does not answer, or did not a moment ago.
+    """
+    with _LOCK:
+        lock = _LOCKS.setdefault(conn_id, Lock())
+    with lock:
+        since, trouble = _AWAY.get(conn_id, (0.0, None))
+        if trouble is not None and time.monotonic() - since < _ALONE:
+            raise TransientServiceError(trouble)
+        try:
+            yield MlflowHook(conn_id).registry(at_most=_PATIENCE)
+        except TransientServiceError as error:
+            _AWAY[conn_id] = time.monotonic(), str(error)
+            raise
+        _AWAY.pop(conn_id, None)
 
 
 def store() -> ArtifactStore:

@@ -10,16 +10,9 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
+from history import Past
 from sampled_flights import PROJECT, read_flights
-
-from airflow_mlops_provider import effects
-from airflow_mlops_provider.allow_list import AllowList
-from airflow_mlops_provider.backtest import Steps, training
-from airflow_mlops_provider.pipelines import load_pipeline
-from airflow_mlops_provider.registry import Registry, promotion
-from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,17 +89,10 @@ def write_champions(airflow: LocalAirflow, pipelines: Path) -> None:
 
     Steps and effects are those of the DAG; what is made up is the time at which a version became champion.
     """
-    pipeline, registry = load_pipeline(pipelines / "churn.yaml"), Registry.connect(airflow.mlflow_uri)
-    steps = Steps(pipeline, ArtifactStore(airflow.artifacts.as_uri()), AllowList())
+    past = Past.of(airflow, pipelines / "churn.yaml")
     for day, served in _CHURN.items():
         as_of = datetime.fromisoformat(f"2026-{day}T00:00:00Z")
-        models = training.candidates(steps, as_of)
-        evaluation = training.evaluated(steps, as_of, registry.history("churn"), models)
-        published = effects.publish(registry, steps.store, evaluation, model="churn", tags={})
-        if served is not None:
-            moment = datetime.fromisoformat(f"2026-{served}T12:00:00Z")
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(promotion, "datetime", type("At", (datetime,), {"now": lambda _, at=moment: at}))
-                gate = training.judged(steps, published)
-                done = effects.promote(registry, steps.store, published, gate, model="churn", caller=("by hand", day))
-            assert not done.skipped, done.reason
+        if served is None:
+            past.published(as_of)
+        else:
+            past.promoted(as_of, datetime.fromisoformat(f"2026-{served}T12:00:00Z"))

@@ -97,7 +97,13 @@ def airflow(
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
     }
     running = LocalAirflow(
-        home, dags=dags, pipelines=pipelines, environment=settings, triggerer=True, databases=databases
+        home,
+        dags=dags,
+        pipelines=pipelines,
+        environment=settings,
+        triggerer=True,
+        users={"anna": "admin", "ben": "viewer"},
+        databases=databases,
     )
     with running:
         _running.append(running)

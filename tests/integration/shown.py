@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import yaml
+from history import Past
 from watched import DAY, ROWS_A_DAY, START
 from watched import pipeline as watched_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from local_airflow import LocalAirflow
+
 NAME = "part_quality"
 EVIL = "</script><script>alert(1)</script>"
-#: Days of the data that two trainings are of; from the second on it is warmer.
-DAYS = (15, 20)
+#: Days of the data on which a training made a champion, up to the day before the last that is watched; from the first
+#: on it is warmer.
+DAYS, WATCHED = (15, 20), 24
 
 
 def write_shown(folder: Path) -> None:
@@ -39,3 +44,15 @@ def write_shown(folder: Path) -> None:
     )
     spec["data"]["columns"]["numeric"].append(EVIL)
     (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+
+
+def write_past(airflow: LocalAirflow) -> None:
+    """Give the pipeline its past: two champions, and each day's window decided."""
+    past = Past.of(airflow, airflow.home / "pipelines" / f"{NAME}.yaml")
+    now = datetime.now(UTC)
+    for number in range(DAYS[0], WATCHED):
+        as_of = START + number * DAY
+        if number in DAYS:
+            past.promoted(as_of, now - (WATCHED - number) * DAY)
+        else:
+            past.watched(as_of)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from killing import POINTS
 from runs import Run, mlflow_state, registry, until
+from services.browser import chromium
+from visits import PICTURES, Visit, logged_in
 
 if TYPE_CHECKING:
     from killing import Points
@@ -91,6 +93,13 @@ def test_a_rejected_challenger_is_a_normal_day_and_can_be_asked_about_again(
 ) -> None:
     run = triggered(airflow, "asked", "2024-02-10")
     assert "Champion: version 1." in question(airflow, run)["body"]
+    if PICTURES:
+        with chromium() as browser:
+            visit = Visit(browser, airflow, logged_in(browser, airflow, "anna"))
+            visit.page.goto(f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve")
+            visit.page.get_by_role("link", name="Required Action").click()
+            visit.page.get_by_text("Why; kept in the ledger.").wait_for()
+            visit.picture("approval")
     answer(airflow, run, "Reject", "too few rows")
     run.ended()
     assert (run.state, run.states["approve"], run.states["promote"]) == ("success", "success", "skipped")

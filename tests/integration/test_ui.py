@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from runs import Run, settled
+from runs import Run, runs
 from services.browser import chromium
-from shown import DAYS, NAME
+from shown import NAME, WATCHED, write_past
+from visits import SIZES, Visit, logged_in, serious
 from watched import day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, FrameLocator, Page
+    from playwright.sync_api import Browser
 
     from local_airflow import LocalAirflow
 
-REASON = "it misses the red ones </script><script>alert(1)</script>"
-#: Where pictures for the docs go, when they are asked for; and how they are taken.
-PICTURES = os.environ.get("MLOPS_PICTURES")
-SIZES = {"light": (1440, 900), "dark": (1440, 900), "narrow": (390, 844)}
+WHY = "A new supplier: the parts are warmer."
+WHAT = "it misses the red ones </script><script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
@@ -32,135 +30,129 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def trained(airflow: LocalAirflow, browser: Browser) -> LocalAirflow:
-    """Two champions, and what was scored and watched of them."""
-    assert [Run.of(airflow, NAME, day(number)).state for number in DAYS] == ["success"] * 2
-    settled(airflow, NAME)
+def shown(airflow: LocalAirflow) -> LocalAirflow:
+    write_past(airflow)
+    for kind in ("training", "rollback"):
+        airflow.wait_for_dag(f"{NAME}_{kind}")
     return airflow
 
 
-class Visit:
-    """A logged-in visit, and what must not happen in it."""
-
-    def __init__(self, browser: Browser, airflow: LocalAirflow, kind: str = "light") -> None:
-        width, height = SIZES[kind]
-        theme = "dark" if kind == "dark" else "light"
-        self.url = airflow.url
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.dialogs: list[str] = []
-        self.foreign: list[str] = []
-        self.wrong: list[str] = []
-        self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("console", lambda told: self.wrong.append(told.text) if "Security Policy" in told.text else None)
-        self.page.goto(airflow.url)
-        self.page.get_by_role("link", name="Models").wait_for()
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith((self.url, "data:", "blob:")):
-            self.foreign.append(url)
-
-    def models(self) -> FrameLocator:
-        """Open the page of all models by the navigation."""
-        self.page.get_by_role("link", name="Models").click()
-        return self.page.frame_locator("iframe[title=Models]")
-
-    def report(self, kind: str, run_id: str, task_id: str) -> FrameLocator:
-        """Open the tab of a task instance."""
-        self.page.goto(f"{self.url}/dags/{NAME}_{kind}/runs/{run_id}/tasks/{task_id}")
-        self.page.get_by_role("link", name="Report", exact=True).click()
-        return self.page.frame_locator("iframe[title=Report]")
-
-    def ends(self) -> None:
-        """Nothing ran that should not, and nothing was asked of anybody else."""
-        self.context.close()
-        assert (self.dialogs, self.foreign, self.wrong) == ([], [], [])
-
-    def picture(self, name: str) -> None:
-        if PICTURES:
-            self.page.wait_for_timeout(500)
-            self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+@pytest.fixture(scope="module")
+def anna(shown: LocalAirflow, browser: Browser) -> Any:
+    """The session of an administrator."""
+    return logged_in(browser, shown, "anna")
 
 
-def serious(page: Page) -> list[Any]:
-    """What axe finds that keeps somebody out."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [
-        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
-@pytest.mark.parametrize("kind", SIZES)
-def test_the_pages_can_be_read_by_everyone(trained: LocalAirflow, browser: Browser, kind: str) -> None:
-    visit = Visit(browser, trained, kind)
-    frame = visit.models()
-    frame.locator(f"[data-pipeline={NAME}]").scroll_into_view_if_needed()
-    if kind == "narrow":
-        visit.picture("models-narrow")
-    frame.get_by_role("link", name=NAME, exact=True).click()
-    frame.locator("#champion").wait_for()
-    if kind != "narrow":
-        visit.picture(f"pipeline-{kind}")
-    pages = [f"models/{NAME}", "models", f"reports/{NAME}_training/for-{day(DAYS[-1])}/evaluate/-1"]
-    for page in pages:
-        visit.page.goto(f"{visit.url}/mlops/{page}")
-        assert serious(visit.page) == [], page
-        wide = visit.page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= SIZES[kind][0], f"{page} is {wide} pixels wide"
-    visit.ends()
-
-
-def test_the_champion_is_read_in_airflow_and_rolled_back_there(trained: LocalAirflow, browser: Browser) -> None:
-    visit = Visit(browser, trained)
+@pytest.fixture(scope="module")
+def retrained(shown: LocalAirflow, browser: Browser, anna: Any) -> dict[str, Any]:
+    """The training run that anna started on the page of the pipeline, which followed it to its end."""
+    visit = Visit(browser, shown, anna)
     frame = visit.models()
     row = frame.locator(f"[data-pipeline={NAME}]")
     row.get_by_text("version 2").wait_for()
+    visit.picture("models")
     row.get_by_role("link", name=NAME).click()
     frame.locator("#champion", has_text="version 2").wait_for()
-    entries = frame.locator(".timeline li")
-    assert entries.count() == 2
-    frame.get_by_role("button", name="Roll back to…").click()
+    frame.get_by_role("button", name="Retrain now").click()
     dialog = frame.get_by_role("dialog")
-    dialog.get_by_role("button", name="Roll back").click()
-    assert entries.count() == 2, "without a reason nothing happens"
-    dialog.get_by_label("Reason").fill("It misses the red ones.")
-    visit.picture("rollback-light")
-    dialog.get_by_label("Reason").fill(REASON)
-    dialog.get_by_role("button", name="Roll back").click()
+    dialog.get_by_role("button", name="Retrain").click()
+    assert runs(shown, f"{NAME}_training") == [], "without a reason nothing happens"
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_label("As of").fill(day(WATCHED))
+    visit.picture("retrain")
+    dialog.get_by_role("button", name="Retrain").click()
 
-    frame.locator("#champion", has_text="version 1").wait_for(timeout=90_000)
-    assert entries.count() == 3
-    newest = entries.first.inner_text()
-    assert REASON in newest
-    assert "rolled back to" in newest
+    frame.locator("#said", has_text=re.compile("queued|running")).wait_for()
+    frame.locator("#champion", has_text="version 3").wait_for(timeout=90_000)
+    newest = frame.locator(".timeline li").first
+    assert WHY in newest.inner_text()
+    assert "anna" in newest.inner_text()
+    visit.ends()
+    [run] = runs(shown, f"{NAME}_training")
+    return run
+
+
+def test_a_person_retrains_for_a_reason(shown: LocalAirflow, retrained: dict[str, Any]) -> None:
+    assert (retrained["state"], retrained["run_type"], retrained["triggering_user_name"]) == (
+        "success",
+        "manual",
+        "anna",
+    )
+    assert (retrained["note"], retrained["conf"]) == (WHY, {"reason": WHY, "as_of": day(WATCHED)})
+    scored = Run.triggered(shown, NAME, "scoring")
+    assert scored.state == "success"
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_pages_can_be_read_by_everyone(
+    shown: LocalAirflow, browser: Browser, anna: Any, retrained: dict[str, Any], kind: str
+) -> None:
+    visit = Visit(browser, shown, anna, kind)
+    frame = visit.models()
+    frame.locator(f"[data-pipeline={NAME}]").scroll_into_view_if_needed()
+    if kind == "narrow":
+        visit.picture("models")
+    frame.get_by_role("link", name=NAME, exact=True).click()
+    frame.locator("#champion").wait_for()
+    visit.picture("pipeline")
+    for path in ("models", f"models/{NAME}", f"reports/{NAME}_training/{retrained['dag_run_id']}/evaluate/-1"):
+        page = visit.own(path)
+        assert serious(page) == [], path
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= SIZES[kind][0], f"{path} is {wide} pixels wide"
     visit.ends()
 
 
-def test_a_task_shows_its_report(trained: LocalAirflow, browser: Browser) -> None:
-    visit = Visit(browser, trained)
-    run_id = f"for-{day(DAYS[-1])}"
-    frame = visit.report("training", run_id, "validate")
-    frame.get_by_role("heading", name=f"Validate of {NAME}").wait_for()
+def test_a_task_shows_its_report(shown: LocalAirflow, browser: Browser, anna: Any, retrained: dict[str, Any]) -> None:
+    visit, of = Visit(browser, shown, anna), (f"{NAME}_training", retrained["dag_run_id"])
+    frame = visit.report(*of, "validate")
+    frame.get_by_role("heading", name=f"{NAME}: validate").wait_for()
     frame.frame_locator("iframe[title=Report]").locator("table").first.wait_for()
-    visit.picture("report-light")
-    frame = visit.report("training", run_id, "evaluate")
-    frame.get_by_role("region", name="Metrics of the candidates").wait_for()
-    frame = visit.report("training", run_id, "gate")
+    frame = visit.report(*of, "gate")
     frame.get_by_role("region", name="Gates").get_by_text("roc_auc").first.wait_for()
+    frame = visit.report(*of, "evaluate")
+    frame.get_by_role("region", name="Metrics of the candidates").wait_for()
+    visit.picture("report")
     visit.ends()
 
 
-def test_drift_by_column_leads_to_the_report_of_a_window(trained: LocalAirflow, browser: Browser) -> None:
-    visit = Visit(browser, trained)
-    visit.page.goto(f"{visit.url}/mlops/models/{NAME}")
-    drift = visit.page.get_by_role("region", name="Drift by column")
+def test_drift_by_column_leads_to_the_report_of_a_window(shown: LocalAirflow, browser: Browser, anna: Any) -> None:
+    visit = Visit(browser, shown, anna)
+    drift = visit.own(f"models/{NAME}").get_by_role("region", name="Drift by column")
     assert drift.get_by_role("rowheader", name="alert(1)").count() == 1
     drift.get_by_role("link").last.click()
     visit.page.get_by_text("warmth").first.wait_for()
+    visit.ends()
+
+
+def test_who_may_only_read_is_offered_nothing(shown: LocalAirflow, browser: Browser) -> None:
+    visit = Visit(browser, shown, logged_in(browser, shown, "ben"))
+    page = visit.own(f"models/{NAME}")
+    page.locator("#champion").wait_for()
+    assert page.get_by_role("button", name=re.compile("Retrain|Roll back")).count() == 0
+    visit.ends()
+
+
+def test_a_champion_is_rolled_back_for_a_reason(
+    shown: LocalAirflow, browser: Browser, anna: Any, retrained: dict[str, Any]
+) -> None:
+    visit = Visit(browser, shown, anna)
+    page = visit.models()
+    page.get_by_role("link", name=NAME, exact=True).click()
+    page.locator("#champion", has_text="version 3").wait_for()
+    entries = page.locator(".timeline li")
+    before = entries.count()
+    page.get_by_role("button", name="Roll back to…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Roll back").click()
+    assert runs(shown, f"{NAME}_rollback") == [], "without a reason nothing happens"
+    dialog.get_by_label("Reason").fill("It misses the red ones.")
+    visit.picture("rollback")
+    dialog.get_by_label("Reason").fill(WHAT)
+    dialog.get_by_role("button", name="Roll back").click()
+
+    page.locator("#champion", has_text="version 2").wait_for(timeout=90_000)
+    assert entries.count() == before + 1
+    newest = entries.first.inner_text()
+    assert all(word in newest for word in (WHAT, "rolled back to", "anna"))
     visit.ends()

@@ -174,8 +174,9 @@ def test_data_that_is_not_there_is_told_and_not_raised(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_lines_and_loads_nothing(found: Replay) -> None:
     html = replay_page(found)
-    assert html.count('class="series s') == 2 * len(found.policies)
-    assert html.count('class="mark"') == found.policies[OWN].promotions - 1  # the first is before the first window
+    assert html.count('class="series ') == 2 * len(found.policies)
+    # The first is before the first window; one more is the key.
+    assert html.count('class="mark"') == found.policies[OWN].promotions
     assert "<script" not in html
     assert re.findall(r"(?:src|href)=|https?://|url\(", html) == []
 
@@ -251,7 +252,8 @@ def test_windows_are_as_far_apart_as_the_runs_and_the_dearest_policy_may_be_left
     assert [one.policy for one in found.policies] == ["never retrain", "this policy"]
     assert {event.policy for event in found.events} == {"never retrain", "this policy"}
     assert all(one.live is not None for one in found.policies), "both are measured on the rows that both have"
-    assert 'class="series s1"' in replay_page(found)
+    html = replay_page(found)
+    assert (html.count('class="series main"'), html.count('class="series s0"')) == (2, 2)
 
 
 @pytest.mark.parametrize(

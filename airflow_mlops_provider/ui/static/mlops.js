@@ -15,8 +15,17 @@
     } catch (_) { /* another origin, or no storage: the browser's own preference holds */ }
     return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   };
-  const paint = () => { root.dataset.theme = theme(); };
+  /* Stored reports have no origin here, so they are told the theme. */
+  const paint = () => {
+    root.dataset.theme = theme();
+    const search = `?theme=${root.dataset.theme}`;
+    for (const link of document.querySelectorAll("a[data-themed]")) link.search = search;
+    for (const frame of document.querySelectorAll("iframe[data-src]")) {
+      if (frame.getAttribute("src") !== frame.dataset.src + search) frame.src = frame.dataset.src + search;
+    }
+  };
   paint();
+  document.addEventListener("DOMContentLoaded", paint);
   addEventListener("storage", paint);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   try {

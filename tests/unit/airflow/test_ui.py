@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -267,6 +270,26 @@ def test_trouble_with_mlflow_is_said_in_the_page(
     assert "the folder of MLflow&#39;s database is missing" in page.text
 
 
+def test_an_mlflow_that_never_answers_holds_up_one_page_and_no_other(
+    browser: Callable[..., TestClient], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pipeline(folder, "second")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        silence = {"conn_type": "mlflow", "host": address, "extra": {"timeout": 1}}
+        monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_SILENT", json.dumps(silence))
+        for name in ("churn", "second"):
+            write_pipeline(folder, name, promotion={"conn_id": "mlflow_silent"})
+        viewer, pages = browser("viewer"), ("models", "models", "models/churn", "models/second")
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(pages)) as crowd:
+            shown = list(crowd.map(lambda page: viewer.get(f"/mlops/{page}"), pages))
+        assert time.monotonic() - started < 6
+    assert [one.status_code for one in shown] == [200, 200, 503, 503]
+    assert {one.text.count("did not answer") for one in shown} == {1}
+    assert {one.text.count("not readable") for one in shown[:2]} == {2}
+
+
 def test_twenty_pipelines_are_shown_with_as_many_queries_as_five(
     browser: Callable[..., TestClient], folder: Path, mlflow_uri: str
 ) -> None:
@@ -306,3 +329,14 @@ def test_a_stored_report_has_no_origin_and_reaches_nothing(scripts: bool) -> Non
     assert "default-src 'none'" in policy
     assert [rule for rule in policy if rule.startswith("script-src")] == ["script-src 'unsafe-inline'"] * scripts
     assert not any("allow-same-origin" in rule or rule.startswith("connect-src") for rule in policy)
+
+
+def test_a_stored_report_follows_the_theme_of_airflow() -> None:
+    from airflow_mlops_provider.reports import page
+    from airflow_mlops_provider.ui.rendering import sandboxed
+
+    stored = page("Drift", [], []).encode()
+    assert b"(prefers-color-scheme:dark)" in bytes(sandboxed(stored, scripts=False).body)
+    dark, light = (bytes(sandboxed(stored, scripts=False, theme=theme).body) for theme in ("dark", "light"))
+    assert (b"and (min-width:0){" in dark, b"and (max-width:0){" in light) == (True, True)
+    assert not any(b"prefers-color-scheme" in one or b"light dark" in one for one in (dark, light))

@@ -236,7 +236,7 @@ def test_drifted_windows_lead_to_one_request_with_its_reason(world: World, super
     assert asked["extra"]["as_of"] == "2024-01-21T00:00:00+00:00", "the latest speaks for all"
     assert asked["extra"]["windows"] == ["2024-01-18", "2024-01-21"]
     assert asked["extra"]["reason"].startswith("decay: log_loss is ")
-    assert "Drift: 1 of 2 features drifted, such as 'warmth'" in asked["extra"]["reason"]
+    assert "the predictions drifted; 1 of 2 features drifted, such as 'warmth'" in asked["extra"]["reason"]
     assert asked["extra"]["columns"] == ["warmth"]
     assert ended["roll_back"].state == "skipped"
     why = [world.decision(entry).why for entry in world.registry.decisions("warm")]

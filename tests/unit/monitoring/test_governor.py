@@ -135,7 +135,7 @@ def test_every_cause_is_named() -> None:
     decision = day(0, [], policy(), drift=DRIFT, live=DECAY)
     assert decision.reasons == [
         "log_loss 0.8, 0.5 on the holdout",
-        "the predictions drifted; Drift: 2 of 2 features drifted",
+        "the predictions drifted; 2 of 2 features drifted",
     ]
     assert decision.columns == ["wind", "rain"]
 
