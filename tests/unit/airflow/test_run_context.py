@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Param
 from airflow_mlops_provider.assets import retrain_asset
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 from airflow_mlops_provider.operators.retrain_request import retrain_request
-from airflow_mlops_provider.operators.step import StepOperator
+from airflow_mlops_provider.operators.training import FindChampionOperator
 from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of, sent_events
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_the_reason_is_that_of_the_latest_request_and_the_columns_are_those_of_a
 
     def request(*inlets: Asset, as_of: str | None = None) -> tuple[str, list[str]] | None:
         with DAG("tested", schedule=None):
-            task = StepOperator(task_id="task", pipeline="flights", inlets=list(inlets), as_of=as_of)
+            task = FindChampionOperator(task_id="task", pipeline="flights", inlets=list(inlets), as_of=as_of)
         run = worker.context(task, run_type="asset_triggered", consumed_asset_events=[told])
         return retrain_request(run, "flights")
 
@@ -154,7 +154,7 @@ def test_the_reason_is_that_of_the_latest_request_and_the_columns_are_those_of_a
 
 def test_who_starts_a_run_by_hand_says_why(worker: Any) -> None:
     with DAG("tested", schedule=None, params={"reason": None}):
-        task = StepOperator(task_id="task", pipeline="flights")
+        task = FindChampionOperator(task_id="task", pipeline="flights")
     run = worker.context(task, conf={"reason": "new labels"})
 
     assert retrain_request(run, "flights") == ("new labels", [])
