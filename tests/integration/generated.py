@@ -76,6 +76,7 @@ def write_pipelines(folder: Path) -> None:
             "unanswered",
             folder / "unanswered.csv",
             promotion={"approval": "human", "approvers": ["anna"], "response_timeout": "00:00:03"},
+            notifications={"on_event": [_MAIL]},
         ),
         pipeline("impatient", folder / "impatient.csv", scoring={}),
         pipeline("scored_early", folder / "scored_early.csv", scoring={"shards": 2}),
@@ -89,14 +90,18 @@ def write_pipelines(folder: Path) -> None:
     write_shown(folder)
 
 
+_MAIL: dict[str, Any] = {
+    "notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
+    "params": {"to": "ml@example.org", "smtp_conn_id": "told_mail"},
+}
+
+
 def told(csv: Path) -> dict[str, Any]:
     """Return a pipeline that sends mails by the connection `told_mail`, and has a candidate that fails its gate."""
-    mail = {
-        "notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
-        "params": {"to": "ml@example.org", "smtp_conn_id": "told_mail"},
-    }
+    red = {**_MAIL, "params": {**_MAIL["params"], "subject": "{{ dag.dag_id }} failed", "html_content": "{{ run_id }}"}}
     notify = {"retries": 2, "retry_delay": "00:00:00.1"}
-    spec = pipeline("told", csv, notifications={"on_event": [mail]}, tasks={"notify": notify})
+    told = {"on_event": [_MAIL], "on_failure": [red]}
+    spec = pipeline("told", csv, notifications=told, tasks={"notify": notify})
     spec["training"]["candidates"]["dull"] = {"estimator": "sklearn.dummy.DummyClassifier"}
     return spec
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ def test_one_of_several_takes_an_event_and_once_told_nobody_does(mlflow_uri: str
     assert other.unsent("mail", ["entry-1", "entry-2"]) == {"entry-2": 0}
     assert not other.take("mail", "entry-1", by="b")
     assert not log.take("mail", "entry-1", by="a")
+
+
+def test_of_many_at_once_one_takes_it(mlflow_uri: str, log: Notices) -> None:
+    logs = [log, *(Registry.connect(mlflow_uri).notices("flights") for _ in range(5))]
+    with ThreadPoolExecutor(len(logs)) as pool:
+        taken = list(pool.map(lambda each: each[1].take("mail", "entry-1", by=str(each[0])), enumerate(logs)))
+    assert sorted(taken) == [False] * 5 + [True]
 
 
 def test_who_took_it_and_died_takes_it_again_at_once_and_others_later(
