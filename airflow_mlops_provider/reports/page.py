@@ -13,7 +13,7 @@ _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#d5dae0;--soft:#f3f5f7;--good:#12713d;--bad:#b3261e;
 --warn:#8a5a00;--heat:#7db4e8}
 @media screen and (prefers-color-scheme:dark){:root{--ink:#e4e8ec;--paper:#14181c;--line:#39424b;--soft:#1d2328;
---good:#6fd39b;--bad:#ff8f86;--warn:#f0bd5a;--heat:#2f6da8}}
+--good:#6fd39b;--bad:#ff8f86;--warn:#f0bd5a;--heat:#23547f}}
 body{margin:2rem auto;padding:0 1rem;max-width:68rem;font:15px/1.5 system-ui,sans-serif;color:var(--ink);
 background:var(--paper)}
 h1{font-size:1.5rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from runs import Run, runs
 from services.browser import chromium
-from shown import NAME, WATCHED, write_past
+from shown import EVIL, NAME, WATCHED, write_past
 from visits import SIZES, Visit, logged_in, serious
 from watched import day
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from local_airflow import LocalAirflow
 
+#: The width of a sheet within its margins, at 96 pixels an inch.
+A4_PIXELS = 718
 WHY = "A new supplier: the parts are warmer."
 WHAT = "it misses the red ones </script><script>alert(1)</script>"
 
@@ -113,6 +115,49 @@ def test_a_task_shows_its_report(shown: LocalAirflow, browser: Browser, anna: An
     frame = visit.report(*of, "evaluate")
     frame.get_by_role("region", name="Metrics of the candidates").wait_for()
     visit.picture("report")
+    visit.ends()
+
+
+def test_the_card_of_a_version_is_in_the_tab_of_its_publishing_and_on_the_pipelines_page(
+    shown: LocalAirflow, browser: Browser, anna: Any, retrained: dict[str, Any]
+) -> None:
+    visit = Visit(browser, shown, anna)
+    title = f"Model card: {NAME}, version 3"
+    frame = visit.report(f"{NAME}_training", retrained["dag_run_id"], "publish")
+    frame.frame_locator("iframe[title='Model card']").get_by_role("heading", name=title).wait_for()
+    page = visit.own(f"models/{NAME}")
+    page.get_by_role("link", name="Model card of version 3").click()
+    page.get_by_role("heading", name=title).wait_for()
+    assert page.get_by_text(EVIL).count() > 0
+    visit.ends()
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_cards_can_be_read_by_everyone_and_on_paper(
+    shown: LocalAirflow, browser: Browser, anna: Any, retrained: dict[str, Any], kind: str
+) -> None:
+    visit = Visit(browser, shown, anna, kind)
+    (width, height), page = SIZES[kind], visit.page
+    page.emulate_media(color_scheme="dark" if kind == "dark" else "light")
+    for name, picture in (("card", "model-card"), ("comparison", "comparison")):
+        html = visit.context.request.get(f"{visit.url}/mlops/models/{NAME}/versions/3/{name}").text()
+        assert len(html.encode()) < 2_000_000
+        # Alone, as the file that MLflow keeps: no policy of a server holds back what its names would run.
+        page.set_content(html)
+        assert serious(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        if kind == "light":
+            visit.picture(picture)
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": A4_PIXELS, "height": 1000})
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        cut_off = f"one => one.getBoundingClientRect().right > {A4_PIXELS + 1}"
+        assert page.evaluate(f"[...document.querySelectorAll('table, svg, p')].filter({cut_off}).length") == 0, name
+        paper = page.pdf(format="A4")
+        assert paper.startswith(b"%PDF")
+        assert len(paper) < 2_000_000
+        page.emulate_media(media="screen")
+        page.set_viewport_size({"width": width, "height": height})
     visit.ends()
 
 
