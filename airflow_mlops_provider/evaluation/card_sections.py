@@ -58,7 +58,7 @@ def gates_line(verdicts: Sequence[Verdict]) -> Cell:
 
 def name_cell(name: str) -> Cell:
     """Return a name, on one line when it is short."""
-    return Cell(shorten(name, LONG), "whole" * (len(name) <= _SHORT))
+    return Cell(shorten(name, LONG), "whole" if len(name) <= _SHORT else "text")
 
 
 def slice_name(column: str, value: str) -> str:

@@ -49,14 +49,17 @@ def calibration_bins(calibration: Calibration) -> str:
 
 def confusion_matrix(confusion: Confusion) -> str:
     """Return the matrix; a cell is the darker the larger its share of the rows of its true class."""
-    rows = []
-    for line in confusion.counts:
-        total = sum(line) or 1
-        crowded = len(line) > _CROWDED
-        rows.append([(f"{count:,}" if crowded else f"{count:,}\n{count / total:.1%}", count / total) for count in line])
+    crowded = len(confusion.classes) > _CROWDED
     names = [shorten(name, _LONG) for name in confusion.classes]
+    # Many columns have room for numbers alone.
+    headers = [str(number) for number in range(1, len(names) + 1)] if crowded else names
+    rows = []
+    for number, (name, line) in enumerate(zip(names, confusion.counts, strict=True), start=1):
+        total = sum(line) or 1
+        cells = [(f"{count:,}" if crowded else f"{count:,}\n{count / total:.1%}", count / total) for count in line]
+        rows.append((f"{number} {name}" if crowded else name, cells))
     folded = f"; the {confusion.others} rarest classes are one" if confusion.others else ""
-    return heat_table(f"Confusion matrix, in rows{folded}", "true (down), predicted (across)", names, rows)
+    return heat_table(f"Confusion matrix, in rows{folded}", "true (down), predicted (across)", headers, rows)
 
 
 def residual_sections(residuals: Residuals) -> list[str]:

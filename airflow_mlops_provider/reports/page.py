@@ -24,7 +24,8 @@ overflow-wrap:anywhere}
 th{background:var(--soft);font-weight:600;overflow-wrap:normal}td{min-width:4.5rem}td.number{white-space:nowrap}.number{text-align:right}
 .facts th{width:11rem;overflow-wrap:anywhere}
 .heat td,.heat th{text-align:center;overflow-wrap:anywhere;min-width:1.6rem;padding:.3rem .2rem}
-.heat td{white-space:nowrap}td.text{min-width:12rem}.heat{width:auto}
+.heat td{white-space:nowrap}.heat tr>:first-child{text-align:left;min-width:7rem}
+td.text{min-width:12rem}.heat{width:auto}
 .heat td{background:color-mix(in srgb,var(--heat) var(--share),transparent);-webkit-print-color-adjust:exact;
 print-color-adjust:exact}.heat small{display:block}
 .good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}.good,.bad,.warn{font-weight:600}
@@ -37,7 +38,8 @@ stroke-width:1.5}.chart{width:100%;height:auto;overflow:visible;font-size:12px}.
 @media(max-width:40rem){.chart{font-size:25px}.facts th{width:7rem}}
 @media print{body{margin:0;padding:0;max-width:none;font-size:11px}thead{display:table-header-group}
 tr,svg,li{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}td,td.text{min-width:0}td.number,.whole{white-space:normal}
-.heat{font-size:9px}.heat td,.heat th{min-width:0;padding:2px 1px}}
+.heat{font-size:9px}.heat td,.heat th{min-width:0;padding:2px 1px;white-space:normal}
+.heat tr>:first-child{min-width:7em}}
 """
 
 Item = TypeVar("Item")
@@ -125,17 +127,19 @@ def points(heading: str, lines: Iterable[str], note: str = "") -> str:
     return f"<h2>{escape(heading)}</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>{_note(note)}"
 
 
-def heat_table(heading: str, corner: str, names: Sequence[str], rows: Sequence[Sequence[tuple[str, float]]]) -> str:
-    """Return a section with a square table whose cells are the darker the larger their share.
+def heat_table(
+    heading: str, corner: str, headers: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]
+) -> str:
+    """Return a section with a table whose cells are the darker the larger their share.
 
     :param corner: what the lines and the columns are.
-    :param names: of lines and columns alike.
-    :param rows: by line the cells, each a text (what stands below a line break is small) and a share of 0 to 1.
+    :param rows: by name the cells of a line, each a text (what stands below a line break is small) and a share of
+        0 to 1.
     """
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col">{escape(header)}</th>' for header in headers)
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(_shaded(text, share) for text, share in row)}</tr>'
-        for name, row in zip(names, rows, strict=True)
+        for name, row in rows
     )
     return (
         f'<h2>{escape(heading)}</h2>{_scrolling(heading)}<table class="heat"><thead><tr><th scope="col">'

@@ -51,6 +51,7 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     shown: dict[str, Any] = {
         "task_id": task_id,
         "result": result,
+        "step": None if result is None else _step(result),
         "why": _WITHOUT.get(
             str(task_state(dag_id, run_id, task_id, index)), "This task has not returned anything yet."
         ),
@@ -146,7 +147,7 @@ def _index(map_index: str) -> int:
 def _read(store: ArtifactStore, result: StepResult, role: str, parse: Any) -> Any:
     """Return an artifact as it was written; None when it is not this step's, or gone."""
     ref = result.artifacts.get(role)
-    if ref is None or result.step not in _MADE_BY[role]:
+    if ref is None or _step(result) != _MADE_BY[role]:
         return None
     try:
         return parse(store.read_json(ref))
@@ -154,5 +155,10 @@ def _read(store: ArtifactStore, result: StepResult, role: str, parse: Any) -> An
         return None
 
 
-#: The steps that make an artifact, where others only pass it on.
-_MADE_BY = {"verdicts": ("gate",), "evaluation": ("evaluate",)}
+def _step(result: StepResult) -> str:
+    """Return what a task did: publishing hands on the evaluation, with a card of what was published."""
+    return "publish" if "card" in result.artifacts else result.step
+
+
+#: The step that makes an artifact, where others only pass it on.
+_MADE_BY = {"verdicts": "gate", "evaluation": "evaluate"}
