@@ -81,21 +81,21 @@ def _metrics(report: EvaluationReport, champion: ChampionScores) -> str:
                 *_gain(name, champion.differences.get(name), 0.95 if own is None else own.confidence),
             ]
         )
-    headers = ["Metric", "Challenger", "Interval", "Champion", "Interval", "Gain", "Interval", ""]
+    headers = ["Metric", "Challenger", "Interval", "Champion", "Interval", "Gain", "Interval"]
     return table("Metrics", headers, rows)
 
 
 def _gain(metric: str, found: Difference | None, confidence: float) -> list[Cell]:
     if found is None or found.value is None:
-        return [Cell("–", "number"), Cell("" if found is None else found.why or ""), Cell("")]
+        return [Cell("–", "number"), Cell("" if found is None else found.why or "")]
     low, high = span(found.quantiles, confidence)
     if low is None or high is None:
-        return [Cell(f"{found.value:+.4g}", "number"), Cell(found.why or "–"), Cell("")]
+        return [Cell(f"{found.value:+.4g}", "number"), Cell(found.why or "–")]
     kind = "good whole" if low > 0 else "bad whole" if high < 0 else "whole"
     reach = max(abs(low), abs(high), abs(found.value))
     said = f"gain in {metric}: {found.value:+.4g}, between {low:+.4g} and {high:+.4g}"
     drawn = difference_bar(found.value, low, high, reach, said)
-    return [Cell(f"{found.value:+.4g}", "number"), Cell(f"{low:+.4g} to {high:+.4g}", kind), Cell("", figure=drawn)]
+    return [Cell(f"{found.value:+.4g}", "number"), Cell(f"{low:+.4g} to {high:+.4g}", kind, figure=drawn)]
 
 
 def _slices(report: EvaluationReport, champion: ChampionScores) -> list[str]:
