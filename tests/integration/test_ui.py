@@ -139,7 +139,7 @@ def test_cards_can_be_read_by_everyone_and_on_paper(
     visit = Visit(browser, shown, anna, kind)
     (width, height), page = SIZES[kind], visit.page
     page.emulate_media(color_scheme="dark" if kind == "dark" else "light")
-    for name, picture in (("card", "model-card"), ("comparison", "comparison")):
+    for name, picture, part in (("card", "model-card", "Features: 3"), ("comparison", "comparison", "Metrics")):
         html = visit.context.request.get(f"{visit.url}/mlops/models/{NAME}/versions/3/{name}").text()
         assert len(html.encode()) < 2_000_000
         # Alone, as the file that MLflow keeps: no policy of a server holds back what its names would run.
@@ -147,6 +147,7 @@ def test_cards_can_be_read_by_everyone_and_on_paper(
         assert serious(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         if kind == "light":
+            page.get_by_role("heading", name=part).evaluate("heading => heading.scrollIntoView()")
             visit.picture(picture)
         page.emulate_media(media="print")
         page.set_viewport_size({"width": A4_PIXELS, "height": 1000})
