@@ -157,7 +157,7 @@ def test_who_starts_a_run_by_hand_says_why(worker: Any) -> None:
         task = FindChampionOperator(task_id="task", pipeline="flights")
     run = worker.context(task, conf={"reason": "new labels"})
 
-    assert retrain_request(run, "flights") == ("new labels", [])
+    assert retrain_request(run, "flights") == ("“new labels”", [])
 
 
 def test_an_event_without_as_of_falls_back_to_run_after(context: Callable[..., Any]) -> None:
