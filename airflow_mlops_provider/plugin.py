@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -24,6 +25,22 @@ class _LazyPages:
         await pages()(scope, receive, send)
 
 
+def _warmed(app: Any) -> Any:
+    """Begin, in the background, what the first page would wait for, and return Airflow's server as it is.
+
+    A middleware that no request passes: a server makes its middlewares when it begins to serve, in each of its own
+    processes and after every fork, and no other process of Airflow does.
+    """
+    threading.Thread(target=_warm, name="mlops-warm", daemon=True).start()
+    return app
+
+
+def _warm() -> None:
+    from airflow_mlops_provider.ui.app import warm
+
+    warm()
+
+
 def _icon(colour: str, around: str) -> str:
     """Return a picture for the navigation: bars under a line.
 
@@ -44,6 +61,7 @@ class MLOpsPlugin(AirflowPlugin):
     name = "mlops"
     listeners = [warm_imports]
     fastapi_apps = [{"app": _LazyPages(), "url_prefix": PREFIX, "name": "MLOps pages"}]
+    fastapi_root_middlewares = [{"middleware": _warmed, "args": [], "kwargs": {}, "name": "MLOps pages"}]
     external_views = [
         {
             "name": "Models",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
+from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
-from airflow_mlops_provider.ui import models, one_model, rendering, reports
+from airflow_mlops_provider.ui import models, one_model, rendering, reports, sources
 from airflow_mlops_provider.ui.security import sees_pipeline, sees_report, sees_window
 
 
@@ -31,6 +33,17 @@ def pages() -> FastAPI:
     app.add_api_route(task + "/{role}", _stored, dependencies=report)
     app.add_exception_handler(MLOpsError, _trouble)
     return app
+
+
+def warm() -> None:
+    """Do once what a server's first page would wait for: import MLflow, and have it answer.
+
+    What goes wrong is said on the page when somebody opens it.
+    """
+    # A collection of Airflow's heap amid imports would hold up the server's other requests for half a second.
+    with collector_paused(), suppress(MLOpsError):
+        pages()
+        models.overviews_of(sources.every_pipeline())
 
 
 def _static(name: str) -> Response:

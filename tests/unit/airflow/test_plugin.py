@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from made_up import write_pipeline
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,3 +66,27 @@ def test_no_other_process_and_no_unasked_scheduler_imports_anything(tmp_path: Pa
     for component, modules in zip(components, modules_after_start(tmp_path, *components), strict=True):
         assert "airflow_mlops_provider.warm_imports" in modules
         assert modules & HEAVY == set(), component
+
+
+def test_the_api_server_makes_ready_for_the_first_page_once_it_serves(tmp_path: Path, mlflow_uri: str) -> None:
+    code = """
+import sys, threading
+from airflow import plugins_manager
+
+apps, [middleware] = plugins_manager.get_fastapi_plugins()
+assert "mlflow" not in sys.modules and "airflow_mlops_provider.ui.app" not in sys.modules
+assert middleware["middleware"](apps) is apps
+[thread] = [thread for thread in threading.enumerate() if thread.name == "mlops-warm"]
+thread.join()
+assert {"mlflow.store.tracking.sqlalchemy_store", "airflow_mlops_provider.ui.app"} <= set(sys.modules)
+"""
+    write_pipeline(tmp_path, "churn")
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__MLOPS__PIPELINES_FOLDER": str(tmp_path),
+        "AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps({"conn_type": "mlflow", "host": mlflow_uri}),
+    }
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
