@@ -281,4 +281,5 @@ def _of_result(
 
 
 def _said(details: dict[str, str]) -> dict[str, str]:
-    return {what: value for what, value in details.items() if value}
+    """Leave out what is empty; the rest is one line each, as a mail's subject has to be."""
+    return {what: " ".join(value.split()) for what, value in details.items() if value}

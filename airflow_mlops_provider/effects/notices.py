@@ -38,6 +38,7 @@ class Told:
 
 def tell(
     registry: Registry,
+    pipeline: str,
     model: str,
     notifiers: Sequence[EventNotifier],
     events: Iterable[Event],
@@ -49,15 +50,22 @@ def tell(
 ) -> Told:
     """Tell each notifier of each event that is news to it, once; of one that fails, the others are told all the same.
 
+    A notifier that did not take a message is asked for no other: it may be away, and many tries fill the log. The next
+    try begins with what was not tried yet, so that a message that is never taken holds up no other.
+
+    :param pipeline: whose notifiers they are: those of another one with the same model are told by it.
     :param by: who tells: the same when a task is tried again.
     :param started: events from before are no news to a notifier that was told of none before.
     :param send: sends one message, or raises an `MLOpsError`.
     :raises RegistryError, TransientServiceError: of MLflow, without which nobody knows what was sent.
     """
     notices, told = registry.notices(model), Told()
-    for notifier, event in _due(notices, notifiers, list(events), started):
-        message = (notifier.label, event.title)
-        if not notices.take(notifier.label, event.key, by=by):
+    away: set[str] = set()
+    for notifier, event in _due(notices, pipeline, notifiers, list(events), started):
+        who, message = _who(pipeline, notifier), (notifier.label, event.title)
+        if who in away:
+            continue
+        if not notices.take(who, event.key, by=by):
             told.left.append(message)
             continue
         failpoint("notice.send.before")
@@ -65,25 +73,32 @@ def tell(
             send(notifier, linked(registry, event, places))
         except MLOpsError as error:
             log.warning("%s", error)
-            notices.give_back(notifier.label, event.key, by=by)
+            notices.give_back(who, event.key, by=by)
+            away.add(who)
             told.failed.append((notifier.label, error))
             continue
         failpoint("notice.send.after")
-        notices.mark(notifier.label, event.key, by=by)
+        notices.mark(who, event.key, by=by)
         log.info("%s was told: %s", *message)
         told.sent.append(message)
     return told
 
 
+def _who(pipeline: str, notifier: EventNotifier) -> str:
+    """Return what the log of messages calls a notifier."""
+    return f"{pipeline}.{notifier.label}"
+
+
 def _due(
-    notices: Notices, notifiers: Sequence[EventNotifier], events: Sequence[Event], started: datetime
+    notices: Notices, pipeline: str, notifiers: Sequence[EventNotifier], events: Sequence[Event], started: datetime
 ) -> list[tuple[EventNotifier, Event]]:
     """Return what is to be sent, oldest first; what was tried before comes last, so that it holds up nothing else."""
-    due = []
+    due, kept = [], notices.read()
     for notifier in notifiers:
-        since = notices.since(notifier.label, notifier.events, started)
+        who = _who(pipeline, notifier)
+        since = notices.since(kept, who, notifier.events, started)
         news = {event.key: event for event in events if _is_news(event, since)}
-        due += [(tries, notifier, news[key]) for key, tries in notices.unsent(notifier.label, news).items()]
+        due += [(tries, notifier, news[key]) for key, tries in notices.unsent(kept, who, news).items()]
     return [(notifier, event) for _, notifier, event in sorted(due, key=lambda one: one[0])]
 
 

@@ -120,7 +120,7 @@ def _failure(told: Told) -> MLOpsError:
     return kind(
         f"{len(errors)} of {len(errors) + len(told.sent)} messages were not taken",
         got="; ".join(str(error) for error in errors),
-        hint="What is not sent now is sent by the next run.",
+        hint="What is not sent now is sent by the next run; of gates or an alias, when this task is cleared.",
     )
 
 
@@ -149,6 +149,7 @@ def tell_events(
     registry = hook.registry()
     return tell(
         registry,
+        pipeline,
         model,
         notifiers,
         [*events_of(registry, pipeline, model, results, teller), *more],

@@ -3,7 +3,7 @@
 A message cannot be sent and marked as sent in one stroke. So whoever is about to send takes the event for that notifier
 first, sends, and then marks it, or gives it back when the message was not taken. Of several at once exactly one takes
 it. Who was killed in between takes it again when it is tried again, anybody else when some time has passed: so a
-message may come twice then, and is never lost.
+message may come twice then. It is lost only when nobody could send it for a week.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NOTICES = LogKind("notices", title="the log of messages", without="nobody is told of events")
 #: After this, who took an event and did not mark it is taken for dead: longer than one task sends.
 LEASE = timedelta(minutes=10)
+#: After this since the first try, an event is given up: a message that is never taken would be tried for good.
+LASTING = timedelta(days=7)
 _PATIENCE = 50
 
 
@@ -51,16 +53,24 @@ class Notices:
         self._log = WriteOnceLog(connection, model, NOTICES)
         self._model = model
 
-    def since(self, notifier: str, kinds: Iterable[str], moment: datetime) -> dict[str, datetime]:
+    def read(self) -> dict[str, str]:
+        """Return the log as it is now, for `since` and `unsent`: it grows, and is read once for all notifiers.
+
+        :raises RegistryError: the log is damaged or deleted, or MLflow refused.
+        :raises TransientServiceError: MLflow cannot be reached.
+        """
+        return self._log.read()
+
+    def since(
+        self, kept: Mapping[str, str], notifier: str, kinds: Iterable[str], moment: datetime
+    ) -> dict[str, datetime]:
         """Return from when on an event of each kind is news to a notifier.
 
         That of a kind that it was not told of before begins now, for good: nobody wants to hear of the past at once.
 
         :param moment: what "now" is, such as the start of the run that asks.
-        :raises RegistryError: the log is damaged or deleted, or MLflow refused.
-        :raises TransientServiceError: MLflow cannot be reached.
+        :raises RegistryError, TransientServiceError: as `read`.
         """
-        kept = self._log.read()
         keys = {kind: f"since-{notifier}-{kind}" for kind in kinds}
         texts = {
             kind: kept.get(key) or self._log.write(key, moment.isoformat()) or moment.isoformat()
@@ -71,18 +81,20 @@ class Notices:
         except ValueError as error:
             raise self._log.damaged(f"a moment of notifier {notifier} cannot be read: {error}") from error
 
-    def unsent(self, notifier: str, events: Iterable[str]) -> dict[str, int]:
-        """Return which events a notifier was not told of, with how many have tried to tell it."""
-        kept = self._log.read()
-        return {
-            event: len(self._tries(kept, notifier, event)) for event in events if _sent(notifier, event) not in kept
-        }
+    def unsent(self, kept: Mapping[str, str], notifier: str, events: Iterable[str]) -> dict[str, int]:
+        """Return which events a notifier is still to be told of, with how many have tried to tell it.
+
+        :raises RegistryError: the log is damaged.
+        """
+        tries = {event: self._tries(kept, notifier, event) for event in events if _sent(notifier, event) not in kept}
+        given_up = datetime.now(UTC) - LASTING
+        return {event: len(notes) for event, notes in tries.items() if not notes or notes[0].at > given_up}
 
     def take(self, notifier: str, event: str, *, by: str) -> bool:
         """Take an event in order to tell a notifier of it; False when that was done, or another is about to.
 
         :param by: who takes it; again when it was taken by the same before.
-        :raises RegistryError, TransientServiceError: as `since`.
+        :raises RegistryError, TransientServiceError: as `read`.
         """
         mine = _Note(by=by)
         for _ in range(_PATIENCE):
@@ -105,7 +117,7 @@ class Notices:
     def mark(self, notifier: str, event: str, *, by: str) -> None:
         """Write that a notifier was told of an event.
 
-        :raises RegistryError, TransientServiceError: as `since`; the message may come again then.
+        :raises RegistryError, TransientServiceError: as `read`; the message may come again then.
         """
         for _ in range(_PATIENCE):
             if self._log.write(_sent(notifier, event), _Note(by=by).model_dump_json()) is not None:
@@ -117,7 +129,7 @@ class Notices:
     def give_back(self, notifier: str, event: str, *, by: str) -> None:
         """Let whoever comes next take an event at once, since its message was not taken.
 
-        :raises RegistryError, TransientServiceError: as `since`; others wait a while then.
+        :raises RegistryError, TransientServiceError: as `read`; others wait a while then.
         """
         tries = self._tries(self._log.read(), notifier, event)
         if tries and tries[-1].by == by:

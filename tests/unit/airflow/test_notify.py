@@ -102,12 +102,29 @@ class World:
         decision = Decision(as_of=MARCH + day * DAY, **{**fields, **changes})
         self.registry.write_decision("churn", decision.as_of, decision.model_dump(mode="json"))
 
-    def tell(self, *notifiers: dict[str, Any], results: Any = (), task_id: str = "notify", **run: Any) -> Any:
+    def tell(
+        self,
+        *notifiers: dict[str, Any],
+        results: Any = (),
+        task_id: str = "notify",
+        pipeline: str = "churn",
+        **run: Any,
+    ) -> Any:
         """Run the task, as if the run had begun long before."""
-        with DAG("churn_training", schedule=None):
-            shown = [result.xcom() for result in results]
-            task = NotifyOperator(task_id=task_id, pipeline="churn", notifiers=list(notifiers), results=shown)
+        with DAG(f"{pipeline}_training", schedule=None):
+            task = NotifyOperator(
+                task_id=task_id,
+                pipeline=pipeline,
+                model="churn",
+                notifiers=list(notifiers),
+                results=[result.xcom() for result in results],
+            )
         return self.worker.run(task, **run)
+
+    def tries(self) -> int:
+        """Return how many tries to send something are kept for good."""
+        run = self._client.get_experiment_by_name("notices/churn").tags["run"]
+        return sum(name.startswith("try-") for name in self._client.get_run(run).data.params)
 
 
 @pytest.fixture
@@ -221,6 +238,12 @@ def test_an_alias_that_was_set_right_is_told_once(world: World, mails: Mailbox) 
     assert mails.subjects == ["churn: the alias champion was wrong, and is set right"]
 
 
+def test_words_of_people_and_data_fit_into_the_subject_of_a_mail(world: World, mails: Mailbox) -> None:
+    world.promote("it is better\nBcc: all@example.org")
+    world.tell({"notifier": SMTP, "params": {"to": "ml@example.org", "subject": "{{ event.details['Why'] }}"}})
+    assert mails.subjects == ["it is better Bcc: all@example.org"]
+
+
 def test_templates_know_the_event_and_airflow_s_own_variables(world: World, mails: Mailbox) -> None:
     world.promote()
     params = {
@@ -285,6 +308,26 @@ def test_a_notifier_that_fails_is_tried_again_and_holds_up_no_other(world: World
         "churn: version 2 is the cha",
         "churn: version 1 is the cha",
     ], "what failed comes last"
+
+
+def test_a_notifier_that_is_away_is_asked_once_a_try_however_much_there_is_to_tell(
+    world: World, mails: Mailbox
+) -> None:
+    for day in range(5):
+        world.decide(day)
+    mails.refuse = 99
+    for _ in range(2):
+        assert world.tell(MAIL).state == "up_for_retry"
+    assert world.tries() == 2
+    mails.refuse = 0
+    assert world.tell(MAIL).xcom["facts"] == {"sent": 5, "left": 0}
+
+
+def test_pipelines_that_share_a_model_each_tell_their_own(world: World, mails: Mailbox) -> None:
+    world.promote()
+    for pipeline in ("churn", "churn_by_post", "churn"):
+        assert world.tell(MAIL, pipeline=pipeline).state == "success"
+    assert [subject.split(":")[0] for subject in mails.subjects] == ["churn", "churn_by_post"]
 
 
 def test_what_slack_refuses_is_named_without_its_secrets(world: World, posts: Slack) -> None:
@@ -413,8 +456,8 @@ def test_what_is_done_by_a_command_is_told_by_it(
     [found] = json.loads(capsys.readouterr().out)
     assert found["reason"] == "the alias named version 2, the ledger 1. 4 messages sent"
     assert mails.subjects == [
-        "churn: the alias champion was wrong, and is set right",
-        "churn: version 1 is the champion, the first",
         "churn: version 2 is the champion, after version 1",
         "churn: rolled back to version 1; version 2 is in quarantine",
-    ]
+        "churn: the alias champion was wrong, and is set right",
+        "churn: version 1 is the champion, the first",
+    ], "what was tried comes last"
