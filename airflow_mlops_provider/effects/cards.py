@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from airflow_mlops_provider import __version__
+from airflow_mlops_provider.data.privacy import PrivacyReport
 from airflow_mlops_provider.evaluation.card_facts import CardFacts, DataFacts
 from airflow_mlops_provider.evaluation.comparison_page import comparison_page
 from airflow_mlops_provider.evaluation.gates import judge
@@ -135,8 +136,15 @@ def _data(store: ArtifactStore, dataset: StepResult) -> DataFacts:
         excluded=facts.get("excluded") or {},
         window=None if data.window is None else _length(data.window),
         label_delay=_length(data.label_delay) if data.label_delay else None,
-        privacy=facts.get("privacy") or {},
+        privacy=_privacy(store, dataset),
     )
+
+
+def _privacy(store: ArtifactStore, dataset: StepResult) -> dict[str, str]:
+    if "privacy" not in dataset.artifacts:
+        return {}
+    report = PrivacyReport.model_validate(store.read_json(dataset.artifacts["privacy"]))
+    return {each.column: each.words for each in report.columns}
 
 
 def _length(time: timedelta) -> str:

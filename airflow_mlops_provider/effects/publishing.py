@@ -100,8 +100,8 @@ def publish(
         )
     )
     facts = {
-        # Names of lost candidates are the evaluate task's to tell: there are two pages to be named here.
-        **{name: value for name, value in evaluation.facts.items() if name != "lost"},
+        # These are the evaluate task's to tell: the pages take their place in XCom.
+        **{name: value for name, value in evaluation.facts.items() if name not in ("lost", "worst_slice", "folds")},
         "version": published.version,
         "run_id": published.run_id,
         "experiment_id": published.experiment_id,

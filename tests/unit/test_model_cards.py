@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +34,12 @@ from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.predictions import predictions_frame
 from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mlops_provider.results import StepResult
-    from airflow_mlops_provider.storage import ArtifactStore
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 EVIL = "</script><script>alert(1)</script>"
@@ -137,6 +139,34 @@ def train(store: ArtifactStore, registry: Registry, tmp_path: Path) -> Callable[
     return lambda task: Training(store, registry, task, tmp_path)
 
 
+@dataclass
+class Compared:
+    """A challenger that was published beside a champion."""
+
+    training: Training
+    evaluation: StepResult
+    made: StepResult
+    mlflow_uri: str
+
+    @property
+    def report(self) -> EvaluationReport:
+        return EvaluationReport.model_validate(self.training.store.read_json(self.made.artifacts["evaluation"]))
+
+
+@pytest.fixture(scope="module")
+def compared(migrated_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Compared]:
+    @cache
+    def of(task: str) -> Compared:
+        folder = tmp_path_factory.mktemp(task)
+        shutil.copy(migrated_mlflow, folder / "mlflow.db")
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        training = Training(ArtifactStore(str(folder / "store")), Registry.connect(uri), task, folder)
+        evaluation = training.evaluated(training.features, training.champion())
+        return Compared(training, evaluation, training.published(evaluation), uri)
+
+    return of
+
+
 def words(html: str) -> str:
     """Return what a reader sees."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html)))
@@ -157,13 +187,10 @@ def safe(html: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_card_tells_what_a_version_is_worth_and_where_it_comes_from(
-    train: Callable[[str], Training], task: str, mlflow_uri: str
+    compared: Callable[[str], Compared], task: str
 ) -> None:
-    training = train(task)
-    champion = training.champion()
-    evaluation = training.evaluated(training.features, champion)
-    made = training.published(evaluation)
-    report = EvaluationReport.model_validate(training.store.read_json(made.artifacts["evaluation"]))
+    found = compared(task)
+    training, evaluation, made, report = found.training, found.evaluation, found.made, found.report
     card, comparison = (training.text(made, role) for role in ("card", "comparison"))
     if PAGES:
         for role, text in (("card", card), ("comparison", comparison)):
@@ -215,7 +242,7 @@ def test_a_card_tells_what_a_version_is_worth_and_where_it_comes_from(
         safe(html)
 
     # In MLflow: with the run, named by the version.
-    client, version = MlflowClient(mlflow_uri), training.registry.version_run(training.name, 2)
+    client, version = MlflowClient(found.mlflow_uri), training.registry.version_run(training.name, 2)
     assert version.pages == {role: made.artifacts[role] for role in ("card", "comparison")}
     run_id = str(version.run_id)
     assert Path(client.download_artifacts(run_id, "model_card.html")).read_text(encoding="utf-8") == card
@@ -265,13 +292,11 @@ def test_held_against_a_champion_that_came_meanwhile_the_pages_say_so(train: Cal
 
 
 def test_pages_of_many_columns_slices_and_classes_stay_small_and_say_what_they_leave_out(
-    train: Callable[[str], Training],
+    compared: Callable[[str], Compared],
 ) -> None:
-    training = train("binary")
-    champion = training.champion()
-    made = training.published(training.evaluated(training.features, champion))
-    card = CardFacts.model_validate(training.store.read_json(made.artifacts["card_facts"]))
-    report = EvaluationReport.model_validate(training.store.read_json(made.artifacts["evaluation"]))
+    found = compared("binary")
+    made, report = found.made, found.report
+    card = CardFacts.model_validate(found.training.store.read_json(made.artifacts["card_facts"]))
     columns = [f"column {number:03d} {EVIL * 100}" for number in range(500)]
     slices = [
         Slice(column=f"s{number} {EVIL * 100}", value=EVIL * 100, rows=number, metrics={"log_loss": 0.1 * number})

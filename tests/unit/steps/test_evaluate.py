@@ -385,6 +385,12 @@ def test_a_champion_of_another_split_has_seen_rows_that_are_held_out_now(
     assert report.champion is not None
     assert report.champion.compared == ("paired" if paired else "recorded")
     assert (report.champion.seen is None) == paired
+    then = first.read(judged)
+    # Asked on the very rows that it was measured on then, it says the same.
+    assert report.champion.intervals == then.intervals
+    assert report.champion.calibration == then.challenger.calibration
+    assert (report.champion.candidate, report.champion.rows) == ("logistic", then.rows)
+    assert report.champion.features == {"height": "numeric", "noise": "numeric", "town": "categorical"}
 
 
 def test_by_time_only_a_champion_of_a_later_boundary_has_seen_the_holdout() -> None:
