@@ -123,7 +123,7 @@ def _by_category(labels: Sequence[str], lines: Sequence[Sequence[float]]) -> lis
 
 def _words(name: str) -> str:
     """Return a name that breaks between lines."""
-    return name.replace("_", " ")
+    return shorten(name, _LONG).replace("_", " ")
 
 
 def _text(value: float | None) -> str:
