@@ -69,8 +69,8 @@ def overviews_of(pipelines: list[Pipeline]) -> tuple[dict[str, PipelineOverview]
         members = list(group)
         try:
             # Thousands of short-lived rows: in the server's large heap a collection takes longer than to read them.
-            with collector_paused(), sources.registry(conn_id) as registry:
-                overviews = pipeline_overviews(registry, members, decisions=WINDOWS)
+            with collector_paused():
+                overviews = pipeline_overviews(sources.registry(conn_id), members, decisions=WINDOWS)
         except MLOpsError as error:
             trouble |= dict.fromkeys((pipeline.name for pipeline in members), str(error))
         else:

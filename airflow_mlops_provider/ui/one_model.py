@@ -75,11 +75,10 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
     :raises MLOpsError: MLflow or the store cannot be read.
     """
     pipeline = sources.one_pipeline(name)
-    store = sources.store()
-    with sources.registry(pipeline.promotion.conn_id) as registry:
-        [overview] = pipeline_overviews(registry, [pipeline], decisions=_WINDOWS)
-        history = [] if overview.champion is None else registry.history(pipeline.model_name)
-        sheets, comparison, trouble = _versions(registry, store, pipeline, history, first, second)
+    registry, store = sources.registry(pipeline.promotion.conn_id), sources.store()
+    [overview] = pipeline_overviews(registry, [pipeline], decisions=_WINDOWS)
+    history = [] if overview.champion is None else registry.history(pipeline.model_name)
+    sheets, comparison, trouble = _versions(registry, store, pipeline, history, first, second)
     reigns = timeline(history)
     scoring, monitoring = dag_id(name, "scoring"), dag_id(name, "monitoring")
     scored = results_of(scoring, "score", _WINDOWS) if reads_results(scoring, user) else []

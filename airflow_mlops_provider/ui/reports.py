@@ -109,8 +109,7 @@ def version_page(pipeline: str, version: int, name: str, theme: Theme | None = N
     """
     spec = sources.one_pipeline(pipeline)
     try:
-        with sources.registry(spec.promotion.conn_id) as registry:
-            ref = registry.version_run(spec.model_name, version).pages.get(name)
+        ref = sources.registry(spec.promotion.conn_id).version_run(spec.model_name, version).pages.get(name)
     except RegistryError as error:
         raise HTTPException(404, "There is no such version.") from error
     if ref is None or not _is_page(ref):
@@ -123,8 +122,7 @@ def _window_ref(pipeline: str, window: str) -> ArtifactRef | None:
     spec = sources.pipeline_named(pipeline)
     if spec is None:
         return None
-    with sources.registry(spec.promotion.conn_id) as registry:
-        every = decisions(registry, spec.model_name)
+    every = decisions(sources.registry(spec.promotion.conn_id), spec.model_name)
     return next((one.evidence.get("report") for one in every if as_of_text(one.as_of) == window), None)
 
 

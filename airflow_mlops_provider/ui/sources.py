@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.spec import Pipeline
     from airflow_mlops_provider.storage import ArtifactStore
@@ -65,15 +62,16 @@ def pipeline_named(name: str) -> Pipeline | None:
     return load_pipeline(files[name]) if name in files else None
 
 
-@contextmanager
-def registry(conn_id: str) -> Iterator[Registry]:
-    """Give the registry behind a connection, as it is defined now; MLflow itself keeps its databases open.
+def registry(conn_id: str) -> Registry:
+    """Return the registry behind a connection, as it is defined now, which has just answered.
 
-    An MLflow that did not answer is left alone for a while: Airflow's own API shares its threads with these pages, and
-    everybody who opens one would hold another.
+    MLflow itself keeps its databases open. One that did not answer is left alone for a while: Airflow's own API shares
+    its threads with these pages, and everybody who opens one would hold another. Pages wait for each other while it is
+    asked whether it is there, and no longer.
 
     :raises TransientServiceError: it does not answer, or did not a moment ago.
     """
+    found = MlflowHook(conn_id).registry(at_most=_PATIENCE)
     with _LOCK:
         lock = _LOCKS.setdefault(conn_id, Lock())
     with lock:
@@ -81,11 +79,12 @@ def registry(conn_id: str) -> Iterator[Registry]:
         if trouble is not None and time.monotonic() - since < _ALONE:
             raise TransientServiceError(trouble)
         try:
-            yield MlflowHook(conn_id).registry(at_most=_PATIENCE)
+            found.ping()
         except TransientServiceError as error:
             _AWAY[conn_id] = time.monotonic(), str(error)
             raise
         _AWAY.pop(conn_id, None)
+    return found
 
 
 def store() -> ArtifactStore:

@@ -7,6 +7,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -288,6 +289,33 @@ def test_an_mlflow_that_never_answers_holds_up_one_page_and_no_other(
     assert [one.status_code for one in shown] == [200, 200, 503, 503]
     assert {one.text.count("did not answer") for one in shown} == {1}
     assert {one.text.count("not readable") for one in shown[:2]} == {2}
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_mlflow_and_holds_up_no_other_page(
+    browser: Callable[..., TestClient], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops_provider.exceptions import TransientServiceError
+    from airflow_mlops_provider.ui import one_model
+
+    asked, ended = Event(), Event()
+
+    def wait(*_: Any) -> None:
+        asked.set()
+        ended.wait(20)
+        raise TransientServiceError("S3 asks for fewer requests")
+
+    write_ledger(mlflow_uri, "churn", entries=1)
+    monkeypatch.setattr(one_model, "version_sheet", wait)
+    viewer = browser("viewer")
+    with ThreadPoolExecutor(2) as crowd:
+        waits = crowd.submit(viewer.get, "/mlops/models/churn")
+        assert asked.wait(20)
+        other = crowd.submit(viewer.get, "/mlops/models").result(10)
+        ended.set()
+        assert waits.result().status_code == 503
+    for page in (other, viewer.get("/mlops/models")):
+        assert "version 1" in page.text
+        assert "S3" not in page.text
 
 
 def test_twenty_pipelines_are_shown_with_as_many_queries_as_five(
