@@ -26,7 +26,7 @@ def at_once(work: Any, *arguments: Any, answers: int = 1) -> list[Any]:
     :param answers: how many things each has to say.
     """
     barrier, results = _WARM.Barrier(PROCESSES), _WARM.Queue()
-    workers = [_WARM.Process(target=work, args=(*arguments, rank, barrier, results)) for rank in range(PROCESSES)]
+    workers = [_worker(work, *arguments, rank, barrier, results) for rank in range(PROCESSES)]
     for worker in workers:
         worker.start()
     said = []
@@ -41,10 +41,15 @@ def at_once(work: Any, *arguments: Any, answers: int = 1) -> list[Any]:
 
 def exit_code(work: Any, *arguments: Any, environment: dict[str, str]) -> int | None:
     """Return how a process ends that does some work with these settings; negative is the signal that ended it."""
-    worker = _WARM.Process(target=_with, args=(environment, work, *arguments))
+    worker = _worker(_with, environment, work, *arguments)
     worker.start()
     worker.join(120)
     return worker.exitcode
+
+
+def _worker(work: Any, *arguments: Any) -> Any:
+    """Return a process that ends with the tests: one that hangs in a failed test shall not keep them waiting."""
+    return _WARM.Process(target=work, args=arguments, daemon=True)
 
 
 def _with(environment: dict[str, str], work: Any, *arguments: Any) -> None:
