@@ -67,9 +67,11 @@ $(VENV)/bin/python:
 	$(CREATE)
 
 $(VENV)/examples: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Airflow, MLflow and the rest into $(VENV): some minutes, the first time ..."
 	$(INSTALL) --constraint constraints.txt --editable ".[examples]"
 	@touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Airflow, MLflow and the rest into $(VENV): some minutes, the first time ..."
 	$(INSTALL) --constraint constraints.txt --editable ".[dev]"
 	@touch $@ $(VENV)/examples

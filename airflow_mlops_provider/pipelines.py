@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.spec import Pipeline
+from airflow_mlops_provider.spec.frozen import PATTERNS_IN_WORDS
 
 #: The C parser is ten times as fast, and parsing is what the DAG processor does all day.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,6 +47,8 @@ def load_pipeline(file: Path) -> Pipeline:
 def _loaded(file: Path, _mtime: int, _size: int) -> Pipeline:
     try:
         raw = yaml.load(file.read_bytes(), Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        raise _not_yaml(file, error) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"pipeline file {file} is not YAML", got=str(error)) from error
     if not isinstance(raw, dict):
@@ -61,6 +64,20 @@ def _loaded(file: Path, _mtime: int, _size: int) -> Pipeline:
             hint=f"Call the file {pipeline.name}{file.suffix}, or the pipeline {file.stem}.",
         )
     return pipeline
+
+
+def _not_yaml(file: Path, error: yaml.MarkedYAMLError) -> SpecError:
+    """Return what the parser says in one line, with the line of the file that it stumbled over."""
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return SpecError(f"pipeline file {file} is not YAML", got=error.problem)
+    line = file.read_bytes().decode(errors="replace").splitlines()[mark.line : mark.line + 1]
+    tab = any("\t" in text for text in line)
+    return SpecError(
+        f"pipeline file {file}, line {mark.line + 1}, is not YAML: {error.problem}",
+        got=line[0] if line else "the end of the file",
+        hint="Indent by spaces: YAML takes no tabs." if tab else None,
+    )
 
 
 def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = None) -> Pipeline:
@@ -112,6 +129,11 @@ def _problem(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] in ("missing", "value_error"):
         return f"{path}: {message}"
+    if problem["type"] == "string_pattern_mismatch":
+        pattern = problem["ctx"]["pattern"]
+        message = f"expected {PATTERNS_IN_WORDS.get(pattern, f'what matches {pattern}')}"
+    elif problem["type"] == "model_type" and (valid := _valid_keys(location)):
+        message = f"expected keys with values, of {', '.join(valid)}"
     return f"{path}: {message}, got {problem['input']!r}"
 
 

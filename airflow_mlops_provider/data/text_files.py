@@ -17,7 +17,7 @@ from airflow_mlops_provider.data.batches import Batch, python_column, wanted_col
 from airflow_mlops_provider.exceptions import DataError, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Collection, Generator, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -31,6 +31,8 @@ _BOM = b"\xef\xbb\xbf"
 _INVALID_VALUE = re.compile(
     r"column #(?P<column>\d+): CSV conversion error to (?P<kind>\w+).*: invalid value '(?P<value>.*)'", re.DOTALL
 )
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d[\d. ]*,\d+\s*")
+_SAVE = "Save it with commas, and decimals with a point: frame.to_csv(path, index=False) does."
 _OTHER_DELIMITERS = {"\t": "a tab", ";": "a semicolon", "|": "a bar"}
 
 
@@ -45,7 +47,7 @@ def read_csv(
     """
     import pyarrow as pa
 
-    header, empty = _csv_header(path, where, columns)
+    header, empty = csv_header(path, where, columns.all)
     wanted = wanted_columns(header, columns, where, absent, forbidden)
     if empty:
         return
@@ -133,18 +135,24 @@ def _explain_csv(path: Path, where: str, header: list[str], error: pa.ArrowInval
         with closing(_csv_batches(path, where, [name], {name: pa.string()})) as batches:
             for batch in batches:
                 if (index := pc.index(batch.table[name], match["value"]).as_py()) >= 0:
+                    comma = match["kind"] == "double" and _DECIMAL_COMMA.fullmatch(match["value"])
                     raise DataError(
                         f"column {name!r}, row {batch.first_row + index} of {where} cannot be used",
                         got=match["value"],
                         expected="a number" if match["kind"] == "double" else f"{match['kind']}, like the rows before",
+                        hint="Write decimals with a point." if comma else None,
                     ) from error
     raise DataError(
         f"{where} is not a readable CSV file", got=str(error), expected="UTF-8, fields separated by commas"
     ) from error
 
 
-def _csv_header(path: Path, where: str, columns: Columns) -> tuple[list[str], bool]:
-    """Return the names in the header, and whether no row follows it."""
+def csv_header(path: Path, where: str, wanted: Collection[str]) -> tuple[list[str], bool]:
+    """Return the names in the header, and whether no row follows it.
+
+    :param wanted: columns that will be read: a header of other fields that holds them all is what it seems.
+    :raises DataError: it is no CSV, or one of other separators than commas.
+    """
     head = _head(path, where)
     _check_text(head, where, "CSV")
     line, _, rest = head.removeprefix(_BOM).replace(b"\r\n", b"\n").partition(b"\n")
@@ -155,10 +163,8 @@ def _csv_header(path: Path, where: str, columns: Columns) -> tuple[list[str], bo
     header = next(csv.reader([text]), [])
     for delimiter, name in _OTHER_DELIMITERS.items():
         others = next(csv.reader([text], delimiter=delimiter), [])
-        if len(others) > len(header) and not set(columns.all) <= set(header):
-            raise DataError(
-                f"{where} separates its fields by {name}", got=text, expected="commas", hint="Save it as CSV."
-            )
+        if len(others) > len(header) and not set(wanted) <= set(header):
+            raise DataError(f"{where} separates its fields by {name}", got=text, expected="commas", hint=_SAVE)
     return header, not rest.strip()
 
 

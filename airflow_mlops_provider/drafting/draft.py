@@ -67,7 +67,7 @@ def draft_pipeline(
         raise SpecError(
             "--name is no pipeline's name", got=name, expected="small letters, digits and _, a letter first"
         )
-    table = read_file(file)
+    table = read_file(file, target)
     roles = roles_of(table, target, timestamp, keys)
     with TemporaryDirectory(prefix="mlops-init-") as folder:
         trial = _Trial(ArtifactStore(folder), name, file.resolve(), _after(table, roles.timestamp))

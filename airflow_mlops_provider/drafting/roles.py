@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.drafting.texts import misread
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.spec import Columns
 
@@ -156,8 +157,8 @@ def _is_zoned(values: pa.ChunkedArray, name: str) -> bool:
     if values.null_count or not _is_moment(values):
         raise SpecError(
             "--timestamp names a column that is not a moment in every row",
-            got=f"{name}, of type {values.type}, missing in {values.null_count} rows",
-            expected="values such as 2013-03-01T06:00:00Z",
+            got=f"{name}, of type {values.type}, such as {values[0].as_py()}, missing in {values.null_count} rows",
+            expected="values such as 2013-03-01 or 2013-03-01T06:00:00Z",
         )
     return getattr(values.type, "tz", None) is not None
 
@@ -180,13 +181,21 @@ def _assign(roles: Roles, name: str, values: pa.ChunkedArray, *, find_keys: bool
     elif find_keys and _is_key(name, values, distinct):
         roles.keys.append(name)
     elif _is_moment(values) or pa.types.is_time(kind) or pa.types.is_duration(kind):
-        roles.left_out[name] = "a moment is no feature; derive numbers from it, such as the hour"
+        roles.left_out[name] = _why_no_feature(values, roles.timestamp)
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         roles.numeric.append(name)
+    elif (why := misread(values)) is not None:
+        roles.left_out[name] = why
     elif distinct > min(_MAX_CATEGORIES, rows / _ROWS_A_VALUE):
         roles.left_out[name] = f"{distinct} different texts in {rows} rows say nothing of the next row"
     else:
         roles.categorical.append(name)
+
+
+def _why_no_feature(moments: pa.ChunkedArray, timestamp: str | None) -> str:
+    if timestamp is None and moments.null_count:
+        return f"a moment, but no timestamp: it is missing in {moments.null_count} rows"
+    return "a moment is no feature; derive numbers from it, such as the hour"
 
 
 def _is_key(name: str, values: pa.ChunkedArray, distinct: int) -> bool:

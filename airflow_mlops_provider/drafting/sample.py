@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.data.text_files import opened
+from airflow_mlops_provider.data.text_files import csv_header, opened
 from airflow_mlops_provider.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".parquet", ".pq", ".jsonl", ".ndjson")
 
 
-def read_file(path: Path) -> pa.Table:
+def read_file(path: Path, target: str) -> pa.Table:
     """Return the rows of a file.
+
+    :param target: a column that it should hold: one of other separators than commas seems to lack it.
 
     :raises DataError: it is missing, of no known format, unreadable or empty.
     """
@@ -28,7 +30,7 @@ def read_file(path: Path) -> pa.Table:
     if not name.endswith(_SUFFIXES):
         raise DataError(f"data file {path} is of no known format", got=path.name, expected=" ".join(_SUFFIXES))
     try:
-        table = _read(path, name)
+        table = _read(path, name, target)
     except (pa.ArrowException, OSError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"data file {path} cannot be read", got=first, hint="Save it as UTF-8, with commas.") from error
@@ -39,7 +41,7 @@ def read_file(path: Path) -> pa.Table:
     return table
 
 
-def _read(path: Path, name: str) -> pa.Table:
+def _read(path: Path, name: str, target: str) -> pa.Table:
     import pyarrow as pa
 
     if name.endswith((".parquet", ".pq")):
@@ -52,6 +54,7 @@ def _read(path: Path, name: str) -> pa.Table:
         return arrow_json.read_json(path)
     from pyarrow import csv as arrow_csv
 
+    csv_header(path, f"data file {path}", [target])
     with opened(path, f"file {path}") as stream:
         return arrow_csv.read_csv(
             pa.PythonFile(stream, mode="r"),

@@ -98,26 +98,22 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
         found = next((entry for entry in reversed(history) if entry.version == to), None)
         missing = "that version never was champion"
     if found is None:
-        raise RegistryError(f"{asked}: {missing}", got=_words(to), expected=_what_served(history))
+        raise RegistryError(f"{asked}: {missing}", hint=_what_served(history))
     if found.version == head.version:
         raise RegistryError(
             f"{asked}: version {head.version} is the champion already (entry {head.seq})",
-            got=_words(to),
-            expected=_what_served(history),
+            hint=_what_served(history),
         )
     if found.digest == head.digest:
         raise RegistryError(
             f"{asked}: version {found.version} is the very model that serves as version {head.version}",
-            got=_words(to),
-            expected=_what_served(history),
+            hint=_what_served(history),
         )
     if (barred := barred_as(history, found.version, found.digest)) is not None:
         same = "" if barred == found.version else f" (the same model as version {barred})"
         raise RegistryError(
             f"{asked}: version {found.version}{same} is in quarantine, since it was rolled back itself",
-            got=_words(to),
-            expected=_what_served(history),
-            hint="To serve it all the same, promote it with lift_quarantine.",
+            hint=f"{_what_served(history)} To serve it all the same, promote it with lift_quarantine.",
         )
     return found
 
@@ -178,7 +174,7 @@ def _words(to: Target) -> str:
 
 
 def _what_served(history: Sequence[LedgerEntry]) -> str:
-    """Return which versions could be gone back to, newest first."""
+    """Return in a sentence which versions could be gone back to, newest first."""
     head = history[-1]
     usable = {
         entry.version: f"version {entry.version} (entry {entry.seq}, {entry.at.isoformat(timespec='minutes')})"
@@ -186,4 +182,4 @@ def _what_served(history: Sequence[LedgerEntry]) -> str:
         if entry.digest != head.digest and barred_as(history, entry.version, entry.digest) is None
     }
     shown = list(reversed(usable.values()))[:_MOST_SHOWN]
-    return f"one of {', '.join(shown)}" if shown else "nothing: no other version has served that is not in quarantine"
+    return f"There is {', '.join(shown)}." if shown else "No other version has served that is not in quarantine."

@@ -9,7 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
-DottedName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+#: What a pipeline may be called; its DAGs' ids begin with it.
+PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+_DOTTED_NAME = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+_CANDIDATE_NAME = r"^[A-Za-z][\w-]{0,39}$"
+DottedName = Annotated[str, Field(pattern=_DOTTED_NAME)]
+CandidateName = Annotated[str, Field(pattern=_CANDIDATE_NAME)]
+#: The patterns that people meet, in words: what is expected of a text that does not match.
+PATTERNS_IN_WORDS = {
+    PIPELINE_NAME: "small letters, digits and _, a letter first, 63 at most",
+    _DOTTED_NAME: "a dotted name, module and all, such as sklearn.linear_model.LogisticRegression",
+    _CANDIDATE_NAME: "letters, digits, _ and -, a letter first, 40 at most",
+}
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

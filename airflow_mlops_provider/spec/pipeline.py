@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
-from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
@@ -100,7 +100,7 @@ _PREDICTION = re.compile(r"prediction|p_\d+|model_version|as_of")
 class Pipeline(Frozen):
     """One model's whole life."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Begins the DAG ids; also the file's name.")
+    name: str = Field(pattern=PIPELINE_NAME, description="Begins the DAG ids; also the file's name.")
     task: Task = Field(description="What kind of target is predicted.")
     description: str = Field("", description="One sentence, shown in Airflow.")
     owner: str = Field("airflow", description="Owner of the DAG's tasks.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare
+from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
 from airflow_mlops_provider.spec.search import Search, with_values
@@ -216,9 +216,6 @@ def with_metric(candidate: Candidate, metric: str) -> Candidate:
     if search is None or search.metric is not None:
         return candidate
     return candidate.model_copy(update={"search": search.model_copy(update={"metric": metric})})
-
-
-CandidateName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,39}$")]
 
 
 class Training(Frozen):

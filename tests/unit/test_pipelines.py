@@ -150,11 +150,24 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("name", "Churn", "name: expected small letters, digits and _, a letter first, 63 at most, got 'Churn'"),
+        ("schedule", "daily", "schedule: expected keys with values, of catchup, cron, end"),
+        ("training.candidates.logistic.estimator", "Ridge", "estimator: expected a dotted name, module and all, such"),
+    ],
+)
+def test_what_a_value_must_look_like_is_told_in_words(path: str, value: str, says: str) -> None:
+    assert says in problems(changed(path, value))
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"- a\n- b\n", "is not a mapping: got list"),
         (b"", "is not a mapping: got NoneType"),
         (b"name: [", "is not YAML"),
+        (b"data:\n\tsource: x", r"flights.yaml, line 2, is not YAML: .*Indent by spaces: YAML takes no tabs"),
         (b"\xff\xfe\x00", "is not YAML"),
         (b"a: !!python/object/apply:os.system ['true']", "is not YAML"),
         (b"<!DOCTYPE html>", "is not a mapping: got str"),

@@ -159,6 +159,29 @@ def test_each_column_gets_its_role_or_a_reason(tmp_path: Path) -> None:
     assert yaml.safe_load(draft.text)["validation"]["required"] == columns.features
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ("31.12.2025", "1.1.2026", "dates such as 31.12.2025, which are read as text"),
+        ("12/31/2025 11:59 PM", "1/1/2026 12:00 AM", "dates such as 12/31/2025 11:59 PM, which"),
+        ("31-Dec-2025", "1-Mär-2026", "dates such as 31-Dec-2025, which"),
+        ("1.204,50", "7", "numbers such as 1.204,50, which are read as text"),
+        ("31.12.2025", "soon", None),
+        ("red, green", "7", None),
+        ("10.0.0.1", "1-2", None),
+    ],
+)
+def test_dates_and_numbers_of_a_local_form_are_no_categories(
+    first: str, second: str, why: str | None, tmp_path: Path
+) -> None:
+    rows = {name: values for name, values in world().items() if name.isalnum()}
+    draft = drafted(tmp_path, {**rows, "local": [second if n % 3 else first for n in range(300)]})
+    if why is None:
+        assert "local" in draft.pipeline.data.columns.categorical
+    else:
+        assert draft.roles.left_out["local"].startswith(why)
+
+
 def test_a_split_that_the_data_does_not_allow_gives_way_to_another(tmp_path: Path) -> None:
     rows = {
         "seen": [f"2026-01-01T{n // 60:02}:{n % 60:02}:00" for n in range(300)],
@@ -181,6 +204,7 @@ def test_a_split_that_the_data_does_not_allow_gives_way_to_another(tmp_path: Pat
         ({"y": ["a"] * 300}, {}, "the same in every row"),
         ({"y": ["b"] * 5 + ["a"] * 295}, {}, "class 'b' of target 'y' has 5 rows"),
         ({"y": [f"t{n}" for n in range(300)]}, {}, "has 300 different texts"),
+        ({"seen": ["31.12.2025"] * 300}, {"timestamp": "seen"}, "got seen, of type string, such as 31.12.2025"),
     ],
 )
 def test_what_cannot_be_drafted_is_one_line(
@@ -201,6 +225,9 @@ def test_a_pipeline_file_that_is_there_stays(run: Callable[..., Any], pipelines:
     assert (pipelines / "iris.yaml").read_text() == "mine\n"
     assert run("init", str(data), "--target", "y", "--force")[0] == 0
     assert run("init", str(tmp_path / "nothing.csv"), "--target", "y")[0] == 1
+    data.write_text(data.read_text().replace(".", ",").replace(",", ";"))
+    code, _, err = run("init", str(data), "--target", "y", "--force")
+    assert (code, "separates its fields by a semicolon" in err) == (1, True)
 
 
 # ------------------------------------------------------------------------------------------------ the other commands
