@@ -23,7 +23,7 @@ from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.evaluation.card_facts import CardFacts
 from airflow_mlops_provider.evaluation.comparison_page import comparison_page
 from airflow_mlops_provider.evaluation.error_analysis import measure_confusion, measure_residuals
-from airflow_mlops_provider.evaluation.error_report import LEVELS
+from airflow_mlops_provider.evaluation.error_report import LEVELS, Confusion
 from airflow_mlops_provider.evaluation.metrics import predictions_of
 from airflow_mlops_provider.evaluation.model_card import model_card
 from airflow_mlops_provider.evaluation.probe_report import ImportanceOf
@@ -311,6 +311,7 @@ def test_pages_of_many_columns_slices_and_classes_stay_small_and_say_what_they_l
                 update={"columns": {name: ImportanceOf(mean=0.001 * at, sd=0.1) for at, name in enumerate(columns)}}
             ),
             "slices": slices,
+            "confusion": Confusion(classes=[EVIL * 100] * 20, counts=[[number] * 20 for number in range(20)]),
             "too_small": dict.fromkeys(columns, 3),
             "champion": report.champion.model_copy(update={"slices": slices}),
             "lost": columns,
