@@ -23,7 +23,10 @@ def measured_limits(card: CardFacts, report: EvaluationReport) -> list[str]:
 
 
 def _of_data(card: CardFacts) -> Iterator[str]:
-    if card.data.last is not None:
+    # Of a holdout by time the model is what was fitted before it; of folds, what was fitted on every row.
+    if card.split.by == "time" and card.split.boundary is not None:
+        yield f"It knows nothing of what happened since {card.split.boundary}."
+    elif card.data.last is not None:
         yield f"It knows nothing of what happened after {card.data.last}."
     yield from _of_split(card.split)
     for warning in card.split.warnings[:_SHOWN]:

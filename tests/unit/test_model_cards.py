@@ -21,6 +21,7 @@ from sklearn.metrics import confusion_matrix
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.evaluation.card_facts import CardFacts
+from airflow_mlops_provider.evaluation.card_limits import measured_limits
 from airflow_mlops_provider.evaluation.comparison_page import comparison_page
 from airflow_mlops_provider.evaluation.error_analysis import measure_confusion, measure_residuals
 from airflow_mlops_provider.evaluation.error_report import LEVELS, Confusion
@@ -289,6 +290,22 @@ def test_held_against_a_champion_that_came_meanwhile_the_pages_say_so(train: Cal
     assert "against champion, version 2" in comparison
     assert "vs v2" in section(comparison, "Gates")
     assert pages["card"] != made.artifacts["card"]
+
+
+def test_a_card_says_up_to_when_the_model_knows_something_not_up_to_when_it_was_measured(
+    compared: Callable[[str], Compared],
+) -> None:
+    found = compared("binary")
+    card = CardFacts.model_validate(found.training.store.read_json(found.made.artifacts["card_facts"]))
+    data = card.data.model_copy(update={"first": "2013-01-01", "last": "2013-12-31"})
+
+    def limit(**split: Any) -> str:
+        changed = card.model_copy(update={"data": data, "split": card.split.model_copy(update=split)})
+        return measured_limits(changed, found.report)[0]
+
+    assert limit(by="time", boundary="2013-10-19") == "It knows nothing of what happened since 2013-10-19."
+    assert limit(by="cross_validation", boundary="2013-03-01") == "It knows nothing of what happened after 2013-12-31."
+    assert limit(by="random") == "It knows nothing of what happened after 2013-12-31."
 
 
 def test_pages_of_many_columns_slices_and_classes_stay_small_and_say_what_they_leave_out(
