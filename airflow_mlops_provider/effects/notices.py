@@ -92,13 +92,19 @@ def _who(pipeline: str, notifier: EventNotifier) -> str:
 def _due(
     notices: Notices, pipeline: str, notifiers: Sequence[EventNotifier], events: Sequence[Event], started: datetime
 ) -> list[tuple[EventNotifier, Event]]:
-    """Return what is to be sent, oldest first; what was tried before comes last, so that it holds up nothing else."""
-    due, kept = [], notices.read()
+    """Return what is to be sent, oldest first.
+
+    What was tried before comes last, and a notifier after those of whose messages fewer were: one that hangs ends the
+    task, and with another of its messages would end the next try too.
+    """
+    due: list[tuple[tuple[int, int], EventNotifier, Event]] = []
+    kept = notices.read()
     for notifier in notifiers:
         who = _who(pipeline, notifier)
         since = notices.since(kept, who, notifier.events, started)
         news = {event.key: event for event in events if _is_news(event, since)}
-        due += [(tries, notifier, news[key]) for key, tries in notices.unsent(kept, who, news).items()]
+        tried = notices.unsent(kept, who, news)
+        due += [((sum(tried.values()), tries), notifier, news[key]) for key, tries in tried.items()]
     return [(notifier, event) for _, notifier, event in sorted(due, key=lambda one: one[0])]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,23 @@ from services.receivers import mailbox, slack
 
 from airflow_mlops_provider.dag_templates.folder import file_problems
 from airflow_mlops_provider.dag_templates.kinds import KINDS
+from airflow_mlops_provider.effects.events import Places, Teller, events_of
+from airflow_mlops_provider.effects.notices import tell
 from airflow_mlops_provider.exceptions import NotAllowedError, SpecError, TransientServiceError
 from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.operators.notify import NotifyOperator
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.registry import PromotionRequest, Registry
 from airflow_mlops_provider.results import ArtifactRef, Failure, StepResult
+from airflow_mlops_provider.spec import EventNotifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from services.receivers import Mailbox, Slack
+
+    from airflow_mlops_provider.effects.events import Event
 
 SHA, DAY = "a" * 64, timedelta(days=1)
 MARCH = datetime(2013, 3, 1, tzinfo=UTC)
@@ -283,7 +289,7 @@ def test_each_notifier_is_told_of_its_own_events_from_when_it_was_first_asked_fo
     assert mails.mails == []
     world.promote()
     # A notifier that is new, and an event that is new to one that is known: the past is no news to either.
-    later = {"start_date": now + DAY}
+    later: dict[str, Any] = {"start_date": now + DAY}
     world.tell({**MAIL, "events": ["rolled_back", "drift"]}, {"notifier": WEBHOOK}, **later)
     assert (mails.mails, posts.posts) == ([], [])
     world.roll_back()
@@ -321,6 +327,33 @@ def test_a_notifier_that_is_away_is_asked_once_a_try_however_much_there_is_to_te
     assert world.tries() == 2
     mails.refuse = 0
     assert world.tell(MAIL).xcom["facts"] == {"sent": 5, "left": 0}
+
+
+def test_a_notifier_that_hangs_holds_up_no_other_however_much_it_has_to_tell(world: World) -> None:
+    said: list[str] = []
+
+    def hang(named: EventNotifier, event: Event) -> None:
+        if named.label == "hangs":
+            raise KeyboardInterrupt  # as Airflow ends a task, which no handler of errors catches
+        said.append(event.title)
+
+    for day in range(2):
+        world.decide(day)
+    notifiers = [EventNotifier(notifier=SMTP, name=name) for name in ("hangs", "works")]
+    for _ in range(2):
+        with suppress(KeyboardInterrupt):
+            tell(
+                world.registry,
+                "churn",
+                "churn",
+                notifiers,
+                events_of(world.registry, "churn", "churn", [], Teller()),
+                by="task",
+                started=datetime.now(UTC) - DAY,
+                places=Places(None, None),
+                send=hang,
+            )
+    assert len(said) == 2
 
 
 def test_pipelines_that_share_a_model_each_tell_their_own(world: World, mails: Mailbox) -> None:
