@@ -404,7 +404,7 @@ def test_a_wrong_notifier_shows_at_the_first_run_and_is_not_tried_again(
         ([{**MAIL, "events": []}], "on_event.0.events: List should have at least 1 item"),
         ([{**MAIL, "event": ["promoted"]}], "unknown key 'event'; did you mean 'events'?"),
         ([MAIL, MAIL], "on_event has notifiers with the same name: ['SmtpNotifier']; give each a name of its own"),
-        ([{**MAIL, "name": "a-b"}], "on_event.0.name: String should match"),
+        ([{**MAIL, "name": "a-b"}], "on_event.0.name: expected what matches"),
     ],
 )
 def test_a_wrong_setting_is_named(on_event: list[Any], words: str) -> None:
