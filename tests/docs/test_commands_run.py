@@ -106,6 +106,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> It
     follow_the_quickstart(folder, blocks)
     settings = {
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
