@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import signal
@@ -67,9 +66,17 @@ def run() -> int:
 
 
 def write_environment(airflow: LocalAirflow) -> None:
-    """Write what a shell needs for `airflow` to mean this one: `. .demo/env`."""
-    ours = {name: value for name, value in airflow.environment.items() if os.environ.get(name) != value}
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in ours.items() if name not in _SECRET]
+    """Write what a shell needs for `airflow` to mean this one: `. .demo/env`.
+
+    All of it, though this process be started in such a shell: the next one knows nothing of it.
+    """
+    programs = shlex.quote(str(Path(sys.executable).parent))
+    lines = [
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in airflow.settings.items()
+        if name not in (*_SECRET, "PATH")
+    ]
+    lines.append(f'export PATH={programs}:"$PATH"\n')
     (airflow.home / "env").write_text("".join(lines), encoding="utf-8")
 
 

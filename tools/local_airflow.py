@@ -68,7 +68,8 @@ class LocalAirflow:
         quiet = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
         parts = (*PARTS, "triggerer") if triggerer else PARTS
         self.commands = {part: ["airflow", part, *quiet.get(part, [])] for part in parts}
-        self.environment = {**os.environ, **self._settings(dags, pipelines), **(environment or {})}
+        self.settings = {**self._settings(dags, pipelines), **(environment or {})}
+        self.environment = {**os.environ, **self.settings}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
 

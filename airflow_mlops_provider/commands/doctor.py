@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from airflow_mlops_provider.commands.findings import Findings
-from airflow_mlops_provider.commands.terminal import command
+from airflow_mlops_provider.commands.terminal import NO_PIPELINE_ADVICE, command
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -68,8 +68,7 @@ def _check_settings(findings: Findings, names: Sequence[str]) -> list[Pipeline]:
     if unknown := sorted(set(names) - {file.stem for file in files}):
         raise SpecError(f"there is no pipeline {unknown[0]!r} in {folder}")
     if not files:
-        advice = "Make one with `airflow mlops init`, or set [mlops] pipelines_folder"
-        findings.add("pipeline files", "settings", "warning", f"none in {folder}. {advice}.")
+        findings.add("pipeline files", "settings", "warning", f"none in {folder}. {NO_PIPELINE_ADVICE}")
     found = []
     for file in files:
         with findings.looking(file.stem, "settings") as words:

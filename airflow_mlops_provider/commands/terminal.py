@@ -107,6 +107,10 @@ def find_pipeline(name: str) -> Pipeline:
     return pipeline
 
 
+#: What a folder without pipeline files is for, or not.
+NO_PIPELINE_ADVICE = "Make one with `airflow mlops init`, or set [mlops] pipelines_folder."
+
+
 def find_pipelines(names: Sequence[str] = ()) -> list[Pipeline]:
     """Return pipelines by name, all of them without one.
 
@@ -123,6 +127,8 @@ def find_pipelines(names: Sequence[str] = ()) -> list[Pipeline]:
     if unknown := [name for name in names if name not in files]:
         there = ", ".join(files) or "a pipeline file"
         raise SpecError(f"there is no pipeline {unknown[0]!r} in {folder}", expected=there)
+    if not files:
+        print(f"There is no pipeline file in {folder}. {NO_PIPELINE_ADVICE}", file=sys.stderr)
     found = []
     for name in names or files:
         try:

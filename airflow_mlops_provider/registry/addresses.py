@@ -46,6 +46,7 @@ def check_uri(uri: str) -> None:
             "MLflow's file store cannot hold a ledger: two processes may both win a write",
             got=uri,
             expected=expected,
+            hint=None if scheme else "Without a scheme, as in http://…, it is a folder to MLflow.",
         )
     if scheme not in ("http", "https", *_DATABASES):
         raise RegistryError("the MLflow URI is of an unknown kind", got=without_password(uri), expected=expected)

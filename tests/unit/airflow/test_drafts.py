@@ -358,6 +358,7 @@ def test_doctor_writes_and_reads_back_and_advises(
     assert found["mlflow_default", "MLflow round trip"]["outcome"] == "ok"
     assert found["mlflow", "version"]["outcome"] == "ok"
     assert "airflow mlops init" in found["pipeline files", "settings"]["detail"]
+    assert "There is no pipeline file in" in run("status")[2]
     assert code in (0, 3), "the clock is Airflow's database's, which is not there"
 
 

@@ -84,7 +84,7 @@ def test_airflow_finds_the_hook_by_the_connection_type(mlflow_uri: str, connecti
     ("settings", "words"),
     [
         ({}, "connection 'models' has no tracking URI: expected a host such as https://mlflow.example.org"),
-        ({"host": "mlruns"}, "MLflow's file store cannot hold a ledger"),
+        ({"host": "mlflow.example.org"}, "folder to MLflow"),
         ({"host": "ftp://mlflow"}, "the MLflow URI is of an unknown kind: got ftp://mlflow"),
         (
             {"host": "http://mlflow", "extra": {"regsitry_uri": "x", "ui_url": "y"}},
