@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.effects.events import linked
-from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import EventNotifier
 
 log = logging.getLogger(__name__)
+
+#: Messages that a notifier did not take, of which one or two may be to blame themselves.
+_AWAY = 3
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,7 @@ def tell(
 ) -> Told:
     """Tell each notifier of each event that is news to it, once; of one that fails, the others are told all the same.
 
-    A notifier that did not take a message is asked for no other: it may be away, and many tries fill the log. The next
-    try begins with what was not tried yet, so that a message that is never taken holds up no other.
+    A notifier that did not take some messages is asked for no other: it is away, and many tries fill the log.
 
     :param pipeline: whose notifiers they are: those of another one with the same model are told by it.
     :param by: who tells: the same when a task is tried again.
@@ -60,10 +63,10 @@ def tell(
     :raises RegistryError, TransientServiceError: of MLflow, without which nobody knows what was sent.
     """
     notices, told = registry.notices(model), Told()
-    away: set[str] = set()
+    refused = Counter[str]()
     for notifier, event in _due(notices, pipeline, notifiers, list(events), started):
         who, message = _who(pipeline, notifier), (notifier.label, event.title)
-        if who in away:
+        if refused[who] >= _AWAY:
             continue
         if not notices.take(who, event.key, by=by):
             told.left.append(message)
@@ -74,7 +77,8 @@ def tell(
         except MLOpsError as error:
             log.warning("%s", error)
             notices.give_back(who, event.key, by=by)
-            away.add(who)
+            # A wrong template fails for some messages, and says nothing of the others.
+            refused[who] += isinstance(error, TransientServiceError)
             told.failed.append((notifier.label, error))
             continue
         failpoint("notice.send.after")
@@ -92,19 +96,18 @@ def _who(pipeline: str, notifier: EventNotifier) -> str:
 def _due(
     notices: Notices, pipeline: str, notifiers: Sequence[EventNotifier], events: Sequence[Event], started: datetime
 ) -> list[tuple[EventNotifier, Event]]:
-    """Return what is to be sent, oldest first.
+    """Return what is to be sent, of each notifier the oldest first: who reads of a rollback has read of the promotion.
 
-    What was tried before comes last, and a notifier after those of whose messages fewer were: one that hangs ends the
-    task, and with another of its messages would end the next try too.
+    A notifier comes after those of whose messages fewer were tried before: one that hangs ends the task each time.
     """
-    due: list[tuple[tuple[int, int], EventNotifier, Event]] = []
+    due: list[tuple[int, EventNotifier, Event]] = []
     kept = notices.read()
     for notifier in notifiers:
         who = _who(pipeline, notifier)
         since = notices.since(kept, who, notifier.events, started)
         news = {event.key: event for event in events if _is_news(event, since)}
-        tried = notices.unsent(kept, who, news)
-        due += [((sum(tried.values()), tries), notifier, news[key]) for key, tries in tried.items()]
+        tries = notices.unsent(kept, who, news)
+        due += [(sum(tries.values()), notifier, news[key]) for key in tries]
     return [(notifier, event) for _, notifier, event in sorted(due, key=lambda one: one[0])]
 
 
