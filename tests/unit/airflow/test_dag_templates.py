@@ -369,7 +369,7 @@ def test_one_error_tells_all_that_is_wrong_in_the_folder(write: Callable[..., Pa
 
     message = str(raised.value)
     assert "some pipelines have no DAG, or not all of them:" in message
-    assert "unfinished.yaml is not YAML" in message
+    assert "unfinished.yaml, line 2, is not YAML" in message
     assert "trainig: unknown key 'trainig'; did you mean 'training'?" in message
     assert "unscheduled: schedule.cron is not a cron expression" in message
     assert "unheard: notifications.on_failure names 'airflow.sdk.DAG'" in message
