@@ -30,7 +30,9 @@ def init(args: Namespace) -> None:
     print_table(_rows(draft))
     split = draft.pipeline.preparation.split
     print(f"{draft.rows} rows, a {draft.pipeline.task} target ({draft.roles.why_task}), split by {split.by}.")
-    print(f"Written: {target}. Read its comments, then: airflow mlops check {draft.pipeline.name}")
+    name = draft.pipeline.name
+    print(f"Written: {target}. Read its comments, then: airflow mlops check {name}")
+    print(f"To train: airflow dags unpause {name}_training; airflow dags trigger {name}_training")
 
 
 def _check_writable(target: Path, *, force: bool) -> None:
