@@ -31,7 +31,7 @@ class EventNotifier(Notifier):
     events: list[EventKind] = Field(
         list(EVENT_KINDS), min_length=1, description="What it is told of; of everything when left out."
     )
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,49}$")] | None = Field(
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")] | None = Field(
         None,
         description="What the log of messages calls it, so that it is known again when its params change; "
         "its class when left out.",
