@@ -13,9 +13,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT / "tools"), str(PROJECT / "tests" / "integration")]
 
-from made_up import write_ledger, write_pipeline  # noqa: E402
+from made_up import write_ledger, write_pipeline  # noqa: E402  # once its folder is on the path
 
-from local_airflow import LocalAirflow  # noqa: E402
+from local_airflow import LocalAirflow  # noqa: E402  # once its folder is on the path
 
 PIPELINES, ENTRIES, REQUESTS = 50, 20, 20
 

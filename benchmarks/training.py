@@ -31,7 +31,7 @@ import psutil
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "tools"))
 
-from local_airflow import LocalAirflow  # noqa: E402
+from local_airflow import LocalAirflow  # noqa: E402  # once its folder is on the path
 
 DAG, SCORING = "flight_delays_training", "flight_delays_scoring"
 #: The first task of an Airflow that has just started waits two seconds for its API server to load; not ours to count.

@@ -38,5 +38,5 @@ def _fingerprint(**_: Any) -> str:
 
 
 #: What identifies the data without reading it. Read by the ingest step.
-read_diabetes.fingerprint = _fingerprint  # type: ignore[attr-defined]
-read_wine.fingerprint = _fingerprint  # type: ignore[attr-defined]
+read_diabetes.fingerprint = _fingerprint  # type: ignore[attr-defined]  # functions may have them
+read_wine.fingerprint = _fingerprint  # type: ignore[attr-defined]  # functions may have them

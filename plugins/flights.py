@@ -98,7 +98,7 @@ def _fingerprint(**_: Any) -> str:
 
 
 #: What identifies the data without reading it. Read by the ingest step.
-read_flights.fingerprint = _fingerprint  # type: ignore[attr-defined]
+read_flights.fingerprint = _fingerprint  # type: ignore[attr-defined]  # functions may have them
 
 
 def _folder() -> Path:

@@ -236,7 +236,7 @@ def _explained_with(operator: type) -> list[type]:
 def _own_arguments(operator: type) -> list[list[str]]:
     told = {match["name"]: " ".join(match["text"].split()) for match in _PARAM.finditer(operator.__doc__ or "")}
     rows = []
-    signature, inherited = (inspect.signature(kind.__init__) for kind in operator.__mro__[:2])  # type: ignore[misc]
+    signature, inherited = (inspect.signature(kind.__init__) for kind in operator.__mro__[:2])  # type: ignore[misc]  # of a class, no instance
     for name, parameter in signature.parameters.items() if signature != inherited else ():
         if name == "self" or parameter.kind is parameter.VAR_KEYWORD:
             continue

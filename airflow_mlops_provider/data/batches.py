@@ -94,6 +94,7 @@ def python_column(values: list[Any], name: str, where: str, first_row: int, *, a
 
     try:
         return pa.array(values, from_pandas=True)
+    # The third is Arrow's error for objects of a kind that it has no type for.
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         if as_text:
             return pa.array([None if _is_missing(value) else str(value) for value in values], pa.string())

@@ -204,6 +204,7 @@ def opened(path: Path, where: str) -> Iterator[IO[bytes]]:
         else:
             with path.open("rb") as plain:
                 yield plain
+    # zipfile's words for a compression that it does not know, and for an archive with a password, are the last two.
     except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"{where} is a damaged or truncated archive", got=str(error), hint="Write the file again."

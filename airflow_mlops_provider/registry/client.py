@@ -132,10 +132,14 @@ class Connection:
 
         :param call: searches for the page of a token, None for the first.
         """
-        page = self.ask(what, lambda client: call(client, None))
+
+        def page_of(token: str | None) -> Any:
+            return self.ask(what, lambda client: call(client, token))
+
+        page = page_of(None)
         found = list(page)
-        while token := page.token:
-            page = self.ask(what, lambda client, token=token: call(client, token))  # type: ignore[misc]  # of its default
+        while page.token:
+            page = page_of(page.token)
             found += page
         return found
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 
-class WaitingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class WaitingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
     """Says of every row what the training rows are on average.
 
     :param until: the file that training waits for.

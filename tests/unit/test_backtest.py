@@ -105,10 +105,10 @@ def test_it_does_better_than_never_and_trains_less_than_always(found: Replay) ->
 
 
 def test_who_never_retrains_gets_worse_at_the_turn(found: Replay) -> None:
-    values = {window.as_of: window.values["never retrain"] for window in found.live}
+    values: dict[datetime, Any] = {window.as_of: window.values["never retrain"] for window in found.live}
     before = [value for as_of, value in values.items() if as_of <= TURN]
     after = [value for as_of, value in values.items() if as_of > TURN]
-    assert max(before) < min(after)  # type: ignore[type-var]
+    assert max(before) < min(after)
 
 
 def test_all_are_measured_on_the_same_rows_each_once(found: Replay) -> None:

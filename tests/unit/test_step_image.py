@@ -13,7 +13,7 @@ from services import dockerd
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "tools"))
 
-from step_requirements import step_requirements  # noqa: E402
+from step_requirements import step_requirements  # noqa: E402  # once its folder is on the path
 
 
 def lines(name: str) -> list[str]:

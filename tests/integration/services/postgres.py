@@ -11,7 +11,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from services.daemons import daemon
@@ -85,7 +85,7 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder)
 
 
-def _make_cluster(binaries: Path, folder: Path, password: str, as_user: dict[str, object]) -> None:
+def _make_cluster(binaries: Path, folder: Path, password: str, as_user: dict[str, Any]) -> None:
     secret = folder / "password"
     secret.write_text(password, encoding="utf-8")
     if as_user:
@@ -93,6 +93,6 @@ def _make_cluster(binaries: Path, folder: Path, password: str, as_user: dict[str
             shutil.chown(place, "postgres", "postgres")
     command = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", _SUPERUSER, "--no-sync", "-E", "UTF8"]
     command += ["--locale", "C.UTF-8", "--auth", "scram-sha-256", "--pwfile", str(secret)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, **as_user)  # type: ignore[call-overload]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, **as_user)
     if done.returncode != 0:
         raise RuntimeError(f"initdb failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")

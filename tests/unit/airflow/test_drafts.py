@@ -103,7 +103,8 @@ def test_a_draft_trains_to_a_champion_without_an_edit(
     head = Registry.connect(mlflow).head(name)
     assert head is not None
     assert head.version == 1
-    assert [gate[1] for gate in head.gates] == [True] * 5  # type: ignore[index]
+    assert head.gates is not None
+    assert [gate[1] for gate in head.gates] == [True] * 5
 
 
 # ------------------------------------------------------------------------------------------------ what a draft decides

@@ -304,7 +304,7 @@ BAD = st.sampled_from([math.nan, math.inf, -math.inf, None])
 
 def _everywhere(bad: float | None) -> EvaluationReport:
     """Return a report that no validation has seen, as a broken writer could have made it."""
-    whole = report(champion=champion())
+    whole = report()
     scores = {"roc_auc": bad, "log_loss": bad}
     pairs = Difference.model_construct(value=bad, quantiles=[bad] * 5, why=None)
     worst = WorstSlice.model_construct(column="c", value="v", rows=1, metric=bad)
@@ -312,7 +312,7 @@ def _everywhere(bad: float | None) -> EvaluationReport:
         update={
             "candidates": {"forest": CandidateScores.model_construct(metrics=scores, undefined={}, folds={})},
             "worst_slices": {"roc_auc": worst, "log_loss": worst},
-            "champion": whole.champion.model_copy(  # type: ignore[union-attr]
+            "champion": champion().model_copy(
                 update={"metrics": scores, "differences": {"roc_auc": pairs, "log_loss": pairs}}
             ),
             "latency": whole.latency.model_copy(update={"p95_ms": bad, "rows_per_second": bad}),
@@ -332,9 +332,8 @@ def test_one_bad_resample_is_enough_to_fail(bad: float | None, place: int, rule:
     gains: list[Any] = [0.1, 0.2, 0.3, 0.4, 0.5]
     gains[place] = bad
     difference = Difference.model_construct(value=0.3, quantiles=gains, why=None)
-    whole = report(champion=champion())
-    beside = whole.champion.model_copy(update={"differences": {"roc_auc": difference}})  # type: ignore[union-attr]
-    verdict = one({"kind": "champion", "rule": rule}, whole.model_copy(update={"champion": beside}))
+    beside = champion().model_copy(update={"differences": {"roc_auc": difference}})
+    verdict = one({"kind": "champion", "rule": rule}, report().model_copy(update={"champion": beside}))
     assert not verdict.passed
 
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris, load_wine
 
 from airflow_mlops_provider.modeling.leakage import association_of_categories, association_of_numbers
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 @pytest.mark.parametrize("load", [load_iris, load_wine])
-def test_an_honest_feature_that_sets_one_class_apart_is_no_leak(load: object) -> None:
-    data = load()  # type: ignore[operator]
+def test_an_honest_feature_that_sets_one_class_apart_is_no_leak(load: Callable[[], Any]) -> None:
+    data = load()
     target = data.target.astype(float)
     told = [association_of_numbers(data.data[:, column], target, classes=3) for column in range(data.data.shape[1])]
     assert max(told) < 0.999

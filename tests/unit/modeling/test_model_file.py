@@ -159,7 +159,7 @@ def test_a_lambda_cannot_be_stored(store: ArtifactStore) -> None:
         stored(store, make_pipeline(FunctionTransformer(lambda values: values)))
 
 
-class Foreign(BaseEstimator):  # type: ignore[misc]
+class Foreign(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no types
     """Stands for an estimator of a package that nobody allowed."""
 
 

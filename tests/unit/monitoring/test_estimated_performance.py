@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ def asked(rows: int, classes: int = 2, seed: int = 0, **changes: Any) -> tuple[A
     scores = np.round(generator.dirichlet(np.ones(classes), rows), 2)
     scores /= scores.sum(axis=1, keepdims=True)
     truth = (generator.random((rows, 1)) > scores.cumsum(axis=1)[:, :-1]).sum(axis=1)
-    task = "binary" if classes == 2 else "multiclass"
-    return Asked(task, tuple(range(classes)), scores, **changes), truth  # type: ignore[arg-type]
+    task: Literal["binary", "multiclass"] = "binary" if classes == 2 else "multiclass"
+    return Asked(task, tuple(range(classes)), scores, **changes), truth
 
 
 @pytest.mark.parametrize(("classes", "threshold"), [(2, None), (2, 0.3), (3, None)])

@@ -150,18 +150,19 @@ def test_a_costly_miss_lowers_the_threshold_and_makes_another_model(world: World
     cheap = {"cost": {"false_positive": 20, "false_negative": 1}}
     low, high = (world.train({**TREE, "threshold": rule}) for rule in (COSTLY, cheap))
 
-    assert low.facts["threshold"] < high.facts["threshold"]  # type: ignore[operator]
+    thresholds: list[Any] = [one.facts["threshold"] for one in (low, high)]
+    assert thresholds[0] < thresholds[1]
     assert low.facts["digest"] != high.facts["digest"]
     shares = [world.report(world.evaluate(model)).predictions.shares["malignant"] for model in (low, high)]
     assert shares[0] > shares[1]
 
 
 def test_training_again_gives_the_same_calibrated_model(world: World) -> None:
-    candidate = {**TREE, "calibrate": "isotonic", "threshold": COSTLY}
+    candidate: dict[str, Any] = {**TREE, "calibrate": "isotonic", "threshold": COSTLY}
     first = world.train(candidate, by="random")
     # Another share of the holdout would be another key; the seed of the split is not that of the validation part.
     plan = read_split(world.store, world.split.artifacts["split"], world.split.artifacts["assignment"])
-    again = world.train({**candidate, "params": {**TREE["params"], "splitter": "best"}}, by="random")  # type: ignore[dict-item]
+    again = world.train({**candidate, "params": {**TREE["params"], "splitter": "best"}}, by="random")
 
     assert first.key != again.key
     assert first.facts["digest"] == again.facts["digest"]
