@@ -9,15 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.spec import Pipeline
 from airflow_mlops_provider.spec.frozen import PATTERNS_IN_WORDS
+from airflow_mlops_provider.yaml_files import read_yaml
 
-#: The C parser is ten times as fast, and parsing is what the DAG processor does all day.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: What Jinja would look at: a variable on one line or several, one that is not closed, a block, a comment.
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{[{%#]", re.DOTALL)
 
@@ -45,12 +43,7 @@ def load_pipeline(file: Path) -> Pipeline:
 # Whoever loads all of `dags/` at once reads each file for its DAGs and for the check.
 @lru_cache(maxsize=4096)
 def _loaded(file: Path, _mtime: int, _size: int) -> Pipeline:
-    try:
-        raw = yaml.load(file.read_bytes(), Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        raise _not_yaml(file, error) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"pipeline file {file} is not YAML", got=str(error)) from error
+    raw = read_yaml(file)
     if not isinstance(raw, dict):
         raise SpecError(
             f"pipeline file {file} is not a mapping", got=type(raw).__name__, expected="name:, task:, data: …"
@@ -64,20 +57,6 @@ def _loaded(file: Path, _mtime: int, _size: int) -> Pipeline:
             hint=f"Call the file {pipeline.name}{file.suffix}, or the pipeline {file.stem}.",
         )
     return pipeline
-
-
-def _not_yaml(file: Path, error: yaml.MarkedYAMLError) -> SpecError:
-    """Return what the parser says in one line, with the line of the file that it stumbled over."""
-    mark = error.problem_mark or error.context_mark
-    if mark is None:
-        return SpecError(f"pipeline file {file} is not YAML", got=error.problem)
-    line = file.read_bytes().decode(errors="replace").splitlines()[mark.line : mark.line + 1]
-    tab = any("\t" in text for text in line)
-    return SpecError(
-        f"pipeline file {file}, line {mark.line + 1}, is not YAML: {error.problem}",
-        got=line[0] if line else "the end of the file",
-        hint="Indent by spaces: YAML takes no tabs." if tab else None,
-    )
 
 
 def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = None) -> Pipeline:

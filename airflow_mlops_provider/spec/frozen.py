@@ -28,4 +28,5 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class Frozen(BaseModel):
     """A value that never changes and has no key that we do not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    # Deferred: of most sections only the pipeline that holds them is asked, by each process that parses DAGs.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)

@@ -170,6 +170,10 @@ def test_what_a_value_must_look_like_is_told_in_words(path: str, value: str, say
         (b"data:\n\tsource: x", r"flights.yaml, line 2, is not YAML: .*Indent by spaces: YAML takes no tabs"),
         (b"\xff\xfe\x00", "is not YAML"),
         (b"a: !!python/object/apply:os.system ['true']", "is not YAML"),
+        (b"a: !!str [1]", "line 1, is not YAML: expected a scalar"),
+        (b"a: {{ as_of }}", "line 1, is not YAML: found a key that is no plain value: .*begins with {{ in quotes"),
+        (b"a:\n  b: 1\n  c: 2\n  b: 3", "line 4, is not YAML: found the key 'b' a second time; line 2 has it already"),
+        (b"a: &a [1, *a]", "line 1, is not YAML: found what contains itself"),
         (b"<!DOCTYPE html>", "is not a mapping: got str"),
     ],
 )

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_mlops_provider.pipelines import pipeline_files
+from airflow_mlops_provider.yaml_files import read_yaml
+
+FILES = pipeline_files(Path(__file__).parents[2] / "config/pipelines")
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.dates() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(value=PLAIN)
+def test_what_was_written_is_read(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("yaml") / "any.yaml"
+    file.write_text(yaml.safe_dump(value, allow_unicode=True), encoding="utf-8")
+    assert read_yaml(file) == value
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_ships_is_read_as_pyyaml_reads_it(file: Path) -> None:
+    assert read_yaml(file) == yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def test_anchors_and_merges_are_what_yaml_says(tmp_path: Path) -> None:
+    file = tmp_path / "shared.yaml"
+    file.write_text(
+        "base: &base {owner: ml, retries: 1, when: 2013-01-01, queue: null}\n"
+        "one: {<<: *base, retries: 2}\n"
+        "two: [*base, *base, {<<: [*base, {retries: 9, pool: p}]}, 0x1F, 1e3, yes, '1', ~]\n"
+    )
+    assert read_yaml(file) == yaml.safe_load(file.read_text())
