@@ -28,6 +28,7 @@ def rollback_dag(pipeline: Pipeline) -> PipelineDAG:
         description=f"Let an earlier champion of {pipeline.name} serve again",
         doc_md=rollback_doc(pipeline),
         schedule=None,
+        catchup=False,
         **dag_settings(pipeline, "rollback"),
     ) as dag:
         roll_back = RollbackModelOperator(
