@@ -115,8 +115,16 @@ def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> Non
             step="ingest", pipeline=pipeline.name, as_of=datetime.now(UTC), section=section, allow_list=allow_list()
         )
         job = Job(request, ObjectStorageHook().store(), read_sql)
-        rows = ingest.try_first_rows(ingest.Section.model_validate(section), job)
-        words.append(f"the first {rows} rows fit their columns" if rows else "no row is known as of now")
+        rows, whole = ingest.try_first_rows(ingest.Section.model_validate(section), job)
+        if not rows:
+            words.append("no row is known as of now")
+        elif not whole:
+            words.append(f"the first {rows} rows fit their columns")
+        else:
+            words.append(f"all {rows} rows that are known as of now fit their columns")
+            if rows < (least := pipeline.validation.min_rows):
+                told = f"a training would stop now: {rows} rows are known, validation.min_rows asks for {least}"
+                findings.add(pipeline.name, "rows", "warning", told)
 
 
 def _check_services(findings: Findings, pipelines: Sequence[Pipeline]) -> None:

@@ -14,13 +14,26 @@ PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 _DOTTED_NAME = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 #: In ASCII: of Unicode, the forty repetitions take 14 ms to compile, in each process that reads a pipeline.
 _CANDIDATE_NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
+#: What the Docker engine takes: bytes, or a number with a unit.
+_MEMORY = r"^[1-9]\d*[bkmg]?$"
+_ABSOLUTE = r"^/"
+_EXPECTATION = r"^expect_\w+$"
+_LABEL = r"^[A-Za-z_][A-Za-z0-9_]{0,49}$"
 DottedName = Annotated[str, Field(pattern=_DOTTED_NAME)]
 CandidateName = Annotated[str, Field(pattern=_CANDIDATE_NAME)]
+MemoryLimit = Annotated[str, Field(pattern=_MEMORY)]
+AbsolutePath = Annotated[str, Field(pattern=_ABSOLUTE)]
+ExpectationName = Annotated[str, Field(pattern=_EXPECTATION)]
+Label = Annotated[str, Field(pattern=_LABEL)]
 #: The patterns that people meet, in words: what is expected of a text that does not match.
 PATTERNS_IN_WORDS = {
     PIPELINE_NAME: "small letters, digits and _, a letter first, 63 at most",
     _DOTTED_NAME: "a dotted name, module and all, such as sklearn.linear_model.LogisticRegression",
     _CANDIDATE_NAME: "letters, digits, _ and -, a letter first, 40 at most",
+    _MEMORY: "bytes, or a number and one of b, k, m, g, such as 512m or 2g",
+    _ABSOLUTE: "an absolute path, with / first",
+    _EXPECTATION: "an expectation's name, such as expect_column_values_to_be_between",
+    _LABEL: "letters, digits and _, no digit first, 50 at most",
 }
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from airflow_mlops_provider.spec.frozen import DottedName, Frozen
+from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Label
 
 #: `retrain_suppressed`: monitoring wanted a retraining, and its governor did not let it pass. `reconciled`: the alias
 #: in MLflow named another champion than the ledger, and was set right.
@@ -31,7 +31,7 @@ class EventNotifier(Notifier):
     events: list[EventKind] = Field(
         list(EVENT_KINDS), min_length=1, description="What it is told of; of everything when left out."
     )
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")] | None = Field(
+    name: Label | None = Field(
         None,
         description="What the log of messages calls it, so that it is known again when its params change; "
         "its class when left out.",

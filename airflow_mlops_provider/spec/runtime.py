@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import Finite, Frozen
+from airflow_mlops_provider.spec.frozen import AbsolutePath, Finite, Frozen, MemoryLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-#: What the Docker engine takes: bytes, or a number with a unit.
-MemoryLimit = Annotated[str, Field(pattern=r"^[1-9]\d*[bkmg]?$")]
-AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 
 
 class InProcess(Frozen):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare
+from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, ExpectationName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
 from airflow_mlops_provider.spec.search import Search, with_values
@@ -130,7 +130,7 @@ class Data(Frozen):
 class Expectation(Frozen):
     """One Great Expectations expectation, by its own name."""
 
-    type: str = Field(pattern=r"^expect_\w+$", description="Its name, such as `expect_column_values_to_be_between`.")
+    type: ExpectationName = Field(description="Its name, such as `expect_column_values_to_be_between`.")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments, by Great Expectations' own names.")
     policy: Literal["fail", "warn"] | None = Field(None, description="Overrides the section's policy.")
 

@@ -11,7 +11,7 @@ import json
 import logging
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
@@ -168,8 +168,19 @@ def _ingest(section: Section, job: Job, source: _Source, hashing: Shield | None 
     return Outcome(artifacts={"dataset": dataset}, facts={**facts, "bytes": dataset.size})
 
 
-def try_first_rows(section: Section, job: Job) -> int:
-    """Return how many rows of the source's first batch may be seen at as_of; they fit the roles of their columns.
+class FirstRows(NamedTuple):
+    """What the beginning of a source shows.
+
+    :param rows: of the first batch that may be seen at as_of.
+    :param whole: whether that is all there is.
+    """
+
+    rows: int
+    whole: bool
+
+
+def try_first_rows(section: Section, job: Job) -> FirstRows:
+    """Return what the source's first batch shows, whose rows fit the roles of their columns.
 
     :raises DataError: names the file or reader, and the column, row and value at fault (no value under `data.privacy`).
     """
@@ -178,9 +189,10 @@ def try_first_rows(section: Section, job: Job) -> int:
     columns = without(section.data.columns, dropped)
     kept = section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
 
-    def tried() -> int:
+    def tried() -> FirstRows:
         with closing(_batches(kept, job)) as batches:
-            return _intake(kept, job).try_batch(next(batches, None))
+            rows = _intake(kept, job).try_batch(next(batches, None))
+            return FirstRows(rows, whole=next(batches, None) is None)
 
     return tried() if privacy is None else without_values(tried, _where(section))
 

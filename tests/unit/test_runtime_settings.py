@@ -58,7 +58,7 @@ def test_all_that_compute_may_run_in_containers_but_those_that_say_otherwise() -
             r"set tasks.ingest.runtime to {kind: in_process}",
         ),
         ({"runtime": {"kind": "docker"}}, "image: Field required"),
-        ({"runtime": {**DOCKER, "mem_limit": "2 GB"}}, "mem_limit: expected what matches"),
+        ({"runtime": {**DOCKER, "mem_limit": "2 GB"}}, "mem_limit: expected bytes, or a number and one of b, k, m, g"),
         ({"runtime": {**DOCKER, "environment": {"A": "b"}}}, "unknown key 'environment'"),
         (
             {"runtime": {**DOCKER, "mounts": [{"source": "a", "target": "/x"}, {"source": "b", "target": "/x"}]}},

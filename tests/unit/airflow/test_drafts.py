@@ -315,7 +315,12 @@ def test_check_says_everything_that_would_fail_a_run(
         ("column", "petal width (cm)", "petal depth (cm)"),
     ):
         (pipelines / f"{name}.yaml").write_text(text.replace(old, new).replace("name: good", f"name: {name}"))
+    few = tmp_path / "few.csv"
+    few.write_text("".join(data.read_text().splitlines(keepends=True)[:3]))
+    (pipelines / "few.yaml").write_text(text.replace(str(data), str(few)).replace("name: good", "name: few"))
     code, out, _ = run("check", "--offline", "-o", "json")
+    [warned] = [one for one in json.loads(out) if one["outcome"] == "warning" and one["check"] == "rows"]
+    assert (warned["subject"], warned["detail"][:46]) == ("few", "a training would stop now: 2 rows are known, v")
     wrong = {one["subject"]: one for one in json.loads(out) if one["outcome"] == "wrong"}
     assert code == 1
     assert {name: one["check"] for name, one in wrong.items()} == {
