@@ -39,8 +39,8 @@ class Step(Protocol):
     """A module in `steps/`. Importing one imports no heavy library.
 
     `Section` parses the step's settings. `LIBRARIES` are the modules whose version decides the result, or
-    `libraries(section)` where the settings decide which. `FORMAT`, where a step has one, is raised when it stores
-    more than before, so that what is stored already is not taken for it.
+    `libraries(section)` where the settings decide which. `FORMAT`, where a step has one, is raised when it
+    computes otherwise, or stores more, than before, so that what is stored already is not taken for it.
     `names(section)` lists what the settings name in plugins and libraries. `fingerprint(section, job)` identifies
     the source of a step that reads the outside world; None means that it has to be read each time.
     """

@@ -11,8 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
-from airflow_mlops_provider.exceptions import ModelError, SpecError
-from airflow_mlops_provider.modeling.splits import assign_by_hash, row_hashes, time_boundary
+from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
+from airflow_mlops_provider.modeling.splits import (
+    assign_by_boundaries,
+    assign_by_hash,
+    microseconds,
+    row_hashes,
+    time_boundary,
+    train_mask,
+)
 from airflow_mlops_provider.modeling.threshold import choose_threshold, with_threshold
 from airflow_mlops_provider.spec.sections import ThresholdRule
 
@@ -46,31 +53,47 @@ def check_task(candidate: Candidate, task: str) -> None:
         raise SpecError("a threshold divides two classes", got=f"task: {task}", hint="Leave it out.")
 
 
-def validation_rows(
-    store: ArtifactStore, dataset: ArtifactRef, plan: SplitPlan, rows: NDArray[np.bool_], share: float, seed: int
-) -> NDArray[np.bool_]:
-    """Return which of the rows that train are kept for validation.
+def fitted_and_validation_rows(
+    candidate: Candidate,
+    store: ArtifactStore,
+    dataset: ArtifactRef,
+    plan: SplitPlan,
+    rows: NDArray[np.bool_],
+    seed: int,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which of the rows that train a candidate is fitted on, and which it keeps for validation, if it needs any.
 
-    The last ones by time where the holdout is the last part too; else by a hash of their group or keys, so that a
-    row stays on its side from day to day.
+    Kept are the last ones by time where the holdout is the last part too, and then rows under the split's embargo are
+    in neither part; else by a hash of their group or keys, so that a row stays on its side from day to day.
 
     :param rows: which rows of the dataset train, one bool a row.
-    :raises ModelError: when either part would hold too few rows of a class.
+    :raises DataError: when every row before the validation part is under embargo.
     """
     import numpy as np
 
+    if not needs_validation(candidate):
+        return rows, np.zeros(len(rows), bool)
     columns = plan.columns
     if plan.in_time and columns.timestamp is not None:
-        column = read_table(store, dataset, [columns.timestamp])[columns.timestamp]
-        moments = np.asarray(column.astype("int64"), np.int64)[rows]
-        fold = (moments >= time_boundary(moments, share)).astype(np.int8)
+        moments = microseconds(read_table(store, dataset, [columns.timestamp])[columns.timestamp])[rows]
+        boundary = time_boundary(moments, candidate.validation)
+        fold, trains_from = assign_by_boundaries(moments, [boundary], plan.embargo)
+        trains = train_mask(fold, trains_from, 1)
+        if not trains.any():
+            raise DataError(
+                "no row is left to fit on: all before the validation part of the training rows are under embargo",
+                got=f"{int((fold == 0).sum())} rows, none of them more than {plan.embargo} before it",
+                hint="Lower the candidate's validation share or preparation.split.embargo, or widen data.window.",
+            )
     else:
         hashes = row_hashes(store, dataset, [plan.group] if plan.group else columns.identity)
         # With the seed of the split, those of the lowest numbers would be the holdout's.
-        fold = assign_by_hash(hashes[rows], seed=seed + 1, holdout=share)
-    held = np.zeros(len(rows), bool)
-    held[np.flatnonzero(rows)[fold == 1]] = True
-    return held
+        fold = assign_by_hash(hashes[rows], seed=seed + 1, holdout=candidate.validation)
+        trains = fold == 0
+    places = np.flatnonzero(rows)
+    fitted, kept = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    fitted[places[trains]], kept[places[fold == 1]] = True, True
+    return fitted, kept
 
 
 def settle(

@@ -14,6 +14,7 @@ from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.modeling.splits import (
     assign_by_boundaries,
     assign_by_hash,
+    microseconds,
     mixed,
     row_hashes,
     time_boundary,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.data.tables import Dataset
     from airflow_mlops_provider.modeling.targets import Target
     from airflow_mlops_provider.spec.preparation import Split
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -97,14 +96,14 @@ def _in_time(split: Split, dataset: Dataset) -> Assignment:
 
     name = str(dataset.info.columns.timestamp)
     _refuse_missing(dataset, name, "timestamp")
-    column = dataset.column(name).dt.as_unit("us")
-    moments = np.asarray(column.astype("int64"), np.int64)
+    column = dataset.column(name)
+    moments = microseconds(column)
     if split.by == "time":
         boundaries = [time_boundary(moments, split.holdout)]
     else:
         boundaries = _series_boundaries(moments, split.folds)
     embargo = dataset.info.label_delay if split.embargo is None else split.embargo
-    fold, trains_from = assign_by_boundaries(moments, boundaries, embargo // _MICROSECOND)
+    fold, trains_from = assign_by_boundaries(moments, boundaries, embargo)
     texts = [column.iloc[int(np.argmax(moments == boundary))].isoformat() for boundary in boundaries]
     return Assignment(fold, len(boundaries), trains_from, texts, embargo)
 

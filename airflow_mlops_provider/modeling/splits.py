@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.results import ArtifactRef
@@ -175,25 +176,34 @@ def time_boundary(timestamps: NDArray[np.int64], holdout: float) -> int:
     return int(np.partition(timestamps, cut)[cut])
 
 
+def microseconds(timestamps: pd.Series[Any]) -> NDArray[np.int64]:
+    """Return timestamps as numbers, in microseconds."""
+    import numpy as np
+
+    return np.asarray(timestamps.dt.as_unit("us").astype("int64"), np.int64)
+
+
 def assign_by_boundaries(
-    timestamps: NDArray[np.int64], boundaries: Sequence[int], embargo: int
+    timestamps: NDArray[np.int64], boundaries: Sequence[int], embargo: timedelta
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Assign each row to the fold that begins last before it, 0 before the first; and the first fold it trains for.
 
     A row trains for a fold when it lies more than `embargo` before its boundary.
 
     >>> import numpy as np
-    >>> fold, trains_from = assign_by_boundaries(np.array([1, 2, 3, 4, 5]), [3, 5], 1)
+    >>> fold, trains_from = assign_by_boundaries(np.array([1, 2, 3, 4, 5]), [3, 5], timedelta(microseconds=1))
     >>> fold.tolist(), trains_from.tolist()
     ([0, 0, 1, 1, 2], [1, 2, 2, 3, 3])
 
+    :param timestamps: in microseconds.
     :param boundaries: first timestamp of each fold, ascending.
     """
     import numpy as np
 
     limits = np.asarray(boundaries, np.int64)
     fold = np.searchsorted(limits, timestamps, side="right").astype(np.int8)
-    return fold, (np.searchsorted(limits, timestamps + embargo, side="right") + 1).astype(np.int8)
+    known = timestamps + embargo // timedelta(microseconds=1)
+    return fold, (np.searchsorted(limits, known, side="right") + 1).astype(np.int8)
 
 
 def assign_by_hash(

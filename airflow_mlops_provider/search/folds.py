@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import DataError
+from airflow_mlops_provider.modeling.splits import assign_by_boundaries, train_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,32 +27,28 @@ def folds_of(
     *,
     cv: int,
     seed: int,
-    moments: NDArray[Any] | None = None,
+    moments: NDArray[np.int64] | None = None,
     groups: NDArray[Any] | None = None,
 ) -> list[Fold]:
     """Return the folds of some rows.
 
-    As the pipeline's own split has it: by time when that is, each fold held out after all that train for it
-    (`TimeSeriesSplit`, of moments, so that rows of one moment stay together); else shuffled by the seed, with the
-    classes' shares kept (`StratifiedKFold`) or, for a regression, without (`KFold`), and where there are groups, with
-    the rows of each together (`StratifiedGroupKFold`, `GroupKFold`).
+    As the pipeline's own split has it: by time when that is, each fold held out after all that train for it and after
+    the split's embargo (`TimeSeriesSplit`, of moments, so that rows of one moment stay together); else shuffled by the
+    seed, with the classes' shares kept (`StratifiedKFold`) or, for a regression, without (`KFold`), and where there are
+    groups, with the rows of each together (`StratifiedGroupKFold`, `GroupKFold`).
 
     :param rows: positions of the training rows.
     :param target: of all rows.
-    :param moments: timestamps of all rows, for a split by time.
+    :param moments: timestamps of all rows in microseconds, for a split by time.
     :param groups: numbers of the groups of all rows, where there are groups.
-    :raises DataError: when there are too few rows, or a fold trains on none of a class.
+    :raises DataError: when there are too few rows, or a fold trains on none, or on none of a class.
     """
-    import numpy as np
     from sklearn import model_selection
 
     known = target[rows]
-    order: NDArray[Any] = rows
     try:
         if moments is not None:
-            distinct, order = np.unique(moments[rows], return_inverse=True)
-            parts = list(model_selection.TimeSeriesSplit(cv).split(distinct))
-            folds = [(rows[np.isin(order, train)], rows[np.isin(order, test)]) for train, test in parts]
+            folds = _in_time(rows, moments[rows], cv, plan.embargo)
         else:
             splitter = getattr(model_selection, splitter_of(plan))(cv, shuffle=True, random_state=seed)
             together = None if groups is None else groups[rows]
@@ -62,8 +60,28 @@ def folds_of(
             hint="Set a smaller search.cv, or widen data.window.",
         ) from error
     for number, (train, _) in enumerate(folds, 1):
+        _check_rows(len(train), number, plan)
         _check_classes(target[train], plan.classes or (), number, plan)
     return folds
+
+
+def _in_time(rows: NDArray[np.int64], moments: NDArray[np.int64], cv: int, embargo: timedelta) -> list[Fold]:
+    import numpy as np
+    from sklearn.model_selection import TimeSeriesSplit
+
+    distinct = np.unique(moments)
+    boundaries = [int(distinct[held[0]]) for _, held in TimeSeriesSplit(cv).split(distinct)]
+    fold, trains_from = assign_by_boundaries(moments, boundaries, embargo)
+    return [(rows[train_mask(fold, trains_from, number)], rows[fold == number]) for number in range(1, cv + 1)]
+
+
+def _check_rows(rows: int, number: int, plan: SplitPlan) -> None:
+    if not rows:
+        raise DataError(
+            f"fold {number} of the search would train on no row: all before it are under embargo",
+            got=f"no training row more than {plan.embargo} before it",
+            hint="Set a smaller search.cv, lower preparation.split.embargo, or widen data.window.",
+        )
 
 
 def _check_classes(known: NDArray[Any], classes: Sequence[Any], number: int, plan: SplitPlan) -> None:

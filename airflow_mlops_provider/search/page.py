@@ -51,12 +51,13 @@ def trials_csv(report: SearchReport) -> str:
 def html(report: SearchReport, drawings: list[str]) -> str:
     """Return the page: what was found and why it ended, the drawings, every trial, best first."""
     found = report.facts()
+    embargo = f" with an embargo of {report.embargo}" if report.embargo else ""
     lines = [
         Cell(f"{report.reason[0].upper()}{report.reason[1:]}.", "good" if report.kept else ""),
         Cell(
             f"{found['method']}, {found['trials']} trials in {len(report.stopped)} shards, {found['failed']} of them "
-            f"failed; {found['seconds']} s of fitting and measuring; {report.search.cv} folds by {report.splitter} of "
-            f"{report.rows:,} training rows. The holdout was not used."
+            f"failed; {found['seconds']} s of fitting and measuring; {report.search.cv} folds by {report.splitter}"
+            f"{embargo} of {report.rows:,} training rows. The holdout was not used."
         ),
     ]
     headers = ["trial", *report.search.space, report.metric, "seconds", "share of rows", "remark"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
@@ -28,6 +29,7 @@ class SearchReport(Frozen):
     """A search, done.
 
     :param splitter: scikit-learn's, by which the folds were made.
+    :param embargo: time before a fold whose rows did not train for it.
     :param rows: training rows that were searched on.
     :param trials: by number; the first is that of the parameters as they stand.
     :param stopped: why each shard ended.
@@ -40,6 +42,7 @@ class SearchReport(Frozen):
     search: Search
     metric: str
     splitter: str
+    embargo: timedelta = timedelta(0)
     rows: int
     trials: list[Trial]
     stopped: list[Stop]
@@ -94,7 +97,14 @@ def best_of(metric: str, trials: Sequence[Trial]) -> Trial | None:
 
 
 def report_of(
-    candidate: str, search: Search, shards: Sequence[Shard], *, metric: str, splitter: str, rows: int
+    candidate: str,
+    search: Search,
+    shards: Sequence[Shard],
+    *,
+    metric: str,
+    splitter: str,
+    embargo: timedelta,
+    rows: int,
 ) -> SearchReport:
     """Put the shards together, and decide.
 
@@ -114,6 +124,7 @@ def report_of(
         search=search,
         metric=metric,
         splitter=splitter,
+        embargo=embargo,
         rows=rows,
         trials=trials,
         stopped=[shard.stop for shard in shards],

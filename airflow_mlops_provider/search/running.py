@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.allow_list import version_of
 from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.modeling.calibration import fitted_and_validation_rows
 from airflow_mlops_provider.modeling.fitting import libraries_of, names_of
+from airflow_mlops_provider.modeling.splits import microseconds
 from airflow_mlops_provider.search.folds import folds_of, splitter_of
 from airflow_mlops_provider.search.methods import run_shard
 from airflow_mlops_provider.search.report import SearchReport, report_of
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Candidate
     from airflow_mlops_provider.spec.search import Search
 
+#: Raised when a trial is measured otherwise than before, so that what was kept of it is measured again.
+FORMAT = 2
 #: Versions that decide what a trial reaches.
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 
@@ -69,6 +73,7 @@ class Searching:
             shards,
             metric=self.metric,
             splitter=splitter_of(self.split.plan),
+            embargo=self.split.plan.embargo,
             rows=len(bench.rows),
         )
 
@@ -76,9 +81,13 @@ class Searching:
         import numpy as np
 
         plan, job = self.split.plan, self.job
-        rows = np.flatnonzero(mask & ~self._kept(mask))
-        moments = self._column(plan.columns.timestamp) if plan.in_time else None
-        groups = None if plan.group is None else np.unique(self._column(plan.group).astype(str), return_inverse=True)[1]
+        dataset = job.artifact("dataset", "dataset")
+        # No search sees what is kept to calibrate on and to choose the threshold from.
+        rows = np.flatnonzero(fitted_and_validation_rows(self.candidate, job.store, dataset, plan, mask, job.seed)[0])
+        moments = microseconds(self._column(str(plan.columns.timestamp))) if plan.in_time else None
+        groups = None
+        if plan.group is not None:
+            groups = np.unique(self._column(plan.group).to_numpy().astype(str), return_inverse=True)[1]
         return Bench(
             candidate=self.candidate,
             plan=plan,
@@ -94,26 +103,15 @@ class Searching:
             fresh=fresh,
         )
 
-    def _column(self, name: str | None) -> Any:
-        """Return a column of every row, None without a name."""
-        dataset = self.job.artifact("dataset", "dataset")
-        return None if name is None else read_table(self.job.store, dataset, [name])[name].to_numpy()
-
-    def _kept(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which of the rows are kept to calibrate on and to choose the threshold from: no search sees them."""
-        import numpy as np
-
-        from airflow_mlops_provider.modeling.calibration import needs_validation, validation_rows
-
-        if not needs_validation(self.candidate):
-            return np.zeros(len(mask), bool)
-        dataset, share = self.job.artifact("dataset", "dataset"), self.candidate.validation
-        return validation_rows(self.job.store, dataset, self.split.plan, mask, share, self.job.seed)
+    def _column(self, name: str) -> pd.Series[Any]:
+        """Return a column of every row."""
+        return read_table(self.job.store, self.job.artifact("dataset", "dataset"), [name])[name]
 
     def _key(self) -> str:
         """Return the digest of all that decides what a trial reaches: the same for shards and training."""
         libraries = libraries_of(self.candidate, _LIBRARIES)
         identity = {
+            "format": FORMAT,
             "candidate": self.candidate.model_dump(mode="json"),
             "metric": self.metric,
             "seed": self.job.seed,

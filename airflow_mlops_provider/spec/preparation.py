@@ -37,7 +37,8 @@ class Split(Frozen):
     embargo: timedelta | None = Field(
         None,
         ge=timedelta(0),
-        description="Rows of this time before a holdout do not train; `data.label_delay` when left out.",
+        description="Rows of this time before a holdout (a fold of a search, a validation part) do not train for it; "
+        "`data.label_delay` when left out.",
     )
 
     @property

@@ -21,6 +21,8 @@ from airflow_mlops_provider.spec import Candidate, Frozen
 if TYPE_CHECKING:
     from airflow_mlops_provider.search.methods import Shard
 
+#: Raised when a trial is measured otherwise than before, as `search.running` has it.
+FORMAT = 2
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError, shorten
 from airflow_mlops_provider.job import Job, Outcome
-from airflow_mlops_provider.modeling.calibration import check_task, needs_validation, settle, validation_rows
+from airflow_mlops_provider.modeling.calibration import check_task, fitted_and_validation_rows, settle
 from airflow_mlops_provider.modeling.estimators import MISSING, build_pipeline
 from airflow_mlops_provider.modeling.fitting import libraries_of, names_of, one_thread_each, read_rows
 from airflow_mlops_provider.modeling.model_file import (
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Raised when the same candidate is fitted otherwise than before, so that what was stored is fitted again.
+FORMAT = 2
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 _MAX_WARNINGS = 5
@@ -145,6 +147,8 @@ class _Training:
 
     def _fit(self, scope: str) -> Any:
         plan, rows = self.split.plan, self.split.scopes[scope]
+        candidate, job = self.section.candidate, self.job
+        dataset = job.artifact("dataset", "dataset")
         pipeline = build_pipeline(
             self._chosen(rows, scope),
             plan.columns,
@@ -155,22 +159,12 @@ class _Training:
         )
         started = time.perf_counter()
         with self._named("be trained"):
-            kept = self._validation(rows)
-            pipeline.fit(self.frame[rows & ~kept], self.target[rows & ~kept])
-            pipeline = settle(pipeline, self.section.candidate, self.frame[kept], self.target[kept], plan.classes or [])
+            fitted, kept = fitted_and_validation_rows(candidate, job.store, dataset, plan, rows, job.seed)
+            pipeline.fit(self.frame[fitted], self.target[fitted])
+            pipeline = settle(pipeline, candidate, self.frame[kept], self.target[kept], plan.classes or [])
         self.fit_seconds += time.perf_counter() - started
         self._check_classes(pipeline)
         return pipeline
-
-    def _validation(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which of the rows that train are kept to calibrate on and to choose the threshold from."""
-        import numpy as np
-
-        candidate = self.section.candidate
-        if not needs_validation(candidate):
-            return np.zeros(len(rows), bool)
-        dataset = self.job.artifact("dataset", "dataset")
-        return validation_rows(self.job.store, dataset, self.split.plan, rows, candidate.validation, self.job.seed)
 
     def _chosen(self, rows: NDArray[np.bool_], scope: str) -> Candidate:
         """Return the candidate with the parameters that its search has found.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -32,12 +32,19 @@ def store(tmp_path: Path) -> ArtifactStore:
 def ingested(store: ArtifactStore) -> Callable[..., StepResult]:
     """Store a frame as ingest does: categories as dictionaries of text, the task and roles in the file."""
 
-    def write(frame: pd.DataFrame, *, task: str = "binary", batch_rows: int = 10_000, **roles: Any) -> StepResult:
+    def write(
+        frame: pd.DataFrame,
+        *,
+        task: str = "binary",
+        batch_rows: int = 10_000,
+        delay: timedelta = timedelta(0),
+        **roles: Any,
+    ) -> StepResult:
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({})
         for name in roles.get("categorical", ()):
             index = table.schema.get_field_index(name)
             table = table.set_column(index, name, table[name].cast(pa.dictionary(pa.int32(), pa.string())))
-        info = TableInfo(task=task, columns=Columns(**roles))
+        info = TableInfo(task=task, columns=Columns(**roles), label_delay=delay)
         batches = [table.slice(start, batch_rows) for start in range(0, len(table), batch_rows)]
         ref = write_table(store, batches, table.schema, info)
         return StepResult(step="ingest", pipeline="tests", key="0" * 64, as_of=AS_OF, artifacts={"dataset": ref})

@@ -12,14 +12,15 @@ from sklearn.datasets import load_breast_cancer
 
 from airflow_mlops_provider.data.tables import read_table, table_schema
 from airflow_mlops_provider.evaluation.report import EvaluationReport
-from airflow_mlops_provider.exceptions import ModelError, SpecError
+from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
 from airflow_mlops_provider.job import Champion, StepRequest
-from airflow_mlops_provider.modeling.calibration import validation_rows
+from airflow_mlops_provider.modeling.calibration import fitted_and_validation_rows
 from airflow_mlops_provider.modeling.model_file import ModelInfo, load_model
 from airflow_mlops_provider.modeling.predictions import feature_frame
 from airflow_mlops_provider.modeling.splits import read_split
 from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.spec import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,19 +170,38 @@ def test_training_again_gives_the_same_calibrated_model(world: World) -> None:
     assert plan.plan.by == "random"
 
 
-@pytest.mark.parametrize("by", ["time", "random"])
-def test_the_validation_part_is_of_the_training_rows_and_the_last_of_them_by_time(by: str, world: World) -> None:
-    world.train(TREE, by=by)
+@pytest.mark.parametrize(
+    ("by", "embargo"), [("time", 0), ("time", 30), ("random", None)], ids=["time", "embargo", "random"]
+)
+def test_the_validation_part_is_of_the_training_rows_and_the_last_of_them_by_time(
+    by: str, embargo: int | None, world: World
+) -> None:
+    candidate: dict[str, Any] = {**TREE, "threshold": COSTLY, "validation": 0.25}
+    model = world.train(candidate, by=by, embargo=None if embargo is None else timedelta(hours=embargo))
     split = read_split(world.store, world.split.artifacts["split"], world.split.artifacts["assignment"])
-    trains = split.train_mask(1)
+    trains, dataset = split.train_mask(1), world.dataset.artifacts["dataset"]
 
-    kept = validation_rows(world.store, world.dataset.artifacts["dataset"], split.plan, trains, 0.25, seed=7)
+    fitted, kept = fitted_and_validation_rows(
+        Candidate.model_validate(candidate), world.store, dataset, split.plan, trains, seed=7
+    )
 
-    assert not (kept & ~trains).any()
+    assert not ((fitted | kept) & ~trains).any()
+    assert not (fitted & kept).any()
     assert kept.sum() == pytest.approx(0.25 * trains.sum(), rel=0.25)
-    earlier = trains & ~kept
-    in_order = world.frame["at"][kept].min() > world.frame["at"][earlier].max()
-    assert in_order == (by == "time")
+    at = world.frame["at"]
+    assert (at[kept].min() > at[fitted].max()) == (by == "time")
+    # One row an hour: those whose label comes only when the validation part has begun are in neither.
+    assert (trains & ~fitted & ~kept).sum() == (embargo or 0)
+    if embargo:
+        assert at[kept].min() - at[fitted].max() == timedelta(hours=embargo + 1)
+    tree = load_model(world.store, model.artifacts["model"])["model"].estimator.estimator
+    assert tree.tree_.n_node_samples[0] == fitted.sum(), "the stored model was fitted on no other row"
+
+
+def test_an_embargo_that_leaves_nothing_to_fit_on_is_named(world: World) -> None:
+    candidate = {**TREE, "calibrate": "isotonic", "validation": 0.6}
+    with pytest.raises(DataError, match=r"no row is left to fit on.*more than 6 days, 16:00:00 before it"):
+        world.train(candidate, embargo=timedelta(hours=160))
 
 
 def test_each_fold_of_a_cross_validation_decides_by_its_own_threshold(world: World) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.estimators import build_pipeline
 from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.modeling.splits import read_split
+from airflow_mlops_provider.modeling.splits import microseconds, read_split
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.search.report import SearchReport
 from airflow_mlops_provider.spec import Candidate
@@ -63,8 +64,8 @@ def asked(method: str, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def prepared(ingested: Callable[..., StepResult], step: Callable[..., StepResult]) -> Callable[..., dict[str, Any]]:
     def prepare(preparation: dict[str, Any] = RANDOM, frame: pd.DataFrame | None = None, **roles: Any) -> Any:
-        task = roles.pop("task", "binary")
-        dataset = ingested(tumours() if frame is None else frame, task=task, **(roles or ROLES))
+        how = {name: roles.pop(name) for name in ("task", "delay") if name in roles}
+        dataset = ingested(tumours() if frame is None else frame, **how, **(roles or ROLES))
         return {"dataset": dataset, "split": step("prepare", preparation, dataset=dataset)}
 
     return prepare
@@ -164,7 +165,7 @@ def test_folds_of_a_split_by_time_train_on_what_came_before(train: Any, prepared
     split = read_split(store, inputs["split"].artifacts["split"], inputs["split"].artifacts["assignment"])
     frame = tumours()
     rows = np.flatnonzero(split.train_mask(1))
-    folds = folds_of(rows, frame["y"].to_numpy(), split.plan, cv=3, seed=7, moments=frame["at"].to_numpy())
+    folds = folds_of(rows, frame["y"].to_numpy(), split.plan, cv=3, seed=7, moments=microseconds(frame["at"]))
     expected = [(rows[train].tolist(), rows[test].tolist()) for train, test in TimeSeriesSplit(3).split(rows)]
     assert [(train.tolist(), test.tolist()) for train, test in folds] == expected
     # Two rows a moment: none of them is parted from the other.
@@ -172,6 +173,47 @@ def test_folds_of_a_split_by_time_train_on_what_came_before(train: Any, prepared
     assert all(set(train // 2).isdisjoint(test // 2) for train, test in pairs)
     with pytest.raises(DataError, match=r"fold 1 of the search would train on no row of class 1 of target 'y'"):
         folds_of(rows, np.sort(frame["y"].to_numpy()), split.plan, cv=3, seed=7, moments=np.arange(len(frame)))
+
+
+@pytest.mark.parametrize("split", [{"by": "time"}, {"by": "cross_validation", "kind": "time_series", "folds": 2}])
+def test_a_row_whose_label_comes_after_an_inner_fold_begins_does_not_train_for_it(
+    split: dict[str, Any], train: Any, prepared: Any, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops_provider.search import running
+
+    made, delay, frame = [], timedelta(hours=20), tumours()
+    make = running.folds_of
+    monkeypatch.setattr(running, "folds_of", lambda *asked, **how: made.append(make(*asked, **how)) or made[-1])
+    report = report_of(store, train(asked("grid"), prepared({"split": split}, delay=delay)))
+    assert report.embargo == delay
+    assert len(made) == (1 if split["by"] == "time" else 3), "each search has its own"
+    for fitted, held in (fold for folds in made for fold in folds):
+        # One row an hour; a label that comes at the boundary itself is not known before it.
+        assert frame["at"][held].min() - frame["at"][fitted].max() == delay + timedelta(hours=1)
+        assert len(fitted) == held.min() - 20
+
+
+def test_what_was_measured_in_another_way_before_is_not_taken(
+    train: Any, prepared: Any, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops_provider.search import running
+    from airflow_mlops_provider.steps import train as training
+
+    inputs = prepared()
+    with monkeypatch.context() as before:
+        before.setattr(running, "FORMAT", running.FORMAT - 1)
+        before.setattr(training, "FORMAT", training.FORMAT - 1)
+        old = train(asked("grid"), inputs)
+    new = train(asked("grid"), inputs)
+    assert new.key != old.key
+    assert len(list((tmp_path / "artifacts" / "journals").rglob("*.json"))) == 2 * len(records(store))
+
+
+def test_an_embargo_that_leaves_a_fold_nothing_to_train_on_is_named(train: Any, prepared: Any) -> None:
+    inputs = prepared({"split": {"by": "time", "embargo": timedelta(hours=120)}})
+    words = r"fold 1 of the search would train on no row.*more than 5 days, 0:00:00 before it.*smaller search.cv"
+    with pytest.raises(DataError, match=words):
+        train(asked("grid"), inputs)
 
 
 def test_under_cross_validation_each_held_out_fold_has_a_search_of_its_own(
