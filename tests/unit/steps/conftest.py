@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,11 +16,14 @@ from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.spec import Columns
 from airflow_mlops_provider.storage import ArtifactStore
 
+# What the tests of one step share.
+sys.path.insert(0, str(Path(__file__).parent))
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import pandas as pd
+    from evaluated_world import World
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 
@@ -71,3 +76,11 @@ def step(store: ArtifactStore) -> Callable[..., StepResult]:
         return run_step(request, store)
 
     return run
+
+
+@pytest.fixture
+def world(store: ArtifactStore) -> World:
+    """A dataset of two classes that is split, to train candidates on and to judge them."""
+    from evaluated_world import World, rows_of
+
+    return World(store).load(rows_of("binary"))
