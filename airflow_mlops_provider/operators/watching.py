@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Under this key of a task's state store lies what was wrong with the alias, for the messages.
 _ALIAS = "mlops.alias"
+#: Seconds. A promotion writes the ledger and then the alias: what is seen in between is no mistake.
+_PROMOTING = 2
 
 
 class WatchPredictionsOperator(PolicyOperator):
@@ -99,9 +101,13 @@ class WatchPredictionsOperator(PolicyOperator):
         """Set the alias right when it is wrong, and return what was; also when an earlier try did so."""
         import hashlib
         import json
+        import time
 
         model, store = self.model_name, context["task_state_store"]
         found = registry.reconcile(model, repair=False)
+        if not found.agrees and found.champion is not None:
+            time.sleep(_PROMOTING)
+            found = registry.reconcile(model, repair=False)
         if found.agrees:
             # The first try cannot have been here before: it need not ask.
             kept: Any = store.get(_ALIAS) if context["ti"].try_number > 1 else None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -373,6 +374,33 @@ def test_an_alias_that_was_moved_by_hand_is_repaired(world: World, mlflow_uri: s
     # For whoever is told of it, a try that was killed after the repair is followed by one that still knows.
     assert world.watch(16, try_number=2)["watch"].xcom["facts"]["reconciled"] == found
     assert "reconciled" not in world.watch(16)["watch"].xcom["facts"]
+
+
+def test_a_promotion_that_is_under_way_is_no_wrong_alias(world: World, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    world.write(20)
+    world.promote(12)
+    world.promote(14)
+    client = MlflowClient(mlflow_uri)
+    client.set_registered_model_alias("warm", "champion", "1")
+    promoter = threading.Timer(1, client.set_registered_model_alias, ("warm", "champion", "2"))
+    # The first look falls before the alias is written, as that of a watcher between a promotion's two writes.
+    before = Registry.reconcile
+    looks: list[bool] = []
+
+    def looking(registry: Registry, model: str, *, repair: bool = True) -> Any:
+        found = before(registry, model, repair=repair)
+        if not looks:
+            promoter.start()
+        looks.append(found.agrees)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Registry, "reconcile", looking)
+        assert "reconciled" not in world.watch(16)["watch"].xcom["facts"]
+    promoter.join()
+    assert looks == [False, True]
 
 
 def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:
