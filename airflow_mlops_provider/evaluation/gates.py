@@ -131,8 +131,9 @@ def _predictions(gate: PredictionsGate, report: EvaluationReport) -> Verdict:
     if report.task != "regression":
         label, share = min(stats.shares.items(), key=_order_of_share, default=("none", None))
         got.append(f"smallest class {number(share)}")
-        expected.append(f">= {number(gate.min_class_share)}")
-        if not within(share, gate.min_class_share, None):
+        least = gate.least_share(len(stats.shares))
+        expected.append(f">= {number(least)}")
+        if not within(share, least, None):
             problems.append(f"class {label} is {number(share)} of the predictions")
     got.append(f"shift {number(stats.shift)}")
     expected.append(f"<= {number(max_shift)}")

@@ -92,8 +92,10 @@ class PredictionsGate(_Gate):
     """Predictions are complete and look like the training target."""
 
     kind: Literal["predictions"]
-    min_class_share: Share = Field(
-        0.05, description="Each class must be the most probable one for at least this share of the rows."
+    min_class_share: Share | None = Field(
+        None,
+        description="Each class must be the most probable one for at least this share of the rows; when left out, a "
+        "tenth of an equal share: 0.05 for two classes, 0.01 for ten.",
     )
     max_shift: Finite | None = Field(
         None,
@@ -102,6 +104,10 @@ class PredictionsGate(_Gate):
         "training target (0.25 when left out); for regression, Wasserstein distance of predictions and training "
         "target over the target's standard deviation (0.5 when left out: predictions vary less than targets).",
     )
+
+    def least_share(self, classes: int) -> float:
+        """Return the smallest share that a class may have among so many."""
+        return 0.1 / max(classes, 1) if self.min_class_share is None else self.min_class_share
 
     def limit(self, task: str) -> float:
         """Return the largest shift for a task."""

@@ -302,6 +302,18 @@ ALL = [
 BAD = st.sampled_from([math.nan, math.inf, -math.inf, None])
 
 
+def test_a_class_may_be_rarer_where_there_are_more_of_them() -> None:
+    def verdict(classes: int, rarest: float) -> Verdict:
+        others = (1 - rarest) / (classes - 1)
+        shares = {"rarest": rarest, **{f"c{place}": others for place in range(1, classes)}}
+        told = report().predictions.model_copy(update={"shares": shares})
+        return one({"kind": "predictions"}, report(predictions=told))
+
+    assert [verdict(2, 0.05).passed, verdict(2, 0.04).passed] == [True, False]
+    assert [verdict(25, 0.02).passed, verdict(25, 0.003).passed] == [True, False]
+    assert ">= 0.004" in verdict(25, 0.003).expected
+
+
 def _everywhere(bad: float | None) -> EvaluationReport:
     """Return a report that no validation has seen, as a broken writer could have made it."""
     whole = report()
