@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
+import random
 import signal
-import socket
+import sys
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflow.sdk import BaseOperator
     from airflow.sdk.definitions.mappedoperator import MappedOperator
+    from statsd_server import StatsD
+
+# What the tests of Airflow's side share.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @dataclass
@@ -215,52 +220,11 @@ def worker(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Worker(supervisor)
 
 
-class StatsD:
-    """A StatsD server: what Airflow's metrics of this process send."""
-
-    def __init__(self) -> None:
-        self._clients: list[Any] = []
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.setblocking(False)
-        self.port: int = self._socket.getsockname()[1]
-
-    def gauges(self) -> dict[str, float]:
-        """Return the last value of each gauge of ours that came since, without the prefix of Airflow's metrics."""
-        found = {}
-        with suppress(BlockingIOError):
-            while True:
-                for line in self._socket.recv(65536).decode().splitlines():
-                    name, _, rest = line.rpartition(":")
-                    value, kind = rest.split("|")[:2]
-                    if kind == "g" and name.startswith("airflow.mlops."):
-                        found[name.removeprefix("airflow.mlops.")] = float(value)
-        return found
-
-    def listen(self, *, legacy_names: bool = True) -> None:
-        """Let Airflow's metrics go here, as their settings say now."""
-        from airflow.sdk.observability import stats
-        from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
-
-        def connect() -> Any:
-            self._clients.append(client := get_stats_factory()())
-            return client
-
-        stats.initialize(factory=connect, export_legacy_names=legacy_names)
-
-    def close(self) -> None:
-        from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-        from airflow.sdk.observability import stats
-
-        stats.initialize(factory=NoStatsLogger, export_legacy_names=True)
-        for client in self._clients:
-            client.statsd.close()
-        self._socket.close()
-
-
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsD]:
     """A StatsD server to which Airflow's metrics go, as a task's process sends them."""
+    from statsd_server import StatsD
+
     server = StatsD()
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
@@ -287,3 +251,19 @@ def pipelines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("AIRFLOW__MLOPS__PIPELINES_FOLDER", str(folder))
     return folder
+
+
+@pytest.fixture
+def customers(tmp_path: Path) -> Path:
+    """Customers of a month, an hour apart; the older and richer stay."""
+    chance = random.Random(7)
+    file = tmp_path / "customers.csv"
+    with file.open("w", newline="") as text:
+        rows = csv.writer(text)
+        rows.writerow(["customer", "seen_at", "age", "balance", "left"])
+        for customer in range(700):
+            age, balance = chance.randint(18, 80), chance.randint(0, 1000)
+            stays = age / 80 + balance / 1000 + chance.gauss(0, 0.3) > 1.1
+            at = datetime(2013, 2, 1, tzinfo=UTC) + timedelta(hours=customer)
+            rows.writerow([f"c{customer}", at.isoformat(), age, balance, int(not stays)])
+    return file

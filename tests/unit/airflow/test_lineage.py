@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import csv
 import json
-import random
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,22 +33,6 @@ YOUNG: dict[str, Any] = {
 }
 OLDEST = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "age", "max_value": 100}}
 COLUMNS = {"target": "left", "timestamp": "seen_at", "numeric": ["age", "balance"], "keys": ["customer"]}
-
-
-@pytest.fixture
-def customers(tmp_path: Path) -> Path:
-    """Customers of a month, an hour apart; the older and richer stay."""
-    chance = random.Random(7)
-    file = tmp_path / "customers.csv"
-    with file.open("w", newline="") as text:
-        rows = csv.writer(text)
-        rows.writerow(["customer", "seen_at", "age", "balance", "left"])
-        for customer in range(700):
-            age, balance = chance.randint(18, 80), chance.randint(0, 1000)
-            stays = age / 80 + balance / 1000 + chance.gauss(0, 0.3) > 1.1
-            at = datetime(2013, 2, 1, tzinfo=UTC) + timedelta(hours=customer)
-            rows.writerow([f"c{customer}", at.isoformat(), age, balance, int(not stays)])
-    return file
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import csv
 import json
-import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,22 +23,6 @@ if TYPE_CHECKING:
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "config" / "pipelines").glob("*.yaml"))
 AS_OF = "2013-03-01T00:00:00+00:00"
-
-
-@pytest.fixture
-def customers(tmp_path: Path) -> Path:
-    """Customers of a month, an hour apart; the older and richer stay."""
-    chance = random.Random(7)
-    file = tmp_path / "customers.csv"
-    with file.open("w", newline="") as text:
-        rows = csv.writer(text)
-        rows.writerow(["customer", "seen_at", "age", "balance", "left"])
-        for customer in range(700):
-            age, balance = chance.randint(18, 80), chance.randint(0, 1000)
-            stays = age / 80 + balance / 1000 + chance.gauss(0, 0.3) > 1.1
-            at = datetime(2013, 2, 1, tzinfo=UTC) + timedelta(hours=customer)
-            rows.writerow([f"c{customer}", at.isoformat(), age, balance, int(not stays)])
-    return file
 
 
 @pytest.fixture
