@@ -69,7 +69,8 @@ def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = Non
     # Notifiers are Airflow's own, with all of its variables: a message names its DAG and its run.
     rendered = {key: value for key, value in raw.items() if key != "notifications"}
     # At once before one by one, which takes long when thousands of files are parsed: JSON has no such mark of its own.
-    if _TEMPLATE.search(json.dumps(rendered, default=str)) and (strange := _strange_templates(rendered)):
+    # A key that JSON has no word for, such as a date, is no section's.
+    if _TEMPLATE.search(json.dumps(rendered, default=str, skipkeys=True)) and (strange := _strange_templates(rendered)):
         raise SpecError(
             f"{where} uses template variables that do not exist",
             problems=strange,

@@ -53,7 +53,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # as the base class is the on
         if kind is ScalarNode and node.tag == _TEXT:
             return node.value
         if not (kind is MappingNode and node.tag == _MAPPING) and not (kind is SequenceNode and node.tag == _LIST):
-            return super().construct_document(node)
+            return self._special(node)
         if node in self._made:
             if self._made[node] is None:
                 raise ConstructorError(None, None, "found what contains itself", node.start_mark)
@@ -68,6 +68,16 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # as the base class is the on
             made = {plain(key): plain(value) for key, value in node.value}
         self._made[node] = made
         return made
+
+    def _special(self, node: Node) -> Any:
+        """Return a number, a date or another value that is not text; PyYAML lets Python's own errors pass."""
+        try:
+            return super().construct_document(node)
+        except (ValueError, TypeError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise ConstructorError(
+                None, None, f"found what cannot be a value of type {kind}", node.start_mark
+            ) from error
 
     def _check_keys(self, node: Node) -> None:
         """Refuse a mapping with a key that is there twice, or that is no plain value."""
@@ -94,6 +104,8 @@ def read_yaml(file: Path) -> Any:
         raise _located(file, content, error) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"pipeline file {file} is not YAML", got=str(error)) from error
+    except RecursionError as error:
+        raise SpecError(f"pipeline file {file} is nested too deeply to be read") from error
 
 
 def _located(file: Path, content: bytes, error: yaml.MarkedYAMLError) -> SpecError:

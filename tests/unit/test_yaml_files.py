@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mlops_provider.pipelines import pipeline_files
+from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 from airflow_mlops_provider.yaml_files import read_yaml
 
 FILES = pipeline_files(Path(__file__).parents[2] / "config/pipelines")
@@ -17,6 +20,34 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+#: What a person, a merge or a template engine may leave where a value or a key belongs.
+ODD = [
+    "2013-02-30",
+    "!!int one",
+    "!!timestamp x",
+    "!x y",
+    "*x",
+    "{2013-01-01: 1}",
+    "{~: 1}",
+    "[[]]",
+    "{{ as_of }}",
+    "1e999",
+]
+ODD += [
+    "'{% x %}'",
+    "''",
+    "9" * 5000,
+    "-1",
+    ".nan",
+    "'\\0'",
+    '"\\ud800"',
+    "|",
+    "? x",
+    "<<: 1",
+    "'* * *'",
+    "P9999999999D",
+    "~",
+]
 
 
 @given(value=PLAIN)
@@ -29,6 +60,20 @@ def test_what_was_written_is_read(value: Any, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_ships_is_read_as_pyyaml_reads_it(file: Path) -> None:
     assert read_yaml(file) == yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+@given(file=st.sampled_from(FILES), odd=st.sampled_from(ODD), data=st.data())
+def test_whatever_stands_in_a_file_is_a_pipeline_or_a_mistake_that_is_told(
+    file: Path, odd: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = file.read_text(encoding="utf-8")
+    words = [match.span() for match in re.finditer(r"(?<=[ \[{])[\w.@%/-]+", text)]
+    begin, end = data.draw(st.sampled_from(words))
+    broken = tmp_path_factory.mktemp("odd") / file.name
+    broken.write_text(text[:begin] + odd + text[end:], encoding="utf-8")
+    # Anything else would take the DAGs of all pipelines down.
+    with contextlib.suppress(SpecError):
+        load_pipeline(broken)
 
 
 def test_anchors_and_merges_are_what_yaml_says(tmp_path: Path) -> None:
