@@ -84,3 +84,24 @@ def world(store: ArtifactStore) -> World:
     from evaluated_world import World, rows_of
 
     return World(store).load(rows_of("binary"))
+
+
+@pytest.fixture
+def trained(ingested: Callable[..., StepResult], step: Callable[..., StepResult]) -> Callable[..., StepResult]:
+    """Prepare a table and train one candidate on it."""
+    from candidates_to_train import RANDOM, ROLES, table
+
+    def run(
+        candidate: dict[str, Any],
+        frame: pd.DataFrame | None = None,
+        *,
+        task: str = "binary",
+        preparation: dict[str, Any] = RANDOM,
+        seed: int = 7,
+    ) -> StepResult:
+        dataset = ingested(table() if frame is None else frame, task=task, **ROLES)
+        split = step("prepare", preparation, dataset=dataset, seed=seed)
+        section = {"name": "one", "candidate": candidate}
+        return step("train", section, dataset=dataset, split=split, seed=seed)
+
+    return run
