@@ -74,10 +74,8 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # as the base class is the on
         try:
             return super().construct_document(node)
         except (ValueError, TypeError, AttributeError) as error:
-            kind = node.tag.rpartition(":")[2]
-            raise ConstructorError(
-                None, None, f"found what cannot be a value of type {kind}", node.start_mark
-            ) from error
+            told = f"found what cannot be a value of type {node.tag.rpartition(':')[2]}"
+            raise ConstructorError(None, None, told, node.start_mark) from error
 
     def _check_keys(self, node: Node) -> None:
         """Refuse a mapping with a key that is there twice, or that is no plain value."""
@@ -120,4 +118,6 @@ def _located(file: Path, content: bytes, error: yaml.MarkedYAMLError) -> SpecErr
         hint = "Indent by spaces: YAML takes no tabs."
     elif "{{" in text:
         hint = 'Put a value that begins with {{ in quotes: "{{ as_of }}".'
-    return SpecError(f"pipeline file {file}, line {mark.line + 1}, is not YAML: {error.problem}", got=text, hint=hint)
+    return SpecError(
+        f"pipeline file {file}, line {mark.line + 1}, is not YAML: {error.problem}", got=text.strip(), hint=hint
+    )

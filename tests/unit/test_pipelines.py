@@ -171,10 +171,7 @@ def test_what_a_value_must_look_like_is_told_in_words(path: str, value: str, say
         (b"\xff\xfe\x00", "is not YAML"),
         (b"a: !!python/object/apply:os.system ['true']", "is not YAML"),
         (b"a: !!str [1]", "line 1, is not YAML: expected a scalar"),
-        (
-            b"a:\n  b: 2013-02-30",
-            "line 2, is not YAML: found what cannot be a value of type timestamp: got   b: 2013-02-30",
-        ),
+        (b"a:\n  b: 2013-02-30", "line 2, is not YAML: found what cannot be a value of type timestamp: got b: 2013"),
         (b"a: !!int one", "line 1, is not YAML: found what cannot be a value of type int"),
         (b"a: " + b"[" * 5000 + b"]" * 5000, "is nested too deeply to be read"),
         (b"a: {{ as_of }}", "line 1, is not YAML: found a key that is no plain value: .*begins with {{ in quotes"),
