@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mlops_provider.operators.step import StepOperator
-    from airflow_mlops_provider.spec import EventKind, Pipeline
+    from airflow_mlops_provider.spec import EventKind, EventNotifier, Pipeline
 
 #: A notifier without a time limit of its own shall not keep the next run waiting.
 _TIMEOUT = timedelta(minutes=5)
@@ -32,8 +32,6 @@ def notify_of(pipeline: Pipeline, kinds: set[EventKind], after: Sequence[StepOpe
     notifiers = pipeline.notifications.on_event
     if not any(kinds & set(named.events) for named in notifiers):
         return
-    for named in notifiers:
-        check_name(named.notifier)
     from airflow_mlops_provider.operators.notify import NotifyOperator
 
     settings: dict[str, Any] = {"execution_timeout": _TIMEOUT, **task_settings(pipeline, "notify")}
@@ -42,6 +40,20 @@ def notify_of(pipeline: Pipeline, kinds: set[EventKind], after: Sequence[StepOpe
         pipeline=pipeline.name,
         model=pipeline.model_name,
         mlflow_conn_id=pipeline.promotion.conn_id,
-        notifiers=[section(named) for named in notifiers],
+        notifiers=_sections(notifiers),
         results=[task.output for task in after],
     ).as_teardown()
+
+
+def listeners(pipeline: Pipeline, kind: EventKind) -> list[dict[str, Any]]:
+    """Return the notifiers that a task tells of an event by itself, before the end of its DAG.
+
+    :raises NotAllowedError: as `notify_of`.
+    """
+    return _sections([named for named in pipeline.notifications.on_event if kind in named.events])
+
+
+def _sections(notifiers: Sequence[EventNotifier]) -> list[dict[str, Any]]:
+    for named in notifiers:
+        check_name(named.notifier)
+    return [section(named) for named in notifiers]

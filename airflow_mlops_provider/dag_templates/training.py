@@ -9,7 +9,7 @@ from airflow.sdk import Param, TriggerRule
 from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset, retrain_asset
 from airflow_mlops_provider.dag_templates.dag import PipelineDAG
 from airflow_mlops_provider.dag_templates.describe import training_doc
-from airflow_mlops_provider.dag_templates.events import notify_of
+from airflow_mlops_provider.dag_templates.events import listeners, notify_of
 from airflow_mlops_provider.dag_templates.schedule import AS_OF, response_timeout, training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
@@ -149,6 +149,7 @@ def _approval(pipeline: Pipeline, arguments: dict[str, Any]) -> dict[str, Any]:
         **arguments,
         response_timeout=response_timeout(pipeline),
         approvers=pipeline.promotion.approvers,
+        event_notifiers=listeners(pipeline, "approval_asked"),
     )
     return {"approval": approve.output}
 

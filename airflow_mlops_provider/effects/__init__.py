@@ -5,7 +5,7 @@ Never cached; each may be killed at any line and done again, and ends as if it h
 
 from __future__ import annotations
 
-from airflow_mlops_provider.effects.approval import Question, Unasked, answer, question
+from airflow_mlops_provider.effects.approval import Question, Unasked, answer, asked_event, question
 from airflow_mlops_provider.effects.champions import as_champion, compared, find_rivals, rival_of
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
@@ -19,6 +19,7 @@ __all__ = [
     "Unasked",
     "answer",
     "as_champion",
+    "asked_event",
     "compared",
     "evaluation_inputs",
     "find_rivals",

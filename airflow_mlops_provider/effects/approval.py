@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
+from airflow_mlops_provider.as_of import as_of_text
+from airflow_mlops_provider.effects.events import KEY_LENGTH, MAX_REASON, Event, metrics_text, run_path, shown
 from airflow_mlops_provider.effects.promotion import check_judged, effect_id, promotion_request
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.scorecard import scorecard
@@ -12,6 +15,9 @@ from airflow_mlops_provider.registry.approvals import MAX_RATIONALE, Answer, App
 from airflow_mlops_provider.results import StepResult, text_within
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -72,6 +78,45 @@ def question(
     return Question(
         f"Promote version {request.version} of {model} to champion?",
         scorecard(report, verdicts, version=request.version, url=url),
+    )
+
+
+def asked_event(
+    evaluation: StepResult,
+    gate: StepResult,
+    *,
+    model: str,
+    caller: tuple[str, ...],
+    until: datetime | None,
+    approvers: Sequence[str] = (),
+) -> Event:
+    """Return the event of a question that waits for its answer.
+
+    :param caller: as for `question`: the same question is the same event.
+    :param until: an answer until then counts at any rate; None when it waits for ever.
+    :param approvers: who may answer; empty when whoever may act on the DAG may.
+    """
+    facts: Any = evaluation.facts
+    dag_id, run_id, task_id, map_index = caller
+    mapped = "" if map_index == "-1" else f"/mapped/{map_index}"
+    details = {
+        "Why": shorten(str(gate.facts.get("reason") or ""), MAX_REASON),
+        "Metrics": metrics_text(facts["metrics"]),
+        "Answer until": "" if until is None else f"{until:%Y-%m-%d %H:%M} UTC; after that the challenger is rejected",
+        "Who may answer": ", ".join(approvers),
+        "Data up to": as_of_text(evaluation.as_of),
+    }
+    return Event(
+        key=f"asked-{effect_id(caller, evaluation)[:KEY_LENGTH]}",
+        kinds=("approval_asked",),
+        pipeline=evaluation.pipeline,
+        model=model,
+        version=int(facts["version"]),
+        as_of=evaluation.as_of,
+        title=f"{evaluation.pipeline}: version {facts['version']} waits for approval",
+        details=shown(details),
+        run=(dag_id, run_id),
+        answer=f"{run_path((dag_id, run_id))}/tasks/{quote(task_id, safe='')}{mapped}/required_actions",
     )
 
 

@@ -18,7 +18,7 @@ from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.spec import EventKind, Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_mlops_provider.registry import LedgerEntry, Registry
     from airflow_mlops_provider.results import StepResult
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 #: DAG and run id of an Airflow run.
 Run = tuple[str, str]
 #: Of a reason, in characters: a message is read on a telephone.
-_MAX_REASON = 1500
+MAX_REASON = 1500
 _MOST_METRICS = 6
 _MOST_COLUMNS = 20
 #: Of a digest in the key of an event.
-_KEY_LENGTH = 32
+KEY_LENGTH = 32
 
 
 class Places(NamedTuple):
@@ -66,6 +66,7 @@ class Event(Frozen):
     :param title: one line.
     :param details: what and value, in the order in which they are shown.
     :param run: DAG and run id of the Airflow run that it happened in, as far as that is known.
+    :param answer: where a person answers, below the address of Airflow's UI; None when nothing is asked.
     :param links: addresses by what they show.
     """
 
@@ -79,6 +80,7 @@ class Event(Frozen):
     title: str
     details: dict[str, str] = Field(default_factory=dict)
     run: Run | None = None
+    answer: str | None = None
     links: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -180,10 +182,22 @@ def linked(registry: Registry, event: Event, places: Places) -> Event:
         run = found.airflow
     if places.airflow is not None:
         airflow = places.airflow.rstrip("/")
+        if event.answer is not None:
+            links = {"Answer": f"{airflow}{event.answer}", **links}
         if run is not None:
-            links["Airflow run"] = f"{airflow}/dags/{quote(run[0], safe='')}/runs/{quote(run[1], safe='')}"
+            links["Airflow run"] = f"{airflow}{run_path(run)}"
         links["Models page"] = f"{airflow}/mlops/models/{quote(event.pipeline, safe='')}"
     return event.model_copy(update={"links": links})
+
+
+def run_path(run: Run) -> str:
+    """Return where a run is shown, below the address of Airflow's UI."""
+    return f"/dags/{quote(run[0], safe='')}/runs/{quote(run[1], safe='')}"
+
+
+def metrics_text(metrics: Mapping[str, float]) -> str:
+    """Return the first metrics by name, in a line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:_MOST_METRICS])
 
 
 def _of_entry(pipeline: str, model: str, entry: LedgerEntry, before: LedgerEntry | None, run: Run | None) -> Event:
@@ -193,11 +207,10 @@ def _of_entry(pipeline: str, model: str, entry: LedgerEntry, before: LedgerEntry
     else:
         bad = "" if entry.quarantined is None else f"; version {entry.quarantined} is in quarantine"
         title, by = f"{pipeline}: rolled back to version {entry.version}{bad}", "By"
-    metrics = [f"{name} {value:.4g}" for name, value in list(entry.metrics.items())[:_MOST_METRICS]]
     details = {
-        "Why": shorten(entry.reason, _MAX_REASON),
+        "Why": shorten(entry.reason, MAX_REASON),
         by: entry.approver or "",
-        "Metrics": ", ".join(metrics),
+        "Metrics": metrics_text(entry.metrics),
         "Data up to": as_of_text(entry.order_key),
     }
     return Event(
@@ -209,7 +222,7 @@ def _of_entry(pipeline: str, model: str, entry: LedgerEntry, before: LedgerEntry
         at=entry.at,
         as_of=entry.order_key,
         title=title,
-        details=_said(details),
+        details=shown(details),
         run=run,
     )
 
@@ -228,8 +241,8 @@ def _of_decision(pipeline: str, model: str, decision: Decision, *, at: datetime,
     columns = decision.columns[:_MOST_COLUMNS]
     more = len(decision.columns) - len(columns)
     details = {
-        "Why": shorten("; ".join(decision.reasons), _MAX_REASON),
-        "Suppressed": shorten(decision.why or "", _MAX_REASON),
+        "Why": shorten("; ".join(decision.reasons), MAX_REASON),
+        "Suppressed": shorten(decision.why or "", MAX_REASON),
         "Decided": f"{decision.action.replace('_', ' ')} ({decision.rule})",
         "Drifted": ", ".join(columns) + (f" and {more} more" if more else ""),
         "Champion": "" if decision.champion is None else f"version {decision.champion}",
@@ -243,7 +256,7 @@ def _of_decision(pipeline: str, model: str, decision: Decision, *, at: datetime,
         at=at,
         as_of=decision.as_of,
         title=f"{pipeline}: {', '.join(words)} in the window up to {window}",
-        details=_said(details),
+        details=shown(details),
         run=run,
     )
 
@@ -260,7 +273,7 @@ def _of_result(
     failed = result.failure is not None
     end = "the challenger failed its gates" if failed else "the challenger is not promoted"
     details = {
-        "Why": shorten(facts.get("reason") or "", _MAX_REASON),
+        "Why": shorten(facts.get("reason") or "", MAX_REASON),
         "Follows": "the run failed: a person has to look"
         if failed
         else "nothing: the champion stays, the run is green",
@@ -268,18 +281,18 @@ def _of_result(
         "Data up to": as_of_text(result.as_of),
     }
     return Event(
-        key=f"gate-{result.key[:_KEY_LENGTH]}",
+        key=f"gate-{result.key[:KEY_LENGTH]}",
         kinds=("gate_failed",),
         pipeline=pipeline,
         model=model,
         version=int(str(published["version"])) if published else None,
         as_of=result.as_of,
         title=f"{pipeline}: {end}",
-        details=_said(details),
+        details=shown(details),
         run=teller.run,
     )
 
 
-def _said(details: dict[str, str]) -> dict[str, str]:
+def shown(details: dict[str, str]) -> dict[str, str]:
     """Leave out what is empty; the rest is one line each, as a mail's subject has to be."""
     return {what: " ".join(value.split()) for what, value in details.items() if value}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+from datetime import UTC, datetime
+from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.step import Result, failing_for_good, flag, parsed
@@ -19,9 +24,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_mlops_provider.effects import Question
+    from airflow_mlops_provider.effects.events import Event
+    from airflow_mlops_provider.hooks.mlflow import MlflowHook
     from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.spec import EventNotifier
 
 _APPROVE, _REJECT = "Approve", "Reject"
+#: How long a question may wait for those who are told of it to take the message, in seconds; most take less than one.
+_PATIENCE = 30.0
 
 
 class ApproveModelOperator(ModelOperator, HITLOperator):
@@ -44,6 +54,9 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
     :param gate: what `QualityGateOperator` returned.
     :param response_timeout: no answer within this is a rejection; waits for ever when left out.
     :param approvers: ids of the Airflow users who may answer; whoever may act on the DAG when left out.
+    :param event_notifiers: the `notifications.on_event` section of a pipeline file: those that want `approval_asked`
+        are told once that a question waits, with a link to where it is answered. One that does not take the message
+        fails and delays nothing.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")
@@ -57,6 +70,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         gate: Result,
         response_timeout: timedelta | None = None,
         approvers: list[str] | None = None,
+        event_notifiers: list[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -71,6 +85,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         self.evaluation = evaluation
         self.gate = gate
         self.approvers = approvers
+        self.event_notifiers = event_notifiers or []
         self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
@@ -94,6 +109,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         if isinstance(asked, effects.Unasked):
             raise AirflowSkipException(f"Nobody was asked: {asked.reason}")
         if isinstance(asked, effects.Question):
+            self._tell(context, hook, evaluation, gate)
             self._ask(context, asked)
         self.log.info("%s", asked.facts["sentence"])
         return asked
@@ -102,6 +118,59 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         self.subject, self.body = asked
         HITLOperator.execute(self, context)
         raise AssertionError("a task that asks ends in waiting")
+
+    def _tell(self, context: Context, hook: MlflowHook, evaluation: StepResult, gate: StepResult) -> None:
+        """Tell each notifier in a thread of its own that the question waits, and wait for none for long.
+
+        Not by `HITLOperator`'s own `notifiers`, which it calls once the question is there: who answers while others
+        are still being told answers a task that does not wait yet, and is not heard (apache/airflow #72716).
+        """
+        from airflow_mlops_provider import effects
+        from airflow_mlops_provider.spec import EventNotifier
+
+        until = None if self.response_timeout is None else datetime.now(UTC) + self.response_timeout
+        event = effects.asked_event(
+            evaluation,
+            gate,
+            model=self.model_name,
+            caller=_caller(context),
+            until=until,
+            approvers=self.approvers or (),
+        )
+        telling = {}
+        for each in self.event_notifiers:
+            named = EventNotifier.model_validate(each)
+            # Not a pool, which waits for its threads when the task ends.
+            told = Thread(
+                target=copy_context().run,
+                args=(self._tell_one, context, hook, named, event),
+                name=f"told {named.label}",
+                daemon=True,
+            )
+            told.start()
+            telling[named.label] = told
+        deadline = monotonic() + _PATIENCE
+        for label, told in telling.items():
+            told.join(max(0.0, deadline - monotonic()))
+            if told.is_alive():
+                self.log.warning("%s takes longer than %s s: the question is asked without it", label, _PATIENCE)
+
+    def _tell_one(self, context: Context, hook: MlflowHook, named: EventNotifier, event: Event) -> None:
+        from airflow_mlops_provider.operators.notify import tell_of, teller_key
+
+        try:
+            tell_of(
+                hook,
+                self.pipeline,
+                self.model_name,
+                [named],
+                [event],
+                by=teller_key(*_caller(context)),
+                started=context["dag_run"].start_date or datetime.now(UTC),
+                context=context,
+            )
+        except MLOpsError as error:
+            self.log.warning("%s was not told: %s", named.label, error)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Keep the answer."""

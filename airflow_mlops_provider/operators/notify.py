@@ -142,17 +142,37 @@ def tell_events(
     :param more: events that neither the registry nor results tell.
     :raises SpecError, RegistryError, TransientServiceError: as `tell`, or a notifier is wrong.
     """
-    from airflow_mlops_provider.effects.events import Places, events_of
+    from airflow_mlops_provider.effects.events import events_of
+
+    events = [*events_of(hook.registry(), pipeline, model, results, teller), *more]
+    return tell_of(hook, pipeline, model, notifiers, events, by=by, started=started, context=context)
+
+
+def tell_of(
+    hook: MlflowHook,
+    pipeline: str,
+    model: str,
+    notifiers: Sequence[EventNotifier],
+    events: Sequence[Event],
+    *,
+    by: str,
+    started: datetime,
+    context: Mapping[str, Any],
+) -> Told:
+    """Tell notifiers of these events of a model, and of no other.
+
+    :raises SpecError, RegistryError, TransientServiceError: as `tell`, or a notifier is wrong.
+    """
+    from airflow_mlops_provider.effects.events import Places
     from airflow_mlops_provider.effects.notices import tell
     from airflow_mlops_provider.operators.notifiers import send
 
-    registry = hook.registry()
     return tell(
-        registry,
+        hook.registry(),
         pipeline,
         model,
         notifiers,
-        [*events_of(registry, pipeline, model, results, teller), *more],
+        events,
         by=by,
         started=started - _CLOCKS,
         places=Places(airflow=conf.get("api", "base_url", fallback=None) or None, mlflow=hook.ui_url),

@@ -8,10 +8,18 @@ from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Label
 
+#: `approval_asked`: a person is asked whether a challenger may become champion, and the question waits.
 #: `retrain_suppressed`: monitoring wanted a retraining, and its governor did not let it pass. `reconciled`: the alias
 #: in MLflow named another champion than the ledger, and was set right.
 EventKind = Literal[
-    "gate_failed", "promoted", "rolled_back", "drift", "retrain_asked", "retrain_suppressed", "reconciled"
+    "gate_failed",
+    "approval_asked",
+    "promoted",
+    "rolled_back",
+    "drift",
+    "retrain_asked",
+    "retrain_suppressed",
+    "reconciled",
 ]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 

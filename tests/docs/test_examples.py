@@ -93,7 +93,7 @@ def test_every_notification_in_the_documentation_is_one_that_airflow_can_send(bl
     found = [yaml.safe_load(block.body) for block in blocks if block.language == "yaml"]
     [least] = [value for value in found if value.get("name") == "churn" and "gates" not in value]
     shown = [value for value in found if set(value) == {"notifications"}]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for notifications in shown:
         pipeline = parse_pipeline({**least, **notifications}, where="the reference")
         assert {type(notifier).__name__ for notifier in notifiers(pipeline)} <= {"SmtpNotifier"}

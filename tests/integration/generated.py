@@ -71,7 +71,13 @@ def write_pipelines(folder: Path) -> None:
         pipeline("bad_data", folder / "bad_data.csv"),
         killed,
         pipeline("scored", folder / "scored.csv", scoring={"shadow": True, "shards": 2}),
-        pipeline("asked", folder / "asked.csv", promotion={"approval": "human"}, tasks={"approve": AT_ONCE}),
+        pipeline(
+            "asked",
+            folder / "asked.csv",
+            promotion={"approval": "human"},
+            tasks={"approve": AT_ONCE},
+            notifications={"on_event": [{**_MAIL, "params": {"to": "a@b.c", "smtp_conn_id": "asked_mail"}}]},
+        ),
         pipeline(
             "unanswered",
             folder / "unanswered.csv",

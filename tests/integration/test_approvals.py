@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,14 @@ import pytest
 from killing import POINTS
 from runs import Run, mlflow_state, registry, until
 from services.browser import chromium
+from services.receivers import mailbox
 from visits import PICTURES, Visit, logged_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from killing import Points
+    from services.receivers import Mailbox
 
     from local_airflow import LocalAirflow
 
@@ -50,7 +55,16 @@ def answer(airflow: LocalAirflow, run: Run, option: str, rationale: str) -> None
 
 
 @pytest.fixture(scope="module")
-def approved(airflow: LocalAirflow, points: Points) -> tuple[dict[str, Any], Run]:
+def mails(airflow: LocalAirflow) -> Iterator[Mailbox]:
+    with mailbox() as found:
+        connection = found.connection
+        settings = {**connection, "connection_id": "asked_mail", "extra": json.dumps(connection["extra"])}
+        airflow.post("/api/v2/connections", settings)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def approved(airflow: LocalAirflow, points: Points, mails: Mailbox) -> tuple[dict[str, Any], Run]:
     """A run that was approved, whose task was killed before it had kept the answer, asked again, and killed after."""
     run = triggered(airflow, "asked", "2024-02-01")
     question(airflow, run)
@@ -76,6 +90,17 @@ def test_an_approved_challenger_becomes_champion_and_the_ledger_says_by_whom(
     assert (kept.version, kept.answer, kept.by, kept.rationale) == (1, "approved", entry.approver, "better on red")
     assert entry.approver
     assert entry.reason.endswith(f"version 1 was approved by {entry.approver}: better on red")
+
+
+def test_whoever_is_to_answer_is_told_once_where_though_the_question_was_asked_again(
+    airflow: LocalAirflow, approved: tuple[dict[str, Any], Run], mails: Mailbox
+) -> None:
+    _, run = approved
+    [waits] = [mail for mail in mails.mails if mail["Subject"] == "asked: version 1 waits for approval"]
+    said = str(waits.get_body().get_content())  # type: ignore[union-attr]
+    answered = f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve/required_actions"
+    assert f'href="{answered}"' in said
+    assert mails.subjects[-1] == "asked: version 1 is the champion, the first"
 
 
 def test_a_question_is_asked_once_whatever_is_cleared(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +14,26 @@ import yaml
 from airflow.sdk import DAG
 from services.receivers import mailbox, slack
 
+from airflow_mlops_provider import effects
 from airflow_mlops_provider.dag_templates.folder import file_problems
 from airflow_mlops_provider.dag_templates.kinds import KINDS
 from airflow_mlops_provider.effects.events import Places, Teller, events_of
 from airflow_mlops_provider.effects.notices import tell
 from airflow_mlops_provider.exceptions import NotAllowedError, SpecError, TransientServiceError
+from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.monitoring.governor import Decision
+from airflow_mlops_provider.operators import approval
+from airflow_mlops_provider.operators.approval import ApproveModelOperator
 from airflow_mlops_provider.operators.notify import NotifyOperator
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.registry import PromotionRequest, Registry
 from airflow_mlops_provider.results import ArtifactRef, Failure, StepResult
+from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.spec import EventNotifier
+from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from services.receivers import Mailbox, Slack
@@ -264,6 +273,142 @@ def test_templates_know_the_event_and_airflow_s_own_variables(world: World, mail
     assert str(body.get_content()).strip() == "MLflow run;MLflow model version;Airflow run;Models page;better"
 
 
+# ------------------------------------------------------------------------------------------------ a question
+
+
+@dataclass
+class Asked:
+    """A challenger that was evaluated and published, and the task that asks about it."""
+
+    world: World
+    store: ArtifactStore
+    evaluation: StepResult
+
+    @classmethod
+    def about(cls, world: World, folder: Path) -> Asked:
+        """Train, evaluate and publish one."""
+        file, store = folder / "customers.csv", ArtifactStore((folder / "artifacts").as_uri())
+        rows = "\n".join(f"{18 + number % 60},{int(number % 60 + number % 7 > 30)}" for number in range(400))
+        file.write_text(f"age,left\n{rows}\n")
+        columns = {"target": "left", "numeric": ["age"]}
+        own = cls(world, store, None)  # type: ignore[arg-type]
+        data = own._step("ingest", {"task": "binary", "data": {"source": {"uri": str(file)}, "columns": columns}})
+        made = {"dataset": [data]}
+        made["split"] = [own._step("prepare", {"split": {"by": "random"}}, **made)]
+        candidate = {"estimator": "sklearn.linear_model.LogisticRegression"}
+        model = own._step("train", {"name": "logistic", "candidate": candidate}, **made)
+        evaluated = own._step(
+            "evaluate",
+            {"metrics": ["log_loss"], "candidates": ["logistic"], "evaluation": {}},
+            **effects.evaluation_inputs(store, [model]),
+        )
+        own.evaluation = effects.publish(
+            world.registry, store, effects.compared(evaluated, None), model="churn", tags={}
+        )
+        return own
+
+    def _step(self, name: str, section: dict[str, Any], **inputs: list[StepResult]) -> StepResult:
+        return run_step(
+            StepRequest(step=name, pipeline="churn", as_of=MARCH, section=section, inputs=inputs), self.store
+        )
+
+    def gate(self, *gates: dict[str, Any]) -> StepResult:
+        return self._step("gate", {"gates": list(gates), "metrics": ["log_loss"]}, evaluation=[self.evaluation])
+
+    def ask(self, *notifiers: dict[str, Any], gates: Sequence[dict[str, Any]] = ({"kind": "champion"},)) -> Any:
+        """Run the task."""
+        with DAG("churn_training", schedule=None):
+            task = ApproveModelOperator(
+                task_id="approve",
+                pipeline="churn",
+                evaluation=self.evaluation.xcom(),
+                gate=self.gate(*gates).xcom(),
+                response_timeout=timedelta(hours=12),
+                approvers=["anna", "ben"],
+                event_notifiers=list(notifiers),
+            )
+        return self.world.worker.run(task)
+
+
+@pytest.fixture
+def asked(world: World, tmp_path: Path) -> Asked:
+    return Asked.about(world, tmp_path)
+
+
+def test_a_question_that_waits_is_told_once_with_where_and_until_when_to_answer(asked: Asked, mails: Mailbox) -> None:
+    asked.world.decide(4)  # no matter of this task
+    soonest = datetime.now(UTC) + timedelta(hours=12)
+    first = asked.ask(MAIL)
+    for ended in (first, asked.ask(MAIL)):
+        assert ended.state == "awaiting_input", ended.error
+        assert sum(msg.type == "CreateHITLDetailPayload" for msg in ended.told) == 1
+    [mail] = mails.mails
+    assert mail["Subject"] == "churn: version 1 waits for approval"
+    said = str(mail.get_body().get_content())  # type: ignore[union-attr]
+    until = {f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (soonest, datetime.now(UTC) + timedelta(hours=12))}
+    assert any(moment in said for moment in until)
+    for words in ("all 1 gates passed", "log_loss 0.", "anna, ben", "2013-03-01"):
+        assert words in said
+    for link in (
+        "https://airflow.example.org/team/dags/churn_training/runs/run/tasks/approve/required_actions",
+        "https://mlflow.example.org/#/models/churn/versions/1",
+    ):
+        assert f'href="{link}"' in said
+
+
+@pytest.mark.parametrize(
+    ("away", "words"),
+    [
+        ("refuses", "SmtpNotifier did not take the message"),
+        ("hangs", "SmtpNotifier takes longer than 1.0 s: the question is asked without it"),
+        ("unknown", "SMTP connection is not found"),
+        ("wrong", "do not fit"),
+    ],
+)
+def test_a_question_waits_for_nobody_who_is_told_of_it(
+    away: str,
+    words: str,
+    asked: Asked,
+    mails: Mailbox,
+    posts: Slack,
+    connection: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(approval, "_PATIENCE", 1.0)
+    named: dict[str, Any] = {**MAIL, "params": {"to": "a@b.c"}}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        match away:
+            case "refuses":
+                mails.refuse = 99
+            case "hangs":
+                connection("smtp_default", **{**mails.connection, "port": silent.getsockname()[1]})
+            case "unknown":
+                named["params"]["smtp_conn_id"] = "nowhere"
+            case "wrong":
+                named["params"] = {"too": "a@b.c"}
+        ended = asked.ask(named, {"notifier": WEBHOOK})
+    assert ended.state == "awaiting_input", ended.error
+    assert words in caplog.text + capsys.readouterr().out
+    assert [text.splitlines()[0] for text in posts.texts] == ["*churn: version 1 waits for approval*"]
+    for thread in threading.enumerate():
+        if thread.daemon and thread.name.startswith("told "):
+            thread.join(30)
+
+    mails.refuse = 0
+    connection("smtp_default", **mails.connection)
+    asked.ask(MAIL, {"notifier": WEBHOOK})
+    assert (len(mails.mails), len(posts.texts)) == (1, 1), "asked again, who had not heard of it is told"
+
+
+def test_nobody_is_told_of_a_question_that_is_not_asked_or_that_they_do_not_want(asked: Asked, mails: Mailbox) -> None:
+    assert asked.ask({**MAIL, "events": ["promoted"]}).state == "awaiting_input"
+    strict = {"kind": "absolute", "metric": "log_loss", "max": 0.001, "on_fail": "skip"}
+    assert asked.ask(MAIL, gates=[strict]).state == "skipped"
+    assert mails.mails == []
+
+
 # ------------------------------------------------------------------------------------------------ once
 
 
@@ -400,12 +545,12 @@ def test_a_wrong_notifier_shows_at_the_first_run_and_is_not_tried_again(
 @pytest.mark.parametrize(
     ("on_event", "words"),
     [
-        ([{**MAIL, "events": ["promotion"]}], "on_event.0.events.0: Input should be 'gate_failed', 'promoted'"),
+        ([{**MAIL, "events": ["promotion"]}], "on_event.0.events.0: Input should be 'gate_failed', 'approval_asked'"),
         ([{**MAIL, "events": ["promotion"]}], "got 'promotion'"),
         ([{**MAIL, "events": []}], "on_event.0.events: List should have at least 1 item"),
         ([{**MAIL, "event": ["promoted"]}], "unknown key 'event'; did you mean 'events'?"),
         ([MAIL, MAIL], "on_event has notifiers with the same name: ['SmtpNotifier']; give each a name of its own"),
-        ([{**MAIL, "name": "a-b"}], "on_event.0.name: expected what matches"),
+        ([{**MAIL, "name": "a-b"}], "on_event.0.name: expected letters, digits and _"),
     ],
 )
 def test_a_wrong_setting_is_named(on_event: list[Any], words: str) -> None:
@@ -417,10 +562,11 @@ def test_a_wrong_setting_is_named(on_event: list[Any], words: str) -> None:
 # ------------------------------------------------------------------------------------------------ the DAGs
 
 
-def dags(*events: str, notifier: str = SMTP) -> dict[str, Any]:
+def dags(*events: str, notifier: str = SMTP, approval: str | None = None) -> dict[str, Any]:
     """The DAGs of a pipeline whose notifier wants certain events."""
     told = {"on_event": [{"notifier": notifier, "params": {"to": "a@b.c"}, "events": list(events)}] if events else []}
-    pipeline = parse_pipeline({**LEAST, "scoring": {}, "monitoring": {}, "notifications": told}, where="churn.yaml")
+    more = {"scoring": {}, "monitoring": {}, "notifications": told, "promotion": {"approval": approval}}
+    pipeline = parse_pipeline({**LEAST, **more}, where="churn.yaml")
     return {kind: each.build(pipeline) for kind, each in KINDS.items()}
 
 
@@ -431,10 +577,16 @@ def dags(*events: str, notifier: str = SMTP) -> dict[str, Any]:
         (("promoted",), {"training"}),
         (("drift", "reconciled"), {"monitoring"}),
         (("rolled_back", "gate_failed"), {"training", "monitoring", "rollback"}),
+        (("approval_asked",), set()),
     ],
 )
 def test_only_a_dag_that_has_one_of_the_events_has_the_task(events: tuple[str, ...], kinds: set[str]) -> None:
     assert {kind for kind, dag in dags(*events).items() if "notify" in dag.task_dict} == kinds
+
+
+@pytest.mark.parametrize(("events", "told"), [(("approval_asked", "drift"), 1), (("promoted",), 0), ((), 0)])
+def test_the_task_that_asks_tells_those_who_want_to_hear_of_it(events: tuple[str, ...], told: int) -> None:
+    assert len(dags(*events, approval="human")["training"].task_dict["approve"].event_notifiers) == told
 
 
 def test_the_task_is_a_teardown_that_waits_for_what_tells_of_events() -> None:
@@ -458,6 +610,8 @@ def test_a_notifier_outside_the_allow_list_has_no_dag_and_one_that_cannot_be_is_
 ) -> None:
     with pytest.raises(NotAllowedError, match="'subprocess.Popen' is outside the allow-list"):
         dags("promoted", notifier="subprocess.Popen")
+    with pytest.raises(NotAllowedError, match="'subprocess.Popen' is outside the allow-list"):
+        dags("approval_asked", notifier="subprocess.Popen", approval="human")
     told = {"on_event": [{"notifier": SMTP, "params": {"too": "a@b.c"}}]}
     file = pipelines / "churn.yaml"
     file.write_text(yaml.safe_dump({**LEAST, "notifications": told}), encoding="utf-8")
