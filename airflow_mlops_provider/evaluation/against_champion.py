@@ -62,7 +62,7 @@ def compare_with_champion(
     if beside is not None:
         statistics |= {("champion", name): each for name, each in statistics_of(metrics, beside).items()}
     bootstrap = settings.bootstrap
-    resampled = resample(statistics, challenger.rows, bootstrap.resamples, job.seed)
+    resampled = resample(statistics, challenger.rows, bootstrap.resamples, job.seed, challenger.groups)
 
     def intervals(whose: str, known: Scores) -> dict[str, Interval]:
         return {

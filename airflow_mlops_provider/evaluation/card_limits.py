@@ -51,6 +51,11 @@ def _of_figures(report: EvaluationReport) -> Iterator[str]:
             f"It was chosen as the best of {bias.candidates} on the same rows, and looks better in {bias.metric} than "
             f"it is by about {bias.value:.2g}."
         )
+    if (drawn := report.resampled) is not None and drawn.few:
+        yield (
+            f"Only {drawn.units} groups by {shorten(str(drawn.group), LONG)} are held out: the truth lies outside the "
+            "intervals more often than they say."
+        )
     if report.lost:
         yield f"Candidates that did not finish, and were not compared: {_several(report.lost)}."
     if (importance := report.importance) is None or importance.why:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _FOOTER = (
     "Gain: positive is better, also for a loss. Where both were measured on the same rows, its interval is that of the "
-    "paired bootstrap: both models on the same resamples (Efron & Tibshirani 1993)."
+    "paired bootstrap: both models on the same resamples."
 )
 
 
@@ -55,7 +55,7 @@ def comparison_page(
         _training(card, report, champion),
     ]
     title = f"{card.model}: challenger, version {card.version}, against champion, version {champion.version}"
-    return page(title, lines, sections, _FOOTER)
+    return page(title, lines, sections, f"{_FOOTER} {report.intervals_by}")
 
 
 def _how(report: EvaluationReport, champion: ChampionScores) -> Cell:

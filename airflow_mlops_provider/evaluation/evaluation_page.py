@@ -32,6 +32,7 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         sections += [*calibration_curves({report.winner: calibration}), calibration_bins(calibration)]
     sections += [*fairness_sections(report.fairness), *explanation_sections(report.explanation)]
     footer = (
+        f"{report.intervals_by} "
         "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
         "(Naeini et al. 2015). Threshold: the probability from which on a row is called positive; without one, the "
         "more probable class is predicted."

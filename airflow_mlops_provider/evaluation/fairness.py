@@ -127,7 +127,7 @@ class _Column:
             rows = (self.named == value).nonzero()[0]
             part = self.said.take(rows)
             statistics = statistics_of(metrics, part) | {name: _resampled(rate, rows) for name, rate in rates.items()}
-            drawn[value] = resample(statistics, size, self.bootstrap.resamples, seed)
+            drawn[value] = resample(statistics, size, self.bootstrap.resamples, seed, part.groups)
             reasons = {name: undefined(name, part) for name in metrics}
             reasons |= {name: None if rate.among[rows].any() else rate.of for name, rate in rates.items()}
             measured = {

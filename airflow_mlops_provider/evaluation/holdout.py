@@ -16,7 +16,7 @@ from airflow_mlops_provider.modeling.predictions import (
     predictions_frame,
     probability_columns,
 )
-from airflow_mlops_provider.modeling.splits import read_split, train_mask
+from airflow_mlops_provider.modeling.splits import read_split, row_hashes, train_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +40,7 @@ class Holdout:
     :param fold: every row: the fold in which it is held out, 0 for always trained on.
     :param rows: positions of the held-out rows in the dataset, ascending.
     :param trains_from: every row: the first fold that it trains for; None when all do from the first.
+    :param groups: held-out rows: a hash of the group of each; None when the split knows no groups.
     """
 
     store: ArtifactStore
@@ -49,6 +50,7 @@ class Holdout:
     fold: NDArray[Any]
     rows: NDArray[Any]
     trains_from: NDArray[Any] | None = None
+    groups: NDArray[Any] | None = None
 
     @property
     def truth(self) -> NDArray[Any]:
@@ -83,7 +85,7 @@ class Holdout:
 
         :param threshold: decision threshold of the model.
         """
-        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold)
+        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold, self.groups)
 
     def of_fold(self, predictions: Predictions, fold: int) -> Predictions:
         """Return the predictions of one fold's rows."""
@@ -109,7 +111,9 @@ def read_holdout(job: Job) -> Holdout:
             hint="Give evaluate the results of one and the same run.",
         )
     held_out = np.flatnonzero(split.fold != 0)
-    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from)
+    group = split.plan.group
+    groups = None if group is None else row_hashes(job.store, dataset, [group])[held_out]
+    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from, groups)
 
 
 def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:

@@ -42,6 +42,8 @@ class Predictions:
     :param classes: what the indexes mean; the second is the positive class of a binary task.
     :param threshold: decision threshold of the model, one for each row: each fold's model may have its own. None when
         the most probable class is predicted.
+    :param groups: equal for rows that belong together (those of one customer) and are drawn together; None when each
+        row stands for itself.
     """
 
     task: Task
@@ -49,6 +51,7 @@ class Predictions:
     scores: NDArray[Any]
     classes: tuple[Any, ...] = ()
     threshold: NDArray[Any] | None = None
+    groups: NDArray[Any] | None = None
 
     @property
     def rows(self) -> int:
@@ -63,7 +66,8 @@ class Predictions:
     def take(self, rows: NDArray[Any]) -> Predictions:
         """Return some of the rows."""
         threshold = None if self.threshold is None else self.threshold[rows]
-        return Predictions(self.task, self.truth[rows], self.scores[rows], self.classes, threshold)
+        groups = None if self.groups is None else self.groups[rows]
+        return Predictions(self.task, self.truth[rows], self.scores[rows], self.classes, threshold, groups)
 
 
 def predictions_of(
@@ -72,6 +76,7 @@ def predictions_of(
     scores: NDArray[Any],
     classes: Sequence[Any] = (),
     threshold: NDArray[Any] | float | None = None,
+    groups: NDArray[Any] | None = None,
 ) -> Predictions:
     """Return predictions in double precision, with the rounding of stored probabilities undone."""
     import numpy as np
@@ -83,7 +88,7 @@ def predictions_of(
         exact = np.divide(exact, total, out=exact.copy(), where=close)
     truth = np.asarray(truth, dtype=np.float64 if task == "regression" else np.int64)
     each = None if threshold is None else np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(truth))
-    return Predictions(task, truth, exact, tuple(classes), each)
+    return Predictions(task, truth, exact, tuple(classes), each, groups)
 
 
 def measure(name: str, predictions: Predictions) -> Measured:

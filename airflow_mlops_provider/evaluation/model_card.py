@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 _NOT_SAID = "Not said. It belongs into the section card of the pipeline file."
 _VALUE = 200
 _FOOTER = (
-    "Intervals are percentile bootstraps of the held-out rows, taken as independent (Efron & Tibshirani 1993). "
     "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
     "(Naeini et al. 2015). Importance: by how much the first metric falls when a feature is shuffled (Breiman 2001)."
 )
@@ -71,7 +70,9 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Sequence[Ver
         _model(card, report),
         _lineage(card, report),
     ]
-    return page(f"Model card: {card.model}, version {card.version}", lines, sections, _FOOTER)
+    return page(
+        f"Model card: {card.model}, version {card.version}", lines, sections, f"{report.intervals_by} {_FOOTER}"
+    )
 
 
 def _purpose(card: CardFacts, report: EvaluationReport) -> list[str]:

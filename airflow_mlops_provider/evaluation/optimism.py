@@ -68,8 +68,8 @@ def _of_resamples(
     import numpy as np
 
     statistics = {name: statistics_of([metric], one)[metric] for name, one in said.items()}
-    rows = next(iter(said.values())).rows
-    drawn = resample(statistics, rows, resamples, seed)
+    first = next(iter(said.values()))
+    drawn = resample(statistics, first.rows, resamples, seed, first.groups)
     table = np.stack(list(drawn.values())) * gain(metric, 1.0, 0.0)
     table = table[:, np.isfinite(table).all(axis=0)]
     if not table.shape[1]:

@@ -13,6 +13,7 @@ from airflow_mlops_provider.evaluation.error_report import Confusion, Residuals
 from airflow_mlops_provider.evaluation.explanation_report import ExplanationReport
 from airflow_mlops_provider.evaluation.group_report import FairnessReport
 from airflow_mlops_provider.evaluation.probe_report import Importances, Latency, PredictionStats
+from airflow_mlops_provider.evaluation.resampling_report import Resampled
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ class EvaluationReport(Frozen):
     lost: list[str] = Field(default_factory=list)
     winner: str
     intervals: dict[str, Interval]
+    resampled: Resampled | None = Field(None, description="Behind every interval; null of an older evaluation.")
     fold_intervals: dict[str, list[Interval]] = Field(
         default_factory=dict, description="Of the winner, by metric, on each fold's rows alone."
     )
@@ -244,6 +246,12 @@ class EvaluationReport(Frozen):
     def challenger(self) -> CandidateScores:
         """The winner's metrics."""
         return self.candidates[self.winner]
+
+    @property
+    def intervals_by(self) -> str:
+        """How intervals were made, as a sentence."""
+        drawn = self.resampled or Resampled(units=self.rows.holdout)
+        return f"Intervals are percentile bootstraps of the held-out rows, {drawn.words}."
 
     @property
     def shown(self) -> dict[str, float]:

@@ -256,10 +256,11 @@ def _median_absolute_error(truth: NDArray[Any], predicted: NDArray[Any]) -> Stat
 
     errors = np.abs(truth - predicted)
     order = np.argsort(errors, kind="stable")
-    ranked, rows = errors[order], len(errors)
+    ranked = errors[order]
 
     def median(counts: NDArray[Any]) -> NDArray[Any]:
         reached = _running(counts, order)[:, 1:]
+        rows = reached[:, -1:]  # of a resample: groups are not all of one size
         lower = (reached < (rows + 1) // 2).sum(axis=1)
         upper = (reached < rows // 2 + 1).sum(axis=1)
         return np.asarray((ranked[lower] + ranked[upper]) / 2)

@@ -33,7 +33,11 @@ class Split(Frozen):
     holdout: OpenShare = Field(0.2, description="Share of the rows held out, by time or at random.")
     folds: int = Field(5, ge=2, le=50, description="Of a cross-validation.")
     kind: FoldKind = Field("k_fold", description="Of a cross-validation: how rows come to their folds.")
-    group: str | None = Field(None, description="A key or category whose rows stay together: a customer, a patient.")
+    group: str | None = Field(
+        None,
+        description="A key or category whose rows stay together: a customer, a patient. "
+        "Intervals draw them together, too.",
+    )
     embargo: timedelta | None = Field(
         None,
         ge=timedelta(0),

@@ -20,6 +20,7 @@ from airflow_mlops_provider.evaluation.optimism import optimism_of
 from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
 from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport, Rows, lineage_of, scores_of
+from airflow_mlops_provider.evaluation.resampling_report import Resampled
 from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slices
 from airflow_mlops_provider.exceptions import MLOpsError, shorten
 from airflow_mlops_provider.job import Outcome
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.results import StepResult
 
-#: Raised when the stored evaluation holds more than before: what was stored of an older one is measured again.
-FORMAT = 2
+#: Raised when the stored evaluation holds more than before, or is measured otherwise: an older one is made again.
+FORMAT = 3
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20
@@ -87,6 +88,7 @@ def run(section: Section, job: Job) -> Outcome:
         lost=sorted(set(section.candidates) - set(results)),
         winner=winner,
         intervals=comparison.intervals,
+        resampled=_resampled(holdout),
         fold_intervals=fold_intervals(section.metrics, holdout, said[winner], section.evaluation.bootstrap, job.seed),
         baseline=scores_of(measure_all(section.metrics, holdout.predictions(baseline_scores(holdout)))),
         confusion=measure_confusion(said[winner]),
@@ -149,6 +151,13 @@ def baseline_scores(holdout: Holdout) -> NDArray[Any]:
         known = holdout.target[holdout.trained_on(fold)]
         scores[held_out_in == fold] = np.bincount(known, minlength=size) / len(known) if size else known.mean()
     return scores
+
+
+def _resampled(holdout: Holdout) -> Resampled:
+    import numpy as np
+
+    units = len(holdout.rows) if holdout.groups is None else len(np.unique(holdout.groups))
+    return Resampled(group=holdout.plan.group, units=units)
 
 
 def _candidates(job: Job) -> dict[str, StepResult]:

@@ -40,9 +40,15 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "predictions"), CASES, ids=lambda value: value if isinstance(value, str) else "")
-def test_counts_give_what_the_repeated_rows_give(name: str, predictions: Predictions) -> None:
+@pytest.mark.parametrize("groups", [None, 9], ids=["rows", "groups"])
+def test_counts_give_what_the_repeated_rows_give(groups: int | None, name: str, predictions: Predictions) -> None:
     generator = np.random.default_rng(7)
-    drawn = generator.integers(predictions.rows, size=(20, predictions.rows))
+    if groups is None:
+        drawn = list(generator.integers(predictions.rows, size=(20, predictions.rows)))
+    else:  # of unequal sizes, so that no two resamples have as many rows
+        group = generator.integers(groups, size=predictions.rows) ** 2 // groups
+        picked = [generator.integers(group.max() + 1, size=group.max() + 1) for _ in range(20)]
+        drawn = [np.concatenate([np.flatnonzero(group == one) for one in each]) for each in picked]
     counts = np.array([np.bincount(rows, minlength=predictions.rows) for rows in drawn])
     function = statistics_of([name], predictions)[name]
     values = resample({"it": function}, predictions.rows, 1, 0)["it"]
@@ -100,6 +106,50 @@ def test_the_same_seed_gives_the_same_resamples_however_many_statistics() -> Non
     assert not np.array_equal(alone, other)
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(60)], ids=["none", "each its own"])
+def test_rows_without_groups_are_drawn_as_they_always_were(groups: np.ndarray | None) -> None:
+    for name, predictions, expected in (
+        ("log_loss", classified(2), [0.32898491792596746, 0.3334679518976616, 0.33484332542271933]),
+        ("median_absolute_error", valued(), [3.0, 4.0, 3.5]),
+    ):
+        values = resample(statistics_of([name], predictions), predictions.rows, 3, 7, groups)[name]
+        assert values.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_only_whole_groups_are_drawn_and_one_alone_says_nothing() -> None:
+    groups = np.array([7, 3, 7, 9, 3, 7], np.uint64)
+    drawn: list[np.ndarray] = []
+    resample({"it": lambda counts: drawn.append(counts.copy()) or counts.sum(axis=1)}, 6, 200, 0, groups)
+    counts = np.concatenate(drawn)
+    for group in (3, 7, 9):
+        of_group = counts[:, groups == group]
+        assert (of_group == of_group[:, :1]).all()
+    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all(), "as many groups as there are"
+    assert counts[:, [0, 1, 3]].max() == 3
+    span = interval(resample({"it": lambda counts: counts[:, 0]}, 6, 200, 0, np.zeros(6))["it"], 0.95)
+    assert (span.low, span.high) == (None, None)
+    assert "too few rows or groups" in str(span.why)
+
+
+def test_the_group_bootstrap_covers_what_the_row_bootstrap_misses() -> None:
+    generator = np.random.default_rng(0)
+    # Mean absolute errors of two models, and their difference: what a customer adds is the same on all of its rows.
+    truth = [np.sqrt(2.5 / np.pi), np.sqrt(5 / np.pi), np.sqrt(5 / np.pi) - np.sqrt(2.5 / np.pi)]
+    covered = np.zeros((2, 3))
+    for seed in range(150):
+        groups = np.repeat(np.arange(100), generator.integers(5, 25, size=100))
+        own, added = (generator.normal(size=100)[groups] + generator.normal(0, 0.5, len(groups)) for _ in range(2))
+        said = [predictions_of("regression", np.zeros(len(groups)), scores) for scores in (own, own + added)]
+        statistics = {number: statistics_of(["mae"], one)["mae"] for number, one in enumerate(said)}
+        for how, together in enumerate((None, groups)):
+            values = resample(statistics, len(groups), 200, seed, together)
+            spans = [interval(drawn, 0.95) for drawn in (values[0], values[1], values[1] - values[0])]
+            covered[how] += [span.low <= it <= span.high for span, it in zip(spans, truth, strict=True)]
+    rows, together = covered / 150
+    assert (rows < 0.6).all(), rows
+    assert ((together > 0.9) & (together < 0.98)).all(), together
+
+
 def test_a_model_does_not_differ_from_itself_on_any_resample() -> None:
     predictions = classified(2)
     ours, theirs = (
@@ -128,16 +178,18 @@ def test_quantiles_stay_few_however_many_resamples_there_are() -> None:
     assert np.quantile(kept, [0.025, 0.975]) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-3)
 
 
-def test_four_metrics_of_sixty_five_thousand_rows_take_a_second_or_two() -> None:
+@pytest.mark.parametrize("groups", [None, 30_000])
+def test_four_metrics_of_sixty_five_thousand_rows_take_a_second_or_two(groups: int | None) -> None:
     generator = np.random.default_rng(0)
     truth = (generator.random(65_000) < 0.2).astype(int)
     score = np.clip(0.2 + 0.1 * truth + 0.1 * generator.standard_normal(65_000), 0.01, 0.99)
     predictions = predictions_of("binary", truth, np.column_stack([1 - score, score]), (0, 1))
     names = ("roc_auc", "log_loss", "average_precision", "brier")
     prepared = statistics_of(names, predictions)
+    together = None if groups is None else generator.integers(groups, size=65_000)
     # Processor time, since the machine may be busy; 0.8 s when it is quiet.
     started = time.process_time()
-    resample(prepared, predictions.rows, 200, 0)
+    resample(prepared, predictions.rows, 200, 0, together)
     assert time.process_time() - started < 4
 
 
@@ -145,7 +197,7 @@ def test_the_confusion_of_eight_classes_takes_little_memory() -> None:
     predictions = classified(8, rows=50_000)
     tracemalloc.start()
     try:
-        resample(statistics_of(["f1"], predictions), predictions.rows, 20, 0)
+        resample(statistics_of(["f1"], predictions), predictions.rows, 20, 0, np.arange(50_000) // 2)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -66,10 +66,15 @@ class World:
     split: list[StepResult] = field(default_factory=list)
 
     def load(
-        self, frame: pd.DataFrame, split: str = "random", roles: dict[str, Any] | None = None, **preparation: Any
+        self,
+        frame: pd.DataFrame,
+        split: str | dict[str, Any] = "random",
+        roles: dict[str, Any] | None = None,
+        **preparation: Any,
     ) -> World:
         self.ingest(frame, roles or {})
-        section = {"split": {"by": split, "holdout": 0.4, "folds": 4}, **preparation}
+        asked = {"by": split, "holdout": 0.4, "folds": 4} if isinstance(split, str) else split
+        section = {"split": asked, **preparation}
         self.split = [self.run("prepare", section, dataset=self.dataset)]
         return self
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from evaluated_world import LOGISTIC, METRICS, STUMP, World, champion_of, rows_of
 from sklearn.metrics import roc_auc_score
 
-from airflow_mlops_provider.evaluation.report import SplitSignature
+from airflow_mlops_provider.evaluation.report import EvaluationReport, SplitSignature
+from airflow_mlops_provider.evaluation.resampling_report import Resampled
+from airflow_mlops_provider.modeling.splits import read_split, write_split
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.storage import ArtifactStore
@@ -40,6 +43,50 @@ def test_a_better_challenger_gains_on_the_same_resamples(world: World) -> None:
         assert difference.quantiles == sorted(difference.quantiles)
         assert difference.quantiles[0] < difference.value < difference.quantiles[-1]
     assert result.facts["champion"] == 7
+
+
+def test_repeated_measurements_of_one_customer_are_drawn_together(store: ArtifactStore) -> None:
+    frame = pd.concat([rows_of("binary").assign(customer=np.arange(400))] * 4, ignore_index=True)
+    frame = frame.assign(key=np.arange(len(frame)))
+    world = World(store).load(
+        frame, roles={"keys": ["key", "customer"]}, split={"by": "random", "holdout": 0.4, "group": "customer"}
+    )
+    logistic, stump = world.train(logistic=LOGISTIC, stump=STUMP)
+    settings: dict[str, Any] = {"bootstrap": {"resamples": 400}, "fairness": {"groups": ["town"], "min_rows": 50}}
+    result = world.evaluate([logistic], ["log_loss"], champion=champion_of(stump), **settings)
+    together = world.read(result)
+    # The same rows held out, of a split that knows no customers.
+    stored = read_split(store, *(world.split[0].artifacts[name] for name in ("split", "assignment")))
+    unaware = replace(stored, plan=stored.plan.model_copy(update={"group": None}))
+    world.split = [world.split[0].model_copy(update={"artifacts": write_split(store, unaware)})]
+    apart = world.report([logistic], ["log_loss"], champion=champion_of(stump), **settings)
+
+    assert together.resampled == Resampled(group="customer", units=together.rows.holdout // 4)
+    assert apart.resampled == Resampled(units=apart.rows.holdout)
+    assert together.challenger.metrics == apart.challenger.metrics
+    # Four equal rows of each customer tell as much as one: intervals are twice as wide.
+    for ours, theirs in zip(widths(together), widths(apart), strict=True):
+        assert ours / theirs == pytest.approx(2, rel=0.25)
+    shown = store.fetch(result.artifacts["report"]).read_text(encoding="utf-8")
+    assert f"whole groups drawn, by customer, of which there are {together.rows.holdout // 4} " in shown
+    assert "each row drawn by itself" in apart.intervals_by
+
+
+def widths(report: EvaluationReport) -> list[float]:
+    """Return those of the intervals of the challenger, the champion, their difference, and a group of fairness."""
+    assert report.champion is not None
+    assert report.fairness is not None
+    spans = [report.intervals["log_loss"], report.champion.intervals["log_loss"]]
+    spans += [report.fairness.groups[0].metrics["log_loss"]]
+    low, high = np.quantile(report.champion.differences["log_loss"].quantiles, [0.025, 0.975])
+    return [high - low, *(span.high - span.low for span in spans)]
+
+
+@pytest.mark.parametrize(("groups", "words"), [(29, "of so few they are still too narrow"), (30, "")])
+def test_few_groups_are_warned_of(groups: int, words: str) -> None:
+    drawn = Resampled(group="customer", units=groups)
+    assert drawn.few == bool(words)
+    assert words in drawn.words
 
 
 def test_a_champion_may_use_a_feature_that_was_dropped_since(world: World) -> None:
