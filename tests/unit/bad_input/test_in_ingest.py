@@ -1,107 +1,34 @@
-"""The list of bad input: each gives one error that names what, where, got, expected and what to do."""
+"""Bad input that ingest stops: each gives one error that names what, where, got, expected and what to do."""
 
 from __future__ import annotations
 
-import gzip
-import zipfile
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
+from bad_files import (
+    COLUMNS,
+    PAGE,
+    START,
+    Case,
+    corrupted,
+    csv,
+    good,
+    gzipped,
+    left_behind,
+    parquet,
+    replaced,
+    text,
+    truncated,
+    zipped,
+)
 
-from airflow_mlops_provider.exceptions import DataError, MLOpsError, NotAllowedError, SpecError
-from airflow_mlops_provider.pipelines import parse_pipeline
+from airflow_mlops_provider.exceptions import DataError, MLOpsError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-COLUMNS = {"target": "late", "timestamp": "at", "keys": ["id"], "numeric": ["x", "y"], "categorical": ["c"]}
-START = datetime(2013, 2, 1, tzinfo=UTC)
-
-
-def good(count: int = 40) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "id": [f"r{index:03}" for index in range(count)],
-            "at": [(START + timedelta(hours=index)).isoformat() for index in range(count)],
-            "x": [float(index) for index in range(count)],
-            "y": [index % 5 for index in range(count)],
-            "c": ["abc"[index % 3] for index in range(count)],
-            "late": [index % 2 for index in range(count)],
-        }
-    )
-
-
-def replaced(column: str, row: int, value: object) -> pd.DataFrame:
-    frame = good().astype({column: object})
-    frame.loc[row, column] = value
-    return frame
-
-
-@dataclass
-class Case:
-    """What is written, and what the one error must name."""
-
-    name: str
-    write: Callable[[Path], object]
-    file: str
-    says: tuple[str, ...]
-    error: type[MLOpsError] = DataError
-    data: dict[str, Any] = field(default_factory=dict)
-    validation: dict[str, Any] = field(default_factory=dict)
-    task: str = "binary"
-
-
-def csv(frame: pd.DataFrame, **options: Any) -> Callable[[Path], object]:
-    return lambda path: frame.to_csv(path, index=False, **options)
-
-
-def parquet(frame: pd.DataFrame) -> Callable[[Path], object]:
-    return lambda path: frame.to_parquet(path, index=False)
-
-
-def text(content: str, encoding: str = "utf-8") -> Callable[[Path], object]:
-    return lambda path: path.write_text(content, encoding=encoding)
-
-
-def truncated(write: Callable[[Path], object], keep: float = 0.5) -> Callable[[Path], object]:
-    def cut(path: Path) -> None:
-        write(path)
-        data = path.read_bytes()
-        path.write_bytes(data[: int(len(data) * keep)])
-
-    return cut
-
-
-def corrupted(write: Callable[[Path], object]) -> Callable[[Path], object]:
-    def damage(path: Path) -> None:
-        write(path)
-        data = bytearray(path.read_bytes())
-        data[20:120] = bytes(100)
-        path.write_bytes(bytes(data))
-
-    return damage
-
-
-def zipped(members: dict[str, str]) -> Callable[[Path], object]:
-    def pack(path: Path) -> None:
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in members.items():
-                archive.writestr(name, content)
-
-    return pack
-
-
-def gzipped(content: str) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(gzip.compress(content.encode()))
-
-
-PAGE = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Please sign in</body></html>"
 NAIVE = good().assign(at=[(START + timedelta(hours=index)).isoformat()[:19] for index in range(40)])
-
 IN_INGEST = [
     Case("a missing file", lambda path: None, "d.csv", ("d.csv", "is missing", "Correct the path")),
     Case("an empty folder", lambda path: path.mkdir(), "folder", ("folder", "holds no file")),
@@ -264,77 +191,6 @@ IN_INGEST = [
     ),
 ]
 
-IN_VALIDATION = [
-    Case("one row", csv(good(1)), "d.csv", ("rows_are_enough", "1 row,", "at least 20 rows")),
-    Case("one row, allowed", csv(good(1)), "d.csv", ("rows_are_enough", "at least 2 rows"), validation={"min_rows": 1}),
-    Case(
-        "too many rows",
-        csv(good()),
-        "d.csv",
-        ("rows_are_not_too_many", "40 rows", "at most 30"),
-        validation={"max_rows": 30},
-    ),
-    Case(
-        "a single-class target",
-        csv(good().assign(late=1)),
-        "d.csv",
-        ("target_varies of column 'late'", "1 class: 1", "exactly 2 classes"),
-    ),
-    Case(
-        "three classes of two",
-        csv(good().assign(late=[0, 1, 2, 1] * 10)),
-        "d.csv",
-        ("target_varies", "3 classes: 0, 1, 2"),
-    ),
-    Case(
-        "a constant regression target",
-        csv(good().assign(late=1.5)),
-        "d.csv",
-        ("target_varies", "1 value: 1.5"),
-        task="regression",
-    ),
-    Case(
-        "a class label of another type", csv(replaced("late", 30, "maybe")), "d.csv", ("target_varies", "0, 1, maybe")
-    ),
-    Case(
-        "an all-null number",
-        csv(good().assign(x=None)),
-        "d.csv",
-        ("column_is_not_all_null of column 'x'", "40 of 40 values"),
-    ),
-    Case(
-        "an all-null category", parquet(good().assign(c=None)), "d.parquet", ("column_is_not_all_null of column 'c'",)
-    ),
-    Case(
-        "an infinite feature",
-        parquet(replaced("x", 11, float("inf")).astype({"x": float})),
-        "d.parquet",
-        ("column_is_finite of column 'x'", "1 of 40 values, the first in row 12", "no infinite value"),
-    ),
-    Case(
-        "a missing required value",
-        csv(replaced("c", 4, None)),
-        "d.csv",
-        ("column_has_no_null of column 'c'", "row 5", "a value in every row"),
-        validation={"required": ["c"]},
-    ),
-    Case("a missing key", csv(replaced("id", 4, None)), "d.csv", ("column_has_no_null of column 'id'", "row 5")),
-    Case(
-        "a repeated key",
-        csv(replaced("id", 4, "r003")),
-        "d.csv",
-        ("keys_are_unique of column 'id'", "1 repeated rows, such as id=r003", "each id once"),
-    ),
-]
-
-
-def left_behind(store: Any, step: str) -> list[str]:
-    root = Path(store.objects.root)
-    if not root.exists():
-        return []
-    files = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
-    return [name for name in files if name.startswith(".tmp") or name.startswith(f"receipts/tested/{step}/")]
-
 
 @pytest.mark.parametrize("case", IN_INGEST, ids=lambda case: case.name)
 def test_bad_input_stops_in_ingest(case: Case, steps: Any, tmp_path: Path) -> None:
@@ -353,18 +209,6 @@ def test_bad_input_stops_in_ingest(case: Case, steps: Any, tmp_path: Path) -> No
     assert left_behind(steps.store, "ingest") == []
 
 
-@pytest.mark.parametrize("case", IN_VALIDATION, ids=lambda case: case.name)
-def test_bad_input_stops_in_validation(case: Case, steps: Any, tmp_path: Path) -> None:
-    path = tmp_path / case.file
-    case.write(path)
-    dataset = steps.ingest({"source": {"uri": str(path)}, "columns": COLUMNS}, task=case.task)
-    failure = steps.validate(dataset, **case.validation).failure
-    assert failure is not None
-    said = f"{failure.what}: got {failure.got}, expected {failure.expected}. {failure.hint}"
-    for part in case.says:
-        assert part in said
-
-
 def test_a_byte_order_mark_is_not_bad_input(steps: Any, tmp_path: Path) -> None:
     good().to_csv(tmp_path / "d.csv", index=False, encoding="utf-8-sig")
     marked = steps.ingest({"source": {"uri": str(tmp_path / "d.csv")}, "columns": COLUMNS})
@@ -372,66 +216,6 @@ def test_a_byte_order_mark_is_not_bad_input(steps: Any, tmp_path: Path) -> None:
     assert (
         marked.artifacts == steps.ingest({"source": {"uri": str(tmp_path / "plain.csv")}, "columns": COLUMNS}).artifacts
     )
-
-
-def frame_reader(reader: Callable[[str], str], body: str) -> dict[str, Any]:
-    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
-    return {
-        "source": {"reader": reader(f"import pandas as pd\n\ndef read(as_of, start):\n{lines}\n")},
-        "columns": COLUMNS,
-    }
-
-
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ("return [1, 2]", ("reader plugin", "gave what is not a table", "got int", "a DataFrame")),
-        ("return None", ("gave what is not a table", "NoneType")),
-        ("open('nowhere.csv')", ("does not find its data", "nowhere.csv")),
-        ("yield from ()", ("holds no row",)),
-        (
-            "return pd.DataFrame({'late': [0, 1], 'at': pd.Timestamp('2013-02-01', tz='UTC'), 'id': [1, 'a'],"
-            " 'x': [1, 2], 'y': [3.5, 'many'], 'c': ['a', 1]})",
-            ("column 'y', row 2 of reader", "got many", "expected a number"),
-        ),
-        (
-            "frame = pd.DataFrame({'late': [0, 1], 'at': pd.Timestamp('2013-02-01', tz='UTC'), 'id': [1, 2],"
-            " 'x': [1, 2], 'y': [3, 4], 'c': ['a', 'b']})\n"
-            "yield frame\nyield frame.assign(late='often')",
-            ("column 'late' changes its type in reader", "from row 3 on", "int64"),
-        ),
-    ],
-)  # fmt: skip
-def test_what_a_reader_gives_wrong_is_named(
-    steps: Any, reader: Callable[[str], str], body: str, says: tuple[str, ...]
-) -> None:
-    with pytest.raises(DataError) as caught:
-        steps.ingest(frame_reader(reader, body))
-    for part in says:
-        assert part in str(caught.value)
-    assert left_behind(steps.store, "ingest") == []
-
-
-def spec(**changes: Any) -> dict[str, Any]:
-    return {
-        "name": "p",
-        "task": "binary",
-        "data": {"source": {"uri": "d.csv"}, "columns": COLUMNS},
-        "training": {"candidates": {"a": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
-        **changes,
-    }
-
-
-def test_an_unknown_key_names_its_path_and_the_nearest_key() -> None:
-    with pytest.raises(SpecError) as caught:
-        parse_pipeline(spec(validation={"min_row": 5}), where="flights.yaml")
-    for part in ("flights.yaml", "validation.min_row", "did you mean 'min_rows'?"):
-        assert part in str(caught.value)
-
-
-def test_a_reader_outside_the_allow_list_names_what_is_allowed(steps: Any) -> None:
-    with pytest.raises(NotAllowedError, match=r"'shutil.rmtree' is outside.*sklearn.*allowed_modules"):
-        steps.ingest({"source": {"reader": "shutil.rmtree"}, "columns": COLUMNS})
 
 
 def test_an_earlier_result_survives_a_source_that_breaks_and_its_repair_is_read(steps: Any, tmp_path: Path) -> None:
