@@ -1,3 +1,5 @@
+"""What every store does: the S3 gateway that two of them need is started once, for this one module."""
+
 from __future__ import annotations
 
 import gc
@@ -9,105 +11,25 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_objects import KEY, Place, damage_changed, damage_missing, damage_truncated, forged, receipt
 
 from airflow_mlops_provider import failpoints
-from airflow_mlops_provider.exceptions import ArtifactError, DataError
-from airflow_mlops_provider.results import ArtifactRef, Failure, StepResult
-from airflow_mlops_provider.storage import ArtifactStore, list_files, local_path, safe_key
+from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.results import ArtifactRef, Failure
+from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.ceph import Ceph
 
-KEY = "a" * 64
-AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 # One store serves many generated examples: what is stored under a digest does not depend on what was there before.
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
-
-
-def receipt(artifacts: dict[str, ArtifactRef] | None = None, **changes: Any) -> StepResult:
-    values = {
-        "step": "train",
-        "pipeline": "tested",
-        "key": KEY,
-        "as_of": AS_OF,
-        "artifacts": artifacts or {},
-        **changes,
-    }
-    return StepResult(**values)
-
-
-class Place:
-    """Where the objects of a store lie, as somebody sees it who goes past the store."""
-
-    def __init__(self, root: str, client: Any = None) -> None:
-        self.root, self.client = root, client
-        self.bucket, _, self.prefix = root.removeprefix("s3://").partition("/")
-
-    def names(self) -> list[str]:
-        if self.client is None:
-            root = local_path(self.root)
-            return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/")
-        return [entry["Key"].removeprefix(f"{self.prefix}/") for page in pages for entry in page.get("Contents", [])]
-
-    def read(self, name: str) -> bytes:
-        if self.client is None:
-            return (local_path(self.root) / name).read_bytes()
-        content: bytes = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}")["Body"].read()
-        return content
-
-    def write(self, name: str, content: bytes) -> None:
-        if self.client is None:
-            path = local_path(self.root) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        else:
-            self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}", Body=content)
-
-    def remove(self, name: str) -> None:
-        if self.client is None:
-            (local_path(self.root) / name).unlink()
-        else:
-            self.client.delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}")
-
-    def beside(self, name: str) -> Place:
-        return Place(f"{self.root.rpartition('/')[0]}/{name}", self.client)
-
-
-# Every store passes the same tests. On S3 the keys come from botocore's own chain, here as in other processes.
-@pytest.fixture(params=["file", "s3", "s3 versioned"])
-def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "file":
-        return (tmp_path / "store").as_uri()
-    buckets = request.getfixturevalue("buckets")
-    request.getfixturevalue("s3_chain")
-    return f"s3://{buckets[request.param]}/{tmp_path.name}/store"
-
-
-@pytest.fixture(scope="session")
-def buckets(ceph: Ceph) -> dict[str, str]:
-    return {"s3": ceph.bucket(), "s3 versioned": ceph.bucket(versioned=True)}
-
-
-@pytest.fixture
-def s3_chain(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ceph.environment().items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def place(store: ArtifactStore, request: pytest.FixtureRequest) -> Place:
-    client = request.getfixturevalue("ceph").client() if store.root.startswith("s3") else None
-    return Place(store.root, client)
 
 
 def test_an_object_is_named_by_its_digest_and_read_back_whole(store: ArtifactStore) -> None:
@@ -166,30 +88,6 @@ def test_a_suffix_cannot_lead_elsewhere(store: ArtifactStore, place: Place, suff
     assert place.names() == []
 
 
-@given(key=st.text(alphabet=st.sampled_from("ab/.\\%\0~ :\n"), max_size=20) | st.text(max_size=20))
-@settings(max_examples=300)
-def test_a_key_is_refused_or_stays_inside_its_store(key: str) -> None:
-    root = Path("/somewhere/store")
-    try:
-        kept = safe_key(key)
-    except ArtifactError:
-        return
-    assert kept == key
-    assert "\0" not in key
-    path = root / key
-    assert path.parts[: len(root.parts)] == root.parts
-    assert ".." not in path.parts
-    assert len(path.parts) > len(root.parts)
-
-
-@pytest.mark.parametrize(
-    "key", ["", "/", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\..\\b", "%2e%2e/a", "a/%00"]
-)
-def test_keys_that_lead_elsewhere_are_refused(key: str) -> None:
-    with pytest.raises(ArtifactError, match="object key may not be used"):
-        safe_key(key)
-
-
 @pytest.mark.parametrize("name", ["../../evil", "a/b", "a%2fb", "", "a\\b"])
 @pytest.mark.parametrize("part", ["pipeline", "step", "key"])
 def test_a_receipt_cannot_be_written_or_read_elsewhere(store: ArtifactStore, part: str, name: str) -> None:
@@ -202,26 +100,6 @@ def test_a_receipt_cannot_be_written_or_read_elsewhere(store: ArtifactStore, par
         store.read_receipt(**names)
     with pytest.raises(ArtifactError):
         store.write_request(**names, request="{}")
-
-
-def forged(ref: ArtifactRef, **changes: Any) -> ArtifactRef:
-    return ref.model_copy(update=changes)
-
-
-def key_of(ref: ArtifactRef) -> str:
-    return "objects/" + ref.uri.rpartition("/objects/")[2]
-
-
-def damage_missing(place: Place, ref: ArtifactRef) -> None:
-    place.remove(key_of(ref))
-
-
-def damage_truncated(place: Place, ref: ArtifactRef) -> None:
-    place.write(key_of(ref), place.read(key_of(ref))[:-1])
-
-
-def damage_changed(place: Place, ref: ArtifactRef) -> None:
-    place.write(key_of(ref), b"X" + place.read(key_of(ref))[1:])
 
 
 @pytest.mark.parametrize(
@@ -376,7 +254,7 @@ store.write_receipt(StepResult(step="train", pipeline="tested", key={KEY!r}, as_
     environment = {**os.environ, failpoints.VARIABLE: f"{tmp_path}:{point}"}
 
     def run() -> int:
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         return subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, check=False).returncode
 
     assert run() == -9
@@ -396,23 +274,6 @@ def test_a_workspace_is_removed_when_its_work_fails(store: ArtifactStore, place:
     with pytest.raises(RuntimeError):
         fail()
     assert place.names() == []
-
-
-@pytest.mark.parametrize("uri", ["s3:/bucket", "ftp://host/a", "file://host/a", "http://host/a.csv"])
-def test_a_place_that_cannot_be_opened_is_named(uri: str) -> None:
-    with pytest.raises(ArtifactError, match="cannot be opened"):
-        local_path(uri)
-
-
-def test_listed_files_change_their_version_when_they_change(tmp_path: Path) -> None:
-    (tmp_path / "a b.csv").write_text("1")
-    before = list_files(tmp_path.as_uri())
-    (tmp_path / "a b.csv").write_text("22")
-    after = list_files(str(tmp_path))
-    assert [file.name for file in before] == [file.name for file in after] == ["a b.csv"]
-    assert before[0].version != after[0].version
-    with pytest.raises(DataError, match="is missing"):
-        list_files(str(tmp_path / "nothing"))
 
 
 def test_a_fetched_file_stays_while_its_path_is_held(store: ArtifactStore) -> None:
