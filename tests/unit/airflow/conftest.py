@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.definitions.mappedoperator import MappedOperator
     from statsd_server import StatsD
+    from watched_world import World
 
 # What the tests of Airflow's side share.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -267,3 +268,16 @@ def customers(tmp_path: Path) -> Path:
             at = datetime(2013, 2, 1, tzinfo=UTC) + timedelta(hours=customer)
             rows.writerow([f"c{customer}", at.isoformat(), age, balance, int(not stays)])
     return file
+
+
+@pytest.fixture
+def world(worker: Worker, mlflow_uri: str, connection: Callable[..., None], tmp_path: Path) -> World:
+    """A world without rows or champion yet, to be watched."""
+    from watched_world import World
+
+    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.storage import ArtifactStore
+
+    connection("mlflow_default", conn_type="mlflow", host=mlflow_uri)
+    store = ArtifactStore((tmp_path / "artifacts").as_uri())
+    return World(store, Registry.connect(mlflow_uri), tmp_path / "warm.csv", worker)

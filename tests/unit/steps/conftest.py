@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
+    from drift_windows import Window
     from evaluated_world import World
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
@@ -105,3 +106,10 @@ def trained(ingested: Callable[..., StepResult], step: Callable[..., StepResult]
         return step("train", section, dataset=dataset, split=split, seed=seed)
 
     return run
+
+
+@pytest.fixture
+def window(store: ArtifactStore) -> Window:
+    from drift_windows import Window
+
+    return Window(store)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from watched_world import BAD, POLICY, World, sent
+
+from airflow_mlops_provider.assets import predictions_asset
+from airflow_mlops_provider.results import MAX_XCOM_BYTES
+
+
+def test_each_window_reads_the_source_of_its_own_day(world: World) -> None:
+    world.write(22)
+    world.promote(14)
+    days = world.source.parent / "days"
+    days.mkdir()
+    (days / "2024-01-16.csv").write_bytes(world.source.read_bytes())
+    data = world.data(source={"uri": f"{days}/{{{{ as_of }}}}.csv"})
+    assert world.watch(15, 16, dag=world.dag(data=data))["watch"].state == "success"
+    first, second = (world.decision(entry).reasons[1] for entry in world.registry.decisions("warm"))
+    assert first.startswith("log_loss is ")
+    assert second.startswith("the live metric says nothing: ")
+    assert "2024-01-17.csv" in second
+
+
+def test_labels_that_come_after_probation_do_not_put_it_off(world: World) -> None:
+    # The training saw no label of the five days before it: those that came since are as good as those to come.
+    world.label_delay = "5 days"
+    world.write(29)
+    world.promote(19)
+    world.promote(21, BAD)
+    policy = {**POLICY, "probation": {"length": "2 days"}}
+    ended = world.watch(22, dag=world.dag(monitoring=policy))
+    assert world.decisions == [(22, "roll_back", "probation", False)]
+    assert ended["roll_back"].state == "success"
+
+
+def test_windows_that_were_scored_while_the_run_waited_are_decided_too(world: World, supervisor: Any) -> None:
+    world.write(20)
+    world.promote(14)
+    for day in (15, 16, 17):
+        supervisor.asset_events.append(sent(predictions_asset("warm"), world.scored(day).extra))
+    ended = world.watch(15, dag=world.dag(inlets=[predictions_asset("warm")]))
+    assert ended["watch"].state == "success"
+    assert [day for day, *_ in world.decisions] == [15, 16, 17]
+    asked = {one.after for one in ended["watch"].told if one.type == "GetAssetEventByAsset"}
+    assert asked == {datetime(2026, 1, 1, tzinfo=UTC)}
+
+
+def test_labels_that_are_late_are_said_and_do_not_stop_the_watch(world: World) -> None:
+    world.write(20)
+    world.promote(14)
+    world.write(20, labelled=15)
+    ended = world.watch(17)
+    assert ended["watch"].state == "success"
+    (decision,) = map(world.decision, world.registry.decisions("warm"))
+    assert (decision.action, decision.rule) == ("keep", "healthy")
+    assert decision.reasons[1].startswith("the live metric says nothing: ")
+    assert "good" in decision.reasons[1]
+
+
+def test_a_run_by_hand_decides_the_window_of_its_as_of(world: World) -> None:
+    world.write(20)
+    world.promote(14)
+    dag = world.dag()
+    ended = world.worker.run(dag.task_dict["watch"], conf={"as_of": "2024-01-17T00:00:00Z"})
+    assert ended.state == "success"
+    assert world.decisions == [(16, "keep", "healthy", False)]
+
+
+def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:
+    import json
+
+    world.write(46, turns=15)
+    world.promote(14)
+    ended = world.watch(*range(16, 46))
+    assert len(world.decisions) == 30
+    assert sum(action == "retrain" and not suppressed for _, action, _, suppressed in world.decisions) == 2
+    assert all(world.decision(one).why for one in world.registry.decisions("warm") if one.value["suppressed"])
+    assert len(json.dumps(ended["watch"].xcom)) < MAX_XCOM_BYTES
+    [asked] = ended["retrain"].told[-1].outlet_events
+    assert len(asked["extra"]["windows"]) == 2

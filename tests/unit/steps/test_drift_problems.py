@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from drift_windows import Window, frame, spoilt
+
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError
+
+
+@pytest.mark.parametrize(
+    ("data", "problem", "drifted"),
+    [
+        (frame().drop(columns="x"), ("x", "missing_column"), True),
+        (spoilt("x", lambda x: np.nan), ("x", "all_missing"), True),
+        (spoilt("c", lambda c: pd.Series([None] * len(c), dtype="string")), ("c", "all_missing"), True),
+        (spoilt("x", lambda x: x.astype(str)), ("x", "wrong_type"), True),
+        (spoilt("c", lambda c: [1.5] * len(c)), ("c", "wrong_type"), True),
+        (spoilt("x", lambda x: np.inf), ("x", "all_missing"), True),
+        (spoilt("x", lambda x: x.where(x.index % 4 > 0, np.inf)), ("x", "missing_share"), True),
+        (spoilt("x", lambda x: x.where(x.index % 4 > 0)), ("x", "missing_share"), True),
+        (spoilt("c", lambda c: c.where(c.index % 4 > 0)), ("c", "missing_share"), True),
+        (spoilt("x", lambda x: x.where(x.index % 400 > 0, -np.inf)), ("x", "infinite"), False),
+        (spoilt("x", lambda x: 0.0), ("x", "constant"), True),
+        (spoilt("c", lambda c: "a"), ("c", "constant"), True),
+        (spoilt("c", lambda c: c.replace("d", "e")), ("c", "new_categories"), True),
+        (spoilt("c", lambda c: c.where(c.index != 7, "e")), ("c", "new_categories"), False),
+        (spoilt("x", lambda x: x + 2**62), ("x", "out_of_range"), True),
+        (spoilt("x", lambda x: (x * 100).astype("int64") + 2**62), ("x", "out_of_range"), True),
+        (spoilt("x", lambda x: x.where(x.index != 7, 1e300)), ("x", "out_of_range"), True),
+        (spoilt("p_1", lambda p: np.nan), ("p_1", "all_missing"), True),
+        (frame().drop(columns="prediction"), ("prediction", "missing_column"), True),
+    ],
+)  # fmt: skip
+def test_what_evidently_passes_in_silence_is_told(
+    window: Window, data: pd.DataFrame, problem: tuple[str, str], drifted: bool
+) -> None:
+    result = window.run(data)
+    assert problem in window.problems(result)
+    assert window.column(result, problem[0]).drifted is drifted
+    told: Any = result.facts["problems"]
+    assert told[0].startswith(f"{problem[0]}: ")
+
+
+@pytest.mark.parametrize("name", ["x", "c", "p_1"])
+def test_a_broken_column_makes_the_window_drift_whatever_its_weight(window: Window, name: str) -> None:
+    window.importance = {"x": 0.001, "y": 1, "c": 0.001}
+    result = window.run(frame().drop(columns=name))
+    assert result.facts["drifted"] is True
+    assert f"{name!r} cannot be compared" in str(result.facts["why"])
+
+
+def test_a_broken_column_that_the_champion_ignores_does_not(window: Window) -> None:
+    window.importance = {"x": 0.0, "y": 1, "c": 1}
+    result = window.run(frame().drop(columns="x"))
+    assert result.facts["drifted"] is False
+    assert window.column(result, "x").drifted
+
+
+@pytest.mark.parametrize(
+    ("reference", "current", "drifted"),
+    [(0.0, 0.0, False), (0.0, 1e-9, True), (7.0, None, True), (None, None, False)],
+    ids=["the same", "another", "now varies", "varies on both sides"],
+)
+def test_a_column_that_is_constant_in_the_reference_is_compared(
+    window: Window, reference: float | None, current: float | None, drifted: bool
+) -> None:
+    before, after = frame(seed=1), frame()
+    if reference is not None:
+        before["x"] = reference
+    if current is not None:
+        after["x"] = current
+    assert window.column(window.run(after, before), "x").drifted is drifted
+
+
+def test_values_on_neither_side_are_no_drift_and_said(window: Window) -> None:
+    before, after = frame(seed=1), frame()
+    before["x"] = after["x"] = np.nan
+    column = window.column(window.run(after, before), "x")
+    assert (column.drifted, column.statistic, column.why) == (False, None, "no values on either side")
+
+
+def test_values_where_the_reference_has_none_are_drift(window: Window) -> None:
+    before = frame(seed=1)
+    before["x"] = np.nan
+    assert ("x", "no_reference") in window.problems(window.run(frame(), before))
+
+
+def test_predictions_of_other_rows_are_told(window: Window) -> None:
+    assert (None, "other_rows") in window.problems(window.run(frame(), predictions=frame(1000)))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["x", "z"], "names no feature: got z"), (["x", "y", "c"], "leaves no feature to compare")]
+)
+def test_what_cannot_be_left_out_is_refused(window: Window, names: list[str], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        window.run(frame(), ignore=names)
+
+
+def test_a_champion_without_a_reference_is_an_error(window: Window) -> None:
+    champion = window.champion(frame(seed=1)).model_copy(update={"reference": None})
+    with pytest.raises(MLOpsError, match=r"version 3 of 'churn' has no reference"):
+        window.run(frame(), champion=champion)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [(frame(0), "holds no row"), (frame().drop(columns="x"), "x: missing column"), (frame().assign(x="a"), "wrong")],
+)
+def test_a_reference_that_cannot_be_used_is_an_error(window: Window, reference: pd.DataFrame, said: str) -> None:
+    with pytest.raises(ArtifactError, match=said):
+        window.run(frame(), reference)
