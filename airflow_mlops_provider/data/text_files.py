@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
-import io
 import json
 import re
 import zipfile
@@ -74,8 +74,8 @@ def read_json_lines(
 
     _check_text(_head(path, where), where, "JSON lines")
     text = {*columns.categorical, *columns.keys, *columns.groups}
-    with opened(path, where) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
-        records = _json_records(lines, where)
+    with opened(path, where) as stream:
+        records = _json_records(stream, where)
         row = 1
         while block := list(islice(records, _JSON_ROWS)):
             present = list(dict.fromkeys(name for record in block for name in record))
@@ -88,8 +88,12 @@ def read_json_lines(
             row += len(block)
 
 
-def _json_records(lines: io.TextIOWrapper, where: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, start=1):
+def _json_records(stream: IO[bytes], where: str) -> Iterator[dict[str, Any]]:
+    for number, content in enumerate(stream, start=1):
+        try:
+            line = content.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(f"line {number} of {where}", error) from error
         if not line.strip():
             continue
         try:
@@ -129,11 +133,11 @@ def _explain_csv(path: Path, where: str, header: list[str], error: pa.ArrowInval
     import pyarrow.compute as pc
 
     if "invalid UTF8" in str(error):
-        raise DataError(f"{where} is not UTF-8 text", got=str(error), hint="Save it as UTF-8.") from error
+        raise _not_utf8(where, error) from error
     if (match := _INVALID_VALUE.search(str(error))) is not None:
         name = header[int(match["column"])]
         with closing(_csv_batches(path, where, [name], {name: pa.string()})) as batches:
-            for batch in batches:
+            for batch in _utf8(batches, where):
                 if (index := pc.index(batch.table[name], match["value"]).as_py()) >= 0:
                     comma = match["kind"] == "double" and _DECIMAL_COMMA.fullmatch(match["value"])
                     raise DataError(
@@ -145,6 +149,20 @@ def _explain_csv(path: Path, where: str, header: list[str], error: pa.ArrowInval
     raise DataError(
         f"{where} is not a readable CSV file", got=str(error), expected="UTF-8, fields separated by commas"
     ) from error
+
+
+def _utf8(batches: Iterator[Batch], where: str) -> Iterator[Batch]:
+    """Yield batches of text; Arrow finds what is no text only when it is asked for text."""
+    import pyarrow as pa
+
+    try:
+        yield from batches
+    except pa.ArrowInvalid as error:
+        raise _not_utf8(where, error) from error
+
+
+def _not_utf8(where: str, error: Exception) -> DataError:
+    return DataError(f"{where} is not UTF-8 text", got=str(error), hint="Save it as UTF-8.")
 
 
 def csv_header(path: Path, where: str, wanted: Collection[str]) -> tuple[list[str], bool]:
@@ -159,7 +177,7 @@ def csv_header(path: Path, where: str, wanted: Collection[str]) -> tuple[list[st
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{where} is not UTF-8 text", got=str(error), hint="Save it as UTF-8.") from error
+        raise _not_utf8(where, error) from error
     header = next(csv.reader([text]), [])
     for delimiter, name in _OTHER_DELIMITERS.items():
         others = next(csv.reader([text], delimiter=delimiter), [])
@@ -206,6 +224,13 @@ def opened(path: Path, where: str) -> Iterator[IO[bytes]]:
                 yield plain
     # zipfile's words for a compression that it does not know, and for an archive with a password, are the last two.
     except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise DataError(
-            f"{where} is a damaged or truncated archive", got=str(error), hint="Write the file again."
-        ) from error
+        raise _damaged(where, error) from error
+    except OSError as error:
+        # A directory at the end of an archive that names places before its beginning.
+        if error.errno != errno.EINVAL:
+            raise
+        raise _damaged(where, error) from error
+
+
+def _damaged(where: str, error: Exception) -> DataError:
+    return DataError(f"{where} is a damaged or truncated archive", got=str(error), hint="Write the file again.")

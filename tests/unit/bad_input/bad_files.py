@@ -74,6 +74,14 @@ def truncated(write: Callable[[Path], object], keep: float = 0.5) -> Callable[[P
     return cut
 
 
+def beheaded(write: Callable[[Path], object]) -> Callable[[Path], object]:
+    def cut(path: Path) -> None:
+        write(path)
+        path.write_bytes(path.read_bytes()[10:])
+
+    return cut
+
+
 def corrupted(write: Callable[[Path], object]) -> Callable[[Path], object]:
     def damage(path: Path) -> None:
         write(path)

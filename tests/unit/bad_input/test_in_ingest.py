@@ -11,6 +11,7 @@ from bad_files import (
     PAGE,
     START,
     Case,
+    beheaded,
     corrupted,
     csv,
     good,
@@ -42,6 +43,9 @@ IN_INGEST = [
     Case("a truncated gzip", truncated(csv(good())), "d.csv.gz", ("d.csv.gz", "damaged or truncated archive")),
     Case("a CSV named .csv.gz", text("a,b\n1,2\n"), "d.csv.gz", ("d.csv.gz", "damaged or truncated archive")),
     Case(
+        "a zip without its beginning", beheaded(csv(good())), "d.csv.zip", ("d.csv.zip", "damaged or truncated archive")
+    ),
+    Case(
         "a zip of two files", zipped({"a.csv": "x", "b.csv": "y"}), "d.csv.zip", ("exactly one file", "a.csv", "b.csv")
     ),
     Case("a web page saved as .csv", text(PAGE), "d.csv", ("d.csv", "is a web page, not CSV", "<!DOCTYPE html>")),
@@ -53,6 +57,18 @@ IN_INGEST = [
     Case("a header without a line end", text("id,at,x,y,c,late"), "d.csv", ("d.csv", "holds no row")),
     Case("UTF-16", text("id,at,x,y,c,late\n1,2,3,4,5,6", "utf-16"), "d.csv", ("d.csv", "is not UTF-8 text")),
     Case("Latin-1", csv(replaced("c", 3, "Zürich"), encoding="latin-1"), "d.csv", ("d.csv", "is not UTF-8 text")),
+    Case(
+        "Latin-1 where numbers belong",
+        text("id,at,x,y,c,late\n1,2013-02-01T00:00:00Z,3,ü,a,1\n", "latin-1"),
+        "d.csv",
+        ("d.csv", "is not UTF-8 text", "Save it as UTF-8"),
+    ),
+    Case(
+        "Latin-1 in JSON lines",
+        text('{"id": 1}\n{"id": "ü"}\n', "latin-1"),
+        "d.jsonl",
+        ("line 2 of file", "d.jsonl", "is not UTF-8 text"),
+    ),
     Case(
         "a row of too many fields",
         text("id,at,x,y,c,late\n1,2013-02-01T00:00:00Z,3,4,a,1,7\n"),
