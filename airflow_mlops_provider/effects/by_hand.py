@@ -36,6 +36,7 @@ def promote_by_hand(
     :param reason: why, in words; the ledger keeps it beside what the gates said.
     :param despite_gates: promote although a gate fails; the ledger keeps what it said.
     :raises RegistryError: there is no such version or no reason, or nothing is known of how it was measured.
+    :raises MLOpsError: a gate with `on_fail: fail` does not hold against a champion that came meanwhile.
     """
     if not reason.strip():
         raise RegistryError(f"promoting version {version} of {pipeline.model_name!r} needs a reason", got=reason)
@@ -58,7 +59,7 @@ def promote_by_hand(
     if despite_gates and not judged.facts.get("passed"):
         overruled = {**judged.facts, "passed": True, "reason": f"despite {said}"}
         judged = judged.model_copy(update={"facts": overruled, "failure": None})
-    return promote(
+    promotion = promote(
         registry,
         store,
         evaluation,
@@ -71,6 +72,9 @@ def promote_by_hand(
         approver=approver,
         why=reason.strip(),
     )
+    if promotion.refused is not None and promotion.refused.failure is not None:
+        raise promotion.refused.failure.as_error()
+    return promotion
 
 
 def _evaluated_now(

@@ -33,12 +33,15 @@ class Promotion:
     :param result: the version, its metrics and its ledger entry.
     :param skipped: nothing was to be promoted; `reason` says why.
     :param mine: the ledger holds an entry that this very effect wrote, now or before a crash.
+    :param refused: the verdict of gates that were asked anew, against a champion that came meanwhile, and refused; with
+        its `failure` when one of them has `on_fail: fail`.
     """
 
     result: StepResult
     reason: str
     skipped: bool = False
     mine: bool = False
+    refused: StepResult | None = None
 
 
 def promote(
@@ -63,8 +66,7 @@ def promote(
     :param approval: what a person said of the challenger; None when nobody was to be asked.
     :param approver: who wants it, for the ledger; None when the gates alone decide.
     :param why: the approver's reason, which the ledger keeps before what the gates said.
-    :raises MLOpsError: when the evaluation was not published, the gates judged another one, or one with `on_fail: fail`
-        does not hold against the champion that came meanwhile.
+    :raises MLOpsError: when the evaluation was not published, or the gates judged another one.
     """
     if "version" not in evaluation.facts:
         raise MLOpsError(
@@ -76,9 +78,9 @@ def promote(
     idem = effect_id(caller, evaluation)
     if approval is not None and (refused := _not_approved(evaluation, approval)):
         return Promotion(gate, f"Not promoted: {refused}", skipped=True)
+    if _refuses(gate):
+        return Promotion(gate, _not_promoted(gate), skipped=True)
     for _ in range(_PATIENCE):
-        if gate.failure is not None or not gate.facts.get("passed"):
-            return Promotion(gate, f"Not promoted: {gate.facts.get('reason')}", skipped=True)
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
         outcome = registry.promote(_explained(request, asked, approval, approver=approver, why=why))
         if outcome.status != "stale":
@@ -87,7 +89,17 @@ def promote(
             changed = f"the champion changed after it was approved: {outcome.reason}"
             return Promotion(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
         evaluation, gate = _gate_again(registry, store, evaluation, gate, model, allow_older=allow_older)
+        if _refuses(gate):
+            return Promotion(gate, _not_promoted(gate), skipped=True, refused=gate)
     return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
+
+
+def _refuses(gate: StepResult) -> bool:
+    return gate.failure is not None or not gate.facts.get("passed")
+
+
+def _not_promoted(gate: StepResult) -> str:
+    return f"Not promoted: {gate.facts.get('reason')}"
 
 
 def _explained(
@@ -174,8 +186,6 @@ def _gate_again(
     judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
     cards = {role: ref for role, ref in evaluation.artifacts.items() if role == "card_facts"}
     renew_card(registry, store, again.model_copy(update={"artifacts": {**again.artifacts, **cards}}), judged)
-    if judged.failure is not None:
-        raise judged.failure.as_error()
     return again, judged
 
 

@@ -70,7 +70,9 @@ class QualityGateOperator(StepOperator):
 class PromoteModelOperator(ModelOperator):
     """Write the challenger into the ledger as champion and set the alias, once, whatever happens in between.
 
-    Skipped, with the reason, when the gates or a person said so, or the ledger already holds a newer champion.
+    Skipped, with the reason, when the gates or a person said so, or the ledger already holds a newer champion. When the
+    champion changed after the gates, they are asked anew: what they refuse then is the task's result, and one with
+    `on_fail: fail` fails the task.
     The Params `allow_older` and `lift_quarantine` of the DAG run are honoured when the DAG declares them.
     An `AssetAlias` among the task's outlets gets the event `<model>.champion` only when the ledger changed: once for
     each entry when that asset is among the inlets too, so that the events already sent can be seen.
@@ -118,6 +120,11 @@ class PromoteModelOperator(ModelOperator):
             asked=None if request is None else request[0],
             approval=None if self.approval is None else parsed(self.approval, "approval"),
         )
+        if promotion.refused is not None:
+            # Neither a skipped nor a failed task returns anything, and `NotifyOperator` tells of gates that refused.
+            ti.xcom_push(key="return_value", value=promotion.refused.xcom())
+            if promotion.refused.failure is not None:
+                raise promotion.refused.failure.as_error()
         if promotion.skipped:
             raise AirflowSkipException(promotion.reason)
         self.log.info("%s", promotion.reason)

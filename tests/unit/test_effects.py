@@ -117,6 +117,7 @@ def test_a_challenger_not_better_than_the_champion_that_came_meanwhile_is_skippe
 
     assert promotion.skipped
     assert promotion.reason.startswith("Not promoted: not better than champion v2")
+    assert promotion.refused == promotion.result
     assert [entry.version for entry in world.registry.history(CHURN)] == [2]
 
 
@@ -125,8 +126,10 @@ def test_a_gate_that_fails_against_the_champion_that_came_meanwhile_is_red(world
     gate = world.gate(poor, {**BETTER, "on_fail": "fail"})
     world.reign("good")
 
-    with pytest.raises(MLOpsError, match="the challenger fails champion"):
-        world.promote(poor, gate)
+    refused = world.promote(poor, gate).refused
+    assert refused is not None
+    assert refused.failure is not None
+    assert refused.failure.what == "the challenger fails champion"
     assert [entry.version for entry in world.registry.history(CHURN)] == [2]
 
 

@@ -25,6 +25,7 @@ from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.operators import approval
 from airflow_mlops_provider.operators.approval import ApproveModelOperator
 from airflow_mlops_provider.operators.notify import NotifyOperator
+from airflow_mlops_provider.operators.promotion import PromoteModelOperator
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.registry import PromotionRequest, Registry
 from airflow_mlops_provider.results import ArtifactRef, Failure, StepResult
@@ -245,6 +246,34 @@ def test_gates_that_failed_are_told_with_the_version_that_did(
     assert "/dags/churn_training/runs/run|Airflow run>" in text
 
 
+@pytest.mark.parametrize(
+    ("on_fail", "state", "title"),
+    [("fail", "failed", "the challenger failed its gates"), ("skip", "skipped", "the challenger is not promoted")],
+)
+def test_gates_that_refuse_anew_because_a_champion_came_meanwhile_are_told_once(
+    on_fail: str, state: str, title: str, world: World, posts: Slack, tmp_path: Path
+) -> None:
+    poor = Asked.about(world, tmp_path, "dummy.DummyClassifier")
+    gate = poor.gate({"kind": "champion", "on_fail": on_fail})
+    good = Asked.about(world, tmp_path)
+    effects.promote(
+        world.registry, good.store, good.evaluation, good.gate(), model="churn", caller=("churn_training", "other")
+    )
+    for _ in range(2):  # a retry, or a run that was cleared
+        with DAG("churn_training", schedule=None):
+            task = PromoteModelOperator(
+                task_id="promote", pipeline="churn", evaluation=poor.evaluation.xcom(), gate=gate.xcom()
+            )
+        ended = world.worker.run(task)
+        assert ended.state == state
+        results = [gate, poor.evaluation, StepResult.model_validate(ended.xcom)]
+        told = world.tell({"notifier": WEBHOOK, "events": ["gate_failed"]}, results=results)
+        assert told.state == "success"
+    [text] = posts.texts
+    assert text.startswith(f"*churn: {title}*\nWhy: not better than champion v2")
+    assert "Challenger: version 1" in text
+
+
 def test_an_alias_that_was_set_right_is_told_once(world: World, mails: Mailbox) -> None:
     alias = {"version": 2, "reason": "the alias named version 1, the ledger 2", "key": "one"}
     watched = StepResult(step="watch", pipeline="churn", key=SHA, as_of=MARCH, facts={"reconciled": alias})
@@ -285,7 +314,7 @@ class Asked:
     evaluation: StepResult
 
     @classmethod
-    def about(cls, world: World, folder: Path) -> Asked:
+    def about(cls, world: World, folder: Path, estimator: str = "linear_model.LogisticRegression") -> Asked:
         """Train, evaluate and publish one."""
         file, store = folder / "customers.csv", ArtifactStore((folder / "artifacts").as_uri())
         rows = "\n".join(f"{18 + number % 60},{int(number % 60 + number % 7 > 30)}" for number in range(400))
@@ -295,11 +324,10 @@ class Asked:
         data = own._step("ingest", {"task": "binary", "data": {"source": {"uri": str(file)}, "columns": columns}})
         made = {"dataset": [data]}
         made["split"] = [own._step("prepare", {"split": {"by": "random"}}, **made)]
-        candidate = {"estimator": "sklearn.linear_model.LogisticRegression"}
-        model = own._step("train", {"name": "logistic", "candidate": candidate}, **made)
+        model = own._step("train", {"name": "one", "candidate": {"estimator": f"sklearn.{estimator}"}}, **made)
         evaluated = own._step(
             "evaluate",
-            {"metrics": ["log_loss"], "candidates": ["logistic"], "evaluation": {}},
+            {"metrics": ["log_loss"], "candidates": ["one"], "evaluation": {}},
             **effects.evaluation_inputs(store, [model]),
         )
         own.evaluation = effects.publish(
