@@ -65,7 +65,7 @@ class MLOpsPlugin(AirflowPlugin):
     external_views = [
         {
             "name": "Models",
-            "href": f"{_PAGES}/models",
+            "href": f"{_PAGES}/",
             "destination": "nav",
             "nav_top_level": True,
             "url_route": "models",

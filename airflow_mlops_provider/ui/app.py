@@ -24,6 +24,7 @@ def pages() -> FastAPI:
     pipeline, report = [Depends(sees_pipeline)], [Depends(sees_report)]
     window = [*pipeline, Depends(sees_window)]
     task = "/reports/{dag_id}/{run_id}/{task_id}/{map_index}"
+    app.add_api_route("/", _opening)
     app.add_api_route("/static/{name}", _static)
     app.add_api_route("/models", _models)
     app.add_api_route("/models/{pipeline}", _model, dependencies=pipeline)
@@ -51,6 +52,11 @@ def _static(name: str) -> Response:
     if found is None:
         raise HTTPException(404, "There is no such file.")
     return found
+
+
+async def _opening(request: Request) -> Response:
+    """Lead to the list, and say so while that takes long: at once, with no thread, which may all wait for MLflow."""
+    return rendering.page(request, "opening.html")
 
 
 def _models(request: Request, user: GetUserDep) -> Response:

@@ -99,9 +99,28 @@ def test_the_pages_can_be_read_by_everyone(
     visit.picture("pipeline")
     for path in ("models", f"models/{NAME}", f"reports/{NAME}_training/{retrained['dag_run_id']}/evaluate/-1"):
         page = visit.own(path)
+        # As it stands on a page whose successor is slow.
+        page.locator("#loading").evaluate("one => { one.textContent = one.dataset.slow }")
         assert serious(page) == [], path
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= SIZES[kind][0], f"{path} is {wide} pixels wide"
+    visit.ends()
+
+
+def test_a_page_says_what_it_waits_for_until_an_answer_or_an_error_comes(
+    shown: LocalAirflow, browser: Browser, anna: Any
+) -> None:
+    visit = Visit(browser, shown, anna)
+    page, held = visit.page, visit.held("models")
+    page.clock.install()
+    frame = visit.models()
+    frame.get_by_text("Loading Models…", exact=True).wait_for()
+    page.clock.fast_forward(5000)
+    frame.get_by_role("status").get_by_text("Still waiting for MLflow").wait_for()
+    # An address whose answer is an error, as a browser that has waited for it is told.
+    held.pop().continue_(url=f"{visit.url}/mlops/models/{NAME}?first=99")
+    frame.get_by_role("alert").get_by_text("99").wait_for()
+    assert frame.get_by_role("status").get_by_text("waiting").count() == 0
     visit.ends()
 
 

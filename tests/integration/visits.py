@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FrameLocator, Page
+    from playwright.sync_api import Browser, FrameLocator, Page, Route
 
     from local_airflow import LocalAirflow
 
@@ -58,6 +58,12 @@ class Visit:
         """Open one of our pages without Airflow's around it."""
         self.page.goto(f"{self.url}/mlops/{path}")
         return self.page
+
+    def held(self, path: str) -> list[Route]:
+        """Hold back every request of one of our pages, and return those that are held: a slow server."""
+        found: list[Route] = []
+        self.page.route(f"{self.url}/mlops/{path}", lambda route: found.append(route))
+        return found
 
     def ends(self) -> None:
         """Nothing ran that should not, and nothing was asked of anybody else."""

@@ -1,4 +1,5 @@
-/* The theme of the page around, links out of the frame, and the two actions: asked of Airflow's own API. */
+/* The theme of the page around, links out of the frame, what is being loaded, and the two actions: asked of Airflow's
+   own API. */
 "use strict";
 
 (() => {
@@ -34,6 +35,27 @@
     }
   } catch (_) { /* another origin */ }
 
+  /* A page stays until the next one answers, and says meanwhile what it waits for. A fast answer comes before a word. */
+  const LOADING_MS = 250, SLOW_MS = 4000;
+  let timers = [];
+  const load = (what) => {
+    const status = document.getElementById("loading");
+    const words = `Loading ${what.trim()}…`;
+    timers.forEach(clearTimeout);
+    timers = [
+      setTimeout(() => { status.textContent = words; }, LOADING_MS),
+      setTimeout(() => { status.textContent = `${words} ${status.dataset.slow}`; }, SLOW_MS),
+    ];
+  };
+  document.addEventListener("DOMContentLoaded", () => {
+    if (document.querySelector("meta[http-equiv=refresh]")) load(document.title);
+  });
+  addEventListener("pageshow", ({ persisted }) => {
+    if (!persisted) return;
+    timers.forEach(clearTimeout);
+    document.getElementById("loading").textContent = "";
+  });
+
   const say = (text) => { document.getElementById("said").textContent = text; };
 
   const api = async (method, path, body) => {
@@ -54,7 +76,10 @@
     for (;;) {
       const { state } = await api("GET", path);
       say(`${dag}: ${state}`);
-      if (state === "success") return location.reload();
+      if (state === "success") {
+        load(document.title);
+        return location.reload();
+      }
       if (state === "failed") return say(`${dag} failed; its log says why.`);
       await new Promise((done) => setTimeout(done, 1000));
     }
@@ -95,12 +120,16 @@
       link.href = outside.href;
       link.click();
     }
+    const inside = event.target.closest("a[href]:not([data-outside])");
+    if (inside && !(event.ctrlKey || event.metaKey || event.shiftKey)) load(inside.textContent);
   });
 
   document.addEventListener("submit", (event) => {
     if (event.target.dataset.dag) {
       event.preventDefault();
       start(event.target);
+    } else {
+      load(document.title);
     }
   });
 })();

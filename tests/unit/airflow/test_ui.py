@@ -147,8 +147,8 @@ def answers(client: TestClient, pipeline: str) -> dict[str, int]:
     return {path: client.get(address).status_code for path, address in addresses(pipeline).items()}
 
 
-#: Routes that name no DAG: files of this package, and a list of what one may see.
-OF_NO_DAG = {"/models", "/static/{name}"}
+#: Routes that name no DAG: files of this package, a list of what one may see, and what leads there.
+OF_NO_DAG = {"/", "/models", "/static/{name}"}
 
 
 def test_every_route_asks_for_a_login(browser: Callable[..., TestClient]) -> None:
@@ -265,6 +265,7 @@ def test_trouble_with_mlflow_is_said_in_the_page(
         "AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": "sqlite:////no/way.db"})
     )
     viewer = browser("viewer")
+    assert 'url=/mlops/models"' in viewer.get("/mlops/").text
     assert "the folder of MLflow&#39;s database is missing" in viewer.get("/mlops/models").text
     page = viewer.get("/mlops/models/churn")
     assert page.status_code == 500
