@@ -246,6 +246,13 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
+def mlflow(mlflow_uri: str, connection: Callable[..., None]) -> str:
+    """An MLflow of this test, behind the connection that tasks use."""
+    connection("mlflow_default", conn_type="mlflow", host=mlflow_uri)
+    return mlflow_uri
+
+
+@pytest.fixture
 def pipelines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of pipeline files, the one that Airflow is configured with."""
     folder = tmp_path / "pipelines"

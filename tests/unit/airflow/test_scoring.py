@@ -45,12 +45,6 @@ def churn(customers: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def mlflow(mlflow_uri: str, connection: Callable[..., None]) -> str:
-    connection("mlflow_default", conn_type="mlflow", host=mlflow_uri)
-    return mlflow_uri
-
-
-@pytest.fixture
 def train(worker: Any, mlflow: str) -> Callable[..., None]:
     """Train a pipeline's candidate and make it champion."""
 

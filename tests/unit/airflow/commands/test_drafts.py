@@ -1,0 +1,159 @@
+"""`airflow mlops init` on data that it has never seen: what it writes trains to a champion without an edit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from data_files import write_data
+
+from airflow_mlops_provider.drafting import draft_pipeline
+from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_mlops_provider.drafting import Draft
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes", "flights"])
+def test_a_draft_trains_to_a_champion_without_an_edit(
+    name: str, run: Callable[..., Any], train: Callable[..., Any], mlflow: str, pipelines: Path, tmp_path: Path
+) -> None:
+    data, target = write_data(name, tmp_path)
+    code, out, err = run("init", str(data), "--target", target)
+    assert (code, err) == (0, ""), err
+    assert f"Written: {pipelines / f'{name}.yaml'}" in out
+    code, out, _ = run("check", name, "--offline")
+    assert code == 0, out
+    ended = train(pipelines / f"{name}.yaml")
+    assert ended["promote"].state == "success", ended["promote"].message
+    head = Registry.connect(mlflow).head(name)
+    assert head is not None
+    assert head.version == 1
+    assert head.gates is not None
+    assert [gate[1] for gate in head.gates] == [True] * 5
+
+
+def drafted(folder: Path, rows: dict[str, list[Any]], **asked: Any) -> Draft:
+    import pandas as pd
+
+    file = folder / "some data.jsonl"
+    pd.DataFrame(rows).to_json(file, orient="records", lines=True)
+    return draft_pipeline(file, **{"target": "y", **asked})
+
+
+def world(rows: int = 300) -> dict[str, list[Any]]:
+    """Columns of every kind, by which a row can be told, and what of them may not be used."""
+    from random import Random
+
+    chance = Random(1)
+    good = [chance.random() < 0.4 for _ in range(rows)]
+    return {
+        "customer_id": [f"c{number}" for number in range(rows)],
+        "seen": [f"2026-01-{1 + number * 28 // rows:02}T{number % 24:02}:00:00Z" for number in range(rows)],
+        "size": [chance.gauss(2.0 * one, 1) for one in good],
+        "colour": [chance.choice(["red", "green"]) for _ in range(rows)],
+        "note": [f"call {number}" for number in range(rows)],
+        "constant": [7] * rows,
+        "sparse": [chance.random() if number % 3 else None for number in range(rows)],
+        "outcome": [1 if one else 0 for one in good],
+        "</script><script>\nalert: {{ x }}": [chance.choice("ab") for _ in range(rows)],
+        "y": ["good" if one else "bad" for one in good],
+    }
+
+
+def test_each_column_gets_its_role_or_a_reason(tmp_path: Path) -> None:
+    rows = world()
+    odd = rows.pop("</script><script>\nalert: {{ x }}")
+    draft = drafted(tmp_path, {**rows, "odd # name: [1\n2]": odd})
+    columns = draft.pipeline.data.columns
+    assert draft.pipeline.name == "some_data"
+    assert draft.pipeline.task == "binary"
+    assert (columns.timestamp, columns.keys) == ("seen", ["customer_id"])
+    assert (columns.numeric, columns.categorical) == (["size"], ["colour", "odd # name: [1\n2]"])
+    assert {name: why.split(":")[0] for name, why in draft.roles.left_out.items()} == {
+        "note": "300 different texts in 300 rows say nothing of the next row",
+        "constant": "the same in every row",
+        "sparse": "missing in 33% of the rows",
+        "outcome": "tells the target alone (1.0000)",
+    }
+    assert "#   outcome: tells the target alone" in draft.text.replace("    #     ", "    #   ")
+    assert draft.pipeline.preparation.split.by == "time"
+    [classes] = [one for one in draft.pipeline.validation.expectations if one.kwargs["column"] == "y"]
+    assert classes.kwargs["value_set"] == ["bad", "good"]
+    assert yaml.safe_load(draft.text)["validation"]["required"] == columns.features
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ("31.12.2025", "1.1.2026", "dates such as 31.12.2025, which are read as text"),
+        ("12/31/2025 11:59 PM", "1/1/2026 12:00 AM", "dates such as 12/31/2025 11:59 PM, which"),
+        ("31-Dec-2025", "1-Mär-2026", "dates such as 31-Dec-2025, which"),
+        ("1.204,50", "7", "numbers such as 1.204,50, which are read as text"),
+        ("31.12.2025", "soon", None),
+        ("red, green", "7", None),
+        ("10.0.0.1", "1-2", None),
+    ],
+)
+def test_dates_and_numbers_of_a_local_form_are_no_categories(
+    first: str, second: str, why: str | None, tmp_path: Path
+) -> None:
+    rows = {name: values for name, values in world().items() if name.isalnum()}
+    draft = drafted(tmp_path, {**rows, "local": [second if n % 3 else first for n in range(300)]})
+    if why is None:
+        assert "local" in draft.pipeline.data.columns.categorical
+    else:
+        assert draft.roles.left_out["local"].startswith(why)
+
+
+def test_a_split_that_the_data_does_not_allow_gives_way_to_another(tmp_path: Path) -> None:
+    rows = {
+        "seen": [f"2026-01-01T{n // 60:02}:{n % 60:02}:00" for n in range(300)],
+        "size": [n % 17 for n in range(300)],
+    }
+    draft = drafted(tmp_path, {**rows, "y": [int(n < 150 and n % 2) for n in range(300)]})
+    assert draft.pipeline.data.timezone == "UTC", "the timestamps name no zone"
+    assert draft.pipeline.preparation.split.by == "cross_validation", "the last fifth holds one class alone"
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "message"),
+    [
+        ({}, {"target": "why"}, "--target names no column of the file.*Did you mean 'y'|--target names no column"),
+        ({}, {"timestamp": "size"}, "not a moment in every row"),
+        ({}, {"keys": ["costumer_id"]}, "Did you mean 'customer_id'"),
+        ({}, {"name": "My Pipeline"}, "--name is no pipeline's name"),
+        ({"seen2": ["2026-01-01T00:00:00Z"] * 300}, {}, "several columns are moments: got seen, seen2"),
+        ({"y": [None, *["a", "b"] * 149, "a"]}, {}, "target 'y' is missing in 1 of 300 rows"),
+        ({"y": ["a"] * 300}, {}, "the same in every row"),
+        ({"y": ["b"] * 5 + ["a"] * 295}, {}, "class 'b' of target 'y' has 5 rows"),
+        ({"y": [f"t{n}" for n in range(300)]}, {}, "has 300 different texts"),
+        ({"seen": ["31.12.2025"] * 300}, {"timestamp": "seen"}, "got seen, of type string, such as 31.12.2025"),
+    ],
+)
+def test_what_cannot_be_drafted_is_one_line(
+    changes: dict[str, list[Any]], asked: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    rows = {name: values for name, values in world().items() if name.isalnum() or "_" in name}
+    with pytest.raises(MLOpsError, match=message) as raised:
+        drafted(tmp_path, {**rows, **changes}, **asked)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_pipeline_file_that_is_there_stays(run: Callable[..., Any], pipelines: Path, tmp_path: Path) -> None:
+    data, _ = write_data("iris", tmp_path)
+    (pipelines / "iris.yaml").write_text("mine\n")
+    code, _, err = run("init", str(data), "--target", "y")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "is there already" in err
+    assert (pipelines / "iris.yaml").read_text() == "mine\n"
+    assert run("init", str(data), "--target", "y", "--force")[0] == 0
+    assert run("init", str(tmp_path / "nothing.csv"), "--target", "y")[0] == 1
+    data.write_text(data.read_text().replace(".", ",").replace(",", ";"))
+    code, _, err = run("init", str(data), "--target", "y", "--force")
+    assert (code, "separates its fields by a semicolon" in err) == (1, True)
