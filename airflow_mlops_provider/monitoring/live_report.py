@@ -32,6 +32,7 @@ class LiveReport(Frozen):
     :param measured_rows: rows that were predicted: an even spread of them when there are very many.
     :param unknown_labels: of these, rows whose class the champion does not know; left out of every metric.
     :param judged: False when the rows allow no verdict; `why` says why.
+    :param group: the column whose rows every resample draws together; null when each row is drawn by itself.
     :param differences: interval of what the champion is better than the former one by, on the same resamples.
     :param holdout: what evaluate measured before the champion was promoted.
     :param estimates: what was estimated of these rows without their labels, where monitoring estimates.
@@ -49,6 +50,7 @@ class LiveReport(Frozen):
     why: str | None = None
     champion: LiveScores | None = None
     former: LiveScores | None = None
+    group: str | None = None
     differences: dict[str, Interval] = Field(default_factory=dict)
     holdout: dict[str, Finite | None] = Field(default_factory=dict)
     estimates: dict[str, Estimate] = Field(default_factory=dict)

@@ -1,26 +1,31 @@
 """The live metric of a window: the champion, and the former champion, on the same rows once their labels are there.
 
 The rows are drawn again and again, the same ones for both models (a paired bootstrap), so that a verdict is an interval
-and not one number's luck.
+and not one number's luck. Where the champion's holdout was drawn in whole groups, these rows are drawn by the same
+column.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.data.tables import read_table, table_info, table_rows
+from airflow_mlops_provider.data.tables import table_info, table_rows
 from airflow_mlops_provider.evaluation.bootstrap import interval, resample
-from airflow_mlops_provider.evaluation.holdout import predict_rows
-from airflow_mlops_provider.evaluation.metrics import broken, gain, measure_all, predictions_of
+from airflow_mlops_provider.evaluation.metrics import broken, gain, measure_all
 from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
-from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, shorten
+from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, Outcome
-from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.monitoring.estimated_performance import Asked, estimate, evenly
 from airflow_mlops_provider.monitoring.held_out_reference import read_reference
+from airflow_mlops_provider.monitoring.live_answers import (
+    ask,
+    comparable,
+    groups_of,
+    predictions_from,
+    spread,
+    truth_of,
+)
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
 from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Bootstrap, Estimated, Frozen, Live, Probation
@@ -31,12 +36,12 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import Interval
     from airflow_mlops_provider.job import Job
-    from airflow_mlops_provider.spec.frozen import Task
+    from airflow_mlops_provider.monitoring.live_answers import Answer
 
+#: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
+FORMAT = 2
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
-#: Rows that are predicted: more would make the interval narrower than any margin, and cost minutes.
-_MAX_ROWS = 200_000
 _RESAMPLES = Bootstrap().resamples
 #: Of one sentence in the facts, in bytes.
 _MAX_WORDS = 700
@@ -62,17 +67,6 @@ class Section(Frozen):
         return self.live.metric or self.metrics[0]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one version says of the rows, or why it cannot."""
-
-    version: int
-    classes: list[Any]
-    scores: NDArray[Any] | None = None
-    unusable: str | None = None
-    threshold: float | None = None
-
-
 def run(section: Section, job: Job) -> Outcome:
     """Measure.
 
@@ -93,15 +87,16 @@ def run(section: Section, job: Job) -> Outcome:
 
 
 def _measure(section: Section, job: Job, champion: Champion, report: LiveReport) -> LiveReport:
-    chosen = _spread(report.rows)
-    answers = [_ask(job, champion, chosen, report.task)]
+    chosen = spread(report.rows)
+    answers = [ask(job, champion, chosen, report.task)]
     if section.former is not None:
-        answers.append(_comparable(answers[0], _ask(job, section.former, chosen, report.task)))
+        answers.append(comparable(answers[0], ask(job, section.former, chosen, report.task)))
     usable = next((one for one in answers if one.scores is not None), None)
-    truth, known = _truth(job, report.task, chosen, usable)
-    said = [_predictions(report.task, one, truth, known) for one in answers]
+    truth, known = truth_of(job, report.task, chosen, usable)
+    measured = _measured(job, champion)
+    group, groups = groups_of(job, measured, chosen)
+    said = [predictions_from(report.task, one, truth, known, groups) for one in answers]
     names = list(dict.fromkeys([section.metric, *section.metrics]))
-    holdout = _holdout(job, champion, names)
     scores, differences = _scores(names, answers, said, section.live.confidence, job.seed)
     report = report.model_copy(
         update={
@@ -110,68 +105,27 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
             "champion": scores[0],
             "former": scores[1] if len(scores) > 1 else None,
             "differences": differences,
-            "holdout": holdout,
+            "group": group,
+            "holdout": _holdout(champion, measured, names),
         }
     )
     return _judged(section, _with_estimates(section, job, champion, answers[0], known, report))
 
 
-# ---------------------------------------------------------------- predictions
-
-
-def _spread(rows: int) -> NDArray[Any]:
-    """Return positions of rows: all, or an even spread of them."""
-    import numpy as np
-
-    size = min(rows, _MAX_ROWS)
-    return np.arange(size, dtype=np.int64) * rows // size
-
-
-def _ask(job: Job, version: Champion, rows: NDArray[Any], task: Task) -> Answer:
-    try:
-        pipeline = load_model(job.store, version.model, job.allow_list)
-        scores = predict_rows(job.store, job.artifact("dataset", "dataset"), rows, pipeline, task)
-    except (DataError, ModelError) as error:
-        return Answer(version.version, [], unusable=shorten(str(error)))
-    return Answer(version.version, list(getattr(pipeline, "classes_", ())), scores, threshold=threshold_of(pipeline))
-
-
-def _comparable(champion: Answer, former: Answer) -> Answer:
-    if champion.scores is None or former.scores is None or champion.classes == former.classes:
-        return former
-    return Answer(former.version, former.classes, unusable=f"it knows other classes: {shorten(former.classes, 100)}")
-
-
-def _truth(job: Job, task: Task, rows: NDArray[Any], answer: Answer | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the target of the rows as numbers, and which of them a model could have got right."""
-    import numpy as np
-    import pandas as pd
-
-    dataset = job.artifact("dataset", "dataset")
-    name = table_info(job.store, dataset).columns.target
-    target = read_table(job.store, dataset, [name])[name].iloc[rows]
-    if task == "regression":
-        values = target.to_numpy(dtype=np.float64)
-        return values, np.isfinite(values)
-    classes = [] if answer is None else answer.classes
-    codes = pd.Index(classes, dtype=object).get_indexer(pd.Index(target.astype(object)))
-    return codes, codes >= 0
-
-
-def _predictions(task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any]) -> Predictions | None:
-    if answer.scores is None:
-        return None
-    return predictions_of(task, truth[known], answer.scores[known], answer.classes, answer.threshold)
-
-
 # ---------------------------------------------------------------- metrics
 
 
-def _holdout(job: Job, champion: Champion, names: list[str]) -> dict[str, float | None]:
+def _measured(job: Job, champion: Champion) -> EvaluationReport | None:
+    """Return the champion's evaluation; None of an older ledger entry."""
+    if champion.evaluation is None:
+        return None
+    return EvaluationReport.model_validate(job.store.read_json(champion.evaluation))
+
+
+def _holdout(champion: Champion, measured: EvaluationReport | None, names: list[str]) -> dict[str, float | None]:
     """Return what evaluate measured on the holdout; of an older ledger entry, what was recorded there."""
     recorded: dict[str, float | None] = dict(champion.metrics)
-    if champion.evaluation is not None:
-        measured = EvaluationReport.model_validate(job.store.read_json(champion.evaluation))
+    if measured is not None:
         recorded |= measured.challenger.metrics
     return {name: recorded.get(name) for name in names}
 
@@ -191,7 +145,8 @@ def _scores(
     }
     if not usable:
         return found, {}
-    resampled = resample(statistics, next(iter(usable.values())).rows, _RESAMPLES, seed)
+    first = next(iter(usable.values()))
+    resampled = resample(statistics, first.rows, _RESAMPLES, seed, first.groups)
     for index in usable:
         spans = {
             name: interval(resampled.get((index, name)), confidence, found[index].undefined.get(name)) for name in names

@@ -16,6 +16,7 @@ from airflow_mlops_provider.runner import run_step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_mlops_provider.evaluation.report import Interval
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -65,10 +66,18 @@ class Town:
     def window(self, frame: pd.DataFrame, **roles: Any) -> StepResult:
         return self.ingested(frame, task=self.task, **{**ROLES, **roles})
 
-    def version(self, number: int, candidate: dict[str, Any], *, frame: pd.DataFrame | None = None) -> Champion:
+    def version(
+        self,
+        number: int,
+        candidate: dict[str, Any],
+        *,
+        frame: pd.DataFrame | None = None,
+        group: str | None = None,
+        **roles: Any,
+    ) -> Champion:
         """Train, measure on a holdout, and return the version as the ledger names it."""
-        dataset = self.window(rows(self.task, seed=number) if frame is None else frame)
-        split = self.step("prepare", {"split": {"by": "random", "holdout": 0.5}}, dataset=dataset)
+        dataset = self.window(rows(self.task, seed=number) if frame is None else frame, **roles)
+        split = self.step("prepare", {"split": {"by": "random", "holdout": 0.5, "group": group}}, dataset=dataset)
         trained = self.step("train", {"name": "one", "candidate": candidate}, dataset=dataset, split=split)
         section = {"metrics": METRICS[self.task], "candidates": ["one"], "evaluation": {"importance": None}}
         measured = self.step("evaluate", section, dataset=dataset, split=split, models=trained)
@@ -147,6 +156,29 @@ def test_a_champion_worse_than_the_former_on_the_same_rows_is_found_out(town: To
     assert other.low is not None
     assert one.high < 0 < other.low, "the difference of the same resamples, seen from the other side"
     assert one.high == pytest.approx(-other.low)
+
+
+def test_repeated_measurements_of_one_customer_are_drawn_together(town: Town) -> None:
+    def often(seed: int) -> pd.DataFrame:
+        return pd.concat([rows(seed=seed).assign(customer=np.arange(600))] * 4, ignore_index=True)
+
+    keys = {"keys": ["customer"]}
+    good, bad = (town.version(1, one["binary"], frame=often(1), group="customer", **keys) for one in (GOOD, BAD))
+    together = town.report(town.window(often(50), **keys), good, bad.model_copy(update={"version": 2}))
+    apart = town.report(town.window(often(50).drop(columns="customer")), good, bad.model_copy(update={"version": 2}))
+    assert (together.group, apart.group) == ("customer", None), "a window that lost the column is drawn by rows"
+    # Four equal rows of each customer tell as much as one: intervals are twice as wide.
+    assert width(together.differences["log_loss"]) / width(apart.differences["log_loss"]) == pytest.approx(2, rel=0.25)
+    assert together.champion is not None
+    assert apart.champion is not None
+    spans = [report.champion.intervals["roc_auc"] for report in (together, apart)]
+    assert width(spans[0]) / width(spans[1]) == pytest.approx(2, rel=0.25)
+
+
+def width(span: Interval) -> float:
+    assert span.low is not None
+    assert span.high is not None
+    return span.high - span.low
 
 
 def test_two_equal_models_are_never_told_apart(town: Town) -> None:
