@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.modeling.threshold import labels_of
 from airflow_mlops_provider.spec.metrics import LOSSES
 
@@ -96,13 +97,20 @@ def measure(name: str, predictions: Predictions) -> Measured:
 
     Averages over classes are unweighted (macro), one class against the rest. `brier` of two classes is in
     [0, 1], of more in [0, 2], as `sklearn.metrics.brier_score_loss` has it.
+
+    :raises SpecError: for a name that no model of the task has a metric of.
     """
     import numpy as np
 
+    known = _functions(predictions)
+    if name not in known:
+        raise SpecError(
+            f"there is no metric {name!r} of a {predictions.task} model", got=name, expected=", ".join(sorted(known))
+        )
     if (why := broken(predictions) or undefined(name, predictions)) is not None:
         return Measured(None, why)
     with np.errstate(over="ignore", invalid="ignore"):
-        value = float(_functions(predictions)[name](predictions))
+        value = float(known[name](predictions))
     return Measured(value) if math.isfinite(value) else Measured(None, f"it is {value}")
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from airflow_mlops_provider.evaluation.against_champion import compare_with_champion, signature_of
 from airflow_mlops_provider.evaluation.calibration import measure_calibration
 from airflow_mlops_provider.evaluation.error_analysis import measure_confusion, measure_residuals
@@ -55,7 +57,7 @@ class Section(Frozen):
     """
 
     evaluation: Evaluation = Evaluation()
-    metrics: list[str]
+    metrics: list[str] = Field(min_length=1)
     candidates: list[str]
 
 

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from airflow_mlops_provider.evaluation.metrics import Predictions, gain, measure, measure_all, predictions_of
+from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, LOSSES, REGRESSION_METRICS
 
 
@@ -154,3 +155,13 @@ def test_a_constant_prediction_is_worth_as_much_as_a_coin() -> None:
 @pytest.mark.parametrize("name", [*CLASSIFICATION_METRICS, *REGRESSION_METRICS])
 def test_gain_is_positive_where_the_challenger_is_better(name: str) -> None:
     assert gain(name, 0.2, 0.3) == pytest.approx(0.1 if name in LOSSES else -0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "predictions"), [("f1_macro", three_classes()), ("rmse", binary()), ("f1", regression())]
+)
+def test_a_metric_that_no_model_of_the_task_has_is_named_with_those_that_it_has(
+    name: str, predictions: Predictions
+) -> None:
+    with pytest.raises(SpecError, match=f"no metric '{name}' of a {predictions.task} model.*expected .*(f1|mae)"):
+        measure(name, predictions)
