@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from datetime import UTC, datetime
+from functools import partial
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param
+from airflow.sdk import BaseNotifier, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.exceptions import MLOpsError
@@ -18,7 +19,7 @@ from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.step import Result, failing_for_good, flag, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from airflow.sdk import Context
@@ -32,6 +33,21 @@ if TYPE_CHECKING:
 _APPROVE, _REJECT = "Approve", "Reject"
 #: How long a question may wait for those who are told of it to take the message, in seconds; most take less than one.
 _PATIENCE = 30.0
+
+
+class _Telling(BaseNotifier):
+    """What `HITLOperator` calls once a question is written, and before it waits for the answer.
+
+    The notifiers of a pipeline file are not given to it themselves: it calls them at each try, one after another, and
+    one that raises would fail the task.
+    """
+
+    def __init__(self, tell: Callable[[Context], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def notify(self, context: Context) -> None:
+        self._tell(context)
 
 
 class ApproveModelOperator(ModelOperator, HITLOperator):
@@ -109,7 +125,8 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         if isinstance(asked, effects.Unasked):
             raise AirflowSkipException(f"Nobody was asked: {asked.reason}")
         if isinstance(asked, effects.Question):
-            self._tell(context, hook, evaluation, gate)
+            if self.event_notifiers:
+                self.notifiers = [_Telling(partial(self._tell, hook, evaluation, gate)), *self.notifiers]
             self._ask(context, asked)
         self.log.info("%s", asked.facts["sentence"])
         return asked
@@ -119,12 +136,8 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         HITLOperator.execute(self, context)
         raise AssertionError("a task that asks ends in waiting")
 
-    def _tell(self, context: Context, hook: MlflowHook, evaluation: StepResult, gate: StepResult) -> None:
-        """Tell each notifier in a thread of its own that the question waits, and wait for none for long.
-
-        Not by `HITLOperator`'s own `notifiers`, which it calls once the question is there: who answers while others
-        are still being told answers a task that does not wait yet, and is not heard (apache/airflow #72716).
-        """
+    def _tell(self, hook: MlflowHook, evaluation: StepResult, gate: StepResult, context: Context) -> None:
+        """Tell each notifier in a thread of its own that the question waits, and wait for none for long."""
         from airflow_mlops_provider import effects
         from airflow_mlops_provider.spec import EventNotifier
 
@@ -153,7 +166,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         for label, told in telling.items():
             told.join(max(0.0, deadline - monotonic()))
             if told.is_alive():
-                self.log.warning("%s takes longer than %s s: the question is asked without it", label, _PATIENCE)
+                self.log.warning("%s takes longer than %s s: the question does not wait for it", label, _PATIENCE)
 
     def _tell_one(self, context: Context, hook: MlflowHook, named: EventNotifier, event: Event) -> None:
         from airflow_mlops_provider.operators.notify import tell_of, teller_key
