@@ -53,6 +53,8 @@ def models_page(user: GetUserDep) -> dict[str, Any]:
         trend, bad = drift_trend(decisions) if decisions else None, sum(decision.bad for decision in decisions)
         plan = plans.get(dag_id(pipeline.name))
         rows.append(Row(pipeline, overview, plan, trend, bad))
+    # By name, those that never had a champion last: there is nothing to see of them.
+    rows.sort(key=lambda row: row.overview is not None and row.overview.champion is None and not row.overview.trouble)
     # Of an MLflow that is away every pipeline tells the same: it is said once.
     return {"rows": rows, "alerts": list(dict.fromkeys(trouble.values()))}
 

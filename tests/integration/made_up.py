@@ -11,6 +11,7 @@ from airflow_mlops_provider.registry import LedgerEntry
 from airflow_mlops_provider.results import ArtifactRef
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,30 +35,37 @@ def write_pipeline(folder: Path, name: str, **changes: Any) -> None:
 
 def write_ledger(mlflow_uri: str, model: str, entries: int, began: datetime = BEGAN) -> None:
     """Write a ledger at once, in the form in which it grows entry by entry: one a day."""
+    written = [entry(number, began + (number - 1) * _DAY) for number in range(1, entries + 1)]
+    write_log(mlflow_uri, "ledger", model, {f"seq-{one.seq}": one.render() for one in written})
+
+
+def write_log(mlflow_uri: str, kind: str, model: str, values: Mapping[str, str]) -> None:
+    """Write what is written once, `ledger` or `decisions`, at once."""
     from mlflow import MlflowClient
     from mlflow.entities import Param
 
-    client = MlflowClient(mlflow_uri)
-    shared = client.get_experiment_by_name("mlops-ledger")
-    run = client.create_run(shared.experiment_id if shared else client.create_experiment("mlops-ledger"))
-    client.create_experiment(f"ledger/{model}", tags={"run": run.info.run_id})
-    written = [_entry(number, began + (number - 1) * _DAY) for number in range(1, entries + 1)]
-    client.log_batch(run.info.run_id, params=[Param(f"seq-{one.seq}", one.render()) for one in written])
+    client, shared = MlflowClient(mlflow_uri), f"mlops-{kind}"
+    known = client.get_experiment_by_name(shared)
+    run = client.create_run(known.experiment_id if known else client.create_experiment(shared))
+    client.create_experiment(f"{kind}/{model}", tags={"run": run.info.run_id})
+    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in values.items()])
 
 
-def _entry(number: int, at: datetime) -> LedgerEntry:
+def entry(number: int, at: datetime, **changes: Any) -> LedgerEntry:
+    """Return one entry of a ledger."""
     sha = "a" * 64
-    return LedgerEntry(
-        seq=number,
-        idem=str(number),
-        version=number,
-        digest=f"digest-{number}",
-        sha256=sha,
-        artifact=ArtifactRef(uri=f"file:///store/{sha}.skops", sha256=sha, size=3),
-        lineage=f"lineage-{number}",
-        order_key=at,
-        at=at,
-        metrics={"roc_auc": 0.7, "log_loss": 0.5},
-        gates=[["champion", True, "roc_auc 0.7", "better than 0.69"]] * 6,
-        reason="all 6 gates passed",
-    )
+    fields = {
+        "seq": number,
+        "idem": str(number),
+        "version": number,
+        "digest": f"digest-{number}",
+        "sha256": sha,
+        "artifact": ArtifactRef(uri=f"file:///store/{sha}.skops", sha256=sha, size=3),
+        "lineage": f"lineage-{number}",
+        "order_key": at,
+        "at": at,
+        "metrics": {"roc_auc": 0.7, "log_loss": 0.5},
+        "gates": [["champion", True, "roc_auc 0.7", "better than 0.69"]] * 6,
+        "reason": "all 6 gates passed",
+    }
+    return LedgerEntry(**fields | changes)

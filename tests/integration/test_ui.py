@@ -9,6 +9,7 @@ import pytest
 from runs import Run, runs
 from services.browser import chromium
 from shown import EVIL, NAME, WATCHED, write_past
+from team import TEAM, team
 from visits import SIZES, Visit, logged_in, serious
 from watched import day
 
@@ -32,11 +33,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def shown(airflow: LocalAirflow) -> LocalAirflow:
+def shown(airflow: LocalAirflow) -> Iterator[LocalAirflow]:
     write_past(airflow)
     for kind in ("training", "rollback"):
         airflow.wait_for_dag(f"{NAME}_{kind}")
-    return airflow
+    with team(airflow, like=f"{NAME}_training"):
+        yield airflow
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,8 @@ def retrained(shown: LocalAirflow, browser: Browser, anna: Any) -> dict[str, Any
     frame = visit.models()
     row = frame.locator(f"[data-pipeline={NAME}]")
     row.get_by_text("version 2").wait_for()
+    names = frame.locator("[data-pipeline]").evaluate_all("rows => rows.map(row => row.dataset.pipeline)")
+    assert names[: len(TEAM) + 1] == [*sorted(TEAM), NAME], "those with a champion stand first"
     visit.picture("models")
     row.get_by_role("link", name=NAME).click()
     frame.locator("#champion", has_text="version 2").wait_for()
