@@ -97,7 +97,7 @@ def test_whoever_is_to_answer_is_told_once_where_though_the_question_was_asked_a
 ) -> None:
     _, run = approved
     [waits] = [mail for mail in mails.mails if mail["Subject"] == "asked: version 1 waits for approval"]
-    said = str(waits.get_body().get_content())  # type: ignore[union-attr]
+    said = mails.text(waits)
     answered = f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve/required_actions"
     assert f'href="{answered}"' in said
     assert mails.subjects[-1] == "asked: version 1 is the champion, the first"

@@ -43,9 +43,7 @@ def test_killed_before_and_after_it_sent_it_sends_again_and_a_cleared_run_does_n
     assert not points.left
     # Once by the try that was killed before it could say so, once by the next.
     assert mails.subjects == [FIRST, FIRST]
-    body = mails.mails[0].get_body()
-    assert body is not None
-    assert f'href="{airflow.url}/dags/{NAME}_training/runs/{run.run_id}"' in str(body.get_content())
+    assert f'href="{airflow.url}/dags/{NAME}_training/runs/{run.run_id}"' in mails.text(mails.mails[0])
 
     airflow.post(
         f"/api/v2/dags/{run.dag_id}/clearTaskInstances",

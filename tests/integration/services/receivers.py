@@ -38,6 +38,13 @@ class Mailbox:
         """The subjects of the mails."""
         return [str(mail["Subject"]) for mail in self.mails]
 
+    @staticmethod
+    def text(mail: EmailMessage) -> str:
+        """Return what a mail says."""
+        body = mail.get_body()
+        assert body is not None, "a mail without a body"
+        return str(body.get_content())
+
 
 class _Smtp(socketserver.StreamRequestHandler):
     """As much of RFC 5321 as a client needs that sends a mail."""
