@@ -54,6 +54,16 @@ class MLOpsError(Exception):
         return f"{sentence.rstrip('.')}. {self.hint}" if self.hint else sentence
 
 
+def out_of_memory(what: str, error: MemoryError | None = None) -> MLOpsError:
+    """Return the error of work that got no more memory; another try would get no more either."""
+    return MLOpsError(
+        what,
+        got=str(error) or None,
+        hint="Give the worker more memory (`runtime.mem_limit` in a container), run fewer tasks at once by a pool, or "
+        "read fewer rows: data.window.",
+    )
+
+
 class SpecError(MLOpsError):
     """A setting in the pipeline file (or an operator's argument) is wrong.
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: What one task may put into XCom, in bytes of JSON.
 MAX_XCOM_BYTES = 4096
+#: The XCom under which a task leaves why it failed or skipped itself: Airflow keeps that in the log alone.
+MESSAGE = "message"
 
 Item = TypeVar("Item")
 

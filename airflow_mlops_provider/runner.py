@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.allow_list import version_of
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.exceptions import SpecError, out_of_memory
 from airflow_mlops_provider.job import Job, StepRequest
 from airflow_mlops_provider.results import StepResult
 
@@ -81,7 +81,11 @@ def run_step(
     if (receipt := _receipt(job, key)) is not None:
         return receipt
     started = time.perf_counter()
-    outcome = step.run(section, job)
+    try:
+        outcome = step.run(section, job)
+    except MemoryError as error:
+        # Nothing that the step could say of its settings would help.
+        raise out_of_memory(f"step {request.step!r} of {request.pipeline!r} ran out of memory", error) from error
     if key is None:
         # The source has no fingerprint, so what was read identifies it.
         key = _digest({"request": _identity(step, section, job, image), "read": _digests(outcome.artifacts)})

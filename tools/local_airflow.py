@@ -26,6 +26,8 @@ import psutil
 
 PARTS = ("api-server", "scheduler", "dag-processor")
 _PROJECT = Path(__file__).resolve().parent.parent
+#: How long a connection of Airflow's waits for SQLite's one writer.
+_LOCK_SECONDS = 90
 
 
 class LocalAirflow:
@@ -88,7 +90,8 @@ class LocalAirflow:
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(os.urandom(32)).decode(),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            # In a storm of runs SQLite's own 5 seconds are not enough: "database is locked" ends the scheduler.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout={_LOCK_SECONDS}",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__BASE_URL": self.url,

@@ -140,6 +140,8 @@ def save_model(pipeline: Any, path: Path, allow_list: AllowList | None = None) -
 
     try:
         write_canonical(io.BytesIO(skops.dumps(pipeline)), path)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ModelError(
             f"estimator {_names(pipeline)} cannot be stored without pickle",

@@ -30,7 +30,9 @@ _SHOWN_LABELS = 3
 
 def drift_page(report: DriftReport, pipeline: str) -> str:
     """Return the page: the verdict, then the columns, those that matter most to it first."""
-    verdict = "bad" if report.drifted else "good" if report.judged else "warn"
+    # Green says that nothing moved: a window below the limit may still be one that is decided to retrain.
+    calm = report.judged and not any(column.drifted or column.broken for column in report.columns)
+    verdict = "bad" if report.drifted else "good" if calm else "warn"
     lines = [Cell(report.why, verdict), Cell(_about(report))]
     if report.prediction_drift is not None:
         lines.append(_said("The predictions", report.prediction_drift))

@@ -267,7 +267,9 @@ def _drift_words(drift: Mapping[str, Any]) -> str:
         return f"drift says nothing: {why}"
     # The rule that a decision names says already that it drifted.
     why = why.removeprefix("Drift: ")
-    return f"the predictions drifted; {why.removeprefix('No drift: ')}" if drift.get("prediction_drift") else why
+    if not drift.get("prediction_drift"):
+        return why
+    return f"the predictions drifted; {why.removeprefix('No drift: ').removeprefix('Drift below the limit: ')}"
 
 
 def _live_words(live: Mapping[str, Any], *, on_probation: bool) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk._shared.secrets_masker import redact
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
 
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
-from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.results import MAX_XCOM_BYTES, MESSAGE, StepResult, text_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,14 +87,14 @@ class StepOperator(BaseOperator):
         from airflow_mlops_provider.run_context import resolve_as_of
 
         values: Any = context
-        with failing_for_good():
+        with leaving_a_message(context), failing_for_good():
             given = None if self.as_of is None else self.render_template(self.as_of, context, jinja_env)
             values["as_of"] = as_of_text(resolve_as_of(context, given))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Run the step; a bad verdict is pushed to XCom first and fails the task without a retry."""
-        with failing_for_good():
+        with leaving_a_message(context), failing_for_good():
             result = self.run(context)
             return None if result is None else self.settle(context, result)
 
@@ -192,6 +193,22 @@ class StepOperator(BaseOperator):
         from airflow_mlops_provider.lineage import lineage_of
 
         return lineage_of(self.work, self.store)
+
+
+@contextmanager
+def leaving_a_message(context: Context) -> Iterator[None]:
+    """Push why a task fails or skips itself, for its report; Airflow clears it before the next try."""
+    try:
+        yield
+    except Exception as error:
+        ours = isinstance(error, AirflowFailException | AirflowSkipException | MLOpsError)
+        # XComs are not masked, as logs are.
+        text = redact(str(error) if ours else f"{type(error).__name__}: {error}")
+        message = text_within(text, MAX_XCOM_BYTES // 2)
+        # The error itself counts, also where Airflow cannot take the message.
+        with suppress(AirflowRuntimeError):
+            context["ti"].xcom_push(key=MESSAGE, value=message)
+        raise
 
 
 @contextmanager

@@ -8,7 +8,16 @@ from airflow_mlops_provider.reports.charts import (
     two_histograms,
     xy_chart,
 )
-from airflow_mlops_provider.reports.page import Cell, facts, heat_table, page, points, shown_of, table
+from airflow_mlops_provider.reports.page import (
+    Cell,
+    facts,
+    heat_table,
+    page,
+    points,
+    shown_of,
+    table,
+    with_headline,
+)
 
 __all__ = [
     "Cell",
@@ -23,5 +32,6 @@ __all__ = [
     "shown_of",
     "table",
     "two_histograms",
+    "with_headline",
     "xy_chart",
 ]

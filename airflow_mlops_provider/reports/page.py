@@ -75,6 +75,16 @@ def page(title: str, lines: Iterable[Cell], sections: Iterable[str], footer: str
     )
 
 
+def with_headline(document: bytes, line: Cell) -> bytes:
+    """Return a stored page with one more line, above all others: what came to be known after the page was made.
+
+    >>> with_headline(b"<h1>Drift</h1><p>8 of 14 features drifted.</p>", Cell("Retrain.", "bad"))
+    b'<h1>Drift</h1><p class="bad">Retrain.</p><p>8 of 14 features drifted.</p>'
+    """
+    added = f'</h1><p class="{escape(line.kind)}">{escape(line.text)}</p>'
+    return document.replace(b"</h1>", added.encode(), 1)
+
+
 def table(heading: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]], note: str = "") -> str:
     """Return a section with a table.
 

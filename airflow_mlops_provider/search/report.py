@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from airflow_mlops_provider.evaluation.metrics import gain
-from airflow_mlops_provider.exceptions import ModelError
+from airflow_mlops_provider.exceptions import ModelError, out_of_memory
 from airflow_mlops_provider.search.rules import Stop
 from airflow_mlops_provider.search.trials import Trial
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
@@ -113,6 +113,8 @@ def report_of(
     trials = sorted((trial for shard in shards for trial in shard.trials), key=lambda trial: trial.number)
     best, default = best_of(metric, trials[1:]), trials[0]
     if best is None and default.score is None:
+        if "MemoryError" in (default.why or ""):
+            raise out_of_memory(f"candidate {candidate!r}: the trials of its search ran out of memory")
         raise ModelError(
             f"candidate {candidate!r}: none of {len(trials)} trials of its search could be measured",
             got=default.why,

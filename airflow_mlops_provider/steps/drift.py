@@ -105,14 +105,15 @@ def _judge(section: Section, columns: Sequence[ColumnDrift], rows: int, *, enoug
     broken = [column.column for column in columns if column.broken and (column.weight or column.role == "prediction")]
     reached = heavy > 0 and heavy >= section.share
     names = ", ".join(repr(shorten(column.column, 40)) for column in sorted(moved, key=lambda one: -one.force)[:3])
-    words = (
-        f"{len(moved)} of {len(features)} features drifted"
-        + (f", such as {names}" if moved else "")
-        + f"; they hold {heavy:.0%} of the importance, and from {section.share:.0%} on a window drifts"
-    )
+    words = f"none of {len(features)} features drifted"
+    if moved:
+        words = (
+            f"{len(moved)} of {len(features)} features drifted, such as {names}; "
+            f"they hold {heavy:.0%} of the importance, and a window drifts from {section.share:.0%} on"
+        )
     if broken:
         words = f"{', '.join(repr(shorten(name, 40)) for name in broken[:3])} cannot be compared; {words}"
-    verdict = "Drift" if reached or broken else "No drift"
+    verdict = "Drift" if reached or broken else "Drift below the limit" if moved else "No drift"
     return {
         "drifted": bool(reached or broken),
         "why": f"{verdict}: {words}.",

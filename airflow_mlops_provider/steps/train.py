@@ -217,7 +217,7 @@ class _Training:
             warnings.simplefilter("always")
             try:
                 yield
-            except MLOpsError:
+            except (MLOpsError, MemoryError):
                 raise
             except Exception as error:
                 raise ModelError(

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.results import MESSAGE, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,12 +57,47 @@ def results_of(dag_id: str, task_id: str, limit: int) -> list[StepResult]:
 
 def result_of(dag_id: str, run_id: str, task_id: str, map_index: int) -> StepResult | None:
     """Return what a task instance returned; None when it returned nothing, or no result of ours."""
-    query = XComModel.get_many(
-        run_id=run_id, key=XCOM_RETURN_KEY, task_ids=task_id, dag_ids=dag_id, map_indexes=map_index, limit=1
-    )
+    value = _xcom(XCOM_RETURN_KEY, dag_id, run_id, task_id, map_index)
+    return None if value is None else _as_result(value)
+
+
+def message_of(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
+    """Return why a task instance failed or skipped itself; None when it did neither, or was killed."""
+    value = _xcom(MESSAGE, dag_id, run_id, task_id, map_index)
+    return None if value is None else str(value)
+
+
+def _xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    query = XComModel.get_many(run_id=run_id, key=key, task_ids=task_id, dag_ids=dag_id, map_indexes=map_index, limit=1)
     with create_session() as session:
         row = session.scalars(query).first()
-        return None if row is None else _as_result(XComModel.deserialize_value(row))
+        return None if row is None else XComModel.deserialize_value(row)
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """The latest run of a DAG that has ended.
+
+    :param at: when it ended.
+    """
+
+    run_id: str
+    failed: bool
+    at: datetime | None
+
+
+def latest_ended(dag_ids: Iterable[str]) -> dict[str, EndedRun]:
+    """Return the latest run of each DAG that has ended, by the DAG's id; those without one are left out."""
+    latest = (
+        select(func.max(DagRun.id))
+        .where(DagRun.dag_id.in_(list(dag_ids)), DagRun.state.in_([DagRunState.SUCCESS, DagRunState.FAILED]))
+        .group_by(DagRun.dag_id)
+    )
+    with create_session() as session:
+        rows = session.execute(
+            select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.end_date).where(DagRun.id.in_(latest))
+        ).all()
+    return {dag: EndedRun(run_id, state == DagRunState.FAILED, at) for dag, run_id, state, at in rows}
 
 
 def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:

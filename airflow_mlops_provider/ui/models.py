@@ -10,11 +10,13 @@ from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.overview import PipelineOverview, pipeline_overviews
 from airflow_mlops_provider.ui import sources
-from airflow_mlops_provider.ui.airflow_state import Schedule, schedules
+from airflow_mlops_provider.ui.airflow_state import EndedRun, Schedule, latest_ended, schedules
 from airflow_mlops_provider.ui.charts import drift_trend
-from airflow_mlops_provider.ui.security import dag_id, seen_pipelines
+from airflow_mlops_provider.ui.security import KINDS, dag_id, readable_dags, seen_pipelines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.api_fastapi.core_api.security import GetUserDep
     from markupsafe import Markup
 
@@ -30,6 +32,7 @@ class Row:
 
     :param overview: None when MLflow could not be read.
     :param bad: windows of the trend that were bad.
+    :param failed: the DAGs whose latest run failed.
     """
 
     pipeline: Pipeline
@@ -37,6 +40,27 @@ class Row:
     schedule: Schedule | None
     trend: Markup | None
     bad: int
+    failed: list[FailedRun]
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """The latest run of one of a pipeline's DAGs, which failed."""
+
+    kind: str
+    dag: str
+    run: EndedRun
+
+
+def failed_runs(pipelines: Sequence[str], user: GetUserDep) -> dict[str, list[FailedRun]]:
+    """Return which DAGs' latest run failed, by pipeline, of those that the user may read."""
+    dags = {dag_id(name, kind): (name, kind) for name in pipelines for kind in KINDS}
+    found: dict[str, list[FailedRun]] = {}
+    for dag, run in latest_ended(readable_dags(list(dags), user)).items():
+        name, kind = dags[dag]
+        if run.failed:
+            found.setdefault(name, []).append(FailedRun(kind, dag, run))
+    return {name: sorted(runs, key=lambda one: KINDS.index(one.kind)) for name, runs in found.items()}
 
 
 def models_page(user: GetUserDep) -> dict[str, Any]:
@@ -45,6 +69,7 @@ def models_page(user: GetUserDep) -> dict[str, Any]:
     seen = seen_pipelines(list(every), user)
     pipelines = [pipeline for name, pipeline in every.items() if name in seen]
     plans = schedules(dag_id(pipeline.name) for pipeline in pipelines)
+    failed = failed_runs([pipeline.name for pipeline in pipelines], user)
     overviews, trouble = overviews_of(pipelines)
     rows = []
     for pipeline in pipelines:
@@ -52,7 +77,7 @@ def models_page(user: GetUserDep) -> dict[str, Any]:
         decisions = [] if overview is None else overview.decisions
         trend, bad = drift_trend(decisions) if decisions else None, sum(decision.bad for decision in decisions)
         plan = plans.get(dag_id(pipeline.name))
-        rows.append(Row(pipeline, overview, plan, trend, bad))
+        rows.append(Row(pipeline, overview, plan, trend, bad, failed.get(pipeline.name, [])))
     # By name, those that never had a champion last: there is nothing to see of them.
     rows.sort(key=lambda row: row.overview is not None and row.overview.champion is None and not row.overview.trouble)
     # Of an MLflow that is away every pipeline tells the same: it is said once.

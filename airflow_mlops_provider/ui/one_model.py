@@ -20,7 +20,8 @@ from airflow_mlops_provider.registry import former_champion
 from airflow_mlops_provider.ui import sources
 from airflow_mlops_provider.ui.airflow_state import results_of, schedules
 from airflow_mlops_provider.ui.charts import intervals, volume
-from airflow_mlops_provider.ui.security import dag_id, may_run, reads_results
+from airflow_mlops_provider.ui.models import failed_runs
+from airflow_mlops_provider.ui.security import KINDS, dag_id, may_run, reads_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 #: Latest windows that are shown, and latest ledger entries.
 _WINDOWS, _ENTRIES = 30, 200
-_KINDS = ("training", "scoring", "monitoring", "rollback")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,11 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
     sheets, comparison, trouble = _versions(registry, store, pipeline, history, first, second)
     reigns = timeline(history)
     scoring, monitoring = dag_id(name, "scoring"), dag_id(name, "monitoring")
-    scored = results_of(scoring, "score", _WINDOWS) if reads_results(scoring, user) else []
+    sees_scores = reads_results(scoring, user)
+    scored = results_of(scoring, "score", _WINDOWS) if sees_scores else []
+    failed = failed_runs([name], user).get(name, [])
     drift = _drift_table(store, overview.decisions) if reads_results(monitoring, user) else None
-    dags = schedules(dag_id(name, kind) for kind in _KINDS)
+    dags = schedules(dag_id(name, kind) for kind in KINDS)
     return {
         "pipeline": pipeline,
         "overview": overview,
@@ -97,10 +99,13 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
         "comparison_trouble": trouble,
         "drift": drift,
         "predictions": _predictions(scored),
+        "sees_scores": sees_scores,
+        "failed": failed,
+        "scoring_failed": next((one for one in failed if one.kind == "scoring"), None),
         "volume": volume(_bars(scored)),
         "by_version": _by_version(scored),
         "schedule": dags.get(dag_id(name)),
-        "dags": {kind: dag_id(name, kind) for kind in _KINDS if dag_id(name, kind) in dags},
+        "dags": {kind: dag_id(name, kind) for kind in KINDS if dag_id(name, kind) in dags},
         "may_retrain": dag_id(name) in dags and may_run(dag_id(name), user),
         "may_roll_back": dag_id(name, "rollback") in dags and may_run(dag_id(name, "rollback"), user),
         "targets": _targets(history, reigns),
@@ -210,7 +215,8 @@ def _drift_report(store: ArtifactStore, decision: Decision) -> DriftReport | Non
 def _heat(column: ColumnDrift) -> Heat:
     state = "broken" if column.broken else "drifted" if column.drifted else "calm"
     if column.statistic is None:
-        return Heat(state, "–", column.why or "not measured")
+        # Not green: a column of which nothing was measured may well have drifted.
+        return Heat(state if state != "calm" else "unknown", "–", column.why or "not measured")
     size = column.statistic / column.threshold
     return Heat(state, f"{size:.1f}", f"{column.statistic:.3g}, drift from {column.threshold:.3g} on")
 

@@ -11,13 +11,15 @@ from airflow_mlops_provider.effects.decisions import decisions
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdict
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
+from airflow_mlops_provider.reports import Cell, with_headline
 from airflow_mlops_provider.ui import sources
-from airflow_mlops_provider.ui.airflow_state import result_of, task_state
+from airflow_mlops_provider.ui.airflow_state import message_of, result_of, task_state
 from airflow_mlops_provider.ui.rendering import sandboxed
 
 if TYPE_CHECKING:
     from fastapi import Response
 
+    from airflow_mlops_provider.monitoring.governor import Decision
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
     from airflow_mlops_provider.ui.rendering import Theme
@@ -35,8 +37,8 @@ _ELSEWHERE = ("verdicts", "reason", "why", "metrics", "lineage")
 #: Why there is no report, by the task's state.
 _WITHOUT = {
     "success": "This task stored no report.",
-    "failed": "This task failed before it could store a report; its log says why.",
-    "skipped": "This task was skipped; its log says why.",
+    "failed": "This task failed, and left no message: it was killed, or Airflow ended it. Its log has more.",
+    "skipped": "Airflow skipped this task: one before it did not ask for it.",
     "upstream_failed": "This task did not run: one before it failed.",
 }
 
@@ -48,13 +50,15 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     """
     index = _index(map_index)
     result = result_of(dag_id, run_id, task_id, index)
+    state = str(task_state(dag_id, run_id, task_id, index))
+    message = message_of(dag_id, run_id, task_id, index)
     shown: dict[str, Any] = {
         "task_id": task_id,
         "result": result,
         "step": None if result is None else _step(result),
-        "why": _WITHOUT.get(
-            str(task_state(dag_id, run_id, task_id, index)), "This task has not returned anything yet."
-        ),
+        "state": state,
+        "message": message,
+        "why": _WITHOUT.get(state, "This task has not returned anything yet."),
         "path": f"{dag_id}/{run_id}/{task_id}/{index}",
         "pages": {},
         "facts": {},
@@ -68,8 +72,9 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     shown["pages"] = {role: _TITLES.get(role, role) for role, ref in result.artifacts.items() if _is_page(ref)}
     facts = {name: value for name, value in result.facts.items() if name not in _ELSEWHERE}
     shown["facts"] = {name: value for name, value in facts.items() if value not in (None, [], {}, "")}
-    if result.step == "watch" and _window_ref(result.pipeline, window := as_of_text(result.as_of)) is not None:
-        shown["window"] = window
+    if result.step == "watch":
+        decision = _decision_of(result.pipeline, window := as_of_text(result.as_of))
+        shown["window"] = window if decision is not None and "report" in decision.evidence else None
     shown["verdicts"] = _read(store, result, "verdicts", lambda raw: [Verdict.model_validate(one) for one in raw])
     shown["evaluation"] = _read(store, result, "evaluation", EvaluationReport.model_validate)
     return shown
@@ -95,10 +100,13 @@ def window_report(pipeline: str, window: str, theme: Theme | None = None) -> Res
 
     :raises HTTPException: 404, there is none.
     """
-    ref = _window_ref(pipeline, window)
-    if ref is None:
+    decision = _decision_of(pipeline, window)
+    ref = None if decision is None else decision.evidence.get("report")
+    if decision is None or ref is None:
         raise HTTPException(404, "No report of this window is kept.")
-    return _stored(ref, scripts=False, theme=theme)
+    # The report was made before the decision, of which it is only one part of the evidence.
+    kind = "bad" if decision.bad else "good" if decision.action == "keep" else "warn"
+    return _stored(ref, scripts=False, theme=theme, headline=Cell(f"Decision: {decision.sentence()}", kind))
 
 
 def version_page(pipeline: str, version: int, name: str, theme: Theme | None = None) -> Response:
@@ -117,17 +125,19 @@ def version_page(pipeline: str, version: int, name: str, theme: Theme | None = N
     return _stored(ref, scripts=False, theme=theme)
 
 
-def _window_ref(pipeline: str, window: str) -> ArtifactRef | None:
-    """Return where the drift report lies on which a window was decided; None when none is kept."""
+def _decision_of(pipeline: str, window: str) -> Decision | None:
+    """Return what a window was decided to; None when it was not, or there is no such pipeline any more."""
     spec = sources.pipeline_named(pipeline)
     if spec is None:
         return None
     every = decisions(sources.registry(spec.promotion.conn_id), spec.model_name)
-    return next((one.evidence.get("report") for one in every if as_of_text(one.as_of) == window), None)
+    return next((one for one in every if as_of_text(one.as_of) == window), None)
 
 
-def _stored(ref: ArtifactRef, *, scripts: bool, theme: Theme | None) -> Response:
+def _stored(ref: ArtifactRef, *, scripts: bool, theme: Theme | None, headline: Cell | None = None) -> Response:
     body = sources.store().fetch(ref).read_bytes()
+    if headline is not None:
+        body = with_headline(body, headline)
     return sandboxed(body, scripts=scripts, gzipped=ref.uri.endswith(".gz"), theme=theme)
 
 

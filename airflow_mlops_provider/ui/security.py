@@ -10,6 +10,8 @@ from fastapi import Request
 
 #: The DAG by whose permission a pipeline's pages are seen.
 READ_BY = "training"
+#: A pipeline's DAGs, in the order in which its life runs through them.
+KINDS = ("training", "scoring", "monitoring", "rollback")
 #: What of a DAG one has to be allowed to read to see what its runs returned.
 _RESULTS = (None, DagAccessEntity.XCOM)
 
@@ -48,18 +50,23 @@ def _lets_pass(dag: str, request: Request, user: GetUserDep) -> None:
         requires_access_dag("GET", entity, param_dag_id=dag)(request, user)
 
 
-def seen_pipelines(pipelines: list[str], user: GetUserDep) -> set[str]:
-    """Return the pipelines of which a user may read the training DAG."""
-    wanted = {dag_id(name): name for name in pipelines}
-    teams = DagModel.get_dag_id_to_team_name_mapping(list(wanted))
+def readable_dags(dags: list[str], user: GetUserDep) -> set[str]:
+    """Return those of these DAGs that a user may read."""
+    teams = DagModel.get_dag_id_to_team_name_mapping(dags)
     by_team: dict[str | None, set[str]] = {}
-    for known in wanted:
-        by_team.setdefault(teams.get(known), set()).add(known)
+    for dag in dags:
+        by_team.setdefault(teams.get(dag), set()).add(dag)
     manager = get_auth_manager()
     allowed = [
         manager.filter_authorized_dag_ids(dag_ids=ids, user=user, team_name=team) for team, ids in by_team.items()
     ]
-    return {wanted[known] for known in set().union(*allowed)}
+    return set().union(*allowed)
+
+
+def seen_pipelines(pipelines: list[str], user: GetUserDep) -> set[str]:
+    """Return the pipelines of which a user may read the training DAG."""
+    wanted = {dag_id(name): name for name in pipelines}
+    return {wanted[known] for known in readable_dags(list(wanted), user)}
 
 
 def may_run(dag: str, user: GetUserDep) -> bool:

@@ -103,6 +103,16 @@ def test_pip_is_asked_for_what_the_project_has(commands: list[list[str]]) -> Non
     assert (ROOT / "constraints.txt").is_file()
 
 
+def test_nobody_is_told_to_install_the_package_from_an_index(documents: dict[str, str]) -> None:
+    # It is on none: a clone is installed, in a workflow too.
+    asked = {
+        name: found
+        for name, text in documents.items()
+        if (found := re.findall(r"pip\s+install\s[^`\n]*airflow-mlops-provider[^`\n]*", text))
+    }
+    assert asked == {}
+
+
 def test_the_requirements_are_those_of_the_project(documents: dict[str, str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [requirements] = re.findall(r"^## Requirements\n\n(.+?)\n\n", documents["README.md"], re.M | re.S)

@@ -158,12 +158,17 @@ def _decisions(member: Member, today: datetime, head: LedgerEntry) -> dict[str, 
         such = f", such as {member.features[0]!r}" if drifted else ""
         share = round(90 * drifted / len(member.features))
         words = f"{drifted} of {len(member.features)} features drifted{such}; they hold {share}% of the importance, "
-        words += "and from 50% on a window drifts"
+        words += "and a window drifts from 50% on"
+        calm = (
+            f"Drift below the limit: {words}"
+            if drifted
+            else f"No drift: none of {len(member.features)} features drifted"
+        )
         one = Decision(
             as_of=as_of,
             action="retrain" if bad else "keep",
             rule="drift" if bad else "healthy",
-            reasons=[words if bad else f"No drift: {words}"],
+            reasons=[words if bad else calm],
             bad=bad,
             # The second of them asked; and the last is asked for anew.
             suppressed=bad and not last,

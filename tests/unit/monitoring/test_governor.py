@@ -13,7 +13,7 @@ from airflow_mlops_provider.spec.operations import Monitoring
 
 DAY = timedelta(days=1)
 START = datetime(2013, 3, 1, tzinfo=UTC)
-QUIET = {"drifted": False, "prediction_drift": False, "columns": [], "why": "No drift: 0 of 2 features drifted."}
+QUIET = {"drifted": False, "prediction_drift": False, "columns": [], "why": "No drift: none of 2 features drifted."}
 DRIFT = {
     "drifted": True,
     "prediction_drift": True,
@@ -142,7 +142,7 @@ def test_every_cause_is_named() -> None:
 
 def test_predictions_that_drift_while_features_do_not_are_told_without_a_contradiction() -> None:
     decision = day(0, [], policy(), drift={**QUIET, "prediction_drift": True})
-    assert decision.reasons == ["the predictions drifted; 0 of 2 features drifted"]
+    assert decision.reasons == ["the predictions drifted; none of 2 features drifted"]
 
 
 def test_a_silent_window_says_what_was_missing() -> None:

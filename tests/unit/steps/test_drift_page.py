@@ -48,6 +48,14 @@ def test_evidently_keeps_its_own_page_when_asked_and_names_cannot_break_out_of_i
     assert result.artifacts["evidently"].size < 2_500_000
 
 
+def test_a_window_below_the_limit_in_which_features_drifted_is_not_green(window: Window) -> None:
+    calm, moved = frame(), frame(seed=1)
+    moved["y"] += 3
+    pages = [window.store.fetch(window.run(rows).artifacts["report"]).read_text() for rows in (calm, moved)]
+    assert '<p class="good">No drift: none of 3 features drifted.</p>' in pages[0]
+    assert '<p class="warn">Drift below the limit: 1 of 3 features drifted, such as &#x27;y&#x27;' in pages[1]
+
+
 def test_the_page_shows_the_verdict_and_what_matters_first(window: Window) -> None:
     page = window.store.fetch(window.run(frame(shift=1)).artifacts["report"]).read_text()
     assert "Drift: 1 of 3 features drifted, such as &#x27;x&#x27;; they hold 60% of the importance" in page

@@ -10,7 +10,7 @@ import pytest
 from candidates_to_train import LOGISTIC, NESTED, RANDOM, RIDGE, ROLES, TREE, info_of, table
 
 from airflow_mlops_provider.allow_list import AllowList
-from airflow_mlops_provider.exceptions import ModelError, NotAllowedError, SpecError
+from airflow_mlops_provider.exceptions import MLOpsError, ModelError, NotAllowedError, SpecError
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.steps import train
 
@@ -143,6 +143,36 @@ def test_an_estimator_of_the_plugins_folder_trains_and_its_libraries_get_one_thr
 
     model = load_model(store, result.artifacts["model"], AllowList(plugins_folder=str(folder)))
     assert model["model"].threads_ == 1
+
+
+GREEDY = """
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+
+class Greedy(LogisticRegression):
+    def fit(self, X, y):
+        return super().fit(np.zeros((2**31, 2**20)), y)
+"""
+
+
+@pytest.mark.parametrize("search", [None, {"method": "grid", "space": {"C": [0.1, 1.0]}, "metric": "roc_auc"}])
+def test_a_step_that_gets_no_more_memory_does_not_blame_the_parameters(
+    ingested: Any, step: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: Any
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "greedy_estimator.py").write_text(GREEDY)
+    monkeypatch.syspath_prepend(str(folder))
+    dataset = ingested(table(), **ROLES)
+    split = step("prepare", RANDOM, dataset=dataset)
+    candidate = {"estimator": "greedy_estimator.Greedy", "search": search}
+
+    with pytest.raises(MLOpsError, match=r"ran out of memory") as failed:
+        step("train", {"name": "one", "candidate": candidate}, plugins=str(folder), dataset=dataset, split=split)
+
+    assert "Give the worker more memory" in str(failed.value)
+    assert "impute_numeric" not in str(failed.value)
 
 
 def test_names_are_all_found() -> None:

@@ -63,6 +63,9 @@ def test_only_a_service_that_is_away_is_tried_again(
 
     assert ended.state == state
     assert type(ended.error) is kind
+    [message] = [msg.value for msg in ended.told if msg.type == "SetXCom" and msg.key == "message"]
+    ours = kind in (TransientServiceError, AirflowFailException)
+    assert message == (str(ended.error) if ours else f"{kind.__name__}: {ended.error}")
 
 
 def test_an_error_becomes_its_one_sentence(worker: Any, reader: Callable[[str], str]) -> None:
