@@ -150,10 +150,10 @@ class Story:
 
     def triggered(self, dag_id: str, number: int) -> str:
         """Return the id of the run that so many asset events have started."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns?run_type=asset_triggered&order_by=id&limit=100"
+        path = f"/api/v2/dags/{dag_id}/dagRuns?run_type=asset_triggered&order_by=id"
 
         def found() -> str | None:
-            runs = self.airflow.get(path)["dag_runs"]
+            runs = self.airflow.every(path, "dag_runs")
             return str(runs[number - 1]["dag_run_id"]) if len(runs) >= number else None
 
         run_id: str = self.until(found, f"a run of {dag_id}")

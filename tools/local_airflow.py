@@ -28,6 +28,8 @@ PARTS = ("api-server", "scheduler", "dag-processor")
 _PROJECT = Path(__file__).resolve().parent.parent
 #: How long a connection of Airflow's waits for SQLite's one writer.
 _LOCK_SECONDS = 90
+#: Entries of a list that one request asks for: the most that Airflow gives.
+_PAGE = 100
 
 
 class LocalAirflow:
@@ -233,8 +235,30 @@ class LocalAirflow:
         return done.stdout
 
     def get(self, path: str, *, authenticated: bool = True) -> Any:
-        """GET from the REST API."""
-        return self._request("GET", path, None, authenticated)
+        """GET from the REST API.
+
+        :raises RuntimeError: when the answer is a page of a longer list, which would change with what else runs here.
+        """
+        found = self._request("GET", path, None, authenticated)
+        if isinstance(found, dict) and (total := found.get("total_entries")) is not None:
+            [entries] = [value for value in found.values() if isinstance(value, list)]
+            if len(entries) < total:
+                raise RuntimeError(f"GET {path} gave {len(entries)} of {total} entries: read them with every()")
+        return found
+
+    def every(self, path: str, key: str) -> list[dict[str, Any]]:
+        """GET everything that a list of the REST API has, page by page: a page alone is the first of what others left.
+
+        :param path: of the list, with its filters.
+        :param key: under which the answer holds the list.
+        """
+        found: list[dict[str, Any]] = []
+        while True:
+            where = f"{path}{'&' if '?' in path else '?'}limit={_PAGE}&offset={len(found)}"
+            page = self._request("GET", where, None, True)
+            found += page[key]
+            if not page[key] or len(found) >= page["total_entries"]:
+                return found
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """POST to the REST API."""
@@ -289,9 +313,7 @@ class LocalAirflow:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=200"
-        instances: list[dict[str, Any]] = self.get(path)["task_instances"]
-        return instances
+        return self.every(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, key: str = "return_value") -> Any:
         """Return what a task pushed."""

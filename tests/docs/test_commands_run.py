@@ -206,7 +206,7 @@ def test_every_run_ends_in_success(airflow: LocalAirflow) -> None:
     settled(airflow, "churn", "rollback")
     ended = {
         f"{dag['dag_id']} {run['dag_run_id']}": run["state"]
-        for dag in airflow.get("/api/v2/dags?limit=100")["dags"]
+        for dag in airflow.every("/api/v2/dags", "dags")
         for run in runs(airflow, dag["dag_id"])
     }
     assert set(ended.values()) == {"success"}, ended

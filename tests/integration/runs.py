@@ -40,8 +40,8 @@ class Run:
     def triggered(cls, airflow: LocalAirflow, pipeline: str, kind: str, number: int = 1) -> Run:
         """Wait until assets have triggered so many runs of a DAG, and until the last of them has ended."""
         deadline = time.monotonic() + 120
-        path = f"/api/v2/dags/{pipeline}_{kind}/dagRuns?run_type=asset_triggered&order_by=id&limit=100"
-        while len(runs := airflow.get(path)["dag_runs"]) < number:
+        path = f"/api/v2/dags/{pipeline}_{kind}/dagRuns?run_type=asset_triggered&order_by=id"
+        while len(runs := airflow.every(path, "dag_runs")) < number:
             assert time.monotonic() < deadline, f"{len(runs)} runs of {pipeline}_{kind} were triggered, not {number}"
             time.sleep(0.5)
         return cls(airflow, pipeline, runs[number - 1]["dag_run_id"], kind).ended()
@@ -133,7 +133,7 @@ def until(airflow: LocalAirflow, found: Callable[[], Any], what: str, seconds: f
 
 def runs(airflow: LocalAirflow, dag_id: str, **wanted: str) -> list[dict[str, Any]]:
     """Return the runs of a DAG that have certain values."""
-    every = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    every = airflow.every(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs")
     return [run for run in every if all(run[key] == value for key, value in wanted.items())]
 
 
@@ -153,12 +153,12 @@ def settled(airflow: LocalAirflow, name: str, *kinds: str) -> None:
 
 def asset_id(airflow: LocalAirflow, name: str) -> int:
     """Return the id of an asset."""
-    assets = airflow.get(f"/api/v2/assets?name_pattern={name}&limit=100")["assets"]
+    assets = airflow.every(f"/api/v2/assets?name_pattern={name}", "assets")
     [found] = [asset["id"] for asset in assets if asset["name"] == name]
     return int(found)
 
 
 def events(airflow: LocalAirflow, asset: str) -> list[dict[str, Any]]:
     """Return the extras of an asset's events, oldest first."""
-    every = airflow.get(f"/api/v2/assets/events?asset_id={asset_id(airflow, asset)}&limit=100")["asset_events"]
+    every = airflow.every(f"/api/v2/assets/events?asset_id={asset_id(airflow, asset)}", "asset_events")
     return [event["extra"] for event in sorted(every, key=lambda event: int(event["id"]))]

@@ -57,7 +57,7 @@ def decided(airflow: LocalAirflow, name: str, *numbers: int, seconds: float = 12
 
 def events(airflow: LocalAirflow, dag_id: str) -> list[dict[str, Any]]:
     """Return the runs of a DAG that assets have started."""
-    runs: list[dict[str, Any]] = airflow.get(f"/api/v2/dags/{dag_id}/dagRuns?run_type=asset_triggered")["dag_runs"]
+    runs: list[dict[str, Any]] = airflow.every(f"/api/v2/dags/{dag_id}/dagRuns?run_type=asset_triggered", "dag_runs")
     return runs
 
 

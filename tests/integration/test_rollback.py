@@ -5,7 +5,7 @@ import urllib.error
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from runs import Run, mlflow_state
+from runs import Run, events, mlflow_state
 
 if TYPE_CHECKING:
     from local_airflow import LocalAirflow
@@ -24,9 +24,7 @@ def roll_back(airflow: LocalAirflow, run_id: str, **conf: Any) -> Run:
 
 def champions(airflow: LocalAirflow) -> list[int]:
     """The versions that champion events named, oldest first."""
-    events = airflow.get("/api/v2/assets/events?limit=100")["asset_events"]
-    ours = [event for event in events if event["name"] == f"{MODEL}.champion"]
-    return [event["extra"]["champion"] for event in sorted(ours, key=lambda event: event["id"])]
+    return [extra["champion"] for extra in events(airflow, f"{MODEL}.champion")]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def test_without_a_reason_no_run_starts(airflow: LocalAirflow, rolled_back: Run)
         assert "reason" in refused.value.read().decode()
     with pytest.raises(RuntimeError, match="reason"):
         airflow.cli("dags", "trigger", rolled_back.dag_id, "--conf", '{"to": "previous"}')
-    assert [run["dag_run_id"] for run in airflow.get(path)["dag_runs"]] == ["by-hand"]
+    assert [run["dag_run_id"] for run in airflow.every(path, "dag_runs")] == ["by-hand"]
 
 
 def test_back_to_what_is_not_there_is_red_and_says_what_is(airflow: LocalAirflow, rolled_back: Run) -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from runs import Run
+from runs import Run, events
 
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 from airflow_mlops_provider.storage import local_path
@@ -33,13 +33,6 @@ def partition(airflow: LocalAirflow, day: str, folder: str = "predictions") -> P
     return airflow.artifacts / folder / "scored" / f"as_of={day}" / "predictions.parquet"
 
 
-def events(airflow: LocalAirflow) -> list[dict[str, Any]]:
-    assets = airflow.get("/api/v2/assets?limit=500")["assets"]
-    asset = next(asset for asset in assets if asset["name"] == "scored.predictions")
-    found = airflow.get(f"/api/v2/assets/events?asset_id={asset['id']}&limit=100")["asset_events"]
-    return [event["extra"] for event in sorted(found, key=lambda event: event["timestamp"])]
-
-
 def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirflow, scored: list[Run]) -> None:
     for number, (run, day) in enumerate(zip(scored, DAYS, strict=True), start=1):
         assert run.state == "success"
@@ -59,7 +52,7 @@ def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirf
 
 
 def test_each_scoring_tells_its_window_its_version_and_where_it_lies(airflow: LocalAirflow, scored: list[Run]) -> None:
-    told = events(airflow)[: len(DAYS)]
+    told = events(airflow, "scored.predictions")[: len(DAYS)]
     assert [(event["as_of"][:10], event["version"], event["rows"]) for event in told] == [
         (DAYS[0], 1, 24),
         (DAYS[1], 2, 24),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from generated import write_csv
-from runs import Run, mlflow_state, registry
+from runs import Run, events, mlflow_state, registry
 
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
@@ -44,9 +44,9 @@ def test_each_day_sees_only_its_past(three_days: list[Run]) -> None:
 
 def test_no_xcom_is_over_4_kb(airflow: LocalAirflow, three_days: list[Run]) -> None:
     run = three_days[-1]
-    entries = airflow.get(f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/~/xcomEntries?limit=200")
+    path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/~/xcomEntries"
     sizes = {}
-    for entry in entries["xcom_entries"]:
+    for entry in airflow.every(path, "xcom_entries"):
         value = airflow.xcom(run.dag_id, run.run_id, entry["task_id"], entry["map_index"], entry["key"])
         sizes[entry["task_id"], entry["map_index"], entry["key"]] = len(json.dumps(value).encode())
     assert len(sizes) >= 8
@@ -88,11 +88,9 @@ def test_an_older_day_that_was_never_trained_is_not_promoted(airflow: LocalAirfl
 
 
 def test_the_champion_event_is_sent_once_for_each_ledger_entry(airflow: LocalAirflow, three_days: list[Run]) -> None:
-    assets = airflow.get("/api/v2/assets?limit=500")["assets"]
-    asset = next(asset for asset in assets if asset["name"] == "three_days.champion")
-    events = airflow.get(f"/api/v2/assets/events?asset_id={asset['id']}&limit=100")["asset_events"]
-    assert sorted(event["extra"]["seq"] for event in events) == [1, 2, 3]
-    assert {event["extra"]["as_of"][:10] for event in events} == set(DAYS)
+    sent = events(airflow, "three_days.champion")
+    assert sorted(extra["seq"] for extra in sent) == [1, 2, 3]
+    assert {extra["as_of"][:10] for extra in sent} == set(DAYS)
 
 
 def test_clearing_after_the_source_was_repaired_trains_again(airflow: LocalAirflow) -> None:
