@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic import ValidationError
 
-from airflow_mlops_provider import __version__
 from airflow_mlops_provider.allow_list import version_of
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import SpecError, out_of_memory
@@ -39,13 +38,14 @@ class Step(Protocol):
     """A module in `steps/`. Importing one imports no heavy library.
 
     `Section` parses the step's settings. `LIBRARIES` are the modules whose version decides the result, or
-    `libraries(section)` where the settings decide which. `FORMAT`, where a step has one, is raised when it
-    computes otherwise, or stores more, than before, so that what is stored already is not taken for it.
+    `libraries(section)` where the settings decide which. `FORMAT` is raised when the step computes or stores
+    otherwise than before, or a default of its settings changes, so that what is stored already is not taken for it.
     `names(section)` lists what the settings name in plugins and libraries. `fingerprint(section, job)` identifies
     the source of a step that reads the outside world; None means that it has to be read each time.
     """
 
     Section: type[Frozen]
+    FORMAT: int
     LIBRARIES: tuple[str, ...]
 
     def run(self, section: Any, job: Job) -> Outcome:
@@ -160,9 +160,11 @@ def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[
         request.allow_list.check(name)
     return {
         "step": request.step,
-        **({"format": step.FORMAT} if hasattr(step, "FORMAT") else {}),
+        # The release is not in the key: an upgrade that changes nothing about a step computes nothing anew.
+        "format": step.FORMAT,
         "pipeline": request.pipeline,
-        "section": section.model_dump(mode="json"),
+        # Nor are defaults: a new setting, which nobody has used yet, changes no key.
+        "section": section.model_dump(mode="json", exclude_defaults=True),
         "as_of": in_utc(request.as_of).isoformat() if request.step in _SEE_AS_OF else None,
         "seed": request.seed,
         **_environment(_libraries(step, section), request, named, image),
@@ -191,7 +193,6 @@ def _environment(
     allowed = request.allow_list
     if image is None:
         return {
-            "package": __version__,
             "libraries": {library: version_of(library) for library in libraries},
             "code": {name: allowed.fingerprint(name) for name in named},
         }

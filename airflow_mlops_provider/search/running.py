@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider import __version__
 from airflow_mlops_provider.allow_list import version_of
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.modeling.calibration import fitted_and_validation_rows
@@ -112,10 +111,9 @@ class Searching:
         libraries = libraries_of(self.candidate, _LIBRARIES)
         identity = {
             "format": FORMAT,
-            "candidate": self.candidate.model_dump(mode="json"),
+            "candidate": self.candidate.model_dump(mode="json", exclude_defaults=True),
             "metric": self.metric,
             "seed": self.job.seed,
-            "package": __version__,
             "libraries": {library: version_of(library) for library in libraries},
             "code": {name: self.job.allow_list.fingerprint(name) for name in names_of(self.candidate)},
             "inputs": {

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Raised when a window is compared otherwise than before, so that what was stored is made anew.
+FORMAT = 1
 LIBRARIES = ("evidently", "numpy", "pandas", "pyarrow", "scipy")
 
 #: What of the report goes into XCom, in bytes of JSON; the artifact holds it whole.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.verdicts import Verdict
     from airflow_mlops_provider.job import Job
 
+#: Raised when a gate judges otherwise than before, so that what was stored is judged anew.
+FORMAT = 1
 LIBRARIES: tuple[str, ...] = ()
 
 Decision = Literal["promote", "skip", "fail"]

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Raised when the same rows are read or stored otherwise than before, so that what was stored is made anew.
+FORMAT = 1
 LIBRARIES = ("pandas", "pyarrow")
 
 #: What of the columns under `data.privacy` goes into XCom, in bytes of JSON; the artifact holds it whole.

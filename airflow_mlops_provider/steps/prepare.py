@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Section = Preparation
+#: Raised when rows are split otherwise than before, so that what was stored is made anew.
+FORMAT = 1
 LIBRARIES = ("numpy", "pandas", "pyarrow", "sklearn")
 
 #: A side with fewer rows measures nothing.

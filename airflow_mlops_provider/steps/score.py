@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.spec.sections import Columns
 
+#: Raised when rows are scored or stored otherwise than before, so that what was stored is made anew.
+FORMAT = 1
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 #: Columns that every scored row gets besides the prediction.

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 Section = Validation
 #: Failing rows that the page shows; the artifact holds more.
 _SHOWN_ROWS = 50
+#: Raised when a check or the stored report is another than before, so that what was stored is made anew.
+FORMAT = 1
 LIBRARIES = ("great_expectations", "pandas", "pyarrow")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,12 @@ from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError, ResultTooLargeError, SpecError
 from airflow_mlops_provider.job import Champion, Job, Outcome, StepRequest
 from airflow_mlops_provider.results import ArtifactRef, StepResult, check_xcom
-from airflow_mlops_provider.runner import run_step, step_key
+from airflow_mlops_provider.runner import STEPS, run_step, step_key
 from airflow_mlops_provider.spec import Frozen
 from airflow_mlops_provider.storage import local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_mlops_provider.storage import ArtifactStore
@@ -33,6 +35,7 @@ class Counting:
     """A step with a body of three lines, to see when the runner calls it."""
 
     Section = Section
+    FORMAT = 1
     LIBRARIES = ("pyarrow",)
 
     def __init__(self) -> None:
@@ -148,6 +151,81 @@ def test_an_equal_model_of_another_training_is_another_key_only_to_what_tells_of
 
 def test_defaults_that_are_written_out_do_not_change_the_key(step: Counting, store: ArtifactStore) -> None:
     assert run_step(request(section={"number": 1}), store).key == run_step(request(), store).key
+
+
+class Wider(Section):
+    """The settings of a later release."""
+
+    added: str | None = "a default"
+
+
+def test_a_later_release_with_a_new_setting_computes_nothing_anew(
+    step: Counting, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for section in ({}, {"number": 2}):
+        monkeypatch.setattr(step, "Section", Section)
+        run_step(request(section=section), store)
+        monkeypatch.setattr(step, "Section", Wider)
+        monkeypatch.setattr("airflow_mlops_provider.__version__", "99.0")
+        assert run_step(request(section=section), store).cached
+    assert not run_step(request(section={"added": "used"}), store).cached
+
+
+def test_a_raised_format_computes_anew(step: Counting, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_step(request(), store)
+    monkeypatch.setattr(step, "FORMAT", 2)
+    assert not run_step(request(), store).cached
+
+
+def sections() -> Iterator[Any]:
+    """Settings of every step, as pipelines and operators give them."""
+    columns = {"target": "y", "keys": ["id"], "timestamp": "at", "numeric": ["a"], "categorical": ["b"]}
+    data = {"source": {"uri": "/data/x.csv"}, "columns": columns, "window": "P30D"}
+    candidate = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 1.0}}
+    found: dict[str, list[dict[str, Any]]] = {
+        "ingest": [{"task": "binary", "data": data}, {"task": "binary", "data": data, "purpose": "scoring"}],
+        "validate": [{}, {"expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "a"}}]}],
+        "prepare": [{"split": {"by": "time", "holdout": 0.2}}, {"split": {"by": "cross_validation", "folds": 3}}],
+        "search": [{"name": "one", "candidate": candidate, "shard": 0}],
+        "train": [{"name": "one", "candidate": candidate}],
+        "evaluate": [{"metrics": ["log_loss"], "candidates": ["one"], "evaluation": {}}],
+        "gate": [{"gates": [gate]} for gate in GATES],
+        "drift": [{}, {"min_rows": 7}],
+        "estimate": [{"metrics": ["log_loss"]}],
+        "live": [{"live": {}, "probation": {}, "metrics": ["log_loss"], "former": None}],
+        "score": [{}, {"baseline": {"values": [1.5]}}, {"shard": {"index": 0, "count": 2}}],
+    }
+    assert found.keys() == set(STEPS)
+    for name, each in found.items():
+        for number, section in enumerate(each):
+            yield pytest.param(name, section, id=f"{name}-{number}")
+
+
+GATES: list[dict[str, Any]] = [
+    {"kind": "absolute", "metric": "log_loss", "max": 0.5},
+    {"kind": "champion"},
+    {"kind": "baseline"},
+    {"kind": "worst_slice", "max": 0.9},
+    {"kind": "latency"},
+    {"kind": "predictions", "max_shift": 0.75},
+    {"kind": "model_size"},
+    {"kind": "champion_age", "min": "P30D"},
+    {"kind": "max_gap", "gap": "demographic_parity_difference", "max": 0.1},
+    {"kind": "min_group_metric", "metric": "recall", "min": 0.5},
+    {"kind": "max_importance", "columns": {"a": 0.9}},
+]
+
+
+@pytest.mark.parametrize(("name", "section"), list(sections()))
+def test_settings_without_their_defaults_are_still_those_settings(name: str, section: dict[str, Any]) -> None:
+    step = importlib.import_module(f"airflow_mlops_provider.steps.{name}")
+    parsed = step.Section.model_validate(section)
+    short = parsed.model_dump(mode="json", exclude_defaults=True)
+    assert step.Section.model_validate(short) == parsed
+    whole = parsed.model_dump(mode="json")
+    assert step.Section.model_validate(whole).model_dump(mode="json", exclude_defaults=True) == short
+    if name == "gate":
+        assert short["gates"][0]["kind"] == section["gates"][0]["kind"], "or a gate of another kind has the same key"
 
 
 def test_the_same_moment_in_another_zone_is_the_same_key(step: Counting, store: ArtifactStore) -> None:
