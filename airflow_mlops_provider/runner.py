@@ -16,6 +16,7 @@ from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import SpecError, out_of_memory
 from airflow_mlops_provider.job import Job, StepRequest
 from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.storage import guarded
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.job import Outcome, SecretReader, SqlReader
@@ -82,7 +83,8 @@ def run_step(
         return receipt
     started = time.perf_counter()
     try:
-        outcome = step.run(section, job)
+        with guarded(store.root):
+            outcome = step.run(section, job)
     except MemoryError as error:
         # Nothing that the step could say of its settings would help.
         raise out_of_memory(f"step {request.step!r} of {request.pipeline!r} ran out of memory", error) from error

@@ -11,7 +11,7 @@ from airflow_mlops_provider.data.batches import Batch, wanted_columns
 from airflow_mlops_provider.data.conversion import zone_of
 from airflow_mlops_provider.data.text_files import read_csv, read_json_lines
 from airflow_mlops_provider.exceptions import DataError
-from airflow_mlops_provider.storage import SourceFile, list_files, local_copy
+from airflow_mlops_provider.storage import SourceFile, list_files, local_copy, of_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,6 +114,8 @@ def _readable(where: str, expected: str) -> Iterator[None]:
     except (ConnectionError, TimeoutError):
         raise
     except (pa.ArrowException, OSError) as error:
+        if of_disk(error):
+            raise
         raise DataError(
             f"{where} cannot be read", got=str(error), expected=expected, hint="Write the file again."
         ) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -20,7 +19,7 @@ from airflow_mlops_provider.exceptions import DataError, MLOpsError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.runner import run_step
-from airflow_mlops_provider.storage import ArtifactStore
+from airflow_mlops_provider.storage import ArtifactStore, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +68,8 @@ def draft_pipeline(
         )
     table = read_file(file, target)
     roles = roles_of(table, target, timestamp, keys)
-    with TemporaryDirectory(prefix="mlops-init-") as folder:
-        trial = _Trial(ArtifactStore(folder), name, file.resolve(), _after(table, roles.timestamp))
+    with temporary_folder("init") as folder:
+        trial = _Trial(ArtifactStore(str(folder)), name, file.resolve(), _after(table, roles.timestamp))
         frame = trial.typed_rows(roles)
         _leave_out_leaks(roles, frame)
         return _draft(trial, roles, frame)

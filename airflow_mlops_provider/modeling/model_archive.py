@@ -15,6 +15,7 @@ from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import ModelError
+from airflow_mlops_provider.storage.disk_errors import of_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,8 @@ def canonical_digest(path: Path) -> str:
             names = {member: _content_name(archive, member) for member in archive.namelist() if member != _SCHEMA}
             content = _Identity(names).node(schema)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        if of_disk(error):
+            raise  # another try may read it
         raise ModelError(f"{path} is no skops archive", got=f"{type(error).__name__}: {error}") from error
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -19,6 +19,7 @@ from airflow_mlops_provider.exceptions import ModelError, NotAllowedError
 from airflow_mlops_provider.modeling.model_archive import canonical_digest, write_canonical
 from airflow_mlops_provider.modeling.splits import ClassLabel
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Task
+from airflow_mlops_provider.storage.disk_errors import of_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +144,8 @@ def save_model(pipeline: Any, path: Path, allow_list: AllowList | None = None) -
     except MemoryError:
         raise
     except Exception as error:
+        if of_disk(error):
+            raise  # of the workspace, not of the model
         raise ModelError(
             f"estimator {_names(pipeline)} cannot be stored without pickle",
             got=f"{type(error).__name__}: {error}",
@@ -184,7 +187,9 @@ def _trusted(path: Path, allow_list: AllowList, what: str) -> list[str]:
     return named
 
 
-def _unreadable(what: str, error: Exception) -> ModelError:
+def _unreadable(what: str, error: Exception) -> Exception:
+    if of_disk(error):
+        return error
     return ModelError(
         f"{what} cannot be read",
         got=f"{type(error).__name__}: {error}",

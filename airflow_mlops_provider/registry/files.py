@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.storage import is_s3
+from airflow_mlops_provider.storage import is_s3, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +19,9 @@ def keep_files(connection: Connection, run: Run, files: Mapping[str, str]) -> No
     if not files:
         return
     run_id, location = str(run.info.run_id), str(run.info.artifact_uri)
-    with tempfile.TemporaryDirectory(prefix="mlops-files-") as folder:
+    with temporary_folder("files") as folder:
         for name, text in files.items():
-            file = Path(folder) / name
+            file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         if connection.s3 is not None and is_s3(location):
@@ -32,6 +30,6 @@ def keep_files(connection: Connection, run: Run, files: Mapping[str, str]) -> No
 
             objects = S3Objects(s3_address(location), connection.s3)
             for name in files:
-                objects.put(name, Path(folder) / name)
+                objects.put(name, folder / name)
             return
-        connection.ask(f"keeping the files of run {run_id}", lambda client: client.log_artifacts(run_id, folder))
+        connection.ask(f"keeping the files of run {run_id}", lambda client: client.log_artifacts(run_id, str(folder)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.storage.disk_errors import explained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,13 +70,10 @@ def write_model_directory(
 
 def _copy_checked(source: Path, target: Path, sha256: str) -> None:
     digest = hashlib.sha256()
-    try:
-        with source.open("rb") as reader, target.open("wb") as writer:
-            while chunk := reader.read(_CHUNK):
-                digest.update(chunk)
-                writer.write(chunk)
-    except OSError as error:
-        raise ArtifactError(f"the model file {source} cannot be copied to {target}", got=str(error)) from error
+    with explained("copied", source), source.open("rb") as reader, target.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            writer.write(chunk)
     if digest.hexdigest() != sha256:
         raise ArtifactError(
             f"the model file {source} is not the one that was evaluated",

@@ -7,7 +7,6 @@ is completed.
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ from airflow_mlops_provider.registry.versions import (
     SIZE_TAG,
 )
 from airflow_mlops_provider.registry.write_once import experiment_id
-from airflow_mlops_provider.storage import is_s3
+from airflow_mlops_provider.storage import is_s3, temporary_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -136,16 +135,16 @@ def _upload_files(connection: Connection, publication: Publication, model: Logge
     from airflow_mlops_provider.registry.model_format import write_model_directory
 
     source = publication.model_file
-    with tempfile.TemporaryDirectory(prefix="mlops-publish-") as folder:
+    with temporary_folder("publish") as folder:
         write_model_directory(
-            Path(folder),
+            folder,
             publication.model_info,
             source if isinstance(source, Path) else source(),
             model_id=model.model_id,
             location=model.artifact_location,
             run_id=run_id,
         )
-        _put_files(connection, model, Path(folder), f"uploading the model {publication.model!r}")
+        _put_files(connection, model, folder, f"uploading the model {publication.model!r}")
 
 
 def _put_files(connection: Connection, model: LoggedModel, folder: Path, what: str) -> None:

@@ -15,6 +15,7 @@ from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.results import ArtifactRef, StepResult
 from airflow_mlops_provider.storage.addresses import is_s3, local_path, s3_address, safe_key
+from airflow_mlops_provider.storage.disk_errors import explained
 from airflow_mlops_provider.storage.local import LocalObjects, sha256_of
 from airflow_mlops_provider.storage.s3 import S3Objects
 from airflow_mlops_provider.storage.s3_client import S3Options
@@ -116,7 +117,9 @@ class ArtifactStore:
 
     def read_json(self, ref: ArtifactRef) -> Any:
         """Return a stored JSON value."""
-        return json.loads(self.fetch(ref).read_bytes())
+        path = self.fetch(ref)
+        with explained("read", path):
+            return json.loads(path.read_bytes())
 
     def read_receipt(self, pipeline: str, step: str, key: str) -> StepResult | None:
         """Return the committed result of a step, None when there is none or its artifacts are gone."""
@@ -177,11 +180,13 @@ class ArtifactStore:
 
 
 def _check(path: Path, ref: ArtifactRef) -> None:
-    if (size := path.stat().st_size) != ref.size:
+    with explained("read", path):
+        size, digest = path.stat().st_size, sha256_of(path)
+    if size != ref.size:
         raise ArtifactError(
             f"artifact {ref.uri} is damaged", got=f"{size} bytes", expected=f"{ref.size} bytes", hint=_MAKE_ANEW
         )
-    if (digest := sha256_of(path)) != ref.sha256:
+    if digest != ref.sha256:
         raise ArtifactError(f"artifact {ref.uri} was changed", got=digest, expected=ref.sha256, hint=_MAKE_ANEW)
 
 

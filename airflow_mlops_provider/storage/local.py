@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
-import time
 from contextlib import contextmanager
-from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.storage.addresses import safe_key
+from airflow_mlops_provider.storage.disk_errors import explained
+from airflow_mlops_provider.storage.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-#: A scratch folder older than a day belongs to a process that was killed.
-_SCRATCH_SECONDS = 24 * 3600
+    from pathlib import Path
 
 
 def sha256_of(path: Path) -> str:
@@ -38,26 +35,35 @@ class LocalObjects:
 
     def size(self, key: str) -> int | None:
         """Return an object's size in bytes, None when there is none."""
-        try:
-            return self._path(key).stat().st_size
-        except FileNotFoundError:
-            return None
+        path = self._path(key)
+        with explained("read", path):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                return None
+        return found.st_size if S_ISREG(found.st_mode) else None
 
     def holds(self, key: str, digest: str, size: int) -> bool:
         """Return whether the object is there and is this one: its bytes are read."""
-        return self.size(key) == size and sha256_of(self._path(key)) == digest
+        path = self._path(key)
+        with explained("read", path):
+            try:
+                return self.size(key) == size and sha256_of(path) == digest
+            except FileNotFoundError:
+                return False
 
     def read(self, key: str) -> bytes | None:
         """Return a small object, None when there is none."""
-        try:
-            return self._path(key).read_bytes()
-        except FileNotFoundError:
-            return None
+        path = self._path(key)
+        with explained("read", path):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
 
     def fetch(self, key: str, size: int) -> Path | None:
         """Return the object itself: never write to it. None when there is none."""
-        path = self._path(key)
-        return path if path.is_file() else None
+        return None if self.size(key) is None else self._path(key)
 
     def forget(self, key: str) -> None:
         """Do nothing: objects are not copied."""
@@ -65,34 +71,25 @@ class LocalObjects:
     def put(self, key: str, file: Path, digest: str | None = None) -> None:
         """Move a finished file into the store, whole or not at all."""
         target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-        file.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with explained("written", target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+            file.replace(target)
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """Yield a scratch folder from which `put` can rename; removed at the end."""
         scratch = self.root / ".tmp"
-        scratch.mkdir(parents=True, exist_ok=True)
-        _sweep(scratch)
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            yield Path(folder)
+        with explained("written", scratch):
+            scratch.mkdir(parents=True, exist_ok=True)
+        with temporary_folder("work", scratch) as folder:
+            yield folder
 
     def _path(self, key: str) -> Path:
         return self.root / safe_key(key)
-
-
-def _sweep(scratch: Path) -> None:
-    """Remove the scratch folders that killed processes left behind."""
-    for folder in scratch.iterdir():
-        try:
-            if time.time() - folder.stat().st_mtime > _SCRATCH_SECONDS:
-                shutil.rmtree(folder)
-        except FileNotFoundError:
-            continue  # another process was faster

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mlops_provider.storage.addresses import S3Address, safe_key
+from airflow_mlops_provider.storage.disk_errors import guarded
 from airflow_mlops_provider.storage.local import sha256_of
 from airflow_mlops_provider.storage.s3_client import PART_BYTES, S3Options, s3_client, transfer_manager
 from airflow_mlops_provider.storage.s3_errors import BrokenReplyError, code_of, explained
@@ -66,12 +67,12 @@ class S3Objects:
         copy = self._copy(key)
         if not copy.is_file():
             address = self._address(key)
-            with explained("read", address, self.options):
+            with guarded(self._scratch.folder), explained("read", address, self.options):
                 fetched = download_file(self._client, address, self._scratch.folder, size)
-            if fetched is None:
-                return None
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            fetched.replace(copy)
+                if fetched is None:
+                    return None
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                fetched.replace(copy)
         return kept(copy, self._scratch)
 
     def forget(self, key: str) -> None:
@@ -91,7 +92,7 @@ class S3Objects:
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """Yield a scratch folder for files that `put` takes over; removed at the end."""
-        with tempfile.TemporaryDirectory(dir=self._scratch.folder) as folder:
+        with guarded(self._scratch.folder), tempfile.TemporaryDirectory(dir=self._scratch.folder) as folder:
             yield Path(folder)
 
     @property

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mlops_provider.exceptions import DataError, TransientServiceError
 from airflow_mlops_provider.storage.addresses import S3Address, is_s3, local_path, s3_address
+from airflow_mlops_provider.storage.disk_errors import explained as disk_explained
 from airflow_mlops_provider.storage.s3 import download_file, head
 from airflow_mlops_provider.storage.s3_client import S3Options, s3_client
 from airflow_mlops_provider.storage.s3_errors import explained
+from airflow_mlops_provider.storage.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,30 +40,47 @@ def list_files(uri: str, options: S3Options | None = None) -> list[SourceFile]:
 
     :param options: how S3 is reached, for `s3://` URIs.
     :raises DataError: when there is nothing.
-    :raises StorageError: when S3 refuses.
+    :raises StorageError: when the disk or S3 refuses.
+    :raises TransientServiceError: when either cannot be read for now.
     """
     if is_s3(uri):
         return _list_objects(s3_address(uri), options or S3Options())
     root = local_path(uri)
-    if root.is_file():
-        return [_source_file(root, root.name)]
-    if not root.is_dir():
-        raise _missing(uri)
-    names = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return [_source_file(root / name, name.as_posix()) for name in names if _is_data(name.parts)]
+    with disk_explained("read", root):
+        if root.is_file():
+            return [_source_file(root, root.name)]
+        if not root.is_dir():
+            raise _missing(uri)
+        names = sorted(path.relative_to(root) for path in _files_below(root))
+        try:
+            return [_source_file(root / name, name.as_posix()) for name in names if _is_data(name.parts)]
+        except FileNotFoundError as error:
+            raise TransientServiceError(f"source {uri} changed while it was listed", got=str(error)) from error
 
 
 @contextmanager
 def local_copy(file: SourceFile, options: S3Options | None = None) -> Iterator[Path]:
     """Give a local file with the bytes of a source file while the block runs. Never write to it.
 
-    :raises TransientServiceError: when it changed since it was listed.
+    :raises StorageError: when it may not be read.
+    :raises TransientServiceError: when it changed since it was listed, or cannot be read for now.
     """
     if not is_s3(file.uri):
-        yield local_path(file.uri)
+        path = local_path(file.uri)
+        with disk_explained("read", path), path.open("rb"):
+            pass
+        yield path
         return
-    with tempfile.TemporaryDirectory(prefix="mlops-source-") as folder:
-        yield _download(file, options or S3Options(), Path(folder))
+    with temporary_folder("source") as folder:
+        yield _download(file, options or S3Options(), folder)
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error  # pathlib passes over a folder that may not be read, as if it were empty
+
+    for folder, _, names in os.walk(root, onerror=refuse):
+        yield from (path for name in names if (path := Path(folder) / name).is_file())
 
 
 def _source_file(path: Path, name: str) -> SourceFile:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.exceptions import DataError, SpecError, TransientServiceError
+from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 from airflow_mlops_provider.storage import is_s3, list_files, safe_key
 from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
 from airflow_mlops_provider.triggers.registry import import_quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow_mlops_provider.storage import S3Options, SourceFile
 
@@ -64,20 +63,18 @@ def look_for_data(
     :param stable_for: seconds; None to go by the marker alone.
     :param options: how S3 is reached.
     :raises SpecError: the question makes no sense.
-    :raises DataError: the place may not be read.
-    :raises StorageError: S3 refuses.
+    :raises StorageError: the disk or S3 refuses.
     :raises TransientServiceError: the place cannot be read now.
     """
     _check(uri, marker, stable_for)
-    with _reading(uri):
-        files = _files(uri, options)
-        size = sum(file.size for file in files)
-        if size == 0:
-            return Look(missing=f"{uri} {'holds no bytes' if files else 'is not there'} yet.")
-        fingerprint = _fingerprint(files)
-        found = {"uri": uri, "files": len(files), "size": size, "fingerprint": fingerprint}
-        if marker is not None and _files(f"{uri.rstrip('/')}/{marker}", options):
-            return Look(found={**found, "complete_by": marker})
+    files = _files(uri, options)
+    size = sum(file.size for file in files)
+    if size == 0:
+        return Look(missing=f"{uri} {'holds no bytes' if files else 'is not there'} yet.")
+    fingerprint = _fingerprint(files)
+    found = {"uri": uri, "files": len(files), "size": size, "fingerprint": fingerprint}
+    if marker is not None and _files(f"{uri.rstrip('/')}/{marker}", options):
+        return Look(found={**found, "complete_by": marker})
     if stable_for is None:
         return Look(missing=f"{uri} lacks its marker {marker} yet.")
     now = time.time()
@@ -118,14 +115,3 @@ def _fingerprint(files: Sequence[SourceFile]) -> str:
     for file in files:
         digest.update(f"{file.name}\0{file.version}\0".encode())
     return digest.hexdigest()
-
-
-@contextmanager
-def _reading(uri: str) -> Iterator[None]:
-    """Turn what a disk says into an error of ours."""
-    try:
-        yield
-    except PermissionError as error:
-        raise DataError(f"{uri} may not be read", got=str(error), hint="Correct its permissions.") from error
-    except OSError as error:  # a file that was renamed between two calls, a network disk that is away
-        raise TransientServiceError(f"{uri} cannot be read now", got=str(error)) from error

@@ -247,7 +247,7 @@ def test_a_folder_that_may_not_be_read_fails_for_good(worker: Worker, folder: Pa
     forbid()
     ended = worker.run(arrived(folder / "part-0.csv"))
     assert ended.state == "failed"
-    assert "may not be read" in ended.message
+    assert "cannot be read: permission is missing" in ended.message
 
 
 # ---------------------------------------------------------------- champions

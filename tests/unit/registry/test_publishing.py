@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.exceptions import ArtifactError, StorageError
 from airflow_mlops_provider.registry import CandidateRun, PromotionRequest, Publication, Registry
 from airflow_mlops_provider.registry.naming import legal_keys, param_text
 
@@ -236,7 +236,7 @@ def test_a_model_file_that_is_not_the_evaluated_one_is_refused(
     other.write_bytes(b"something else")
     with pytest.raises(ArtifactError, match=r"not the one that was evaluated: got sha256 \w+, expected \w+"):
         registry.publish(publication(model_file=other))
-    with pytest.raises(ArtifactError, match="nowhere.skops cannot be copied"):
+    with pytest.raises(StorageError, match="nowhere.skops cannot be copied: it, or a folder above it, is gone"):
         registry.publish(publication(model_file=tmp_path / "nowhere.skops"))
     assert contents(client)["versions"] == []
     registry.publish(publication())
