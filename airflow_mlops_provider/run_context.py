@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Events of an asset that a task reads at most, the latest ones: some years of daily ones.
+MAX_EVENTS = 1000
+
 #: Under this key of a task's state store lies what it was once asked for, so that no later try or clearing changes it.
 _ASKED = "mlops.as_of"
 
@@ -71,16 +74,19 @@ def events_of(context: Mapping[str, Any], asset: Asset) -> list[Any]:
 
 
 def sent_events(context: Mapping[str, Any], asset: Asset, *, after: datetime | None = None) -> list[Any]:
-    """Return the events of an asset among the task's inlets.
+    """Return the latest events of an asset among the task's inlets, oldest first.
 
-    :param after: the earliest moment at which they were sent; all when left out.
+    Airflow keeps events for years: no more than the last `MAX_EVENTS` are read.
+
+    :param after: the earliest moment at which they were sent; however long ago when left out.
     :raises TransientServiceError: Airflow 3.3 cannot tell them while a run that one of them started has not begun.
     """
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
     events = context["inlet_events"][asset]
     try:
-        return list(events if after is None else events.after(after.isoformat()))
+        latest = (events if after is None else events.after(after.isoformat())).ascending(False).limit(MAX_EVENTS)
+        return list(latest)[::-1]
     except AirflowRuntimeError as error:
         if error.error.error is not ErrorType.API_SERVER_ERROR:
             raise

@@ -60,6 +60,7 @@ def announced(pipeline: Pipeline, result: StepResult) -> str:
     from sqlalchemy.exc import SQLAlchemyError
 
     from airflow_mlops_provider.assets import champion_asset
+    from airflow_mlops_provider.run_context import MAX_EVENTS
 
     name = champion_asset(pipeline.model_name).name
     try:
@@ -67,7 +68,8 @@ def announced(pipeline: Pipeline, result: StepResult) -> str:
             asset = session.scalar(select(AssetModel).where(AssetModel.name == name).limit(1))
             if asset is None:
                 return f"No DAG knows the asset {name}, so nobody is told"
-            sent = session.scalars(select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id))
+            events = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id)
+            sent = session.scalars(events.order_by(AssetEvent.id.desc()).limit(MAX_EVENTS))
             if any((extra or {}).get("seq") == result.facts["seq"] for extra in sent):
                 return f"The event {name} was sent before"
             extra = {"as_of": result.as_of.isoformat(), **result.facts}

@@ -228,7 +228,7 @@ class RetrainOnDecisionOperator(ModelOperator):
             raise AirflowSkipException(f"No retraining is asked for: {result.facts.get('summary')}")
         registry, model = self.registry(), self.model_name
         asset = retrain_asset(self.pipeline)
-        sent = {str(window) for event in self._sent(context, asset) for window in event.get("windows") or []}
+        sent = {str(window) for event in self._sent(context, asset, asked) for window in event.get("windows") or []}
         request = decisions.retrain_request(registry, model, [window for window in asked if window not in sent])
         if request is None:
             self.log.info("It was asked for before: nothing is sent.")
@@ -241,13 +241,16 @@ class RetrainOnDecisionOperator(ModelOperator):
         failpoint("retrain.event.after")
         return result.model_copy(update={"step": "retrain", "facts": {"asked": len(request["windows"]), **request}})
 
-    def _sent(self, context: Context, asset: Asset) -> list[dict[str, Any]]:
-        """Return the extras of the events already sent, where they can be seen."""
-        from airflow_mlops_provider.run_context import sent_events
+    def _sent(self, context: Context, asset: Asset, windows: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the extras of the events already sent that may be about these windows, where they can be seen."""
+        from airflow_mlops_provider.run_context import parse_as_of, sent_events
 
         if asset not in self.inlets:
             return []
-        return [event.extra or {} for event in sent_events(context, asset)]
+        # Another run may have sent it, and none did before the window was over.
+        ends = [parse_as_of(str(window), "window") for window in windows]
+        after = min(*ends, context["dag_run"].run_after)
+        return [event.extra or {} for event in sent_events(context, asset, after=after)]
 
 
 class RollbackOnDecisionOperator(RollbackModelOperator):

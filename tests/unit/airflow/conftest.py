@@ -83,13 +83,16 @@ class Supervisor:
 
         return InactiveAssetsResult(inactive_assets=[])
 
-    def _GetAssetEventByAsset(self, _: Any) -> Any:
+    def _GetAssetEventByAsset(self, msg: Any) -> Any:
         from airflow.sdk.exceptions import ErrorType
         from airflow.sdk.execution_time.comms import AssetEventsResult, ErrorResponse
 
         if self.asset_events is None:
             return ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500})
-        return AssetEventsResult(asset_events=self.asset_events)
+        every = AssetEventsResult(asset_events=self.asset_events).asset_events
+        events = [event for event in every if msg.after is None or event.timestamp >= msg.after]
+        events.sort(key=lambda event: event.timestamp, reverse=not msg.ascending)
+        return AssetEventsResult(asset_events=events[: msg.limit])
 
     def _GetTaskStateStore(self, msg: Any) -> Any:
         from airflow.sdk.exceptions import ErrorType

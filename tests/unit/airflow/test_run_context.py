@@ -10,7 +10,7 @@ from airflow_mlops_provider.assets import retrain_asset
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 from airflow_mlops_provider.operators.retrain_request import retrain_request
 from airflow_mlops_provider.operators.training import FindChampionOperator
-from airflow_mlops_provider.run_context import event_moments, parse_as_of, resolve_as_of, sent_events
+from airflow_mlops_provider.run_context import MAX_EVENTS, event_moments, parse_as_of, resolve_as_of, sent_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +114,20 @@ def test_what_came_while_the_run_waited_counts_where_its_asset_is_an_inlet(worke
 
     worker.supervisor.asset_events.append(sent(asset, told["timestamp"] + timedelta(hours=1), 9))
     assert asked(asset) == day(5), "a task that is tried again or cleared asks for what it asked for"
+
+
+def test_of_years_of_events_the_latest_are_read_oldest_first(worker: Any) -> None:
+    asset = Asset(name="a", uri="mlops://a/predictions")
+    with DAG("tested", schedule=None):
+        task = BaseOperator(task_id="task", inlets=[asset])
+    began = datetime(2020, 1, 1, tzinfo=UTC)
+    days = [began + timedelta(days=number) for number in range(1500)]
+    worker.supervisor.asset_events = [sent(asset, at, 1) for at in days]
+    run = worker.context(task, run_type="asset_triggered")
+
+    assert [event.timestamp for event in sent_events(run, asset)] == days[-MAX_EVENTS:]
+    assert [event.timestamp for event in sent_events(run, asset, after=days[-2])] == days[-2:]
+    assert {message.limit for message in worker.supervisor.told if message.type == "GetAssetEventByAsset"} == {1000}
 
 
 def test_events_that_airflow_cannot_tell_are_left_to_the_next_run(
