@@ -6,13 +6,16 @@ import csv
 import errno
 import gzip
 import json
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
+from airflow_mlops_provider.bounds import MAX_DOCUMENT_BYTES, bounded, unpacked_limit
 from airflow_mlops_provider.data.batches import Batch, python_column, wanted_columns
 from airflow_mlops_provider.exceptions import DataError, shorten
 
@@ -33,6 +36,11 @@ _INVALID_VALUE = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d[\d. ]*,\d+\s*")
 _SAVE = "Save it with commas, and decimals with a point: frame.to_csv(path, index=False) does."
+#: zipfile's words for a compression that it does not know, and for an archive with a password, are the last two.
+_DAMAGED = (
+    zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, struct.error, UnicodeDecodeError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 _OTHER_DELIMITERS = {"\t": "a tab", ";": "a semicolon", "|": "a bar"}
 
 
@@ -89,7 +97,12 @@ def read_json_lines(
 
 
 def _json_records(stream: IO[bytes], where: str) -> Iterator[dict[str, Any]]:
-    for number, content in enumerate(stream, start=1):
+    lines = iter(lambda: stream.readline(MAX_DOCUMENT_BYTES + 1), b"")
+    for number, content in enumerate(lines, start=1):
+        if len(content) > MAX_DOCUMENT_BYTES:
+            raise DataError(
+                f"line {number} of {where} is too long", expected=f"one object a line, of {MAX_DOCUMENT_BYTES} bytes"
+            )
         try:
             line = content.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -98,7 +111,7 @@ def _json_records(stream: IO[bytes], where: str) -> Iterator[dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"line {number} of {where} is not JSON", got=line, expected="one object a line") from error
         if not isinstance(record, dict):
             raise DataError(f"line {number} of {where} is not an object", got=line, expected="one object a line")
@@ -207,23 +220,25 @@ def _head(path: Path, where: str) -> bytes:
 
 @contextmanager
 def opened(path: Path, where: str) -> Iterator[IO[bytes]]:
-    """Open a file, unpacked; turn what a damaged archive raises into one DataError."""
+    """Open a file, unpacked within bounds; turn what a damaged archive raises into one DataError."""
+    limit = unpacked_limit(path.stat().st_size)
     try:
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
                 members = [name for name in archive.namelist() if not name.endswith("/")]
                 if len(members) != 1:
                     raise DataError(f"{where} must hold exactly one file", got=members)
-                with archive.open(members[0]) as member:
-                    yield member
+                with archive.open(members[0]) as member, bounded(member, limit, lambda: _bomb(where, limit)) as within:
+                    yield within
         elif path.suffix.lower() == ".gz":
-            with gzip.open(path) as member:
-                yield cast("IO[bytes]", member)
+            with gzip.open(path) as packed:
+                member = cast("IO[bytes]", packed)
+                with bounded(member, limit, lambda: _bomb(where, limit)) as within:
+                    yield within
         else:
             with path.open("rb") as plain:
                 yield plain
-    # zipfile's words for a compression that it does not know, and for an archive with a password, are the last two.
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise _damaged(where, error) from error
     except OSError as error:
         # A directory at the end of an archive that names places before its beginning.
@@ -234,3 +249,11 @@ def opened(path: Path, where: str) -> Iterator[IO[bytes]]:
 
 def _damaged(where: str, error: Exception) -> DataError:
     return DataError(f"{where} is a damaged or truncated archive", got=str(error), hint="Write the file again.")
+
+
+def _bomb(where: str, limit: int) -> DataError:
+    return DataError(
+        f"{where} unpacks to far more than it is",
+        expected=f"at most {limit >> 20} MiB",
+        hint="If it is what it should be, store it unpacked, or in several files.",
+    )
