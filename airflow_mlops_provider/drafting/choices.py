@@ -139,7 +139,10 @@ def _gates(roles: Roles, frame: pd.DataFrame) -> list[Choice]:
 
 def _predictions(roles: Roles, frame: pd.DataFrame) -> Choice:
     if roles.task == "regression":
-        why = "predictions vary less than what they predict: their distance to it may be this many standard deviations"
+        why = (
+            "predictions vary less than what they predict: their distance to it may be this many standard deviations, "
+            "beyond what the target itself moved from training to holdout"
+        )
         return Choice({"kind": "predictions", "max_shift": 0.75}, why)
     rarest = float(frame[roles.target].value_counts(normalize=True).min())
     if rarest < _RARE:

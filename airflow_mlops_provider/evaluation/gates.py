@@ -23,6 +23,7 @@ from airflow_mlops_provider.evaluation.verdicts import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from airflow_mlops_provider.evaluation.probe_report import PredictionStats
     from airflow_mlops_provider.evaluation.report import EvaluationReport
     from airflow_mlops_provider.spec.gates import (
         AbsoluteGate,
@@ -129,16 +130,20 @@ def _predictions(gate: PredictionsGate, report: EvaluationReport) -> Verdict:
     if stats.nulls:
         problems.append(f"{stats.nulls} of {stats.rows} predictions are not finite")
     if report.task != "regression":
-        label, share = min(stats.shares.items(), key=_order_of_share, default=("none", None))
+        bound = gate.least_share(len(stats.shares))
+        least_of = {label: bound * stats.share_left(label) for label in stats.shares}
+        label, share = min(
+            stats.shares.items(), key=lambda item: _room_of_share(item[1], least_of[item[0]]), default=("none", None)
+        )
         got.append(f"smallest class {number(share)}")
-        least = gate.least_share(len(stats.shares))
+        least = least_of.get(label, bound)
         expected.append(f">= {number(least)}")
         if not within(share, least, None):
             problems.append(f"class {label} is {number(share)} of the predictions")
-    got.append(f"shift {number(stats.shift)}")
+    got.append(_shift(stats))
     expected.append(f"<= {number(max_shift)}")
-    if not within(stats.shift, None, max_shift):
-        problems.append(stats.why or "predictions are far from the training target")
+    if not within(stats.judged_shift, None, max_shift):
+        problems.append(stats.why or f"predictions are far from the training target{_and_held_out(stats)}")
     return verdict_of(
         gate, passed=not problems, got=", ".join(got), expected=", ".join(expected), why="; ".join(problems)
     )
@@ -155,9 +160,20 @@ def _size(gate: SizeGate, report: EvaluationReport) -> Verdict:
     )
 
 
-def _order_of_share(item: tuple[str, float | None]) -> float:
-    share = finite(item[1])
-    return -math.inf if share is None else share
+def _room_of_share(share: float | None, least: float) -> float:
+    share = finite(share)
+    return -math.inf if share is None else share - least
+
+
+def _shift(stats: PredictionStats) -> str:
+    """Return in words how far predictions lie from the target, and how much of that time explains."""
+    judged, whole = stats.judged_shift, finite(stats.shift)
+    explained = judged is not None and whole is not None and whole - judged > ROUNDING
+    return f"shift {number(judged)}" + (f" beyond the target's own (of {number(whole)})" if explained else "")
+
+
+def _and_held_out(stats: PredictionStats) -> str:
+    return "" if stats.unexplained_shift is None else " and from the held-out one"
 
 
 _JUDGES: dict[str, Callable[[Any, EvaluationReport], Verdict]] = {

@@ -18,13 +18,16 @@ class Latency(Frozen):
 
 
 class PredictionStats(Frozen):
-    """What the winner's predictions look like beside the target of the training rows.
+    """What the winner's predictions look like beside the target of the training rows, and of the held-out ones.
 
     :param shares: share of the rows for which each class is predicted.
     :param expected_shares: mean predicted probability of each class.
     :param target_shares: share of each class in the training target.
+    :param held_out_shares: share of each class in the held-out rows.
     :param shift: total variation distance of `expected_shares` from `target_shares`; for a regression the
         Wasserstein distance of predictions and training target over the target's standard deviation.
+    :param target_shift: the same distance, of the held-out target from the training target: what time changed.
+    :param unexplained_shift: the part of `shift` that lies outside of both targets; null of an older evaluation.
     """
 
     rows: int
@@ -32,12 +35,25 @@ class PredictionStats(Frozen):
     shares: dict[str, Finite] = Field(default_factory=dict)
     expected_shares: dict[str, Finite] = Field(default_factory=dict)
     target_shares: dict[str, Finite] = Field(default_factory=dict)
+    held_out_shares: dict[str, Finite] = Field(default_factory=dict)
     mean: Finite | None = None
     sd: Finite | None = None
     target_mean: Finite | None = None
     target_sd: Finite | None = None
     shift: Finite | None = None
+    target_shift: Finite | None = None
+    unexplained_shift: Finite | None = None
     why: str | None = None
+
+    @property
+    def judged_shift(self) -> float | None:
+        """What a gate holds against its bound."""
+        return self.shift if self.unexplained_shift is None else self.unexplained_shift
+
+    def share_left(self, label: str) -> float:
+        """Return how much of a class's training share the held-out rows have; 1 when they have more."""
+        trained, held_out = self.target_shares.get(label), self.held_out_shares.get(label)
+        return 1.0 if not trained or held_out is None else min(1.0, held_out / trained)
 
 
 class ImportanceOf(Frozen):

@@ -95,14 +95,16 @@ class PredictionsGate(_Gate):
     min_class_share: Share | None = Field(
         None,
         description="Each class must be the most probable one for at least this share of the rows; when left out, a "
-        "tenth of an equal share: 0.05 for two classes, 0.01 for ten.",
+        "tenth of an equal share: 0.05 for two classes, 0.01 for ten. Less of a class that the held-out rows have less "
+        "often than the training rows, in proportion.",
     )
     max_shift: Finite | None = Field(
         None,
         gt=0,
         description="Total variation distance of the mean predicted probabilities from the class shares of the "
         "training target (0.25 when left out); for regression, Wasserstein distance of predictions and training "
-        "target over the target's standard deviation (0.5 when left out: predictions vary less than targets).",
+        "target over the target's standard deviation (0.5 when left out: predictions vary less than targets). What "
+        "lies between the training and the held-out target does not count: there the target itself moved.",
     )
 
     def least_share(self, classes: int) -> float:
