@@ -13,9 +13,10 @@ from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.drafting.choices import choose
 from airflow_mlops_provider.drafting.document import Facts, render
 from airflow_mlops_provider.drafting.expectations import expectations_of
+from airflow_mlops_provider.drafting.leaks import leave_out_leaks
 from airflow_mlops_provider.drafting.roles import roles_of
 from airflow_mlops_provider.drafting.sample import read_file
-from airflow_mlops_provider.exceptions import DataError, MLOpsError, SpecError
+from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.runner import run_step
@@ -71,7 +72,7 @@ def draft_pipeline(
     with temporary_folder("init") as folder:
         trial = _Trial(ArtifactStore(str(folder)), name, file.resolve(), _after(table, roles.timestamp))
         frame = trial.typed_rows(roles)
-        _leave_out_leaks(roles, frame)
+        leave_out_leaks(roles, frame)
         return _draft(trial, roles, frame)
 
 
@@ -150,32 +151,3 @@ def _after(table: pa.Table, timestamp: str | None) -> datetime:
     values = table[timestamp]
     last: datetime = pc.max(values.cast(pa.timestamp("us", getattr(values.type, "tz", None)), safe=False)).as_py()
     return in_utc(last) + timedelta(days=2)  # a zone may be a day ahead
-
-
-def _leave_out_leaks(roles: Roles, frame: pd.DataFrame) -> None:
-    """Take the role from features that tell the target alone, as preparation would refuse them."""
-    import numpy as np
-
-    from airflow_mlops_provider.modeling.leakage import (
-        association_of_categories,
-        association_of_numbers,
-        sample_rows,
-    )
-    from airflow_mlops_provider.modeling.targets import target_of
-    from airflow_mlops_provider.spec import Preparation
-
-    limit = Preparation().max_target_association
-    target = target_of(frame[roles.target], roles.task)
-    sample = sample_rows(len(frame))
-    for name in roles.columns.features:
-        column = frame[name].iloc[sample]
-        if name in roles.numeric:
-            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            strength = association_of_numbers(values, target.values[sample], classes=target.class_count)
-        else:
-            codes = column.astype("category").cat.codes.to_numpy()
-            strength = association_of_categories(codes, target.values[sample], classes=target.class_count)
-        if strength > limit:
-            roles.leave_out(name, f"tells the target alone ({strength:.4f}): it was hardly known beforehand")
-    if not roles.numeric and not roles.categorical:
-        raise MLOpsError("no column is left to learn from", got=roles.left_out)

@@ -62,6 +62,11 @@ class Roles:
             categorical=self.categorical,
         )
 
+    @property
+    def features(self) -> list[str]:
+        """The features."""
+        return [*self.numeric, *self.categorical]
+
     def leave_out(self, name: str, why: str) -> None:
         """Take a feature's role away."""
         for features in (self.numeric, self.categorical):
@@ -96,7 +101,7 @@ def roles_of(table: pa.Table, target: str, timestamp: str | None, keys: Sequence
     for name in table.column_names:
         if name not in (target, roles.timestamp, *roles.keys):
             _assign(roles, name, table[name], find_keys=not keys)
-    if not roles.numeric and not roles.categorical:
+    if not roles.features:
         raise DataError("no column is left to learn from", got=roles.left_out)
     return roles
 

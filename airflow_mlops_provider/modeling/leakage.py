@@ -26,13 +26,13 @@ _MIN_CLASS_ROWS = 10
 _MAX_CLASSES = 20
 
 
-def sample_rows(rows: int) -> NDArray[np.int64]:
+def sample_rows(rows: int, most: int = SAMPLE_ROWS) -> NDArray[np.int64]:
     """Return the positions of the sample: evenly spaced, so spread over time where the table is sorted by it."""
     import numpy as np
 
-    if rows <= SAMPLE_ROWS:
+    if rows <= most:
         return np.arange(rows)
-    return np.linspace(0, rows - 1, SAMPLE_ROWS).astype(np.int64)
+    return np.linspace(0, rows - 1, most).astype(np.int64)
 
 
 def association_of_numbers(values: NDArray[np.float64], target: NDArray[np.float64], *, classes: int) -> float:
@@ -46,9 +46,9 @@ def association_of_numbers(values: NDArray[np.float64], target: NDArray[np.float
 
     missing = np.isnan(values)
     known = values[~missing]
-    found = [_strength(known, target[~missing], classes)] if known.size else []
+    found = [strength_of(known, target[~missing], classes)] if known.size else []
     if missing.any():
-        found.append(_strength(missing.astype(np.float64), target, classes))
+        found.append(strength_of(missing.astype(np.float64), target, classes))
     distinct, codes = np.unique(known, return_inverse=True)
     if 2 < distinct.size <= _FEW_VALUES:
         found.append(association_of_categories(codes, target[~missing], classes=classes))
@@ -73,7 +73,7 @@ def association_of_categories(codes: NDArray[np.integer], target: NDArray[np.flo
         prior = truth[learn].mean() if learn.any() else 0.0
         rates = np.where(counts > 0, sums / np.maximum(counts, 1), prior)
         held = truth[score]
-        found.append(_strength(rates[codes[score]], held, _TWO_CLASSES if classes else 0))
+        found.append(strength_of(rates[codes[score]], held, _TWO_CLASSES if classes else 0))
     return min((strength for strength in found if strength > 0), default=0.0)
 
 
@@ -101,7 +101,7 @@ def _truths(target: NDArray[np.float64], classes: int) -> list[NDArray[np.float6
     return [(target == label).astype(np.float64) for label in common]
 
 
-def _strength(values: NDArray[np.float64], target: NDArray[np.float64], classes: int) -> float:
+def strength_of(values: NDArray[np.float64], target: NDArray[np.float64], classes: int) -> float:
     """Return the AUC in either direction, or |Spearman's rho|; 0 when neither is defined."""
     if classes > _TWO_CLASSES:
         return _pairwise_strength(values, target, classes)

@@ -15,6 +15,7 @@ from airflow_mlops_provider.job import Job, Outcome
 from airflow_mlops_provider.modeling.folds import Assignment, assign
 from airflow_mlops_provider.modeling.leakage import association_of_categories, association_of_numbers, sample_rows
 from airflow_mlops_provider.modeling.overlap import check_overlap
+from airflow_mlops_provider.modeling.parts import PARTS_ROWS, as_numbers, parts_of_target
 from airflow_mlops_provider.modeling.splits import Split, SplitPlan, write_split
 from airflow_mlops_provider.modeling.targets import Target, target_of
 from airflow_mlops_provider.results import first_within
@@ -194,6 +195,8 @@ def _check_features(section: Preparation, table: Dataset, assignment: Assignment
     sampled = target.values[sample]
     over: dict[str, float] = {}
     strengths: dict[str, float] = {}
+    few = sample_rows(sample.size, PARTS_ROWS)
+    numbers: dict[str, NDArray[np.float64]] = {}
     columns = table.info.columns
     for name in columns.features:
         column = table.column(name)
@@ -201,12 +204,18 @@ def _check_features(section: Preparation, table: Dataset, assignment: Assignment
             over[name] = round(share, 6)
             continue
         if name in columns.numeric:
-            strength = association_of_numbers(_numbers(column)[sample], sampled, classes=target.class_count)
+            values = _numbers(column)[sample]
+            strength = association_of_numbers(values, sampled, classes=target.class_count)
+            numbers[name] = values[few]
         else:
-            codes = _codes(column, section.max_categories)
-            strength = association_of_categories(codes[sample], sampled, classes=target.class_count)
+            codes = _codes(column, section.max_categories)[sample]
+            strength = association_of_categories(codes, sampled, classes=target.class_count)
+            if (flags := as_numbers(codes[few])) is not None:
+                numbers[name] = flags
         strengths[name] = round(strength, 6)
     suspected = _refuse_leaks(strengths, section, target)
+    together = parts_of_target(numbers, sampled[few], classes=target.class_count)
+    suspected += [f"{parts.words(columns.target)}. Were they known beforehand?" for parts in together]
     if over and section.missing.over == "fail":
         worst = max(over, key=over.__getitem__)
         raise DataError(

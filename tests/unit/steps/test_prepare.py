@@ -268,6 +268,16 @@ def test_a_feature_that_tells_a_regression_target_is_refused(name: str, ingested
         step("prepare", TIME, dataset=ingested(frame, task="regression", **ROLES))
 
 
+def test_features_that_make_up_the_target_are_reported(ingested: Any, step: Any) -> None:
+    frame = flights()
+    frame["late"] = frame["distance"] + 20 * frame["wind"]
+    [warning] = step("prepare", TIME, dataset=ingested(frame, task="regression", **ROLES)).facts["warnings"]
+    assert warning == (
+        "distance and wind together make up the target: late is distance + 20·wind (R² 1.000000). "
+        "Were they known beforehand?"
+    )
+
+
 def test_a_category_of_its_own_for_each_row_is_no_leak(store: ArtifactStore, ingested: Any, step: Any) -> None:
     frame = flights().assign(origin=[f"gate {number}" for number in range(400)])
 

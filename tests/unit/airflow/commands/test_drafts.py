@@ -88,6 +88,71 @@ def test_each_column_gets_its_role_or_a_reason(tmp_path: Path) -> None:
     assert yaml.safe_load(draft.text)["validation"]["required"] == columns.features
 
 
+def rentals(rows: int = 260) -> dict[str, list[Any]]:
+    """Counts of a day, of which two add up to the third."""
+    from random import Random
+
+    chance = Random(1)
+    casual, registered = ([chance.randint(0, most) for _ in range(rows)] for most in (300, 900))
+    return {
+        "day": [f"2026-{1 + number // 28:02}-{1 + number % 28:02}" for number in range(rows)],
+        "temp": [round(chance.gauss(15, 5), 1) for _ in range(rows)],
+        "casual": casual,
+        "registered": registered,
+        "y": [sum(both) for both in zip(casual, registered, strict=True)],
+    }
+
+
+def failures(rows: int = 2000) -> dict[str, list[Any]]:
+    """Machines, which fail by one of three modes: two told by a number, one by a word."""
+    from random import Random
+
+    chance = Random(1)
+    heat, power, tool = ([chance.random() < 0.05 for _ in range(rows)] for _ in range(3))
+    return {
+        "speed": [chance.gauss(1500, 100) for _ in range(rows)],
+        "heat": [int(one) for one in heat],
+        "power": [int(one) for one in power],
+        "tool": ["broken" if one else "whole" for one in tool],
+        "y": [int(any(modes)) for modes in zip(heat, power, tool, strict=True)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "guilty", "why"),
+    [
+        (
+            rentals(),
+            {"casual", "registered"},
+            "casual and registered together make up the target: y is casual + registered (R² 1.000000): hardly known "
+            "beforehand",
+        ),
+        (
+            failures(),
+            {"heat", "power", "tool"},
+            "heat and power and tool together make up the target: y is told by any of heat, power, tool (100.0% of the "
+            "rows of one class, and hardly any other): hardly known beforehand",
+        ),
+    ],
+)
+def test_features_that_make_up_the_target_are_left_out_with_the_figure(
+    rows: dict[str, list[Any]], guilty: set[str], why: str, tmp_path: Path
+) -> None:
+    draft = drafted(tmp_path, rows)
+    assert draft.roles.left_out == dict.fromkeys(guilty, why) | {
+        name: reason for name, reason in draft.roles.left_out.items() if name not in guilty
+    }
+    assert guilty.isdisjoint(draft.pipeline.data.columns.features)
+    assert "together make up the target" in " ".join(draft.text.split())
+
+
+@pytest.mark.parametrize("name", ["wine", "breast_cancer", "diabetes", "flights"])
+def test_ordinary_data_keeps_its_features(name: str, tmp_path: Path) -> None:
+    data, target = write_data(name, tmp_path)
+    draft = draft_pipeline(data, target=target)
+    assert not [why for why in draft.roles.left_out.values() if "the target" in why], draft.roles.left_out
+
+
 @pytest.mark.parametrize(
     ("first", "second", "why"),
     [
