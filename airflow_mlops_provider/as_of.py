@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+#: By how much the clocks of two machines may differ: so much later than now is not the future yet.
+CLOCK_SKEW = timedelta(minutes=5)
 _AS_OF = re.compile(r"\{\{\s*as_of\s*\}\}")
 
 

@@ -137,7 +137,7 @@ class Watched(World):
         head = self.history[-1]
         target = resolve(self.history, self.steps.pipeline.model_name, "previous")
         self.history.append(
-            rollback_entry(head, target, reason=why, idem=f"backtest {as_of.isoformat()}", approver=None)
+            rollback_entry(self.history, target, reason=why, idem=f"backtest {as_of.isoformat()}", approver=None)
         )
         self.rollbacks += 1
         self.say(as_of, "rolled back", why, f"version {target.version} serves again, {head.version} is in quarantine")

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.ledger import LEDGER
+from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import WriteOnceLog
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
 
 _KEY = "approval-"
-_PATIENCE = 50
 #: Of a rationale that is kept, in characters.
 MAX_RATIONALE = 1000
 
@@ -71,7 +70,11 @@ class Approvals:
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
-        kept = [self._parse(key, value) for key, value in self._log.read().items() if key.startswith(_KEY)]
+        kept = [
+            approval
+            for key, value in self._log.read().items()
+            if key.startswith(_KEY) and key == _key(approval := self._log.parsed(key, value, Approval))
+        ]
         return sorted(kept, key=lambda approval: approval.at)
 
     def write(self, approval: Approval) -> Approval:
@@ -80,18 +83,18 @@ class Approvals:
         :raises RegistryError: MLflow refused.
         :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
         """
-        key, text = f"{_KEY}{approval.idem}", json.dumps(approval.model_dump(mode="json"), separators=(",", ":"))
+        key, text = _key(approval), json.dumps(approval.model_dump(mode="json"), separators=(",", ":"))
         self._log.born()
-        for _ in range(_PATIENCE):
+        patience = Patience(f"the ledger of {self._model!r} is too busy")
+        while True:
+            patience.wait()
             failpoint("approval.write.before")
             stored = self._log.write(key, text)
             failpoint("approval.write.after")
             if stored is not None:
-                return self._parse(key, stored)
-        raise TransientServiceError(f"the ledger of {self._model!r} is too busy", got=f"{_PATIENCE} lost races")
+                return self._log.parsed(key, stored, Approval)
 
-    def _parse(self, key: str, value: str) -> Approval:
-        try:
-            return Approval.model_validate_json(value)
-        except (ValueError, TypeError, ValidationError) as error:
-            raise self._log.damaged(f"{key} cannot be read: {error}") from error
+
+def _key(approval: Approval) -> str:
+    """Return under which key an answer lies; under another it is a copy that does not count."""
+    return f"{_KEY}{approval.idem}"

@@ -8,7 +8,6 @@ once, and whoever tells reads an unknown outcome back.
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from airflow_mlops_provider.registry.errors import (
     foreign_errors,
     translated,
 )
+from airflow_mlops_provider.registry.patience import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +117,7 @@ class Connection:
         :raises TransientServiceError: MLflow could not be reached or failed for now.
         :raises RegistryError: MLflow refused.
         """
-        started = time.monotonic()
+        started, tries = time.monotonic(), 0
         while True:
             try:
                 return self._call(what, call, os.environ.get(_RETRIES, "1"), patience)
@@ -125,7 +125,7 @@ class Connection:
                 if time.monotonic() - started > _CONTENTION_SECONDS:
                     raise
                 # What others wrote is there by now; not all at once again.
-                time.sleep(random.uniform(0.001, 0.05))
+                pause(tries := tries + 1)
 
     def ask_pages(self, what: str, call: Callable[[MlflowClient, str | None], Any]) -> list[Any]:
         """Return everything that a search finds, page by page; as `ask` otherwise.
@@ -234,7 +234,7 @@ def make_once(what: str, make: Callable[[], object], find: Callable[[], Found | 
     :param make: makes it by one `tell`; another process may have been quicker.
     :raises TransientServiceError: it is not there, and MLflow did not say why for good.
     """
-    started = time.monotonic()
+    started, tries = time.monotonic(), 0
     while True:
         trouble: MLOpsError | None = None
         try:
@@ -245,3 +245,4 @@ def make_once(what: str, make: Callable[[], object], find: Callable[[], Found | 
             return found
         if not isinstance(trouble, ContendedError) or time.monotonic() - started > _CONTENTION_SECONDS:
             raise trouble or TransientServiceError(f"MLflow does not show what it made while {what}")
+        pause(tries := tries + 1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from airflow_mlops_provider.as_of import as_of_text, in_utc
-from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
+from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
 
 DECISIONS = LogKind("decisions", title="the decisions", without="nothing is decided")
-_KEY = "window-"
-_PATIENCE = 50
+_PREFIX = "window-"
+#: As `as_of_text` writes a moment, in ASCII: one window has one key.
+_KEY = re.compile(rf"{_PREFIX}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z)?")
 
 
 class DecisionEntry(Frozen):
@@ -50,6 +52,11 @@ class DecisionEntry(Frozen):
     def _in_utc(cls, window: datetime) -> datetime:
         return in_utc(window).replace(microsecond=0)
 
+    @property
+    def key(self) -> str:
+        """Under which key it lies; under another it is a copy that does not count."""
+        return f"{_PREFIX}{as_of_text(self.window)}"
+
     def render(self) -> str:
         """Return the stored value.
 
@@ -66,12 +73,6 @@ class DecisionEntry(Frozen):
                 hint="Keep what was decided and why; the rest belongs into the reports.",
             )
         return text
-
-
-# What is written once is parsed once: a page reads the decisions of every model again and again.
-@lru_cache(maxsize=8192)
-def _entry(value: str) -> DecisionEntry:
-    return DecisionEntry.model_validate_json(value)
 
 
 class Decisions:
@@ -95,8 +96,14 @@ class Decisions:
         :raises RegistryError: the log is damaged.
         """
         # A key holds its window's moment as text, which is in the order of time.
-        keys = sorted(key for key in values if key.startswith(_KEY))
-        return [self._parse(key, values[key]) for key in keys[-last if last else None :]]
+        keys = sorted(filter(_KEY.fullmatch, values))
+        found = [(key, self._log.parsed(key, values[key], DecisionEntry)) for key in keys[-last if last else None :]]
+        return [entry for key, entry in found if key == entry.key]
+
+    def remarks(self, values: Mapping[str, str]) -> list[str]:
+        """Return what a person should know of the log: values in it that are none of ours."""
+        strays = self._log.strays(values, _PREFIX, set(filter(_KEY.fullmatch, values)))
+        return [self._log.stray_words(strays)] if strays else []
 
     def write(self, window: datetime, value: Mapping[str, JsonValue], idem: str) -> tuple[DecisionEntry, bool]:
         """Keep a decision, unless the window has one; return the one that holds and whether this call wrote it.
@@ -105,18 +112,13 @@ class Decisions:
         :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
         """
         mine = DecisionEntry(window=window, value=dict(value), idem=idem, at=datetime.now(UTC))
-        text, key = mine.render(), f"{_KEY}{as_of_text(mine.window)}"
+        text, key = mine.render(), mine.key
         self._log.born()
-        for _ in range(_PATIENCE):
+        patience = Patience(f"the decisions of {self._model!r} are too busy")
+        while True:
+            patience.wait()
             failpoint("decision.write.before")
             stored = self._log.write(key, text)
             failpoint("decision.write.after")
             if stored is not None:
-                return self._parse(key, stored), stored == text
-        raise TransientServiceError(f"the decisions of {self._model!r} are too busy", got=f"{_PATIENCE} lost races")
-
-    def _parse(self, key: str, value: str) -> DecisionEntry:
-        try:
-            return _entry(value)
-        except (ValueError, TypeError, ValidationError) as error:
-            raise self._log.damaged(f"{key} cannot be read: {error}") from error
+                return self._log.parsed(key, stored, DecisionEntry), stored == text

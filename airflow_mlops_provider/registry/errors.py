@@ -59,6 +59,10 @@ class NotThereError(RegistryError):
     """MLflow holds nothing of that name."""
 
 
+class DamagedError(RegistryError):
+    """What was written once is not there any more as it was written, or was written by others."""
+
+
 class NotAuthenticatedError(RegistryError):
     """MLflow does not know who asks, or not by this password."""
 

@@ -1,21 +1,21 @@
 """The ledger: who became champion of a model, when and why. Truth, of which the alias is a projection.
 
-Each event is one value, `seq-<n>`, of a log whose values are written once.
+Each event is one value, `seq-<n>`, of a log whose values are written once; each names the one before (see `chain`).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from datetime import datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from airflow_mlops_provider.as_of import CLOCK_SKEW, in_utc
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.chain import PREFIX, Chain, follow
 from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
@@ -27,20 +27,24 @@ if TYPE_CHECKING:
 
 #: Of the log that holds a model's champions, and what people said of its challengers.
 LEDGER = LogKind("ledger", title="the ledger", without="nothing is promoted")
-_KEY = re.compile(r"seq-(\d+)")
+#: Positions and versions, as they are written: a number, not a text or a truth value that reads like one.
+Number = Annotated[int, Field(ge=1, le=10**15, strict=True)]
 
 
 class LedgerEntry(Frozen):
     """One event in a model's life.
 
-    :param seq: position, from 1 without a gap.
+    :param seq: position, from 1 on.
+    :param previous: digest of the stored text of the entry before, of the first that of the ledger's name; None in
+        entries from before there was a chain.
+    :param next_seq: position of the entry after, when it is not the next one: values of others lie between.
     :param idem: idempotency key of the effect that wrote it: one effect writes one entry.
     :param nonce: makes every written value different, so that of equal writers only one has won.
     :param digest: canonical digest of the model: what it is.
     :param sha256: of the stored model file: which bytes it is.
     :param lineage: the training that made the version; a repeated training has the same.
     :param order_key: data time (`as_of`). A rollback carries the larger of the head's and its own.
-    :param at: wall time of the event.
+    :param at: wall time of the event, never before that of the entry before.
     :param compared_with: the entry whose version the challenger was gated against.
     :param reference: the data the model comes from, sampled, with what it said of held-out rows: drift starts there.
     :param evaluation: everything that was measured of it on its holdout.
@@ -51,35 +55,60 @@ class LedgerEntry(Frozen):
     # An older release reads what a newer one wrote.
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
-    seq: int = Field(ge=1)
+    seq: Number
+    previous: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    next_seq: Number | None = None
     idem: str
     nonce: str = Field(default_factory=lambda: uuid4().hex)
     action: Literal["promote", "rollback"] = "promote"
-    version: int = Field(ge=1)
+    version: Number
     digest: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     artifact: ArtifactRef
     lineage: str
     order_key: datetime
     at: datetime
-    compared_with: int | None = None
+    compared_with: Number | None = None
     metrics: dict[str, Finite] = Field(default_factory=dict)
     gates: list[JsonValue] = Field(default_factory=list)
     approver: str | None = None
     reason: str = ""
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
-    quarantined: int | None = None
-    lifted: int | None = None
+    quarantined: Number | None = None
+    lifted: Number | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_sha256(cls, fields: Any) -> Any:
+        """Fill in what `render` left out for want of room."""
+        if isinstance(fields, dict) and "sha256" not in fields and isinstance(fields.get("artifact"), dict):
+            return {**fields, "sha256": fields["artifact"].get("sha256")}
+        return fields
+
+    @field_validator("order_key", "at")
+    @classmethod
+    def _in_utc(cls, moment: datetime) -> datetime:
+        if moment.tzinfo is None:
+            raise ValueError("a time zone is needed")
+        try:
+            return in_utc(moment)
+        except OverflowError as error:
+            raise ValueError(f"{moment} is no moment in UTC") from error
 
     @model_validator(mode="after")
     def _consistent(self) -> LedgerEntry:
         if self.sha256 != self.artifact.sha256:
             raise ValueError(f"sha256 is not the artifact's: {self.sha256} and {self.artifact.sha256}")
-        for name in ("order_key", "at"):
-            if getattr(self, name).tzinfo is None:
-                raise ValueError(f"{name} needs a time zone")
         return self
+
+    def is_of_future(self, now: datetime | None = None) -> bool:
+        """Return whether its data time is later than the moment of its promotion, which cannot be.
+
+        :param now: the present, which counts when the entry says that it was written later.
+        """
+        written = self.at if now is None else min(self.at, now)
+        return self.order_key - written > CLOCK_SKEW
 
     def render(self) -> str:
         """Return the stored value.
@@ -88,6 +117,10 @@ class LedgerEntry(Frozen):
         """
         fields = self.model_dump(mode="json", exclude={"seq"}, exclude_none=True)
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
+        if len(text) > MAX_VALUE:
+            # The artifact says it as well, and takes as much room as the digest of the entry before.
+            del fields["sha256"]
+            text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
             sizes = {name: len(json.dumps(value)) for name, value in fields.items()}
             largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
@@ -164,20 +197,20 @@ def former_champion(history: Sequence[LedgerEntry]) -> LedgerEntry | None:
         return None
     head = origin = history[-1]
     while origin.action == "rollback" and (
-        earlier := [entry for entry in history[: origin.seq - 1] if entry.version == head.version]
+        earlier := [entry for entry in history if entry.seq < origin.seq and entry.version == head.version]
     ):
         origin = earlier[-1]
-    for entry in reversed(history[: origin.seq - 1]):
+    for entry in reversed([entry for entry in history if entry.seq < origin.seq]):
         same = entry.version == head.version or entry.digest == head.digest
         if not same and barred_as(history, entry.version, entry.digest) is None:
             return entry
     return None
 
 
-# What is written once is parsed once: a page reads the ledgers of every model again and again.
-@lru_cache(maxsize=4096)
-def _entry(seq: int, value: str) -> LedgerEntry:
-    return LedgerEntry.model_validate({**json.loads(value), "seq": seq})
+def clock(history: Sequence[LedgerEntry]) -> datetime:
+    """Return the `at` of an entry that is written now: never before that of the last, also when a clock is set back."""
+    now = datetime.now(UTC)
+    return max(now, history[-1].at) if history else now
 
 
 class Ledger:
@@ -191,21 +224,23 @@ class Ledger:
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
+        return self.read().history
+
+    def read(self) -> Chain:
+        """Return every entry, and what else lies among them; errors as `history`."""
         return self.parse(self._log.read())
 
-    def parse(self, values: Mapping[str, str]) -> list[LedgerEntry]:
-        """Return the entries in what the log holds, oldest first.
+    def parse(self, values: Mapping[str, str]) -> Chain:
+        """Return the entries in what the log holds.
 
         :raises RegistryError: the ledger is damaged.
         """
-        found = {int(match[1]): value for key, value in values.items() if (match := _KEY.fullmatch(key)) is not None}
-        if missing := sorted(set(range(1, len(found) + 1)) - set(found)):
-            raise self._log.damaged(f"entries {missing} are missing")
-        return [self._parse(seq, found[seq]) for seq in sorted(found)]
+        return follow(values, self._log, LedgerEntry)
 
     def append(self, entry: LedgerEntry) -> bool:
         """Write the entry at its `seq`; False when another writer has won that place, or nobody has it yet.
 
+        :param entry: in its place, as `Chain.link` returns it.
         :raises RegistryError: the entry is too long, or MLflow refused for another reason.
         :raises TransientServiceError: MLflow cannot be reached; the entry may or may not be there, and
             a retry finds it by its `idem`.
@@ -213,12 +248,6 @@ class Ledger:
         value = entry.render()
         self._log.born()
         failpoint("ledger.write.before")
-        stored = self._log.write(f"seq-{entry.seq}", value)
+        stored = self._log.write(f"{PREFIX}{entry.seq}", value)
         failpoint("ledger.write.after")
         return stored == value
-
-    def _parse(self, seq: int, value: str) -> LedgerEntry:
-        try:
-            return _entry(seq, value)
-        except (ValueError, TypeError, ValidationError) as error:
-            raise self._log.damaged(f"entry {seq} cannot be read: {error}") from error

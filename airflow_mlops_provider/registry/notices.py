@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import LogKind, WriteOnceLog
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -28,7 +28,6 @@ NOTICES = LogKind("notices", title="the log of messages", without="nobody is tol
 LEASE = timedelta(minutes=10)
 #: After this since the first try, an event is given up: a message that is never taken would be tried for good.
 LASTING = timedelta(days=7)
-_PATIENCE = 50
 
 
 class _Note(Frozen):
@@ -97,7 +96,9 @@ class Notices:
         :raises RegistryError, TransientServiceError: as `read`.
         """
         mine = _Note(by=by)
-        for _ in range(_PATIENCE):
+        patience = Patience(f"the log of messages of {self._model!r} is too busy")
+        while True:
+            patience.wait()
             kept = self._log.read()
             if _sent(notifier, event) in kept:
                 return False
@@ -110,21 +111,17 @@ class Notices:
             text = mine.model_dump_json()
             if (stored := self._log.write(_try(notifier, event, len(tries) + 1), text)) is not None:
                 return stored == text
-        raise TransientServiceError(
-            f"the log of messages of {self._model!r} is too busy", got=f"{_PATIENCE} lost races"
-        )
 
     def mark(self, notifier: str, event: str, *, by: str) -> None:
         """Write that a notifier was told of an event.
 
         :raises RegistryError, TransientServiceError: as `read`; the message may come again then.
         """
-        for _ in range(_PATIENCE):
+        patience = Patience(f"the log of messages of {self._model!r} is too busy")
+        while True:
+            patience.wait()
             if self._log.write(_sent(notifier, event), _Note(by=by).model_dump_json()) is not None:
                 return
-        raise TransientServiceError(
-            f"the log of messages of {self._model!r} is too busy", got=f"{_PATIENCE} lost races"
-        )
 
     def give_back(self, notifier: str, event: str, *, by: str) -> None:
         """Let whoever comes next take an event at once, since its message was not taken.
@@ -138,10 +135,7 @@ class Notices:
     def _tries(self, kept: Mapping[str, str], notifier: str, event: str) -> list[_Note]:
         tries: list[_Note] = []
         while (value := kept.get(key := _try(notifier, event, len(tries) + 1))) is not None:
-            try:
-                tries.append(_Note.model_validate_json(value))
-            except (ValueError, ValidationError) as error:
-                raise self._log.damaged(f"{key} cannot be read: {error}") from error
+            tries.append(self._log.parsed(key, value, _Note))
         return tries
 
 

@@ -7,7 +7,7 @@ show it, and are repaired by whoever looks.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, JsonValue
@@ -15,7 +15,8 @@ from pydantic import Field, JsonValue
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, barred_as, champion_for, quarantine
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, barred_as, champion_for, clock, quarantine
+from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 STATUS_TAG = "mlops.status"
 _ARCHIVED, _QUARANTINED = "archived", "quarantined"
-#: Lost races (or moving heads) in a row after which the retry is left to Airflow.
-PATIENCE = 50
 
 Refusal = Literal["already", "older", "stale", "quarantined"]
 
@@ -120,15 +119,18 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
     :raises RegistryError: MLflow refused, or the entry is too long.
     :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
     """
-    for _ in range(PATIENCE):
-        history = ledger.history()
+    patience = Patience(f"the ledger of {request.model!r} is too busy")
+    while True:
+        patience.wait()
+        chain = ledger.read()
+        history = chain.history
         if (done := written_before(connection, ledger, history, request.model, request.idem)) is not None:
             return done
         if (refused := refusal(history, request)) is not None:
             repaired = bool(history) and project(connection, ledger, request.model)
             head = history[-1] if history else None
             return PromotionOutcome(status=refused[0], entry=head, repaired=repaired, reason=refused[1])
-        entry = promotion_entry(history, request)
+        entry = chain.link(promotion_entry(history, request))
         if ledger.append(entry):
             project(connection, ledger, request.model)
             return PromotionOutcome(
@@ -138,7 +140,6 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
                 reason=f"version {entry.version} is the champion (entry {entry.seq})"
                 + (f", after version {history[-1].version}" if history else ", the first"),
             )
-    raise too_busy(request.model)
 
 
 def written_before(
@@ -158,17 +159,12 @@ def written_before(
     )
 
 
-def too_busy(model: str) -> TransientServiceError:
-    """Return the error of one who lost too many races."""
-    return TransientServiceError(f"the ledger of {model!r} is too busy", got=f"{PATIENCE} lost races")
-
-
 def promotion_entry(history: Sequence[LedgerEntry], request: PromotionRequest) -> LedgerEntry:
     """Return the entry that makes a version champion."""
     return LedgerEntry(
         **request.model_dump(exclude={"model", "allow_older", "lift_quarantine"}),
         seq=len(history) + 1,
-        at=datetime.now(UTC),
+        at=clock(history),
         lifted=barred_as(history, request.version, request.digest),
     )
 
@@ -180,17 +176,17 @@ def project(connection: Connection, ledger: Ledger, model: str) -> bool:
 
     :raises RegistryError: the version that the ledger names is gone from the registry.
     """
-    was_set = False
-    for _ in range(PATIENCE):
+    was_set, patience = False, Patience(f"the alias of {model!r} does not settle")
+    while True:
+        patience.wait()
         history = ledger.history()
         head = history[-1]
         if alias(connection, model, CHAMPION) != head.version:
-            _set_champion(connection, model, head)
+            patience.note(_set_champion(connection, model, head))
             was_set = True
         _tag(connection, model, history)
         if ledger.history()[-1].seq == head.seq and alias(connection, model, CHAMPION) == head.version:
             return was_set
-    raise TransientServiceError(f"the alias of {model!r} does not settle", got=f"{PATIENCE} moves")
 
 
 def alias(connection: Connection, model: str, name: str) -> int | None:
@@ -205,17 +201,23 @@ def alias(connection: Connection, model: str, name: str) -> int | None:
     return None if found is None else int(found)
 
 
-def set_alias(connection: Connection, model: str, name: str, version: int) -> None:
-    """Set an alias by one request, which cannot arrive late through a retry."""
+def set_alias(connection: Connection, model: str, name: str, version: int) -> TransientServiceError | None:
+    """Set an alias by one request, which cannot arrive late through a retry.
+
+    :return: the error when another process was quicker, the reply was lost or the service failed: the caller looks at
+        what is there.
+    """
     failpoint("alias.write.before")
-    # Another process was quicker, or the reply was lost: callers look at what is there, and a service
-    # that is down cannot answer them either.
-    with suppress(TransientServiceError):
+    trouble = None
+    try:
         connection.tell(
             f"setting the alias {name!r} of model {model!r} to version {version}",
             lambda client: client.set_registered_model_alias(model, name, str(version)),
         )
+    except TransientServiceError as error:
+        trouble = error
     failpoint("alias.write.after")
+    return trouble
 
 
 def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: bool = True) -> Reconciliation:
@@ -239,9 +241,9 @@ def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: boo
     return Reconciliation(model=model, champion=wanted, alias=found, agrees=False, repaired=repaired, reason=reason)
 
 
-def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> None:
+def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> TransientServiceError | None:
     try:
-        set_alias(connection, model, CHAMPION, head.version)
+        return set_alias(connection, model, CHAMPION, head.version)
     except NotThereError as error:
         raise RegistryError(
             f"version {head.version} of model {model!r}, champion by entry {head.seq} of the ledger, is gone "

@@ -15,6 +15,7 @@ from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.naming import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text
+from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
 from airflow_mlops_provider.registry.runs import write_runs
@@ -61,8 +62,10 @@ def publish(connection: Connection, publication: Publication) -> Published:
     number = int(version.version)
     _name_evaluation(connection, publication, version)
     # Of versions published in any order the newest is the challenger.
+    patience = Patience(f"the alias {CHALLENGER!r} of model {publication.model!r} does not settle")
     while (alias(connection, publication.model, CHALLENGER) or 0) < number:
-        set_alias(connection, publication.model, CHALLENGER, number)
+        patience.wait()
+        patience.note(set_alias(connection, publication.model, CHALLENGER, number))
     return Published(
         experiment_id=experiment,
         parent_run_id=parent,

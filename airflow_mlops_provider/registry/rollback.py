@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.ledger import LedgerEntry, barred_as, former_champion, served_at
-from airflow_mlops_provider.registry.promotion import (
-    PATIENCE,
-    PromotionOutcome,
-    project,
-    too_busy,
-    written_before,
-)
+from airflow_mlops_provider.registry.ledger import LedgerEntry, barred_as, clock, former_champion, served_at
+from airflow_mlops_provider.registry.patience import Patience
+from airflow_mlops_provider.registry.promotion import PromotionOutcome, project, written_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +48,11 @@ def roll_back(
         raise RegistryError(
             f"rolling back model {model!r} needs a reason", got=reason, hint="Say in words what is wrong with it."
         )
-    for _ in range(PATIENCE):
-        history = ledger.history()
+    patience = Patience(f"the ledger of {model!r} is too busy")
+    while True:
+        patience.wait()
+        chain = ledger.read()
+        history = chain.history
         if (done := written_before(connection, ledger, history, model, idem)) is not None:
             return done
         if not history:
@@ -68,7 +66,7 @@ def roll_back(
             return _stale(connection, ledger, model, history, expected_head)
         target = resolve(history, model, to)
         _check_registered(connection, model, target)
-        entry = rollback_entry(head, target, reason=reason.strip(), idem=idem, approver=approver)
+        entry = chain.link(rollback_entry(history, target, reason=reason.strip(), idem=idem, approver=approver))
         if ledger.append(entry):
             project(connection, ledger, model)
             return PromotionOutcome(
@@ -78,7 +76,6 @@ def roll_back(
                 reason=f"version {entry.version} is the champion again (entry {entry.seq}), after version "
                 f"{head.version}, which is in quarantine: {entry.reason}",
             )
-    raise too_busy(model)
 
 
 def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEntry:
@@ -147,24 +144,35 @@ def _check_registered(connection: Connection, model: str, target: LedgerEntry) -
 
 
 def rollback_entry(
-    head: LedgerEntry, target: LedgerEntry, *, reason: str, idem: str, approver: str | None
+    history: Sequence[LedgerEntry], target: LedgerEntry, *, reason: str, idem: str, approver: str | None
 ) -> LedgerEntry:
     """Return the entry by which an earlier champion serves again, and this one is in quarantine."""
+    head, at = history[-1], clock(history)
     what_it_is = target.model_dump(
         include={"version", "digest", "sha256", "artifact", "lineage", "metrics", "reference", "evaluation"}
     )
     return LedgerEntry(
         **what_it_is,
-        seq=head.seq + 1,
+        seq=len(history) + 1,
         idem=idem,
         action="rollback",
-        # Data that was seen once stays seen: an older challenger is older than this, too.
-        order_key=max(head.order_key, target.order_key),
-        at=datetime.now(UTC),
+        order_key=_data_seen(history, target, at),
+        at=at,
         approver=approver,
         reason=reason,
         quarantined=head.version,
     )
+
+
+def _data_seen(history: Sequence[LedgerEntry], target: LedgerEntry, at: datetime) -> datetime:
+    """Return the data time of a rollback: what was seen once stays seen, so an older challenger is older than this too.
+
+    But no data of the future was ever seen: a mistyped `as_of` ends with the rollback, else nothing would be newer.
+    """
+    for known in ((history[-1], target), history):
+        if seen := [entry.order_key for entry in known if not entry.is_of_future(at)]:
+            return max(seen)
+    return min(target.at, at)
 
 
 def _words(to: Target) -> str:

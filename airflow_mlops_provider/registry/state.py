@@ -72,7 +72,7 @@ def read_states(connection: Connection, models: Sequence[str], *, decisions: int
 
 def _entries(ledger: Ledger, values: dict[str, str] | None, trouble: list[str]) -> list[LedgerEntry]:
     try:
-        return ledger.history() if values is None else ledger.parse(values)
+        return ledger.history() if values is None else ledger.parse(values).history
     except RegistryError as error:
         trouble.append(str(error))
         return []

@@ -6,20 +6,31 @@ exactly one wins. So each log of a model is one run, and each value is one param
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
+from pydantic import BaseModel
+
+from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError, shorten
 from airflow_mlops_provider.registry.client import make_once
-from airflow_mlops_provider.registry.errors import ContendedError, NotThereError
+from airflow_mlops_provider.registry.errors import ContendedError, DamagedError, NotThereError
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment
+    from collections.abc import Collection, Iterable, Sequence
+
+    from mlflow.entities import Experiment, Run
 
     from airflow_mlops_provider.registry.client import Connection
 
+Value = TypeVar("Value", bound=BaseModel)
+
 #: Longest value of an MLflow parameter, in characters. MLflow cuts what is longer.
 MAX_VALUE = 6000
+#: Keys of a log that a message names.
+_MOST_NAMED = 5
 _RUN_TAG = "run"
 #: MLflow's ViewType.ALL: active and deleted ones.
 _ALL = 3
@@ -51,6 +62,7 @@ class WriteOnceLog:
         self._kind = kind
         self._experiment = f"{kind.name}/{model}"
         self._shared = f"mlops-{kind.name}"
+        self._tags = _tags_of(kind, model)
         self._known_run: str | None = None
 
     def read(self) -> dict[str, str]:
@@ -89,9 +101,48 @@ class WriteOnceLog:
         """Return the log's run, made when there is none."""
         return self._run_id() or self._create()
 
-    def damaged(self, what: str, hint: str | None = None) -> RegistryError:
+    @property
+    def name(self) -> str:
+        """What tells this log from every other: its experiment."""
+        return self._experiment
+
+    def run_words(self) -> str:
+        """Return what the log's run is called, for people."""
+        return "its run" if self._known_run is None else f"run {self._known_run}"
+
+    def parsed(self, key: str, text: str, kind: type[Value], **more: int) -> Value:
+        """Return a value of the log, whatever it was that wrote it.
+
+        :param more: fields that the value itself does not hold.
+        :raises RegistryError: it is none that this package writes.
+        """
+        try:
+            found: Value = _parsed(kind, text, tuple(more.items()))
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
+            hint = f"Restore MLflow's database from before {key} was changed; {self._kind.without} until then."
+            raise self.damaged(f"{key} cannot be read: {shorten(str(error))}", hint) from error
+        return found
+
+    def strays(self, values: Iterable[str], prefix: str, counted: Collection[str]) -> list[str]:
+        """Return the keys that look like ours and do not count, such as `seq-02` beside `seq-2`.
+
+        :param prefix: what our keys begin with.
+        :param counted: the keys that count.
+        """
+        return sorted(key for key in values if key not in counted and _plain(key).startswith(prefix))
+
+    def stray_words(self, strays: Sequence[str]) -> str:
+        """Return in a sentence what strays there are, and what to do."""
+        shown = ", ".join(repr(shorten(key, 60)) for key in strays[:_MOST_NAMED])
+        more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
+        return (
+            f"{self._kind.title} of {self._model!r} holds values that this package did not write, and ignores them: "
+            f"{shown}{more}. Look who may write the experiment {self._shared!r} in MLflow."
+        )
+
+    def damaged(self, what: str, hint: str | None = None) -> DamagedError:
         """Return the error that says what is wrong with the log."""
-        return RegistryError(
+        return DamagedError(
             f"{self._kind.title} of model {self._model!r} (MLflow experiment {self._experiment!r} at "
             f"{self._connection.address}) is damaged: {what}",
             hint=hint or f"Restore MLflow's database; {self._kind.without} until then.",
@@ -105,6 +156,12 @@ class WriteOnceLog:
             raise self.damaged(f"its run {run_id} was removed") from error
         if run.info.lifecycle_stage != "active":
             raise self.damaged(f"its run {run_id} was deleted", hint=f"Restore it: mlflow runs restore {run_id}")
+        if not _holds(run, self._tags):
+            raise self.damaged(
+                f"run {run_id}, which the tag {_RUN_TAG!r} of its experiment names, is none of this log",
+                hint=f"Set that tag to the run of {self._shared!r} that is called {self._experiment}; "
+                f"{self._kind.without} until then.",
+            )
         return dict(run.data.params)
 
     def _run_id(self) -> str | None:
@@ -127,8 +184,7 @@ class WriteOnceLog:
         """Bear the log: name and tags of an experiment commit together, so one run wins."""
         connection = self._connection
         what = f"creating {self._kind.title} of {self._model!r}, in experiment {self._shared!r}"
-        shared = experiment_id(connection, self._shared)
-        tags = {"mlops.kind": self._kind.name, "mlops.model": self._model}
+        shared, tags = experiment_id(connection, self._shared), self._tags
         if not (born := self._newborn(shared, tags)):
             born = make_once(
                 what,
@@ -174,6 +230,35 @@ class WriteOnceLog:
             )
 
 
+def _tags_of(kind: LogKind, model: str) -> dict[str, str]:
+    return {"mlops.kind": kind.name, "mlops.model": model}
+
+
+def _holds(run: Run, tags: dict[str, str]) -> bool:
+    """Return whether a run was made to hold a log. Of the experiment's tag nobody knows who wrote it last."""
+    return all(run.data.tags.get(name) == value for name, value in tags.items())
+
+
+# What is written once is parsed once: a page reads the logs of every model again and again.
+@lru_cache(maxsize=16384)
+def _parsed(kind: type[Value], text: str, more: tuple[tuple[str, int], ...]) -> Value:
+    if len(text) > MAX_VALUE:
+        raise ValueError(f"it has {len(text)} characters, and at most {MAX_VALUE} are written")
+    value: Any = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return kind.model_validate({**value, **dict(more)})
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _plain(key: str) -> str:
+    """Return a key as a person may read it: without width, case and blanks around it."""
+    return unicodedata.normalize("NFKC", key).strip().casefold()
+
+
 def read_logs(connection: Connection, kind: LogKind) -> dict[str, dict[str, str] | None]:
     """Return what every log of a kind holds, by its model, in a handful of requests for all of them.
 
@@ -195,8 +280,13 @@ def read_logs(connection: Connection, kind: LogKind) -> dict[str, dict[str, str]
         what,
         lambda client, token: client.search_runs([shared.experiment_id], max_results=_PAGE, page_token=token),
     )
-    held = {str(run.info.run_id): dict(run.data.params) for run in runs}
-    return {model: held.get(str(run_id)) for model, run_id in run_of.items()}
+    held = {str(run.info.run_id): run for run in runs}
+    return {
+        model: dict(run.data.params)
+        if (run := held.get(str(run_id))) is not None and _holds(run, _tags_of(kind, model))
+        else None
+        for model, run_id in run_of.items()
+    }
 
 
 def _is_active(experiment: Experiment) -> bool:

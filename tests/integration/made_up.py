@@ -46,7 +46,8 @@ def write_log(mlflow_uri: str, kind: str, model: str, values: Mapping[str, str])
 
     client, shared = MlflowClient(mlflow_uri), f"mlops-{kind}"
     known = client.get_experiment_by_name(shared)
-    run = client.create_run(known.experiment_id if known else client.create_experiment(shared))
+    tags = {"mlops.kind": kind, "mlops.model": model}
+    run = client.create_run(known.experiment_id if known else client.create_experiment(shared), tags=tags)
     client.create_experiment(f"{kind}/{model}", tags={"run": run.info.run_id})
     client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in values.items()])
 

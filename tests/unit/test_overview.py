@@ -129,12 +129,12 @@ def test_a_damaged_log_is_the_trouble_of_its_pipeline_alone(registry: Registry, 
     connection = Connection(mlflow_uri)
     for model in ("flights", "wine", "gone", "odd"):
         Ledger(connection, model).append(entry(1, 1))
-    WriteOnceLog(connection, "flights", LEDGER).write("seq-3", "{}")
+    WriteOnceLog(connection, "flights", LEDGER).write("seq-2", "{}")
     client.delete_experiment(client.get_experiment_by_name("ledger/gone").experiment_id)
     registry.write_decision("odd", FIRST, {"action": "dance"})
     found = pipeline_overviews(registry, [pipeline(name) for name in ("flights", "wine", "gone", "odd")])
     troubles = [one.trouble for one in found]
-    assert "entries [2] are missing" in str(troubles[0])
+    assert "entry 2 cannot be read" in str(troubles[0])
     assert troubles[1] is None
     assert "the experiment was deleted" in str(troubles[2])
     assert "a decision cannot be read" in str(troubles[3])

@@ -298,19 +298,21 @@ def test_only_the_champion_that_was_meant_is_rolled_back(
 
 def test_a_lost_race_does_not_roll_back_the_winner(
     registry: Registry,
+    client: Any,
     champions: Callable[[int], None],
     back: RollBack,
     request_for: Request,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     champions(2)
+    client.create_model_version("flights", "/nowhere", await_creation_for=None)
     append, entries = Ledger.append, []
 
     def beaten(self: Ledger, entry: LedgerEntry) -> bool:
         # Another process promotes in the moment before our write.
         if not entries:
             entries.append(entry)
-            sooner = request_for(1, day=9, idem="other", compared_with=2, digest="new", allow_older=True)
+            sooner = request_for(3, day=9, idem="other", compared_with=2)
             monkeypatch.setattr(Ledger, "append", append)
             Registry.promote(registry, sooner)
         return append(self, entry)
