@@ -149,7 +149,8 @@ class LocalAirflow:
         (self.home / "passwords.json").write_text(json.dumps({name: name for name in self.users}), encoding="utf-8")
         if self._databases is not None:
             for database in self._databases.glob("*.db"):
-                shutil.copy(database, self.home)
+                if not (self.home / database.name).exists():
+                    shutil.copy(database, self.home)
             return
         for name, command in self._preparations().items():
             with (logs / f"{name}.log").open("ab") as log:

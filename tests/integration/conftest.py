@@ -29,7 +29,8 @@ SETTINGS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
 }
-_running: list[LocalAirflow] = []
+#: The shared Airflow of this worker, once a test has asked for it.
+_shared: list[LocalAirflow] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,10 +39,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.scheduler)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start the shared Airflow again when files of other folders came between those of this one."""
+    for airflow in _shared:
+        if _HERE in item.path.parents and not airflow.processes:
+            airflow.start()
+
+
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
-    """Stop the shared Airflow when the last test of this folder is over, and not after all the others."""
-    if _running and nextitem is not None and _HERE not in nextitem.path.parents:
-        _running.pop().stop()
+    """Stop the shared Airflow while tests of other folders run: an idle one takes a sixth of a core."""
+    for airflow in _shared:
+        if nextitem is not None and _HERE not in nextitem.path.parents:
+            airflow.stop()
 
 
 @pytest.fixture(scope="session")
@@ -108,5 +117,5 @@ def airflow(
         databases=databases,
     )
     with running:
-        _running.append(running)
+        _shared.append(running)
         yield running
