@@ -1,12 +1,15 @@
 """The errors of this package: one class a kind of trouble, each holding its evidence.
 
-Nothing here knows Airflow; operators turn these into the right task state. Only
+No error shows a password, whatever a library put into its text: each passes through `redaction.hide`. Nothing here
+knows Airflow; operators turn these into the right task state. Only
 `TransientServiceError` is worth another try: everything else needs a person or other data.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.redaction import hide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +28,15 @@ def shorten(value: object, limit: int = _MAX_SHOWN) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _visible(value: object) -> object:
+    """Return a value as it is, or as text without what may be secret in it."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    visible = hide(text)
+    return value if visible == text else visible
+
+
 class MLOpsError(Exception):
     """Something went wrong that a person can act on.
 
@@ -38,10 +50,10 @@ class MLOpsError(Exception):
     """
 
     def __init__(self, what: str, *, got: object = None, expected: object = None, hint: str | None = None) -> None:
-        self.what = what
-        self.got = got
-        self.expected = expected
-        self.hint = hint
+        self.what = hide(what)
+        self.got = _visible(got)
+        self.expected = _visible(expected)
+        self.hint = None if hint is None else hide(hint)
         super().__init__(self._render())
 
     def _render(self) -> str:

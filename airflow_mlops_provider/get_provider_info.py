@@ -164,6 +164,78 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "xgboost,lightgbm,acme_features",
                         "default": "xgboost,lightgbm",
                     },
+                    "docker_images": {
+                        "description": "Patterns of the images that `runtime: {kind: docker}` of a pipeline file may "
+                        "name, with `*` and `?`; any image when empty. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "registry.example.org/mlops/*",
+                        "default": "",
+                    },
+                    "docker_users": {
+                        "description": "Users, as `user:group`, that a pipeline file may name for its containers. "
+                        "Empty: the worker's own alone, and not root. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "50000:50000",
+                        "default": "",
+                    },
+                    "docker_networks": {
+                        "description": "Networks that a pipeline file may name as `network_mode`, besides `none`. "
+                        "`host` and `container:…` are as much as the engine's machine. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "store",
+                        "default": "",
+                    },
+                    "docker_mounts": {
+                        "description": "What a pipeline file may mount, as `folder[:target][:rw]` or "
+                        "`volume:target[:rw]`: also folders below it, at the same path or below the target, and only "
+                        "read unless `:rw`. Empty: nothing. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/data,/srv/plugins:/opt/airflow/plugins,scratch:/tmp:rw",
+                        "default": "",
+                    },
+                    "docker_urls": {
+                        "description": "Engines that a pipeline file may name as `docker_url`: they are given the keys "
+                        "to the artifact store. Empty: only the worker's own. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "tcp://engine.example.org:2376",
+                        "default": "",
+                    },
+                    "docker_conn_ids": {
+                        "description": "Connections of registries that a pipeline file may name as `docker_conn_id`. "
+                        "Empty: none. Comma-separated.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "docker_default",
+                        "default": "",
+                    },
+                    "docker_max_memory": {
+                        "description": "Most memory of a container, such as `8g`: a pipeline file may ask for less. "
+                        "Empty: no limit.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "8g",
+                        "default": "",
+                    },
+                    "docker_max_cpus": {
+                        "description": "Most processors of a container: a pipeline file may ask for fewer. Empty: no "
+                        "limit.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "4",
+                        "default": "",
+                    },
+                    "docker_max_gpus": {
+                        "description": "Most GPUs that a pipeline file may ask for; `all`: any number.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "1",
+                        "default": "0",
+                    },
                     "warm_imports": {
                         "description": "Import the ML libraries in the scheduler before it forks its workers, so that "
                         "tasks do not pay for it. Linux and LocalExecutor only; costs the scheduler about 200 MB.",

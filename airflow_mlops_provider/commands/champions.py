@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.redaction import first_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,9 +42,8 @@ def check_unpaused(dag_id: str) -> None:
             dag = session.get(DagModel, dag_id)
             state = "unknown to Airflow" if dag is None else "paused" if dag.is_paused else None
     except SQLAlchemyError as error:
-        first = str(error).splitlines()[0]
         raise TransientServiceError(
-            "Airflow's database does not answer", got=first, hint="Roll back with --direct."
+            "Airflow's database does not answer", got=first_line(error), hint="Roll back with --direct."
         ) from error
     if state is not None:
         raise SpecError(f"DAG {dag_id!r} is {state}", hint="Unpause it once it is parsed, or roll back with --direct.")
@@ -76,8 +77,7 @@ def announced(pipeline: Pipeline, result: StepResult) -> str:
             asset_manager.register_asset_change(asset=asset, extra=extra, session=session)
             return f"The event {name} is sent"
     except SQLAlchemyError as error:
-        first = str(error).splitlines()[0]
-        return f"The event {name} is not sent, since Airflow's database did not answer: {first}"
+        return f"The event {name} is not sent, since Airflow's database did not answer: {first_line(error)}"
 
 
 def told(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:

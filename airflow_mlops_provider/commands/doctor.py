@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from airflow_mlops_provider.commands.findings import Findings
 from airflow_mlops_provider.commands.terminal import NO_PIPELINE_ADVICE, command
+from airflow_mlops_provider.redaction import first_line, shown
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -131,7 +132,7 @@ def _check_engines(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
         if isinstance(runtime, Docker)
     }
     for url, runtime in runtimes.items():
-        with findings.looking(url or "docker", "container engine") as words:
+        with findings.looking(shown(url) or "docker", "container engine") as words:
             client = connect(runtime)
             with speaking_to_engine("tell its version"):
                 words.append(f"version {client.version()['Version']}")
@@ -166,8 +167,7 @@ def _check_clock(findings: Findings) -> None:
         with create_session() as session:
             said = str(session.scalar(text("SELECT CURRENT_TIMESTAMP")))
     except SQLAlchemyError as error:
-        first = str(error).splitlines()[0]
-        findings.add("Airflow's database", "clock", "unreachable", first)
+        findings.add("Airflow's database", "clock", "unreachable", first_line(error))
         return
     moment = datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", said))
     there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

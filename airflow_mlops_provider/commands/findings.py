@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from airflow_mlops_provider.commands.terminal import UNREACHABLE, WRONG, print_rows
+from airflow_mlops_provider.redaction import hide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Findings:
 
     def add(self, subject: str, check: str, outcome: Outcome, detail: str) -> None:
         """Note a finding."""
-        self.found.append(Finding(subject, check, outcome, detail))
+        self.found.append(Finding(subject, check, outcome, hide(detail)))
 
     @contextmanager
     def looking(self, subject: str, check: str) -> Iterator[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.spec import Monitoring
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 def training_doc(pipeline: Pipeline) -> str:
     """Return what the training DAG's page says."""
     data, split = pipeline.data, pipeline.preparation.split
-    source = data.source.reader or data.source.uri or f"a query through `{data.source.conn_id}`"
+    place = data.source.uri and shown(data.source.uri)
+    source = data.source.reader or place or f"a query through `{data.source.conn_id}`"
     folds = f"{split.folds} folds, {split.kind.replace('_', ' ')}"
     held_out = folds if split.by == "cross_validation" else f"{split.holdout:.0%} held out"
     lines = [

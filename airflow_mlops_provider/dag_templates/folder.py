@@ -12,7 +12,7 @@ from airflow.sdk import conf, get_parsing_context
 from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.dag_templates.notify import check_event_notifiers, notifiers
 from airflow_mlops_provider.dag_templates.schedule import training_schedule
-from airflow_mlops_provider.dag_templates.settings import task_settings
+from airflow_mlops_provider.dag_templates.settings import check_containers, task_settings
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
@@ -100,6 +100,7 @@ def file_problems(file: Path) -> list[str]:
         lambda: training_schedule(pipeline),
         lambda: notifiers(pipeline),
         lambda: check_event_notifiers(pipeline),
+        lambda: check_containers(pipeline),
     ]
     parts += [partial(task_settings, pipeline, name) for name in pipeline.tasks]
     found = []

@@ -11,6 +11,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, conf
 from airflow_mlops_provider.dag_templates.executors import executor_config
 from airflow_mlops_provider.dag_templates.notify import notifiers
 from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.spec import Docker
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline, TaskName
@@ -62,6 +63,26 @@ def task_settings(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
     if runtime is not None and runtime.kind != "in_process":
         own["runtime"] = {"kind": runtime.kind, **section(runtime)}
     return {"task_id": name, **own}
+
+
+def check_containers(pipeline: Pipeline) -> None:
+    """Hold what the file asks of the container engine against what the platform's owner allows.
+
+    A worker does so again before it makes a container, by its own configuration.
+
+    :raises SpecError: names each setting that is not allowed.
+    """
+    asked = {"runtime": pipeline.runtime} | {
+        f"tasks.{name}.runtime": own.runtime for name, own in pipeline.tasks.items()
+    }
+    containers = {where: runtime for where, runtime in asked.items() if isinstance(runtime, Docker)}
+    if not containers:
+        return
+    from airflow_mlops_provider.runtime.bounds import configured
+
+    bounds = configured()
+    for where, runtime in containers.items():
+        bounds.check(runtime, f"{pipeline.name}: {where}")
 
 
 def section(part: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from airflow_mlops_provider.exceptions import SpecError, shorten
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.model_file import ModelInfo
 from airflow_mlops_provider.modeling.splits import SplitPlan
+from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.registry import VersionPage
 from airflow_mlops_provider.spec import Card, Data
 from airflow_mlops_provider.steps.gate import Section as Gates
@@ -157,5 +158,5 @@ def _source(data: Data) -> str:
         return f"reader {source.reader}"
     through = "" if source.conn_id is None else f", through the connection {source.conn_id}"
     if source.uri is not None:
-        return f"{shorten(source.uri, 300)}{through}"
+        return f"{shorten(shown(source.uri), 300)}{through}"
     return f"the query {shorten(' '.join(str(source.sql).split()), 300)}{through}"

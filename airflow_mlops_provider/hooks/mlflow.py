@@ -6,12 +6,12 @@ import asyncio
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, get_current_context
 
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError
 from airflow_mlops_provider.hooks.connections import adefined_connection, defined_connection
+from airflow_mlops_provider.redaction import endpoint
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -84,8 +84,8 @@ class MlflowHook(BaseHook):
         url = str(self._extra.get("ui_url") or self.tracking_uri)
         if not url.startswith("http"):
             return None
-        parts = urlsplit(url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+        place = endpoint(url)
+        return None if place is None else f"{url.partition('://')[0]}://{place}"
 
     def registry(self, *, at_most: int | None = None) -> Registry:
         """Return the client of runs, versions and the ledger. Nothing is connected before its first use.

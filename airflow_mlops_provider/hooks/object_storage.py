@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook, conf
 
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.hooks.connections import adefined_connection, defined_connection
+from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.storage import ArtifactStore, S3Options
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ def s3_options(connection: Connection, conn_id: str) -> S3Options:
 
 def _endpoint(url: str | None, name: str) -> str | None:
     if url is not None and not str(url).startswith(("http://", "https://")):
-        raise SpecError(f"endpoint_url of {name} is no address", got=url, expected="https://host or http://host:port")
+        raise SpecError(
+            f"endpoint_url of {name} is no address", got=shown(url), expected="https://host or http://host:port"
+        )
     return url
 
 

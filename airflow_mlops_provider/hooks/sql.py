@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from airflow_mlops_provider.exceptions import DataError, SpecError, TransientServiceError
 from airflow_mlops_provider.hooks.connections import defined_connection
+from airflow_mlops_provider.redaction import cause_to_show
 from airflow_mlops_provider.registry.errors import LASTING_SQL
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def database(conn_id: str) -> DbApiHook:
             f"connection {conn_id!r} cannot be used",
             got=str(error),
             hint=f"Install the Airflow provider of connection type {connection.conn_type!r}.",
-        ) from error
+        ) from cause_to_show(error)
     if not isinstance(hook, DbApiHook):
         raise SpecError(
             f"connection {conn_id!r} is not one of a database",
@@ -73,5 +74,6 @@ def _speaking_of(conn_id: str) -> Iterator[None]:
         if names.isdisjoint(_AWAY) or own_file or LASTING_SQL.search(str(error)):
             raise DataError(
                 f"the query on {conn_id!r} failed", got=str(error), hint="Correct data.source.sql, or the connection."
-            ) from error
-        raise TransientServiceError(f"the database of {conn_id!r} did not answer", got=str(error)) from error
+            ) from cause_to_show(error)
+        shown = cause_to_show(error)
+        raise TransientServiceError(f"the database of {conn_id!r} did not answer", got=str(error)) from shown

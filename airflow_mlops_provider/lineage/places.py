@@ -7,8 +7,8 @@ keeps under digests is named by what it is: `<store>/dataset/<pipeline>`. No nam
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
+from airflow_mlops_provider.redaction import endpoint
 from airflow_mlops_provider.registry.addresses import sqlite_file
 from airflow_mlops_provider.storage.addresses import is_s3, local_path, s3_address
 
@@ -72,5 +72,5 @@ def registry_namespace(uri: str) -> str:
     """
     if (file := sqlite_file(uri)) is not None:
         return f"mlflow://{file}"
-    parts = urlsplit(uri)
-    return f"mlflow://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+    # Of an address that is not clear nothing is shown.
+    return f"mlflow://{endpoint(uri) or 'unknown'}"

@@ -9,6 +9,7 @@ from airflow.sdk import BaseNotifier
 
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 from airflow_mlops_provider.operators.step import allow_list
+from airflow_mlops_provider.redaction import cause_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ def send(pipeline: str, named: EventNotifier, event: Event, context: Mapping[str
         raise TransientServiceError(
             f"{named.label} did not take the message {event.title!r}",
             got=f"{type(error).__name__}: {error}",
-        ) from error
+        ) from cause_to_show(error)
 
 
 def _class_of(pipeline: str, section: str, name: str) -> type[BaseNotifier]:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
-from airflow_mlops_provider.registry.addresses import check_uri, secrets_in, sqlite_file, who_asks, without_password
+from airflow_mlops_provider.redaction import cause_to_show, shown
+from airflow_mlops_provider.registry.addresses import check_uri, connection_secrets, sqlite_file, who_asks
 from airflow_mlops_provider.registry.errors import (
     AlreadyThereError,
     Asker,
     ContendedError,
     NotAuthenticatedError,
-    cause_to_show,
     foreign_errors,
     translated,
 )
@@ -101,8 +101,8 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """The tracking URI without its password."""
-        return without_password(self.tracking_uri)
+        """The tracking URI as it may be shown."""
+        return shown(self.tracking_uri)
 
     @property
     def is_server(self) -> bool:
@@ -195,7 +195,7 @@ class Connection:
     def _use(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         # What was secret stays secret: an error may still tell of it.
-        self._secrets |= secrets_in((self.tracking_uri, self.registry_uri), self._environment)
+        self._secrets |= connection_secrets((self.tracking_uri, self.registry_uri), self._environment)
 
     def _connected(self) -> MlflowClient:
         if self._client is None:

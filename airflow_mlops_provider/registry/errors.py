@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
+from airflow_mlops_provider.redaction import chain, hide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Set
+    from collections.abc import Callable, Set
 
     from airflow_mlops_provider.exceptions import MLOpsError
 
@@ -81,9 +82,7 @@ def translated(error: BaseException, what: str, asker: Asker, secrets: Set[str])
     :param what: what was being done, as in "reading the ledger".
     :param secrets: texts that are blotted out.
     """
-    said = str(error)
-    for secret in sorted(secrets, key=len, reverse=True):
-        said = said.replace(secret, "***")
+    said = hide(str(error), secrets)
     address, code = asker.address, str(getattr(error, "error_code", ""))
     is_server = address.startswith("http")
     if is_server and (refused := _refused(error, code, said, what, asker)) is not None:
@@ -150,12 +149,6 @@ def _permission(said: str) -> str | None:
     return None
 
 
-def cause_to_show(error: BaseException, secrets: Set[str]) -> BaseException | None:
-    """Return the error as the cause of ours, None when it holds a secret: a log shows the words of every cause."""
-    told = [str(link) for link in _chain(error)]
-    return None if any(secret in words for words in told for secret in secrets) else error
-
-
 _KINDS = {"RESOURCE_ALREADY_EXISTS": AlreadyThereError, "RESOURCE_DOES_NOT_EXIST": NotThereError}
 
 
@@ -175,17 +168,8 @@ def foreign_errors() -> tuple[type[BaseException], ...]:
     return tuple(kinds)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def _names(error: BaseException) -> set[str]:
-    return {f"{kind.__module__}.{kind.__name__}" for link in _chain(error) for kind in type(link).__mro__}
+    return {f"{kind.__module__}.{kind.__name__}" for link in chain(error) for kind in type(link).__mro__}
 
 
 def _is_transient(error: BaseException, is_server: bool) -> bool:
@@ -204,7 +188,7 @@ def _is_transient(error: BaseException, is_server: bool) -> bool:
         "botocore.exceptions.HTTPClientError",
     }
     # boto3 wraps what S3 said, and MLflow may wrap that.
-    by_s3 = any(_status(link) in _TRANSIENT_STATUS for link in _chain(error) if _is_of_botocore(link))
+    by_s3 = any(_status(link) in _TRANSIENT_STATUS for link in chain(error) if _is_of_botocore(link))
     return bool(names & unreachable) or by_s3 or (is_server and _status(error) in _TRANSIENT_STATUS)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.runtime.bounds import own_user
 from airflow_mlops_provider.runtime.engine import speaking_to_engine
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _LEVELLED = re.compile(rf"({'|'.join(_LEVELS)}) (.*)", re.DOTALL)
 _SCRATCH = "/tmp"
 #: What decides how BLAS and NumPy round: with the worker's, a container makes the very model that the worker would.
 _ROUNDING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_CBWR", "BLIS_ARCH_TYPE", "NPY_DISABLE_CPU_FEATURES")
+#: Threads included, of which a training takes some for each processor: what multiplies without end stops there.
+_PROCESSES = 4096
 #: The engine keeps what a container prints, of which the answer is the last line.
 _LOG_CONFIG = {"type": "json-file", "config": {"max-size": "20m", "max-file": "2"}}
 
@@ -93,7 +96,7 @@ class Container:
                         "HOME": _SCRATCH,
                         **{name: os.environ[name] for name in _ROUNDING if name in os.environ},
                     },
-                    user=settings.user or f"{os.getuid()}:{os.getgid()}",
+                    user=settings.user or own_user(),
                     labels=labels,
                     stdin_open=True,
                     host_config=host,
@@ -151,6 +154,7 @@ def _limits(settings: Docker, mounts: list[Any]) -> dict[str, Any]:
         "security_opt": ["no-new-privileges"],
         "network_mode": settings.network_mode,
         "log_config": _LOG_CONFIG,
+        "pids_limit": _PROCESSES,
     }
     if _SCRATCH not in [mount["Target"] for mount in mounts]:
         limits["tmpfs"] = {_SCRATCH: "rw,nosuid,nodev,mode=1777"}

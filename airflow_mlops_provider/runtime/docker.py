@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
 from airflow_mlops_provider.runner import committed
+from airflow_mlops_provider.runtime.bounds import configured
 from airflow_mlops_provider.runtime.container import ORDER_LABEL, Container, Ended, relay
 from airflow_mlops_provider.runtime.engine import GoneError, connect, image_digest
 from airflow_mlops_provider.runtime.reach import folder_of, private_options, uri_of
@@ -40,10 +41,13 @@ class DockerRuntime:
 
     :param settings: the image and its limits.
     :param caller: what identifies the task instance over its tries: DAG, run, task, map index.
+    :raises SpecError: the settings ask for what `[mlops] docker_*` does not allow.
     """
 
     def __init__(self, settings: Docker, caller: dict[str, str]) -> None:
-        self.settings = settings
+        bounds = configured()
+        bounds.check(settings)
+        self.settings = bounds.limited(settings)
         self.caller = caller
         self._name: str | None = None
         self._stopped = False

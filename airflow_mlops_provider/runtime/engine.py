@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
 from airflow_mlops_provider.hooks.connections import defined_connection
+from airflow_mlops_provider.redaction import cause_to_show, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,13 +49,13 @@ def connect(settings: Docker, *, conn_id: str | None = None) -> APIClient:
         with speaking_to_engine("log in to the registry" if conn_id else "answer"):
             return hook.api_client
     except AirflowNotFoundException as error:
-        raise SpecError(f"connection {conn_id!r} is none of a registry", got=str(error)) from error
+        raise SpecError(f"connection {conn_id!r} is none of a registry", got=str(error)) from cause_to_show(error)
     except (AirflowException, DockerException) as error:
         raise TransientServiceError(
-            f"the Docker engine at {url} cannot be reached",
+            f"the Docker engine at {shown(url)} cannot be reached",
             got=str(error),
             hint="Start it, or name another by runtime.docker_url or the worker's DOCKER_HOST.",
-        ) from error
+        ) from cause_to_show(error)
 
 
 def _environment() -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _environment() -> dict[str, Any]:
             "the worker's environment names no Docker engine that can be used",
             got=str(error),
             hint="Correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.",
-        ) from error
+        ) from cause_to_show(error)
     return found
 
 
@@ -77,7 +78,7 @@ def _check_permission(url: str) -> None:
     path = url.removeprefix("unix://")
     if path != url and os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         raise SpecError(
-            f"this worker's user may not talk to the Docker engine at {url}",
+            f"this worker's user may not talk to the Docker engine at {shown(url)}",
             got=f"user {os.getuid()}",
             hint="Add the user to the group that owns the socket, usually `docker`.",
         )
@@ -98,11 +99,11 @@ def speaking_to_engine(doing: str) -> Iterator[None]:
     except APIError as error:
         said = str(error.explanation or error)
         kind = GoneError if "no such container" in said.lower() else MLOpsError
-        raise kind(f"the Docker engine refused to {doing}", got=said) from error
+        raise kind(f"the Docker engine refused to {doing}", got=said) from cause_to_show(error)
     except (RequestException, HTTPError) as error:
         raise TransientServiceError(
             f"the Docker engine went away while it was to {doing}", got=f"{type(error).__name__}: {error}"
-        ) from error
+        ) from cause_to_show(error)
 
 
 def image_digest(client: APIClient, settings: Docker) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.redaction import shown
 
 _S3 = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
@@ -34,13 +35,16 @@ def local_path(uri: str) -> Path:
 
     :raises ArtifactError: for any other scheme.
     """
-    parts = urlsplit(uri)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # half of an IPv6 address
+        parts = None
+    if parts is not None and parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
-    if parts.scheme == "":
+    if parts is not None and parts.scheme == "":
         return Path(uri)
     expected = "a local path or file:///absolute/path" + ("" if is_s3(uri) else ", or s3://bucket/prefix")
-    raise ArtifactError("this place cannot be opened", got=uri, expected=expected)
+    raise ArtifactError("this place cannot be opened", got=shown(uri), expected=expected)
 
 
 def is_s3(uri: str) -> bool:
@@ -68,5 +72,5 @@ def s3_address(uri: str) -> S3Address:
     """
     bucket, _, key = uri.removeprefix(_S3).partition("/")
     if not is_s3(uri) or not _BUCKET.fullmatch(bucket):
-        raise ArtifactError("this place cannot be opened", got=uri, expected="s3://bucket/prefix")
+        raise ArtifactError("this place cannot be opened", got=shown(uri), expected="s3://bucket/prefix")
     return S3Address(bucket, key.rstrip("/"))

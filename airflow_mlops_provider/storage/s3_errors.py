@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_mlops_provider.exceptions import MLOpsError, StorageError, TransientServiceError
+from airflow_mlops_provider.redaction import cause_to_show, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +69,9 @@ def explained(doing: str, address: S3Address, options: S3Options) -> Iterator[No
     try:
         yield
     except ClientError as error:
-        raise _answered(error, f"{address} cannot be {doing}", address, options) from error
+        raise _answered(error, f"{address} cannot be {doing}", address, options) from cause_to_show(error)
     except (BotoCoreError, BrokenReplyError, *moved) as error:
-        raise _unanswered(error, f"{address} cannot be {doing}", options) from error
+        raise _unanswered(error, f"{address} cannot be {doing}", options) from cause_to_show(error)
 
 
 def code_of(error: Any) -> str:
@@ -127,6 +127,5 @@ def _unanswered(error: Exception, what: str, options: S3Options) -> MLOpsError:
 
 
 def _endpoint(error: Any, options: S3Options) -> str:
-    """Return whom was asked: scheme and host."""
-    address = urlsplit(options.endpoint_url or str(error.kwargs.get("endpoint_url")))
-    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+    """Return whom was asked."""
+    return shown(options.endpoint_url or error.kwargs.get("endpoint_url"))

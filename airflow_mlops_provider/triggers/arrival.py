@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.storage import is_s3, list_files, safe_key
 from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
 from airflow_mlops_provider.triggers.registry import import_quietly
@@ -93,10 +94,12 @@ def _check(uri: str, marker: str | None, stable_for: float | None) -> None:
     if not uri.startswith("/") and "://" not in uri:
         # A worker and the triggerer need not stand in the same folder.
         raise SpecError(
-            "data is waited for at a place that is not absolute", got=uri, expected="/data/…, file:///… or s3://…"
+            "data is waited for at a place that is not absolute",
+            got=shown(uri),
+            expected="/data/…, file:///… or s3://…",
         )
     if marker is None and stable_for is None:
-        raise SpecError(f"nothing would say that {uri} is complete", expected="`marker`, `stable_for` or both")
+        raise SpecError(f"nothing would say that {shown(uri)} is complete", expected="`marker`, `stable_for` or both")
     if stable_for is not None and stable_for < 0:
         raise SpecError("stable_for is negative", got=stable_for, expected="0 s or more")
     if marker is not None:

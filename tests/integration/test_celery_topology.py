@@ -150,6 +150,9 @@ def topology(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) -> I
             pipelines=home / "pipelines",
             environment={
                 **settings(s3, bucket, {"host": server.url, **login}),
+                "AIRFLOW__MLOPS__DOCKER_URLS": engine.url,
+                "AIRFLOW__MLOPS__DOCKER_NETWORKS": "host",
+                "AIRFLOW__MLOPS__DOCKER_MOUNTS": f"{home / 'pipelines'}:rw",
                 "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
             },
         )

@@ -54,8 +54,18 @@ HEAVY = {"pandas", "numpy", "pyarrow", "sklearn", "scipy", "skops", "mlflow"}
 
 
 @pytest.fixture(scope="module")
-def engine(shared_folder: Path) -> Iterator[Dockerd]:
-    with dockerd() as running:
+def engine(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
+    with dockerd() as running, pytest.MonkeyPatch.context() as owner:
+        # What the platform's owner allows the pipeline files of this module.
+        allowed = {
+            "IMAGES": f"{IMAGE},never-built:*,127.0.0.1:1/*",
+            "URLS": f"{running.url},unix:///nowhere/docker.sock",
+            "USERS": "65534:65534",
+            "NETWORKS": "host,no-such-network",
+            "MOUNTS": f"{tmp_path_factory.getbasetemp()}:rw,/no/such:/data",
+        }
+        for name, value in allowed.items():
+            owner.setenv(f"AIRFLOW__MLOPS__DOCKER_{name}", value)
         running.load(step_image(shared_folder))
         yield running
 
@@ -224,6 +234,23 @@ def test_another_user_may_be_named(small: Small, tmp_path: Path) -> None:
     theirs = replace(small, store=ArtifactStore(str(folder)))
     result = theirs.train(tree(max_depth=6), user="65534:65534", cpus=0.5, mem_limit="1g")
     assert theirs.store.fetch(result.artifacts["model"]).stat().st_uid == 65534
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"user": "0:0"},
+        {"network_mode": "bridge"},
+        {"mounts": [{"source": "/", "target": "/host", "read_only": False}]},
+        {"mounts": [{"source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}]},
+        {"image": "elsewhere/steps:1", "pull": "missing"},
+    ],
+)
+def test_what_the_platforms_owner_does_not_allow_makes_no_container(small: Small, asked: dict[str, Any]) -> None:
+    before = len(small.engine.created())
+    with pytest.raises(SpecError, match=r"does not allow(?s:.*)\[mlops\] docker_"):
+        small.train(tree(max_depth=7), **asked)
+    assert len(small.engine.created()) == before
 
 
 def test_what_goes_wrong_inside_is_raised_outside_as_what_it_was(small: Small) -> None:

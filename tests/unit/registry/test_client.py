@@ -12,7 +12,6 @@ import pytest
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.registry import PromotionRequest, Publication, Registry
-from airflow_mlops_provider.registry.addresses import without_password
 from airflow_mlops_provider.registry.client import Connection
 
 if TYPE_CHECKING:
@@ -165,18 +164,6 @@ def test_settings_hold_only_during_a_call(mlflow_uri: str, monkeypatch: pytest.M
     assert connection.ask("looking", look) == ["ann", "hush", "1"]
     assert connection.tell("looking", look) == ["ann", "hush", "0"]
     assert look(None) == ["before", None, None]
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("https://ann:hu%40sh@h:8/x", "https://ann:***@h:8/x"),
-        ("https://ann@h", "https://ann@h"),
-        ("sqlite:////d/x.db", "sqlite:////d/x.db"),
-    ],
-)
-def test_a_password_is_never_shown(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown
 
 
 def test_a_deleted_experiment_of_the_same_name_is_a_clear_error(
