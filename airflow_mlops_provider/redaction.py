@@ -24,8 +24,24 @@ HIDDEN = "***"
 #: Characters from which on a secret is blotted out wherever it stands, and as a word of its own. A shorter one would
 #: blank half of every text: only its place in an address or behind `password=` hides it.
 _ANYWHERE, _AS_A_WORD = 6, 4
-#: Airflow masks the first neither: who takes the service's name for a password has none, and texts speak of services.
-_NO_SECRETS = frozenset({"airflow", "mlflow", "postgres", "redis", "password", "none", "null", "true", "false"})
+#: Words of services and of our own texts: who takes one for a password has none, and every text would have gaps.
+_NO_SECRETS = frozenset(
+    (
+        "airflow",
+        "mlflow",
+        "postgres",
+        "redis",
+        "docker",
+        "password",
+        "secret",
+        "token",
+        "login",
+        "user",
+        "admin",
+        "test",
+    )
+    + ("guest", "none", "null", "true", "false")
+)
 
 _SCHEME = re.compile(r"(?P<jdbc>jdbc:)?(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})://")
 #: Nothing in it can be a login or a query, however it is parsed.
