@@ -122,7 +122,7 @@ class Bounds:
 
     def _share(self, settings: Docker) -> Iterator[str]:
         asked = {
-            "mem_limit": (settings.mem_limit and memory_bytes(settings.mem_limit), self.memory, "docker_max_memory"),
+            "mem_limit": (memory_bytes(settings.mem_limit or "0"), self.memory, "docker_max_memory"),
             "cpus": (settings.cpus, self.cpus, "docker_max_cpus"),
             "gpus": (float("inf") if settings.gpus == "all" else settings.gpus, self.gpus, "docker_max_gpus"),
         }
@@ -152,8 +152,8 @@ def configured() -> Bounds:
         mounts=tuple(map(_root, _names("docker_mounts"))),
         urls=_names("docker_urls"),
         conn_ids=_names("docker_conn_ids"),
-        memory=_most("docker_max_memory", memory_bytes),
-        cpus=_most("docker_max_cpus", float),
+        memory=_most("docker_max_memory", memory_bytes) or None,
+        cpus=_most("docker_max_cpus", float) or None,
         gpus=_most("docker_max_gpus", lambda text: None if text == "all" else int(text), "0"),
     )
 
@@ -170,9 +170,7 @@ def memory_bytes(text: str) -> int:
     (2147483648, 536870912, 1000)
     """
     number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS else (text, "b")
-    if (size := int(float(number) * _UNITS[unit])) <= 0:
-        raise ValueError(f"{text!r} is no size")
-    return size
+    return int(float(number) * _UNITS[unit])
 
 
 def _is_root(user: str) -> bool:

@@ -185,7 +185,6 @@ def test_the_workers_own_user_may_be_named_unless_it_is_root(monkeypatch: pytest
         {"mounts": "data"},
         {"mounts": "/data:relative"},
         {"max_memory": "much"},
-        {"max_memory": "0"},
         {"max_cpus": "many"},
         {"max_gpus": "some"},
     ],
