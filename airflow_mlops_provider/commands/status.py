@@ -42,7 +42,9 @@ def _row(overview: PipelineOverview) -> dict[str, Any]:
         "champion": "none" if champion is None else f"version {champion.version}",
         "since": "-" if champion is None else f"{moment(champion.since)} ({_age(champion)})",
         "data until": "-" if champion is None else moment(champion.as_of),
-        "metric": "-" if champion is None else f"{overview.metric} {number(champion.value)}",
+        "metric": "-"
+        if champion is None
+        else f"{overview.metric} {number(champion.value)}{' (too good to be true?)' * bool(champion.remarks)}",
         "probation": probation,
         "alias": _alias(overview),
         "last decision": overview.trouble or ("-" if last is None else last.sentence()),

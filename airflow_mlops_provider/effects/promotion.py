@@ -215,6 +215,7 @@ def promotion_request(
         allow_older=allow_older,
         lift_quarantine=lift_quarantine,
         reason=str(gate.facts.get("reason") or ""),
+        remarks=gate.facts.get("remarks") or [],
         reference=evaluation.artifacts.get("reference"),
         evaluation=evaluation.artifacts["evaluation"],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_mlops_provider.evaluation.error_sections import calibration_bins, calibration_curves
 from airflow_mlops_provider.evaluation.folds import fold_tables
 from airflow_mlops_provider.evaluation.judgement_page import explanation_sections, fairness_sections
+from airflow_mlops_provider.evaluation.plausibility import too_good
 from airflow_mlops_provider.reports import Cell, page, table
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
             f"The best of several looks too good on the rows that chose it: by about {bias.value:.3g} in {bias.metric}."
         )
         lines.append(Cell(said))
+    lines += [Cell(f"{remark}.", "warn") for remark in too_good(report)]
     headers = ["Candidate", *report.metrics, "Calibration error", "Threshold"]
     rows = [_candidate(report, name) for name in names]
     sections = [table("Candidates", headers, rows), *fold_tables(report)]

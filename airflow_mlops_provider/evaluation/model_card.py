@@ -29,6 +29,7 @@ from airflow_mlops_provider.evaluation.error_sections import (
 )
 from airflow_mlops_provider.evaluation.judgement_page import explanation_sections, fairness_sections
 from airflow_mlops_provider.evaluation.metrics import gain
+from airflow_mlops_provider.evaluation.plausibility import too_good
 from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.reports import Cell, facts, page, points, share_bar, shown_of, table
 
@@ -56,6 +57,7 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Sequence[Ver
             f"{as_of_text(report.as_of)}: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out."
         ),
         gates_line(verdicts),
+        *(Cell(f"{remark}.", "warn") for remark in too_good(report)),
     ]
     sections = [
         *_purpose(card, report),

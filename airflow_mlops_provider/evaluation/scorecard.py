@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.evaluation.plausibility import too_good
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,6 +32,7 @@ def scorecard(
         [
             f"Candidate **{_text(report.winner)}** ({name}), trained on what was known at {report.as_of:%Y-%m-%d %H:%M}"
             f" UTC: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out. Champion: {against}.",
+            *(f"**{_text(remark)}.**" for remark in too_good(report)),
             *([f"Lost on the way: {_text(', '.join(report.lost))}."] if report.lost else []),
             "",
             "| metric | challenger | interval | champion | baseline | worst slice |",

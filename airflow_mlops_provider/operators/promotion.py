@@ -63,6 +63,9 @@ class QualityGateOperator(StepOperator):
         )
         verdicts = self.store().read_json(result.artifacts["verdicts"])
         self.log.info("Gates of %s:\n%s", self.pipeline, gates_table(verdicts))
+        remarks: Any = result.facts.get("remarks") or []
+        for remark in remarks:
+            self.log.warning("%s.", remark)
         send_gates(self.pipeline, verdicts)
         return result
 

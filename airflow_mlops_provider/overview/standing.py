@@ -26,6 +26,7 @@ class ChampionSheet(Frozen):
     :param since: wall time from which on it serves.
     :param as_of: data time of its ledger entry.
     :param value: its value of the pipeline's first metric, on its holdout.
+    :param remarks: what looked odd of it though its gates passed.
     :param probation_until: data time until which monitoring may roll it back by itself; None when it is on none:
         nothing is monitored, or a rollback brought it back.
     :param on_probation: no window that is decided lies beyond that.
@@ -39,6 +40,7 @@ class ChampionSheet(Frozen):
     value: Finite | None
     metrics: dict[str, Finite] = Field(default_factory=dict)
     reason: str = ""
+    remarks: list[str] = Field(default_factory=list)
     approver: str | None = None
     gates: list[Verdict] = Field(default_factory=list)
     probation_until: datetime | None = None
@@ -134,6 +136,7 @@ def _champion(pipeline: Pipeline, head: LedgerEntry, decided: Sequence[Decision]
         value=head.metrics.get(pipeline.metrics[0]),
         metrics=head.metrics,
         reason=head.reason,
+        remarks=head.remarks,
         approver=head.approver,
         gates=verdicts(head),
         probation_until=until,

@@ -46,6 +46,7 @@ class LedgerEntry(Frozen):
     :param order_key: data time (`as_of`). A rollback carries the larger of the head's and its own.
     :param at: wall time of the event, never before that of the entry before.
     :param compared_with: the entry whose version the challenger was gated against.
+    :param remarks: what looked odd of it though its gates passed, such as a metric too good to be true.
     :param reference: the data the model comes from, sampled, with what it said of held-out rows: drift starts there.
     :param evaluation: everything that was measured of it on its holdout.
     :param quarantined: a version that may not be promoted from here on.
@@ -73,6 +74,7 @@ class LedgerEntry(Frozen):
     gates: list[JsonValue] = Field(default_factory=list)
     approver: str | None = None
     reason: str = ""
+    remarks: list[str] = Field(default_factory=list)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
     quarantined: Number | None = None

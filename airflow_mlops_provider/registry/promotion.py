@@ -55,6 +55,7 @@ class PromotionRequest(Frozen):
     lift_quarantine: bool = False
     approver: str | None = None
     reason: str = ""
+    remarks: list[str] = Field(default_factory=list)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
 

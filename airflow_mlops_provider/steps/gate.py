@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlops_provider.evaluation.gates import judge
+from airflow_mlops_provider.evaluation.plausibility import too_good
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.results import Failure, first_within, text_within
@@ -48,12 +49,13 @@ def run(section: Section, job: Job) -> Outcome:
     if section.metrics:
         report = report.model_copy(update={"metrics": section.metrics})
     verdicts = judge(section.gates, report)
-    decision = decide(verdicts)
+    decision, remarks = decide(verdicts), too_good(report)
     facts: dict[str, Any] = {
         "passed": decision == "promote",
         "decision": decision,
         "verdicts": _shown(verdicts),
-        "reason": reason_of(verdicts, decision),
+        "reason": "; ".join([reason_of(verdicts, decision), *remarks]),
+        **({"remarks": list(remarks)} if remarks else {}),
     }
     artifacts = {"verdicts": job.store.add_json([verdict.model_dump(mode="json") for verdict in verdicts])}
     return Outcome(artifacts, facts, _failure(verdicts) if decision == "fail" else None)

@@ -46,23 +46,23 @@ class World:
         as_of = datetime(2013, 3, 1, tzinfo=UTC)
         return run_step(StepRequest(step=name, pipeline=CHURN, as_of=as_of, section=section, inputs=inputs), self.store)
 
-    def trained(self, candidate: str) -> StepResult:
+    def trained(self, candidate: str, **preparation: Any) -> StepResult:
         columns = {"target": "left", "numeric": ["age"], "keys": ["customer"]}
         data = {"source": {"uri": str(self.customers)}, "columns": columns}
         dataset = [self.step("ingest", {"task": "binary", "data": data})]
-        split = [self.step("prepare", {"split": {"by": "random", "holdout": 0.5}}, dataset=dataset)]
+        split = [self.step("prepare", {"split": {"by": "random", "holdout": 0.5}, **preparation}, dataset=dataset)]
         section = {"name": candidate, "candidate": CANDIDATES[candidate]}
         return self.step("train", section, dataset=dataset, split=split)
 
-    def published(self, model: StepResult, **evaluation: Any) -> StepResult:
+    def published(self, model: StepResult, metrics: tuple[str, ...] = ("log_loss",), **evaluation: Any) -> StepResult:
         """Evaluate and publish as if there were no champion yet."""
         inputs = effects.evaluation_inputs(self.store, [model])
-        section = {"metrics": ["log_loss"], "candidates": [model.facts["candidate"]], "evaluation": evaluation}
+        section = {"metrics": list(metrics), "candidates": [model.facts["candidate"]], "evaluation": evaluation}
         evaluated = effects.compared(self.step("evaluate", section, **inputs), None)
         return effects.publish(self.registry, self.store, evaluated, model=CHURN, tags={})
 
     def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
-        return self.step("gate", {"gates": list(gates), "metrics": ["log_loss"]}, evaluation=[evaluation])
+        return self.step("gate", {"gates": list(gates)}, evaluation=[evaluation])
 
     def promote(self, evaluation: StepResult, gate: StepResult, approval: StepResult | None = None) -> Promotion:
         caller = ("churn_training", str(evaluation.facts["version"]), "promote", "-1")
@@ -76,9 +76,9 @@ class World:
     def answer(self, evaluation: StepResult, said: Any, **who: str) -> StepResult:
         return effects.answer(self.registry, evaluation, model=CHURN, caller=("by", "hand"), said=said, **who)
 
-    def reign(self, candidate: str) -> None:
+    def reign(self, candidate: str, **preparation: Any) -> None:
         """Make a candidate champion while another is between its gates and its promotion."""
-        evaluation = self.published(self.trained(candidate))
+        evaluation = self.published(self.trained(candidate, **preparation))
         assert not self.promote(evaluation, self.gate(evaluation)).skipped
 
 
@@ -204,6 +204,25 @@ def test_the_ledger_names_what_the_champion_is_watched_by(world: World) -> None:
     assert entry.reference == champion.reference == evaluation.artifacts["reference"]
     assert entry.evaluation == champion.evaluation == evaluation.artifacts["evaluation"]
     assert len(entry.render()) < MAX_VALUE / 2, "there is room for more gates and longer reasons"
+
+
+def test_a_champion_that_is_too_good_to_be_true_says_so_wherever_it_stands(world: World) -> None:
+    world.customers.write_text("customer,age,left\n" + "".join(f"c{n},{n},{int(n > 199)}\n" for n in range(400)))
+    evaluation = world.published(world.trained("good", max_target_association=1), metrics=("roc_auc",))
+    gate = world.gate(evaluation, {"kind": "baseline", "metric": "roc_auc"})
+    remark = "roc_auc 1 is too good to be true of most data"
+    assert remark in world.question(evaluation, gate).body.replace("\\", "")
+
+    assert not world.promote(evaluation, gate).skipped
+
+    [entry] = world.registry.history(CHURN)
+    assert entry.reason.startswith(f"all 1 gates passed; {remark}")
+    assert [one.startswith(remark) for one in entry.remarks] == [True]
+    world.reign("poor", max_target_association=1)
+    again = effects.roll_back(
+        world.registry, pipeline=CHURN, model=CHURN, to="previous", reason="poor", caller=("churn_rollback",)
+    )
+    assert world.registry.history(CHURN)[int(str(again.result.facts["seq"])) - 1].remarks == entry.remarks
 
 
 def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(world: World) -> None:

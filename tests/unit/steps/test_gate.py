@@ -88,6 +88,43 @@ def test_when_every_gate_passes_the_decision_is_to_promote(store: ArtifactStore)
     assert result.failure is None
 
 
+PERFECT = "too good to be true of most data"
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "dummy", "remark"),
+    [
+        ("regression", {"r2": 0.9999999919}, {"r2": 0}, True),
+        ("regression", {"r2": 0.998}, {"r2": 0}, False),
+        ("regression", {"rmse": 0.3}, {"rmse": 10}, True),
+        ("regression", {"rmse": 0.4}, {"rmse": 10}, False),
+        ("regression", {"mae": 0}, {"mae": 10}, True),
+        ("regression", {"rmse": 0}, {"rmse": 0}, False),
+        ("binary", {"roc_auc": 0.9995}, {"roc_auc": 0.5}, True),
+        ("binary", {"roc_auc": 0.999}, {"roc_auc": 0.5}, False),
+        ("binary", {"average_precision": 1}, {"average_precision": 0.1}, True),
+        ("binary", {"f1": 1}, {"f1": 0}, True),
+        ("binary", {"balanced_accuracy": 1}, {"balanced_accuracy": 0.5}, True),
+        ("binary", {"accuracy": 1}, {"accuracy": 0.6}, True),
+        ("binary", {"accuracy": 0.9995}, {"accuracy": 0.999}, False),
+        ("binary", {"accuracy": 1}, {"accuracy": 1}, False),
+        ("binary", {"log_loss": 0.0001}, {"log_loss": 0.6}, True),
+        ("binary", {"log_loss": 0.01}, {"log_loss": 0.6}, False),
+        ("binary", {"brier": 0}, {"brier": 0.2}, True),
+        ("binary", {"recall": 1, "precision": 0.1}, {"recall": 0, "precision": 0}, False),
+        ("multiclass", {"log_loss": None}, {"log_loss": 1.1}, False),
+        ("multiclass", {"roc_auc": 0.99999, "log_loss": 0.3}, {"roc_auc": 0.5, "log_loss": 1.1}, True),
+    ],
+)
+def test_what_is_too_good_to_be_true_is_promoted_with_a_remark(
+    task: str, value: dict[str, Any], dummy: dict[str, Any], remark: bool, store: ArtifactStore
+) -> None:
+    scores = {"candidates": {"forest": CandidateScores(metrics=value)}, "baseline": Scores(metrics=dummy)}
+    facts = gate(store, [], evaluated(store, task=task, metrics=list(value), **scores), metrics=list(value)).facts
+    assert (PERFECT in facts["reason"]) is remark
+    assert [PERFECT in one for one in facts.get("remarks", [])] == [True] * remark
+
+
 def test_without_gates_the_decision_is_to_promote(store: ArtifactStore) -> None:
     assert gate(store, []).facts["reason"] == "there are no gates"
 

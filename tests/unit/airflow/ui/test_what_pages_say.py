@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_up import BEGAN, write_ledger, write_log
+from made_up import BEGAN, entry, write_ledger, write_log
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, DriftReport
@@ -130,6 +130,15 @@ def test_a_decision_on_a_version_that_no_longer_serves_says_so(
         shown = browser("viewer").get(f"/mlops/{path}").text
         assert "the rows are as before" in shown
         assert (f"on version {of}, which no longer serves" in shown) is words, path
+
+
+@pytest.mark.parametrize("remarks", [[], ["r2 0.99999 is too good to be true of most data"]])
+def test_a_champion_that_is_too_good_to_be_true_has_a_mark(browser: Any, mlflow_uri: str, remarks: list[str]) -> None:
+    write_log(mlflow_uri, "ledger", "churn", {"seq-1": entry(1, BEGAN, remarks=remarks).render()})
+    for path in ("models", "models/churn"):
+        shown = browser("viewer").get(f"/mlops/{path}").text
+        assert ("too good to be true?" in shown) is bool(remarks), path
+        assert all(f'title="{remark}"' in shown for remark in remarks)
 
 
 def test_a_red_scoring_run_stands_on_the_pages_until_a_green_one_follows(
