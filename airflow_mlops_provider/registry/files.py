@@ -19,7 +19,8 @@ def keep_files(connection: Connection, run: Run, files: Mapping[str, str]) -> No
     if not files:
         return
     run_id, location = str(run.info.run_id), str(run.info.artifact_uri)
-    with temporary_folder("files") as folder:
+    with temporary_folder("files") as scratch:
+        folder = scratch / "files"  # beside the scratch space's own lock
         for name, text in files.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
