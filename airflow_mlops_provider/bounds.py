@@ -21,12 +21,14 @@ _ALWAYS_UNPACKED = 256 << 20
 _MAX_RATIO = 100
 
 
-def unpacked_limit(packed: int) -> int:
+def unpacked_limit(packed: int, always: int = _ALWAYS_UNPACKED) -> int:
     """Return how many bytes an archive of a size may unpack to.
 
     Text seldom packs to a twentieth, while a bomb packs to a thousandth.
+
+    :param always: what any archive may.
     """
-    return max(_ALWAYS_UNPACKED, _MAX_RATIO * packed)
+    return max(always, _MAX_RATIO * packed)
 
 
 def parse_json(raw: bytes | str, *, max_bytes: int = MAX_DOCUMENT_BYTES, max_depth: int = MAX_DEPTH) -> Any:

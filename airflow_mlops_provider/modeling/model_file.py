@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from airflow_mlops_provider.allow_list import AllowList, requirement_of
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError
-from airflow_mlops_provider.modeling.model_archive import canonical_digest, write_canonical
+from airflow_mlops_provider.modeling.model_archive import canonical_digest, check_archive, write_canonical
 from airflow_mlops_provider.modeling.splits import ClassLabel
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Task
 from airflow_mlops_provider.storage.disk_errors import of_disk
@@ -166,15 +166,19 @@ def load_model(store: ArtifactStore, ref: ArtifactRef, allow_list: AllowList | N
     path = store.fetch(ref)
     trusted = _trusted(path, allow_list or AllowList(), f"model {ref.uri}")
     try:
-        return skops.load(path, trusted=trusted)
+        model = skops.load(path, trusted=trusted)
     except Exception as error:
         raise _unreadable(f"model {ref.uri}", error) from error
+    if not isinstance(model, importlib.import_module("sklearn.base").BaseEstimator):
+        raise ModelError(f"model {ref.uri} is no model", got=type(model).__name__, expected="an estimator")
+    return model
 
 
 def _trusted(path: Path, allow_list: AllowList, what: str) -> list[str]:
     skops = import_skops()
 
     try:
+        check_archive(path)
         named: list[str] = skops.get_untrusted_types(file=path)
     except Exception as error:
         raise _unreadable(what, error) from error

@@ -6,14 +6,14 @@ exactly one wins. So each log of a model is one run, and each value is one param
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from airflow_mlops_provider.bounds import parse_json
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError, shorten
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.errors import ContendedError, DamagedError, NotThereError
@@ -244,14 +244,10 @@ def _holds(run: Run, tags: dict[str, str]) -> bool:
 def _parsed(kind: type[Value], text: str, more: tuple[tuple[str, int], ...]) -> Value:
     if len(text) > MAX_VALUE:
         raise ValueError(f"it has {len(text)} characters, and at most {MAX_VALUE} are written")
-    value: Any = json.loads(text, parse_constant=_refuse_constant)
+    value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     return kind.model_validate({**value, **dict(more)})
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _plain(key: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from airflow_mlops_provider.bounds import MAX_DOCUMENT_BYTES, parse_json
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.results import ArtifactRef, StepResult
@@ -116,10 +117,20 @@ class ArtifactStore:
         return self.objects.uri(key)
 
     def read_json(self, ref: ArtifactRef) -> Any:
-        """Return a stored JSON value."""
+        """Return a stored JSON value.
+
+        :raises ArtifactError: when it is missing, changed, no JSON, too large or nested too deeply.
+        """
         path = self.fetch(ref)
-        with explained("read", path):
-            return json.loads(path.read_bytes())
+        try:
+            if ref.size > MAX_DOCUMENT_BYTES:
+                raise ValueError(f"{ref.size} bytes, more than {MAX_DOCUMENT_BYTES}")
+            with explained("read", path):
+                return parse_json(path.read_bytes())
+        except ValueError as error:
+            raise ArtifactError(
+                f"artifact {ref.uri} cannot be read as JSON", got=str(error), hint=_MAKE_ANEW
+            ) from error
 
     def read_receipt(self, pipeline: str, step: str, key: str) -> StepResult | None:
         """Return the committed result of a step, None when there is none or its artifacts are gone."""
@@ -127,8 +138,8 @@ class ArtifactStore:
         if raw is None:
             return None
         try:
-            result = StepResult.model_validate_json(raw)
-        except ValidationError as error:
+            result = StepResult.model_validate(parse_json(raw))
+        except (ValueError, ValidationError) as error:
             log.warning("Receipt %s of %s is not readable and is made anew: %s", key, step, error)
             return None
         if (result.pipeline, result.step, result.key) != (pipeline, step, key):

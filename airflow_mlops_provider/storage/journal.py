@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.bounds import parse_json
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.storage.addresses import safe_key
 
@@ -37,7 +38,7 @@ class Journal:
         """Return a record, None when there is none or it cannot be read."""
         raw = self._store.objects.read(self._key(name))
         try:
-            return None if raw is None else json.loads(raw)
+            return None if raw is None else parse_json(raw)
         except ValueError:
             return None  # not ours; it is written anew
 
