@@ -211,15 +211,31 @@ class Intake:
         where = self.data.source.uri or self.data.source.reader or f"the query on {self.data.source.conn_id!r}"
         if self.seen is None:
             return DataError(f"source {where} holds no row", expected="at least one row")
-        earliest, latest = (moment.isoformat() for moment in self.seen)
+        first, last = self.seen
         since = f", from {self.start.isoformat()} on" if self.start else ""
         delay = f" less label_delay {self.data.label_delay}" if self.labelled else ""
         return DataError(
             f"source {where} has no row that may be seen at as_of {self.as_of.isoformat()}",
-            got=f"rows from {earliest} to {latest}",
+            got=f"rows from {first.isoformat()} to {last.isoformat()}",
             expected=f"rows before as_of{delay}{since}",
-            hint="Choose a later as_of, or repair the source.",
+            hint=self._way_out(first, last),
         )
+
+    def _way_out(self, first: datetime, last: datetime) -> str:
+        """Return which as_of would do, where all rows lie outside of what may be seen."""
+        delay = self.as_of - self.end
+        if self.start is not None and self.start >= self.end:
+            return f"No as_of would do: the window, {self.as_of - self.start}, is no longer than label_delay, {delay}."
+        after = f"an as_of after {((first if first >= self.end else last) + delay).isoformat()}"
+        if first >= self.end:
+            return f"No row is old enough{' for its label to be known' if delay else ''}: choose {after}."
+        if self.start is not None and last < self.start:
+            until = (last + (self.as_of - self.start)).isoformat()
+            return (
+                f"The rows end before the window begins: has the source stopped? Else choose {after} and up to "
+                f"{until}, or a longer window."
+            )
+        return f"Rows lie before the window and after it: choose {after}, which sees the last row, or a longer window."
 
 
 def _regroup(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

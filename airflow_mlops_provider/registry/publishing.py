@@ -138,7 +138,9 @@ def _upload_files(connection: Connection, publication: Publication, model: Logge
     from airflow_mlops_provider.registry.model_format import write_model_directory
 
     source = publication.model_file
-    with temporary_folder("publish") as folder:
+    with temporary_folder("publish") as scratch:
+        folder = scratch / "model"  # beside the scratch space's own lock
+        folder.mkdir()
         write_model_directory(
             folder,
             publication.model_info,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,53 @@ def test_a_reader_gives_a_typed_snapshot(steps: Any, reader: Callable[[str], str
     assert result.facts["rows"] == 10
     assert result.facts["first"] == "2013-01-31T23:00:00+00:00"
     assert result.facts["bytes"] == result.artifacts["dataset"].size
+
+
+@pytest.mark.parametrize(
+    ("days", "data", "words"),
+    [
+        (["2013-03-05", "2013-03-09"], {}, "No row is old enough: choose an as_of after 2013-03-05T00:00:00"),
+        (
+            ["2013-02-27", "2013-02-28"],
+            {"label_delay": "5 days"},
+            "No row is old enough for its label to be known: choose an as_of after 2013-03-04T00:00:00",
+        ),
+        (
+            ["2012-01-01", "2012-06-01"],
+            {"window": "30 days", "label_delay": "5 days"},
+            "The rows end before the window begins: has the source stopped? Else choose an as_of after "
+            "2012-06-06T00:00:00+00:00 and up to 2012-07-01T00:00:00+00:00, or a longer window.",
+        ),
+        (
+            ["2012-01-01", "2013-04-01"],
+            {"window": "30 days"},
+            "Rows lie before the window and after it: choose an as_of after 2013-04-01T00:00:00",
+        ),
+        (
+            ["2013-02-27", "2013-02-28"],
+            {"window": "1 day", "label_delay": "2 days"},
+            "No as_of would do: the window, 1 day, 0:00:00, is no longer than label_delay, 2 days, 0:00:00.",
+        ),
+    ],
+)
+def test_where_no_row_may_be_seen_the_way_out_fits_the_case(
+    days: list[str], data: dict[str, Any], words: str, steps: Any, tmp_path: Path
+) -> None:
+    frame = rows(len(days)).assign(at=[datetime.fromisoformat(f"{day}T00:00:00Z") for day in days])
+    asked = {**parquet(frame, tmp_path / "rows.parquet"), **data}
+    with pytest.raises(DataError, match="no row that may be seen at as_of 2013-03-01") as raised:
+        steps.ingest(asked)
+    hint = str(raised.value)
+    assert words in hint
+    assert f"got rows from {days[0]}T00:00:00+00:00 to {days[-1]}T00:00:00+00:00" in hint
+    if named := re.search(r"as_of after (\S+?)[.,]?(?: |$)", hint):
+        found = datetime.fromisoformat(named[1]) + timedelta(seconds=1)
+        assert steps.ingest(asked, as_of=found).facts["rows"], "what is named works"
+
+
+def test_an_empty_source_says_so(steps: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no row"):
+        steps.ingest(parquet(rows(1).head(0), tmp_path / "rows.parquet"))
 
 
 def test_a_reader_may_yield_frames_and_arrow_tables(steps: Any, reader: Callable[[str], str]) -> None:
