@@ -115,6 +115,8 @@ def _champion(
     if then is not None:
         known |= {"candidate": then.winner, "rows": then.rows, "features": then.features}
         known |= {"importance": then.importance}
+    if then is not None and (other := _of_another_kind(then, holdout.plan)) is not None:
+        return _unusable(metrics, known, other), None
     if (seen := (now if then is None else then.split).trained_on_holdout_of(now)) is not None:
         recorded = {name: champion.metrics.get(name) for name in metrics}
         missing = {name: "not recorded" for name, value in recorded.items() if value is None}
@@ -124,9 +126,7 @@ def _champion(
         pipeline = load_model(job.store, champion.model, job.allow_list)
         said = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
     except (DataError, ModelError) as error:
-        nothing: dict[str, float | None] = dict.fromkeys(metrics)
-        why = shorten(str(error))
-        return ChampionScores(**known, compared="paired", metrics=nothing, unusable=why), None
+        return _unusable(metrics, known, shorten(str(error))), None
     scores = scores_of(measure_all(metrics, said))
     found = ChampionScores(
         **known,
@@ -137,6 +137,19 @@ def _champion(
         slices=measure_slices(metrics[:1], settings, holdout, said)[0],
     )
     return found, said
+
+
+def _unusable(metrics: Sequence[str], known: dict[str, Any], why: str) -> ChampionScores:
+    return ChampionScores(**known, compared="paired", metrics=dict.fromkeys(metrics), unusable=why)
+
+
+def _of_another_kind(then: EvaluationReport, plan: SplitPlan) -> str | None:
+    """Return why a champion's figures mean something else than those of this split; None when they do not."""
+    if then.task != plan.task:
+        return f"it is a {then.task} model, and the pipeline's task is {plan.task}"
+    if then.target is not None and then.target != plan.columns.target:
+        return f"it predicts {then.target!r}, and the pipeline's target is {plan.columns.target!r}"
+    return None
 
 
 def _measured(job: Job, champion: Champion) -> EvaluationReport | None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec.gates import ChampionAgeGate, ChampionGate
 
 NO_CHAMPION = "no champion yet"
+WAY_OUT = (
+    "Give it back what it needs; or let the other gates decide, by `on_incomparable: pass` at this gate for a run; or "
+    "promote the new version by hand: airflow mlops promote PIPELINE VERSION --despite-gates --reason …"
+)
 
 
 def beats_champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
@@ -29,9 +33,7 @@ def beats_champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
     difference = champion.differences.get(metric)
     if champion.unusable is not None or difference is None or finite(difference.value) is None or difference.why:
         why = champion.unusable or (difference.why if difference is not None else None) or "it was not compared"
-        # Nothing would ever be promoted again, on green runs: a person must know.
-        asked = gate.model_copy(update={"on_fail": "fail"})
-        return verdict_of(asked, passed=False, got=got, expected=expected, why=f"champion v{champion.version}: {why}")
+        return _incomparable(gate, f"champion v{champion.version}: {why}", got, expected, measured=value is not None)
     low, high = span(difference.quantiles, gate.confidence)
     noise = ROUNDING * abs(value or 0)
     passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)
@@ -44,6 +46,18 @@ def beats_champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
         metric=metric,
         margin=room(low, bound),
     )
+
+
+def _incomparable(gate: ChampionGate, why: str, got: str, expected: str, *, measured: bool) -> Verdict:
+    """Return what follows where there is nothing to hold the challenger against, with the way out."""
+    passed = gate.on_incomparable == "pass" and measured
+    # Left to `on_fail`, nothing would ever be promoted again, on green runs: a person must know.
+    judged = gate.model_copy(update={"on_fail": "skip" if gate.on_incomparable == "skip" else "fail"})
+    if passed:
+        why += " (on_incomparable: pass)"
+    elif measured:
+        why += f" {WAY_OUT}"
+    return verdict_of(judged, passed=passed, got=got, expected=expected, why=why)
 
 
 def _first(gate: ChampionGate, metric: str, value: float | None, expected: str, report: EvaluationReport) -> Verdict:

@@ -168,7 +168,7 @@ class ChampionScores(Scores):
     :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
         champion had when it was registered, since it has seen rows that are held out now.
     :param seen: why it has, null when it has not.
-    :param unusable: why the champion cannot predict this data, null when it can.
+    :param unusable: why the champion cannot predict this data, or predicts another target; null when it can.
     :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as
         its metrics; what was not measured then is not there.
     :param candidate: like `rows`, `features` and `importance` what its own evaluation says; nothing of an old one.
@@ -206,11 +206,13 @@ class Optimism(Frozen):
 class EvaluationReport(Frozen):
     """Everything that evaluate found out. The first metric decides.
 
+    :param target: the column that is predicted; null of an older evaluation.
     :param features: what the winner is fitted on, in its order.
     :param confusion: of the winner; null for a regression, `residuals` for a classifier.
     """
 
     task: Task
+    target: str | None = None
     as_of: datetime
     metrics: list[str]
     classes: list[JsonValue] = Field(default_factory=list)

@@ -44,7 +44,8 @@ class ChampionGate(_Gate):
     """The challenger is better than the champion on the same holdout, or not worse by more than a margin.
 
     The lower bound of the two-sided interval of the gain decides. Without a champion the gate passes. With one that
-    cannot predict the new data the task fails, whatever `on_fail` says: a person must decide.
+    cannot be compared, since it needs a feature that is no longer read or predicts another target, `on_incomparable`
+    decides, whatever `on_fail` says.
     """
 
     kind: Literal["champion"]
@@ -55,6 +56,11 @@ class ChampionGate(_Gate):
     margin: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
     confidence: OpenShare = Field(0.95, description="Of the two-sided bootstrap interval of the gain.")
     on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
+    on_incomparable: Literal["fail", "skip", "pass"] = Field(
+        "fail",
+        description="What follows when the champion cannot be compared: a person must decide, the champion stays, or "
+        "the other gates alone decide.",
+    )
 
 
 class BaselineGate(_Gate):

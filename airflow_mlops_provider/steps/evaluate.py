@@ -79,6 +79,7 @@ def run(section: Section, job: Job) -> Outcome:
     worst, columns = worst_slices(section.metrics, slices), holdout.plan.columns
     report = EvaluationReport(
         task=holdout.plan.task,
+        target=columns.target,
         as_of=job.as_of,
         metrics=section.metrics,
         classes=list(holdout.plan.classes or ()),

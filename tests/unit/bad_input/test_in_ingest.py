@@ -164,7 +164,11 @@ IN_INGEST = [
         "future timestamps",
         csv(good().assign(at=[f"2013-03-{day:02}T00:00:00Z" for day in range(1, 21)] * 2)),
         "d.csv",
-        ("no row that may be seen at as_of 2013-03-01", "2013-03-01T00:00:00+00:00 to 2013-03-20", "choose an as_of after"),
+        (
+            "no row that may be seen at as_of 2013-03-01",
+            "2013-03-01T00:00:00+00:00 to 2013-03-20",
+            "choose an as_of after",
+        ),
     ),
     Case(
         "a zone that does not exist",

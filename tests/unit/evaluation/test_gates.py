@@ -197,6 +197,36 @@ def test_a_champion_that_cannot_predict_the_data_fails_its_gate_with_the_reason(
     assert (verdict.passed, verdict.on_fail) == (False, "fail")
 
 
+@pytest.mark.parametrize(
+    ("rule", "passes", "on_fail", "words"),
+    [
+        ("fail", False, "fail", "airflow mlops promote PIPELINE VERSION --despite-gates"),
+        ("skip", False, "skip", "`on_incomparable: pass` at this gate"),
+        ("pass", True, "fail", "(on_incomparable: pass)"),
+    ],
+)
+@pytest.mark.parametrize("why", ["unusable", "not recorded"])
+def test_what_follows_from_a_champion_that_cannot_be_compared_is_a_rule(
+    why: str, rule: str, passes: bool, on_fail: str, words: str
+) -> None:
+    lost = Difference(value=None, why="roc_auc of the champion is undefined or was not recorded")
+    other = (
+        champion(unusable="the model needs feature 'casual'", differences={})
+        if why == "unusable"
+        else champion(differences={"roc_auc": lost})
+    )
+    verdict = one({"kind": "champion", "on_incomparable": rule}, report(champion=other))
+    assert (verdict.passed, verdict.on_fail) == (passes, on_fail)
+    assert words in verdict.why
+    assert ("'casual'" in verdict.why) is (why == "unusable")
+
+
+def test_a_challenger_without_a_number_passes_no_gate_by_that_rule() -> None:
+    unusable = champion(unusable="the model needs feature 'casual'", differences={})
+    gate = GATE.validate_python({"kind": "champion", "metric": "log_loss", "on_incomparable": "pass"})
+    assert not any(verdict.passed for verdict in judge([gate], report(champion=unusable, **UNDEFINED)))
+
+
 def test_an_unpaired_comparison_says_so() -> None:
     verdict = one({"kind": "champion"}, report(champion=champion(compared="recorded")))
     assert verdict.passed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from evaluated_world import LOGISTIC, METRICS, STUMP, World, champion_of, rows_of
+from evaluated_world import LOGISTIC, METRICS, RIDGE, STUMP, World, champion_of, rows_of
 from sklearn.metrics import roc_auc_score
 
 from airflow_mlops_provider.evaluation.report import EvaluationReport, SplitSignature
@@ -98,6 +98,31 @@ def test_a_champion_may_use_a_feature_that_was_dropped_since(world: World) -> No
     assert report.champion is not None
     assert report.champion.unusable is None
     assert report.champion.metrics["roc_auc"] is not None
+
+
+@pytest.mark.parametrize("split", ["random", "cross_validation"])
+@pytest.mark.parametrize(
+    ("task", "target", "reason"),
+    [
+        ("binary", "left", "it predicts 'target', and the pipeline's target is 'left'"),
+        ("multiclass", "target", "it is a binary model, and the pipeline's task is multiclass"),
+        ("regression", "target", "it is a binary model, and the pipeline's task is regression"),
+    ],
+)
+def test_a_champion_of_another_target_or_task_is_not_compared(
+    task: str, target: str, reason: str, split: str, world: World
+) -> None:
+    (model,) = world.train(logistic=LOGISTIC)
+    measured = world.evaluate([model], METRICS).artifacts["evaluation"]
+    frame, roles = rows_of(task).rename(columns={"target": target}), {"target": target}
+    later = World(world.store, task=task).load(frame, split, roles=roles)
+    metrics, candidate = (["rmse"], RIDGE) if task == "regression" else (METRICS, LOGISTIC)
+    champion = later.report(
+        later.train(it=candidate), metrics, champion=champion_of(model, evaluation=measured, metrics={"log_loss": 0.5})
+    ).champion
+    assert champion is not None
+    assert champion.unusable == reason
+    assert champion.differences == {}
 
 
 @pytest.mark.parametrize(
