@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,7 @@ def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> Non
             step="ingest", pipeline=pipeline.name, as_of=datetime.now(UTC), section=section, allow_list=allow_list()
         )
         job = Job(request, ObjectStorageHook().store(), read_sql)
-        rows, whole = ingest.try_first_rows(ingest.Section.model_validate(section), job)
+        rows, whole, span = ingest.try_first_rows(ingest.Section.model_validate(section), job)
         if not rows:
             words.append("no row is known as of now")
         elif not whole:
@@ -125,6 +126,32 @@ def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> Non
             if rows < (least := pipeline.validation.min_rows):
                 told = f"a training would stop now: {rows} rows are known, validation.min_rows asks for {least}"
                 findings.add(pipeline.name, "rows", "warning", told)
+            if (silent := _never_speaks(pipeline, rows, span)) is not None:
+                findings.add(pipeline.name, "monitoring", "warning", silent)
+
+
+def _never_speaks(pipeline: Pipeline, rows: int, span: timedelta | None) -> str | None:
+    """Return why monitoring would never say anything, when windows have too few rows for it."""
+    from airflow_mlops_provider.drafting.windows import least_rows
+
+    if pipeline.monitoring is None or pipeline.scoring is None:
+        return None
+    window, few = pipeline.scoring.window, float(rows)
+    if pipeline.data.columns.timestamp is not None:
+        if not span:
+            return None
+        few = rows * (window / span)
+    short = {name: least for name, least in least_rows(pipeline.monitoring).items() if few < least}
+    if not short:
+        return None
+    asked = ", ".join(f"monitoring.{name} asks for {least}" for name, least in short.items())
+    if span is None:
+        return f"would say nothing: {rows} rows are scored, {asked}"
+    enough = ceil(max(short.values()) * (span / timedelta(days=1)) / rows)
+    return (
+        f"would say nothing: about {few:.0f} rows come in a scoring.window of {window}, {asked}. So many rows come in "
+        f"about {enough} days."
+    )
 
 
 def _check_services(findings: Findings, pipelines: Sequence[Pipeline]) -> None:

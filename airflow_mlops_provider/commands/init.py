@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.drafting import Draft
 
+_DAG_FILE = ("from airflow_mlops_provider.dag_templates import pipeline_dags", "globals().update(pipeline_dags())")
+#: More files than this are not looked through.
+_MAX_DAG_FILES = 2000
+
 
 @command
 def init(args: Namespace) -> None:
@@ -32,7 +36,38 @@ def init(args: Namespace) -> None:
     print(f"{draft.rows} rows, a {draft.pipeline.task} target ({draft.roles.why_task}), split by {split.by}.")
     name = draft.pipeline.name
     print(f"Written: {target}. Read its comments, then: airflow mlops check {name}")
-    print(f"To train: airflow dags unpause {name}_training; airflow dags trigger {name}_training")
+    for line in _to_train(name, folder):
+        print(line)
+
+
+def _to_train(name: str, folder: Path) -> list[str]:
+    """Return what is to be done, in order, until the training runs: Airflow knows no DAG that it has not parsed."""
+    from airflow.sdk import conf
+
+    from airflow_mlops_provider.dag_templates.folder import pipelines_folder
+
+    lines = []
+    if folder.resolve() != pipelines_folder().resolve():
+        lines.append(f"Airflow reads pipeline files in {pipelines_folder()}: move it there first.")
+    dags = Path(conf.get("core", "dags_folder")).expanduser()
+    if not any(_makes_pipelines(file) for file in sorted(dags.rglob("*.py"))[:_MAX_DAG_FILES]):
+        lines.append(
+            f"No file in the DAGs folder makes DAGs of pipeline files. Write these two lines to {dags}/pipelines.py:"
+        )
+        lines += [f"    {line}" for line in _DAG_FILE]
+    training = f"{name}_training"
+    commands = ("airflow dags reserialize", f"airflow dags unpause {training}", f"airflow dags trigger {training}")
+    lines.append(f"To train: {' && '.join(commands)}")
+    wait = conf.getint("dag_processor", "refresh_interval")
+    lines.append(f"(The first reads the DAG files at once; by itself Airflow does within {wait} seconds.)")
+    return lines
+
+
+def _makes_pipelines(file: Path) -> bool:
+    try:
+        return "pipeline_dags" in file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _check_writable(target: Path, *, force: bool) -> None:

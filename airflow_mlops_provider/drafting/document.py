@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.drafting.choices import Choice, Choices
     from airflow_mlops_provider.drafting.roles import Roles
+    from airflow_mlops_provider.drafting.windows import Watching
     from airflow_mlops_provider.spec import Expectation
 
 _WIDTH = 110
@@ -26,6 +27,7 @@ class Facts:
     """What a draft is made of.
 
     :param complete: features without a missing value.
+    :param watching: scoring and monitoring, which are proposed in comments.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Facts:
     split: Choice
     complete: Sequence[str]
     expectations: Sequence[Expectation]
+    watching: Watching
 
 
 def render(facts: Facts) -> str:
@@ -58,7 +61,7 @@ def _head(facts: Facts) -> str:
             f"task: {roles.task}",
             "seed: 42",
             *_comment("No schedule: the training DAG is run by hand, or when monitoring asks. To run it by itself:"),
-            '# schedule: {cron: "@daily"}',
+            f'# schedule: {{cron: "{facts.watching.schedule}"}}',
             "",
         ]
     )
@@ -149,12 +152,18 @@ def _gates(facts: Facts) -> str:
 
 
 def _afterwards(facts: Facts) -> str:
-    window = "{window: 1 day}" if facts.roles.timestamp is not None else "{}"
+    watching = facts.watching
+    if watching.scoring is None:
+        note = f"Monitoring is not proposed: {watching.why[0].lower()}{watching.why[1:]} To score all the same:"
+        return "\n".join(
+            [*_comment(note), "# scoring: {window: 1 day}" if facts.roles.timestamp else "# scoring: {}", ""]
+        )
     note = "Scoring and monitoring start with these two lines"
     if facts.roles.timestamp is not None:
-        note += ", once the source gets new rows each day"
+        note += " and the schedule above, once the source gets new rows"
+    lines = _comment(f"{note}; both have a guide of their own. {watching.why}")
     return "\n".join(
-        [*_comment(f"{note}; both have a guide of their own.", 0), f"# scoring: {window}", "# monitoring: {}", ""]
+        [*lines, f"# scoring: {_flow(watching.scoring)}", f"# monitoring: {_flow(watching.monitoring)}", ""]
     )
 
 

@@ -16,6 +16,7 @@ from airflow_mlops_provider.drafting.expectations import expectations_of
 from airflow_mlops_provider.drafting.leaks import leave_out_leaks
 from airflow_mlops_provider.drafting.roles import roles_of
 from airflow_mlops_provider.drafting.sample import read_file
+from airflow_mlops_provider.drafting.windows import watching_of
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.pipelines import parse_pipeline
@@ -91,9 +92,10 @@ def _draft(trial: _Trial, roles: Roles, frame: pd.DataFrame) -> Draft:
     choices = choose(roles, frame)
     complete = [column for column in roles.columns.features if frame[column].notna().all()]
     expected = expectations_of(frame, roles.columns, roles.task)
+    watching = watching_of(None if roles.timestamp is None else frame[roles.timestamp], len(frame))
     refusal: DataError | None = None
     for split in choices.splits:
-        facts = Facts(trial.name, trial.file, len(frame), roles, choices, split, complete, expected)
+        facts = Facts(trial.name, trial.file, len(frame), roles, choices, split, complete, expected, watching)
         text = render(facts)
         pipeline = parse_pipeline(yaml.safe_load(text), where="the draft")
         try:

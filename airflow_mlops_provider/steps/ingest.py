@@ -10,7 +10,7 @@ import inspect
 import json
 import logging
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
@@ -175,10 +175,12 @@ class FirstRows(NamedTuple):
 
     :param rows: of the first batch that may be seen at as_of.
     :param whole: whether that is all there is.
+    :param span: from the first of them to the last; None without timestamps.
     """
 
     rows: int
     whole: bool
+    span: timedelta | None = None
 
 
 def try_first_rows(section: Section, job: Job) -> FirstRows:
@@ -193,8 +195,10 @@ def try_first_rows(section: Section, job: Job) -> FirstRows:
 
     def tried() -> FirstRows:
         with closing(_batches(kept, job)) as batches:
-            rows = _intake(kept, job).try_batch(next(batches, None))
-            return FirstRows(rows, whole=next(batches, None) is None)
+            intake = _intake(kept, job)
+            rows = intake.try_batch(next(batches, None))
+            span = None if intake.kept is None else intake.kept[1] - intake.kept[0]
+            return FirstRows(rows, whole=next(batches, None) is None, span=span)
 
     return tried() if privacy is None else without_values(tried, _where(section))
 

@@ -200,6 +200,17 @@ def check_connection(command: str, airflow: LocalAirflow) -> None:
     airflow.delete(f"/api/v2/connections/{name}")
 
 
+def test_the_commands_that_init_prints_train_what_it_wrote(airflow: LocalAirflow, command: Path) -> None:
+    pipelines = airflow.settings["AIRFLOW__MLOPS__PIPELINES_FOLDER"]
+    init = f"airflow mlops init /data/tumours.csv --target target --name printed --output-dir {pipelines}"
+    printed = carry_out(Script("init", (init,)), airflow, command)
+    [commands] = [line.removeprefix("To train: ") for line in printed.splitlines() if line.startswith("To train: ")]
+    # Drafting elsewhere is for the commands of the documentation alone.
+    carry_out(Script("printed", (commands,)), airflow, command)
+    assert len(manual(airflow, "printed_training")) == 1
+    settled(airflow, "printed", "training")
+
+
 def test_every_run_ends_in_success(airflow: LocalAirflow) -> None:
     settled(airflow, "flight_delays", "training", "scoring", "rollback")
     settled(airflow, "tumours", "training")
