@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.data.forms import is_text
 from airflow_mlops_provider.exceptions import DataError
+from airflow_mlops_provider.spec.sections import Csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,85 +33,124 @@ class Batch:
     first_row: int
 
 
-def read_frames(
-    frames: Iterable[Any],
-    where: str,
-    columns: Columns,
-    absent: frozenset[str] = frozenset(),
-    forbidden: frozenset[str] = frozenset(),
-) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a source.
+
+    :param columns: those with a role; None for every column.
+    :param absent: columns that it need not hold.
+    :param forbidden: columns that it must not hold.
+    :param csv: how it writes values as text.
+    """
+
+    columns: Columns | None = None
+    absent: frozenset[str] = frozenset()
+    forbidden: frozenset[str] = frozenset()
+    csv: Csv = field(default_factory=Csv)
+
+    def names(self, present: Sequence[str], where: str) -> list[str]:
+        """Return the columns to read.
+
+        :raises DataError: for a column that must not be there; for a missing column, with the nearest name that is
+            there; for a column that is there twice.
+        """
+        if found := [name for name in present if name in self.forbidden]:
+            raise DataError(
+                f"{where} holds column {found[0]!r}, which data.privacy forbids", hint="Take it out of the source."
+            )
+        counts = Counter(present)
+        wanted = list(counts)
+        if self.columns is not None:
+            wanted = [name for name in self.columns.all if name in counts or name not in self.absent]
+        if missing := [name for name in wanted if name not in counts]:
+            raise _missing(missing, present, wanted, where)
+        if twice := [name for name in wanted if counts[name] > 1]:
+            raise DataError(f"{where} has column {twice[0]!r} more than once", got=list(present))
+        return wanted
+
+    def batch(self, table: pa.Table, where: str, first_row: int) -> Batch:
+        """Return rows without the texts that are no value."""
+        import pyarrow as pa
+
+        values = [self._with_values(table[index]) for index in range(table.num_columns)]
+        return Batch(pa.table(values, names=table.column_names), where, first_row)
+
+    def _with_values(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if pa.types.is_dictionary(values.type) and is_text(values.type.value_type):
+            values = values.cast(values.type.value_type)
+        if not is_text(values.type):
+            return values
+        values = values if values.type == pa.string() else values.cast(pa.string())
+        gone = pc.is_in(values, value_set=pa.array(self.csv.missing, pa.string()))
+        return pc.if_else(gone, pa.scalar(None, pa.string()), values) if pc.any(gone).as_py() else values
+
+
+def _missing(missing: list[str], present: Sequence[str], wanted: list[str], where: str) -> DataError:
+    others = [name for name in present if name not in wanted]
+    nearest = difflib.get_close_matches(missing[0], others, n=1)
+    return DataError(
+        f"{where} has no column " + ", ".join(repr(name) for name in missing),
+        got=list(present),
+        expected=wanted,
+        hint=f"Did you mean {nearest[0]!r}?" if nearest else "Correct data.columns, or the source.",
+    )
+
+
+def read_frames(frames: Iterable[Any], where: str, wanted: Wanted) -> Iterator[Batch]:
     """Yield DataFrames or Arrow tables as batches.
 
-    :param absent: columns that a frame need not hold.
-    :param forbidden: columns that it must not hold.
-    :raises DataError: for anything else, or a column that mixes types.
+    :raises DataError: for anything else, or a column that Arrow has no type for.
     """
     import pyarrow as pa
 
     row = 1
     for frame in frames:
-        table = frame if isinstance(frame, pa.Table) else _from_pandas(frame, where, row, columns, absent, forbidden)
-        wanted = wanted_columns(table.column_names, columns, where, absent, forbidden)
-        yield Batch(table.select(wanted), where, row)
+        if isinstance(frame, pa.Table):
+            table = frame.select(wanted.names(frame.column_names, where))
+        else:
+            table = _from_pandas(frame, where, wanted)
+        yield wanted.batch(table, where, row)
         row += len(table)
 
 
-def wanted_columns(
-    present: Sequence[str],
-    columns: Columns,
-    where: str,
-    absent: frozenset[str] = frozenset(),
-    forbidden: frozenset[str] = frozenset(),
-) -> list[str]:
-    """Return the columns to read.
+def python_column(values: list[Any], name: str, where: str) -> pa.ChunkedArray:
+    """Return Python values as an Arrow column: values of mixed types as texts, as a CSV file would have them.
 
-    :raises DataError: for a column that must not be there; for a missing column, with the nearest name that is there;
-        for a column that is there twice.
-    """
-    if found := [name for name in present if name in forbidden]:
-        raise DataError(
-            f"{where} holds column {found[0]!r}, which data.privacy forbids", hint="Take it out of the source."
-        )
-    wanted = [name for name in columns.all if name in present or name not in absent]
-    if missing := [name for name in wanted if name not in present]:
-        others = [name for name in present if name not in columns.all]
-        nearest = difflib.get_close_matches(missing[0], others, n=1)
-        raise DataError(
-            f"{where} has no column " + ", ".join(repr(name) for name in missing),
-            got=list(present),
-            expected=columns.all,
-            hint=f"Did you mean {nearest[0]!r}?" if nearest else "Correct data.columns, or the source.",
-        )
-    if twice := [name for name in wanted if list(present).count(name) > 1]:
-        raise DataError(f"{where} has column {twice[0]!r} more than once", got=list(present))
-    return wanted
-
-
-def python_column(values: list[Any], name: str, where: str, first_row: int, *, as_text: bool) -> pa.Array:
-    """Return Python values as one Arrow array.
-
-    :param as_text: take values of mixed types as text, as a category or a key does.
-    :raises DataError: for mixed types otherwise.
+    :raises DataError: for values of a kind that are no column.
     """
     import pyarrow as pa
 
     try:
-        return pa.array(values, from_pandas=True)
+        return pa.chunked_array([pa.array(values, from_pandas=True)])
     # The third is Arrow's error for objects of a kind that it has no type for.
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-        if as_text:
-            return pa.array([None if _is_missing(value) else str(value) for value in values], pa.string())
-        index, expected = _odd_one(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError):
+        pass
+    try:
+        texts = [_as_text(value) for value in values]
+    except (TypeError, ValueError) as error:
         raise DataError(
-            f"column {name!r}, row {first_row + index} of {where} differs in type from the rest of its column",
-            got=values[index],
-            expected=expected,
+            f"column {name!r} of {where} mixes lists or objects with other values",
+            got=str(error),
+            expected="numbers, texts, moments or truth values",
+            hint="Take it apart before, or leave it out of data.columns.",
         ) from error
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
-def _from_pandas(
-    frame: Any, where: str, first_row: int, columns: Columns, absent: frozenset[str], forbidden: frozenset[str]
-) -> pa.Table:
+def _as_text(value: Any) -> str | None:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, (list, dict, set, tuple, bytes)) or (hasattr(value, "__len__") and not isinstance(value, str)):
+        raise TypeError(f"a value of type {type(value).__name__}")
+    if isinstance(value, float):
+        return None if value != value else str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def _from_pandas(frame: Any, where: str, wanted: Wanted) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
 
@@ -116,30 +158,18 @@ def _from_pandas(
         raise DataError(
             f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
         )
-    wanted = wanted_columns([str(name) for name in frame.columns], columns, where, absent, forbidden)
-    text = {*columns.categorical, *columns.keys, *columns.groups}
-    arrays = [_from_series(frame[name], name, where, first_row, as_text=name in text) for name in wanted]
-    return pa.table(arrays, names=wanted)
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    names = wanted.names(list(frame.columns), where)
+    return pa.table([_from_series(frame[name], name, where) for name in names], names=names)
 
 
-def _from_series(series: pd.Series, name: str, where: str, first_row: int, *, as_text: bool) -> pa.Array:
+def _from_series(series: pd.Series, name: str, where: str) -> pa.ChunkedArray:
     import pyarrow as pa
 
     if series.dtype == object:
-        return python_column(series.tolist(), name, where, first_row, as_text=as_text)
-    return pa.Array.from_pandas(series)
-
-
-def _odd_one(values: list[Any]) -> tuple[int, str]:
-    """Return the index of the first value of the rarer kind, and what the others are."""
-    numbers = [isinstance(value, (int, float)) for value in values]
-    present = [not _is_missing(value) for value in values]
-    mostly_numbers = sum(numbers) * 2 >= sum(present)
-    for index, is_number in enumerate(numbers):
-        if present[index] and is_number != mostly_numbers:
-            return index, "a number" if mostly_numbers else "text"
-    return 0, "values of one type"
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or bool(value != value)  # NaN and NaT alone differ from themselves
+        return python_column(series.tolist(), name, where)
+    try:
+        values = pa.Array.from_pandas(series)
+    except (pa.ArrowException, TypeError, ValueError):
+        return python_column(series.astype(object).tolist(), name, where)
+    return values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])

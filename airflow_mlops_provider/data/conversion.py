@@ -1,20 +1,21 @@
 """Turns columns as a source gives them into columns as their role wants them.
 
-What does not fit is one `DataError` that names the column, the row and the value. Rows are counted from 1 in
-the order of the source.
+Of each Arrow type each role makes one thing, or one `DataError` that names the column, the row and the value. Rows are
+counted from 1 in the order of the source. Numbers stay exact wherever they tell rows or classes apart.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from airflow_mlops_provider.data.forms import EXACT, Forms, Misfits, exact_text, is_text
+from airflow_mlops_provider.data.guesses import advice_on_dates, advice_on_numbers
+from airflow_mlops_provider.data.moments import Moments, within_bounds
 from airflow_mlops_provider.exceptions import DataError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
     from airflow_mlops_provider.spec.frozen import Task
@@ -26,19 +27,30 @@ class Column:
 
     :param where: the file, reader or query, as an error names it.
     :param rows: the row number of each value.
+    :param forms: how the source writes its values.
     """
 
     name: str
     values: pa.ChunkedArray
     where: str
     rows: pa.Array
+    forms: Forms = field(default_factory=Forms)
 
     def misfit(self, index: int, expected: str, hint: str | None = None) -> DataError:
         """Return the error for one value."""
-        value = self.values[index].as_py()
         return DataError(
             f"column {self.name!r}, row {self.rows[index].as_py()} of {self.where} cannot be used",
-            got=value if value is not None else "no value",
+            got=shown(self.values[index]),
+            expected=expected,
+            hint=hint,
+        )
+
+    def misfits(self, odd: Misfits, what: str, expected: str, hint: str | None) -> DataError:
+        """Return the error for some values: the first, and how many there are."""
+        value = shown(self.values[odd.first])
+        return DataError(
+            f"column {self.name!r}, row {odd.rows[0]} of {self.where} cannot be used",
+            got=f"{value}; {odd.words(what)}" if odd.count > 1 else value,
             expected=expected,
             hint=hint,
         )
@@ -51,32 +63,81 @@ class Column:
         if len(present):
             return self.misfit(present[0].as_py(), f"{expected}; the column holds {self.values.type}", hint)
         return DataError(
-            f"column {self.name!r} of {self.where} cannot be used", got=self.values.type, expected=expected
+            f"column {self.name!r} of {self.where} cannot be used", got=self.values.type, expected=expected, hint=hint
         )
+
+    def first(self, mask: pa.ChunkedArray, expected: str, hint: str | None = None) -> None:
+        """Refuse the first value of those that a mask names, if it names one."""
+        import pyarrow.compute as pc
+
+        if len(found := pc.indices_nonzero(mask)):
+            raise self.misfit(found[0].as_py(), expected, hint)
+
+    def plain(self) -> Column:
+        """Return it without an encoding: its values alone."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        values = self.values
+        if pa.types.is_run_end_encoded(values.type):
+            values = pa.chunked_array([pc.run_end_decode(chunk) for chunk in values.chunks], values.type.value_type)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_string_view(values.type) or pa.types.is_large_string(values.type):
+            values = values.cast(pa.string())
+        if isinstance(values.type, pa.BaseExtensionType) and not is_uuid(values.type):
+            values = values.cast(values.type.storage_type)
+        return Column(self.name, values, self.where, self.rows, self.forms)
 
 
 def to_number(column: Column) -> pa.ChunkedArray:
     """Return float64; NaN becomes a missing value, infinity stays (validation refuses it)."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    values = _plain(column)
+    column = column.plain()
+    values = column.values
     kind = values.type
-    if not (_is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+    if is_text(kind):
+        found = column.forms.numbers(column.name, values)
+        if (odd := column.forms.misfits(values, pc.is_valid(found), column.rows)) is not None:
+            raise column.misfits(odd, "numbers", "a number", advice_on_numbers(values, column.forms.csv))
+        return without_nan(found)
+    if not (is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
         raise column.wrong_type("a number", "Correct the source, or make the column categorical.")
-    return _without_nan(values.cast(pa.float64(), safe=False))
+    return without_nan(values.cast(pa.float64(), safe=False))
 
 
 def to_category(column: Column) -> pa.ChunkedArray:
     """Return text."""
+    import pyarrow as pa
+
+    column = column.plain()
+    if pa.types.is_binary(column.values.type) or pa.types.is_fixed_size_binary(column.values.type):
+        raise column.wrong_type("text or a number", "Write it as text.")
     return _to_text(column)
 
 
 def to_key(column: Column) -> pa.ChunkedArray:
-    """Return whole numbers as int64, everything else as text."""
+    """Return whole numbers as int64, those of 64 bits without a sign and everything else as text."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    values = _plain(column)
-    return values.cast(pa.int64()) if pa.types.is_integer(values.type) else _to_text(column)
+    column = column.plain()
+    values = column.values
+    kind = values.type
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return values.cast(pa.int64())
+    if pa.types.is_floating(kind):
+        wide = without_nan(values.cast(pa.float64()))
+        exact = pc.and_(pc.equal(pc.floor(wide), wide), pc.less_equal(pc.abs(wide), float(EXACT)))
+        column.first(pc.invert(exact), "a key: a whole number of at most 2**53, or text", _LOST_DIGITS)
+        return wide.cast(pa.int64())
+    if kind == pa.binary(16):
+        return uuid_texts(values)
+    if pa.types.is_fixed_size_binary(kind) or is_binary(kind):
+        return _decoded(column)
+    return _to_text(column)
 
 
 def to_label(column: Column, task: Task, *, required: bool = True) -> pa.ChunkedArray:
@@ -88,7 +149,7 @@ def to_label(column: Column, task: Task, *, required: bool = True) -> pa.Chunked
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = to_number(column) if task == "regression" else _to_class(column)
+    values = to_number(column) if task == "regression" else _to_class(column.plain())
     bad = pc.is_null(values) if required else pa.chunked_array([pa.repeat(False, len(values))])
     if pa.types.is_floating(values.type):
         bad = pc.or_kleene(bad, pc.is_inf(values))
@@ -111,22 +172,16 @@ def to_moment(column: Column, timezone: str | None) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = _plain(column)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = _parse_moments(column, values)
-    if pa.types.is_date(values.type):
-        values = values.cast(pa.timestamp("us"))
-    if not pa.types.is_timestamp(values.type):
-        raise column.wrong_type("a timestamp such as 2013-03-01T06:00:00Z")
-    if (absent := pc.indices_nonzero(pc.is_null(values))) and len(absent):
-        raise column.misfit(absent[0].as_py(), "a timestamp in every row")
+    column = column.plain()
+    values = _moments(column)
     if values.type.tz is None:
         if timezone is None:
-            raise column.misfit(0, "a timestamp with its zone", "Set data.timezone, for example to UTC.")
+            column.first(pc.is_valid(values), "a timestamp with its zone", "Set data.timezone, for example to UTC.")
         zone_of(timezone)
-        naive = values.cast(pa.timestamp("us"), safe=False)
-        values = pc.assume_timezone(naive, timezone, ambiguous="earliest", nonexistent="latest")
-    return values.cast(pa.timestamp("us", "UTC"), safe=False)
+        local = pc.assume_timezone(values, timezone or "UTC", ambiguous="earliest", nonexistent="latest")
+        values = within_bounds(local.cast(pa.timestamp("us", "UTC")))
+        column.first(pc.is_null(values), "a timestamp of the years 1 to 9999")
+    return values.cast(pa.timestamp("us", "UTC"))
 
 
 def zone_of(timezone: str | None) -> ZoneInfo:
@@ -140,84 +195,178 @@ def zone_of(timezone: str | None) -> ZoneInfo:
         raise SpecError("data.timezone is not a time zone", got=timezone, expected="such as Europe/Berlin") from error
 
 
-def first_failing(values: pa.ChunkedArray, fits: Callable[[pa.ChunkedArray], bool]) -> int:
-    """Return the index of the first value that does not fit, in about log2(n) tries; some value must not."""
-    low, high = 0, len(values)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(values.slice(low, middle - low)):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def can_cast(values: pa.ChunkedArray, kind: pa.DataType) -> bool:
-    """Return whether every value can be cast."""
-    import pyarrow as pa
-
+def shown(value: pa.Scalar) -> object:
+    """Return a value as a message shows it, also one that Python has no type for."""
     try:
-        values.cast(kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
+        plain = value.as_py()
+    except (ValueError, OverflowError, ImportError):
+        plain = f"{value.type} {value.value}" if hasattr(value, "value") else str(value.type)
+    if isinstance(plain, str) and not plain.strip():
+        return repr(plain)
+    return "no value" if plain is None else plain
 
 
-def _parse_moments(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    zoned, naive = pa.timestamp("us", "UTC"), pa.timestamp("us")
-    if can_cast(values, zoned):
-        return values.cast(zoned)
-    if can_cast(values, naive):
-        return values.cast(naive)
-    kind = zoned if can_cast(values.slice(0, 1), zoned) else naive
-    raise column.misfit(
-        first_failing(values, lambda part: can_cast(part, kind)),
-        "a timestamp such as 2013-03-01T06:00:00Z" + (", with its zone like the rows before" if kind == zoned else ""),
-    )
-
-
-def _to_class(column: Column) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    values = _plain(column)
-    if pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
-        return values.cast(pa.int64())
-    if _is_number(values.type):
-        whole = _without_nan(values.cast(pa.float64(), safe=False))
-        if not can_cast(whole, pa.int64()):
-            raise column.misfit(
-                first_failing(whole, lambda part: can_cast(part, pa.int64())), "a class: a whole number, text"
-            )
-        return whole.cast(pa.int64())
-    return _to_text(column)
-
-
-def _to_text(column: Column) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    values = _plain(column)
-    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
-        raise column.wrong_type("text or a number")
-    return values.cast(pa.string())
-
-
-def _plain(column: Column) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    values = column.values
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
-
-
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether values of an Arrow type are numbers."""
     import pyarrow as pa
 
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+def is_binary(kind: pa.DataType) -> bool:
+    """Return whether values of an Arrow type are bytes of any length."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def is_uuid(kind: pa.DataType) -> bool:
+    """Return whether values of an Arrow type are UUIDs, and say so."""
+    return getattr(kind, "extension_name", "") == "arrow.uuid"
+
+
+def without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return floats with a missing value for each NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+
+
+def uuid_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return values of 16 bytes as people write UUIDs.
+
+    >>> import pyarrow as pa
+    >>> uuid_texts(pa.chunked_array([pa.array([bytes(range(16)), None], pa.binary(16))])).to_pylist()
+    ['00010203-0405-0607-0809-0a0b0c0d0e0f', None]
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chunks = []
+    for chunk in values.chunks:
+        if not len(chunk):
+            continue
+        whole = pc.fill_null(chunk, pa.scalar(bytes(16), pa.binary(16)))
+        raw = np.frombuffer(whole.cast(pa.binary()).buffers()[2], np.uint8)
+        raw = raw[: 16 * len(chunk)].reshape(-1, 16)
+        digits = np.frombuffer(b"0123456789abcdef", np.uint8)[np.stack([raw >> 4, raw & 15], axis=2).reshape(-1, 32)]
+        text = np.insert(digits, [8, 12, 16, 20], ord("-"), axis=1)
+        whole = pa.Array.from_buffers(pa.binary(36), len(chunk), [None, pa.py_buffer(text.tobytes())])
+        chunks.append(pc.if_else(pc.is_valid(chunk), whole.cast(pa.string()), pa.scalar(None, pa.string())))
+    return pa.chunked_array(chunks, pa.string())
+
+
+_LOST_DIGITS = "A float of 64 bits may have lost its last digits: write it as a whole number, or as text."
+
+
+def _moments(column: Column) -> pa.ChunkedArray:
+    """Return timestamps in microseconds, all of which have a zone or all of which have none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values, forms = column.values, column.forms
+    absent = pc.is_null(forms.with_values(values) if is_text(values.type) else values)
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        column.first(absent, "a timestamp in every row")
+        found = within_bounds(values)
+        column.first(pc.is_null(found), "a timestamp of the years 1 to 9999")
+        return found
+    if not is_text(values.type) and (forms.csv.dates is None or not is_number(values.type)):
+        raise column.wrong_type(_MOMENT, advice_on_dates(values, forms.csv))
+    moments = forms.moments(values)
+    if (odd := forms.misfits(values, moments.read, column.rows)) is not None:
+        raise column.misfits(odd, "moments", _MOMENT, advice_on_dates(values, forms.csv))
+    column.first(absent, "a timestamp in every row")
+    return _of_one_kind(column, moments)
+
+
+_MOMENT = "a timestamp such as 2013-03-01T06:00:00Z"
+
+
+def _of_one_kind(column: Column, moments: Moments) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    zoned = pc.is_valid(moments.zoned)
+    with_zone, rows = pc.sum(zoned).as_py() or 0, len(zoned)
+    if with_zone in (0, rows):
+        return moments.zoned if with_zone else moments.naive
+    first = zoned[0].as_py()
+    column.first(
+        pc.invert(zoned) if first else zoned,
+        f"{_MOMENT}, {'with' if first else 'without'} its zone like the rows before",
+        f"{with_zone} of {rows} values have a zone, the others have none.",
+    )
+    raise AssertionError
+
+
+def _to_class(column: Column) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column.values
+    if is_text(values.type):
+        return _class_of_texts(column)
+    if pa.types.is_boolean(values.type) or (pa.types.is_integer(values.type) and values.type != pa.uint64()):
+        return values.cast(pa.int64())
+    if not is_number(values.type):
+        return to_category(column)
+    if pa.types.is_floating(values.type):
+        values = without_nan(values.cast(pa.float64()))
+    texts = exact_text(values)
+    column.first(pc.invert(pc.match_substring_regex(texts, "^-?[0-9]{1,18}$")), "a class: a whole number, or text")
+    return texts.cast(pa.int64())
+
+
+def _class_of_texts(column: Column) -> pa.ChunkedArray:
+    """Return classes of the type that the first of them have: later ones may not turn them into others."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values, forms, name = column.values, column.forms, column.name
+    typed = forms.typed(name, values)
+    if is_number(typed.type) or pa.types.is_boolean(typed.type):
+        typed = _to_class(Column(name, typed, column.where, column.rows))
+    else:
+        typed = values
+    known = forms.classes.get(name)
+    if known is None and typed.null_count < len(typed):
+        known = forms.classes[name] = typed.type
+    if known is None or typed.type == known:
+        return typed
+    if known == pa.string():
+        return values
+    fits = pc.match_substring_regex(forms.with_values(values), "^[+-]?[0-9]+$")
+    column.first(pc.invert(fits), "a whole number, like the rows before")
+    return forms.with_values(values).cast(pa.int64())
+
+
+def _to_text(column: Column) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column.values
+    kind = values.type
+    if is_text(kind):
+        return values
+    if is_uuid(kind):
+        return uuid_texts(values.cast(kind.storage_type))
+    if pa.types.is_nested(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind) or is_binary(kind):
+        raise column.wrong_type("text or a number", "Write it as text.")
+    if pa.types.is_floating(kind):
+        values = without_nan(values.cast(pa.float64()))
+        column.first(pc.greater(pc.abs(values), float(EXACT)), "text, or a number of at most 2**53", _LOST_DIGITS)
+    if is_number(kind):
+        return exact_text(values)
+    return values.cast(pa.string())
+
+
+def _decoded(column: Column) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    values = column.values.cast(pa.large_binary() if is_binary(column.values.type) else pa.binary())
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise column.wrong_type("text in UTF-8, or 16 bytes as a UUID", "Write it as text.") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.data.conversion import Column, to_category, to_key, to_label, to_moment, to_number
+from airflow_mlops_provider.data.forms import Forms
 from airflow_mlops_provider.data.tables import ROW_GROUP_ROWS, TableInfo, write_table
 from airflow_mlops_provider.exceptions import DataError
 
@@ -62,6 +63,7 @@ class Intake:
         self.excluded = {"future": 0, "unlabelled": 0, "older": 0}
         self.seen: tuple[datetime, datetime] | None = None
         self.kept: tuple[datetime, datetime] | None = None
+        self._forms = Forms(data.source.csv)
         self._order = [*([data.columns.timestamp] if data.columns.timestamp else []), *data.columns.keys]
 
     def store_in_order(self, batches: Iterable[Batch], store: ArtifactStore) -> ArtifactRef:
@@ -120,7 +122,7 @@ class Intake:
             if not len(table):
                 continue
             values = {
-                name: self._convert(Column(name, table[name], batch.where, rows))
+                name: self._convert(Column(name, table[name], batch.where, rows, self._forms))
                 for name in self.data.columns.all
                 if name in table.column_names
             }
@@ -142,7 +144,7 @@ class Intake:
         rows = pa.arange(batch.first_row, batch.first_row + len(table))
         if name is None or not len(table):
             return table, rows
-        moments = to_moment(Column(name, table[name], batch.where, rows), self.data.timezone)
+        moments = to_moment(Column(name, table[name], batch.where, rows, self._forms), self.data.timezone)
         table = table.set_column(table.column_names.index(name), name, moments)
         self.seen = _widen(self.seen, moments)
         mask = pc.less(moments, pa.scalar(self.end, moments.type))

@@ -7,8 +7,9 @@ from datetime import date, datetime, time, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.data.batches import Batch, wanted_columns
+from airflow_mlops_provider.data.batches import Batch, Wanted
 from airflow_mlops_provider.data.conversion import zone_of
+from airflow_mlops_provider.data.opening import refuse_web_page
 from airflow_mlops_provider.data.text_files import read_csv, read_json_lines
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.storage import SourceFile, list_files, local_copy, of_disk
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from airflow_mlops_provider.spec.sections import Columns, Data
+    from airflow_mlops_provider.spec.sections import Data
     from airflow_mlops_provider.storage import S3Options
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -58,54 +59,54 @@ def source_files(
 
 
 def read_files(
-    data: Data,
-    files: Sequence[SourceFile],
-    absent: frozenset[str] = frozenset(),
-    numbers: Sequence[str] = (),
-    options: S3Options | None = None,
+    data: Data, files: Sequence[SourceFile], absent: frozenset[str] = frozenset(), options: S3Options | None = None
 ) -> Iterator[Batch]:
     """Yield the rows of files, a row group or a block at a time.
 
     :param absent: columns that a file need not hold.
-    :param numbers: columns of numbers besides the numeric features: the target of a regression. Text does not say so:
-        its first block may hold whole ones only.
     :param options: how S3 is reached.
     :raises DataError: names the file, and the column, row and value at fault.
     """
     forbidden = frozenset(() if data.privacy is None else data.privacy.forbid)
-    readers = {"parquet": read_parquet, "csv": read_csv, "jsonl": read_json_lines}
-    columns = data.columns.model_copy(update={"numeric": [*data.columns.numeric, *numbers]})
     for file in files:
         constants = {}
         if (partition := data.source.partitioned_by) is not None and partition in data.columns.all:
             constants = {partition: str(_partition_day(file, partition, file.uri))}
-        read = readers[data.source.format or _format_of(file)]
+        wanted = Wanted(data.columns, absent | constants.keys(), forbidden, data.source.csv)
+        kind = data.source.format or format_of(file.name, f"file {file.uri}")
         with local_copy(file, options) as path:
-            for batch in read(path, f"file {file.uri}", columns, absent | constants.keys(), forbidden):
+            for batch in read_local(path, f"file {file.uri}", kind, wanted):
                 yield _with_constants(batch, constants)
 
 
-def read_parquet(
-    path: Path, where: str, columns: Columns, absent: frozenset[str], forbidden: frozenset[str] = frozenset()
-) -> Iterator[Batch]:
-    """Yield the row groups of a Parquet file.
+def read_local(path: Path, where: str, kind: str, wanted: Wanted) -> Iterator[Batch]:
+    """Yield the rows of a file on this machine.
 
-    :param absent: columns that the file need not hold.
-    :param forbidden: columns that it must not hold.
+    :param kind: `parquet`, `csv` or `jsonl`.
+    :raises DataError: names the file, and the line or row at fault.
     """
+    return {"parquet": read_parquet, "csv": read_csv, "jsonl": read_json_lines}[kind](path, where, wanted)
+
+
+def read_parquet(path: Path, where: str, wanted: Wanted) -> Iterator[Batch]:
+    """Yield the row groups of a Parquet file."""
     import pyarrow.parquet as pq
 
-    with _readable(where, "a Parquet file"), pq.ParquetFile(path, pre_buffer=False) as file:
-        wanted = wanted_columns(file.schema_arrow.names, columns, where, absent, forbidden)
+    # Old writers' timestamps of 96 bits reach beyond what 64 bits of nanoseconds do: 9999-12-31 would become 1816.
+    with (
+        _readable(path, where, "Parquet"),
+        pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as file,
+    ):
+        names = wanted.names(file.schema_arrow.names, where)
         row = 1
         for index in range(file.num_row_groups):
-            table = file.read_row_group(index, columns=wanted).select(wanted)
-            yield Batch(table, where, row)
+            table = file.read_row_group(index, columns=names).select(names)
+            yield wanted.batch(table, where, row)
             row += len(table)
 
 
 @contextmanager
-def _readable(where: str, expected: str) -> Iterator[None]:
+def _readable(path: Path, where: str, expected: str) -> Iterator[None]:
     """Turn what a damaged file raises into one DataError."""
     import pyarrow as pa
 
@@ -116,8 +117,11 @@ def _readable(where: str, expected: str) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if of_disk(error):
             raise
+        if path.is_file():
+            with path.open("rb") as stream:
+                refuse_web_page(stream.read(1024), where, expected)
         raise DataError(
-            f"{where} cannot be read", got=str(error), expected=expected, hint="Write the file again."
+            f"{where} cannot be read", got=str(error), expected=f"a {expected} file", hint="Write the file again."
         ) from error
 
 
@@ -131,15 +135,19 @@ def _with_constants(batch: Batch, constants: dict[str, str]) -> Batch:
     return Batch(table, batch.where, batch.first_row)
 
 
-def _format_of(file: SourceFile) -> str:
-    suffixes = PurePosixPath(file.name.lower()).suffixes
+def format_of(name: str, where: str) -> str:
+    """Return the format of a file by its name.
+
+    :raises DataError: it is none of those that are read.
+    """
+    suffixes = PurePosixPath(name.lower()).suffixes
     if suffixes and suffixes[-1] in _COMPRESSIONS:
         suffixes.pop()
     kind = _FORMATS.get(suffixes[-1] if suffixes else "")
     if kind is None:
         raise DataError(
-            f"file {file.uri} is of no known format",
-            got=PurePosixPath(file.name).name,
+            f"{where} is of no known format",
+            got=PurePosixPath(name).name,
             expected=".parquet .csv .csv.zip .csv.gz .jsonl",
             hint="Name data.source.format.",
         )

@@ -69,8 +69,11 @@ def _head(facts: Facts) -> str:
 
 def _data(facts: Facts) -> str:
     roles = facts.roles
-    lines = ["data:", "  source:", f"    uri: {_flow(str(facts.file))}", "  columns:"]
-    lines += [f"    target: {_flow(roles.target)}"]
+    lines = ["data:", "  source:", f"    uri: {_flow(str(facts.file))}"]
+    if form := roles.csv.model_dump(exclude_defaults=True):
+        lines += _comment(f"How the file writes its values: {'; '.join(roles.why_csv)}.", 4)
+        lines += _wrapped("csv", form, 4)
+    lines += ["  columns:", f"    target: {_flow(roles.target)}"]
     if roles.timestamp is not None:
         lines += _comment("When a row became known: a training sees what is before its as_of.", 4)
         lines += [f"    timestamp: {_flow(roles.timestamp)}"]

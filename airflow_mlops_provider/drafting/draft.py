@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.data.conversion import Column, to_moment
+from airflow_mlops_provider.data.forms import Forms
 from airflow_mlops_provider.drafting.choices import choose
 from airflow_mlops_provider.drafting.document import Facts, render
 from airflow_mlops_provider.drafting.expectations import expectations_of
 from airflow_mlops_provider.drafting.leaks import leave_out_leaks
 from airflow_mlops_provider.drafting.roles import roles_of
-from airflow_mlops_provider.drafting.sample import read_file
+from airflow_mlops_provider.drafting.sample import read_sample
 from airflow_mlops_provider.drafting.windows import watching_of
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.job import StepRequest
@@ -68,10 +70,10 @@ def draft_pipeline(
         raise SpecError(
             "--name is no pipeline's name", got=name, expected="small letters, digits and _, a letter first"
         )
-    table = read_file(file, target)
-    roles = roles_of(table, target, timestamp, keys)
+    sample = read_sample(file, target)
+    roles = roles_of(sample, target, timestamp, keys)
     with temporary_folder("init") as folder:
-        trial = _Trial(ArtifactStore(str(folder)), name, file.resolve(), _after(table, roles.timestamp))
+        trial = _Trial(ArtifactStore(str(folder)), name, file.resolve(), _after(sample.table, roles))
         frame = trial.typed_rows(roles)
         leave_out_leaks(roles, frame)
         return _draft(trial, roles, frame)
@@ -120,7 +122,8 @@ class _Trial:
         """Return the rows as ingest makes them."""
         from airflow_mlops_provider.data.tables import read_table
 
-        data: dict[str, Any] = {"source": {"uri": str(self.file)}, "columns": roles.columns.model_dump()}
+        source = {"uri": str(self.file), "csv": roles.csv.model_dump()}
+        data: dict[str, Any] = {"source": source, "columns": roles.columns.model_dump()}
         if roles.timestamp is not None and not roles.zoned:
             data["timezone"] = "UTC"
         dataset = self._run("ingest", {"task": roles.task, "data": data})
@@ -143,13 +146,13 @@ class _Trial:
         return run_step(request, self.store)
 
 
-def _after(table: pa.Table, timestamp: str | None) -> datetime:
+def _after(table: pa.Table, roles: Roles) -> datetime:
     """Return a moment after every row."""
-    if timestamp is None:
+    if roles.timestamp is None:
         return datetime(2000, 1, 1, tzinfo=UTC)
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = table[timestamp]
-    last: datetime = pc.max(values.cast(pa.timestamp("us", getattr(values.type, "tz", None)), safe=False)).as_py()
-    return in_utc(last) + timedelta(days=2)  # a zone may be a day ahead
+    column = Column(roles.timestamp, table[roles.timestamp], "the file", pa.arange(1, len(table) + 1), Forms(roles.csv))
+    last: datetime = pc.max(to_moment(column, "UTC")).as_py()
+    return min(in_utc(last), datetime(9999, 12, 1, tzinfo=UTC)) + timedelta(days=2)  # a zone may be a day ahead

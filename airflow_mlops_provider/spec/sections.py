@@ -7,12 +7,52 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from airflow_mlops_provider.spec.dates import date_format_problem
 from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, ExpectationName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
 from airflow_mlops_provider.spec.search import Search, with_values
 
 # ---------------------------------------------------------------- data
+
+
+class Csv(Frozen):
+    """How a source writes its values as text.
+
+    `separator` and `encoding` are those of a CSV file. The others hold for every text that stands where a number or a
+    moment belongs, of whatever format: JSON lines, Parquet, a query, a reader.
+    """
+
+    separator: str = Field(",", min_length=1, max_length=1, description="What stands between two fields.")
+    decimal: Literal[".", ","] = Field(".", description="What stands before the fraction of a number.")
+    thousands: Literal[",", ".", " ", "'"] | None = Field(
+        None, description="What groups the digits of a number by three; nothing when left out."
+    )
+    encoding: str = Field("utf-8", description="Encoding of the file, by Python's name of it, such as `cp1252`.")
+    missing: list[str] = Field(
+        default_factory=lambda: [""],
+        description="Texts that are no value, in every column. Where a number or a moment belongs, `NA`, `NaN`, `null` "
+        "and their like never are one.",
+    )
+    dates: str | None = Field(
+        None,
+        description="How the timestamp is written: `%d.%m.%Y %H:%M` and the like, `epoch_seconds`, "
+        "`epoch_milliseconds` or `epoch_microseconds`; ISO 8601 when left out.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Csv:
+        if not self.separator.isascii() or self.separator in '"\r\n':
+            raise ValueError(f"separator {self.separator!r} cannot separate fields; name one ASCII character")
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
+        if self.dates is not None and (problem := date_format_problem(self.dates)) is not None:
+            raise ValueError(f"dates {self.dates!r} {problem}")
+        try:
+            "".encode(self.encoding)
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"encoding {self.encoding!r} is none that Python knows") from error
+        return self
 
 
 class Source(Frozen):
@@ -35,6 +75,7 @@ class Source(Frozen):
     )
     sql: str | None = Field(None, description="A query, run through the connection. May hold `{{ as_of }}`.")
     conn_id: str | None = Field(None, description="Airflow connection of the database, or of the object store.")
+    csv: Csv = Field(Csv(), description="How values are written as text.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:

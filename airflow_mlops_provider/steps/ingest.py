@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.data.batches import read_frames
+from airflow_mlops_provider.data.batches import Wanted, read_frames
 from airflow_mlops_provider.data.privacy import checked_secret, secret_id, shield, without, without_values
 from airflow_mlops_provider.data.snapshot import Intake, OutOfOrderError
 from airflow_mlops_provider.data.sources import read_files, source_files
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 #: Raised when the same rows are read or stored otherwise than before, so that what was stored is made anew.
 FORMAT = 1
 LIBRARIES = ("pandas", "pyarrow")
+#: 2: texts are read by their forms; NA is a value where a text belongs; keys of floats are whole numbers.
+FORMAT = 2
 
 #: What of the columns under `data.privacy` goes into XCom, in bytes of JSON; the artifact holds it whole.
 _SHOWN_BYTES = 1000
@@ -245,9 +247,9 @@ def _files(section: Section, job: Job) -> list[SourceFile]:
 def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
     forbidden = frozenset(() if data.privacy is None else data.privacy.forbid)
+    wanted = Wanted(data.columns, section.absent, forbidden, source.csv)
     if source.uri is not None:
-        numbers = [data.columns.target] if section.task == "regression" else []
-        yield from read_files(data, _files(section, job), section.absent, numbers, job.store.options)
+        yield from read_files(data, _files(section, job), section.absent, job.store.options)
     elif source.sql is not None:
         if job.read_sql is None:
             raise SpecError(
@@ -256,11 +258,9 @@ def _batches(section: Section, job: Job) -> Generator[Batch]:
                 hint="Use runtime kind in_process for ingest.",
             )
         frames = job.read_sql(str(source.conn_id), source.sql)
-        yield from read_frames(frames, f"the query on {source.conn_id!r}", data.columns, section.absent, forbidden)
+        yield from read_frames(frames, f"the query on {source.conn_id!r}", wanted)
     else:
-        yield from read_frames(
-            _frames_of_reader(section, job), f"reader {source.reader}", data.columns, section.absent, forbidden
-        )
+        yield from read_frames(_frames_of_reader(section, job), f"reader {source.reader}", wanted)
 
 
 def _frames_of_reader(section: Section, job: Job) -> Iterator[Any]:

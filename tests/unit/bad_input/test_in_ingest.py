@@ -73,7 +73,7 @@ IN_INGEST = [
         "a row of too many fields",
         text("id,at,x,y,c,late\n1,2013-02-01T00:00:00Z,3,4,a,1,7\n"),
         "d.csv",
-        ("d.csv", "Expected 6 columns, got 7", "separated by commas"),
+        ("d.csv", "Expected 6 columns, got 7", "separated by a comma"),
     ),
     Case("an unknown format", csv(good()), "d.xlsx", ("d.xlsx", "no known format", ".parquet", "data.source.format")),
     Case("a missing column", csv(good().drop(columns="y")), "d.csv", ("d.csv", "has no column 'y'", "data.columns")),
@@ -99,7 +99,7 @@ IN_INGEST = [
         "a retyped column",
         parquet(good().assign(y="five")),
         "d.parquet",
-        ("column 'y', row 1 of file", "d.parquet", "got five", "a number; the column holds", "string"),
+        ("column 'y', row 1 of file", "d.parquet", "got five; 40 of 40 values are no numbers", "a number"),
     ),
     Case(
         "a list column", parquet(good().assign(c=[["a"]] * 40)), "d.parquet", ("column 'c', row 1", "text or a number")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mlops_provider.bounds import MAX_DOCUMENT_BYTES, parse_json, unpacked_limit
+from airflow_mlops_provider.data.batches import Wanted
 from airflow_mlops_provider.data.text_files import read_csv, read_json_lines
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.spec import Columns
@@ -55,7 +56,7 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(
     write(tmp_path / name)
 
     with pytest.raises(DataError, match=f"file {name} unpacks to far more than it is: expected at most 256 MiB"):
-        for _ in read_csv(tmp_path / name, f"file {name}", COLUMNS, frozenset()):
+        for _ in read_csv(tmp_path / name, f"file {name}", Wanted(COLUMNS)):
             pass
 
 
@@ -71,7 +72,7 @@ def test_a_line_that_nobody_could_hold_is_refused(line: bytes, message: str, tmp
     (tmp_path / "rows.jsonl").write_bytes(b'{"x": 1, "y": 0}\n' + line + b"\n")
 
     with pytest.raises(DataError, match=message):
-        list(read_json_lines(tmp_path / "rows.jsonl", "rows", COLUMNS, frozenset()))
+        list(read_json_lines(tmp_path / "rows.jsonl", "rows", Wanted(COLUMNS)))
 
 
 @pytest.mark.parametrize("kind", ["zip", "gz"])
@@ -88,7 +89,7 @@ def test_a_damaged_archive_is_one_error(kind: str, tmp_path: Path) -> None:
             data[chance.randrange(len(data))] = chance.randrange(256)
         path.write_bytes(data[: chance.choice((len(data), chance.randrange(len(data))))])
         try:
-            list(read_csv(path, "rows", COLUMNS, frozenset()))
+            list(read_csv(path, "rows", Wanted(COLUMNS)))
         except DataError:
             refused += 1
 
