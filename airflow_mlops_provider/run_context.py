@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
 
 if TYPE_CHECKING:
@@ -32,21 +33,56 @@ def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datet
     When the asset whose events triggered the run is among the task's inlets, events that came while the run waited for
     its turn count as well; what a task has once found so, it keeps for its retries and for when it is cleared.
 
-    :raises SpecError: when what is given is not a date and time.
+    :raises SpecError: when what is given is not a date and time, or still to come.
     """
+    source, as_of = _found(context, given)
+    return not_of_future(as_of, source, present(context))
+
+
+def _found(context: Mapping[str, Any], given: str | None) -> tuple[str, datetime]:
+    """Return which source says the run's `as_of`, and what it says."""
     params: Mapping[str, Any] = context.get("params") or {}
-    for source, text in (("argument as_of", given), ("Param as_of", params.get("as_of"))):
-        if text:
-            return parse_as_of(str(text), source)
     run: Any = context["dag_run"]
-    if key := getattr(run, "partition_key", None):
-        return parse_as_of(key, "partition key")
+    texts = {
+        "argument as_of": given,
+        "Param as_of": params.get("as_of"),
+        "partition key": getattr(run, "partition_key", None),
+    }
+    for source, text in texts.items():
+        if text:
+            return source, parse_as_of(str(text), source)
     if asked := _asked(context):
-        return asked
+        return "asset event", asked
     if run.run_type == "manual" and run.logical_date is not None:
         # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was asked for.
-        return _utc(run.logical_date)
-    return _utc(context.get("data_interval_end") or run.run_after)
+        return "logical date", _utc(run.logical_date)
+    return "end of the data interval", _utc(context.get("data_interval_end") or run.run_after)
+
+
+def not_of_future(as_of: datetime, source: str, limit: datetime) -> datetime:
+    """Return an `as_of` that is not still to come: a model of the future would be newer than every later one.
+
+    :param limit: the present as the run knows it, to which the difference of two clocks is added.
+    :raises SpecError: it is still to come.
+    """
+    if as_of - limit > CLOCK_SKEW:
+        raise SpecError(
+            f"{source} is still to come: no data of then can be seen",
+            got=as_of_text(as_of),
+            expected=f"at most {limit:%Y-%m-%dT%H:%M:%SZ}, when this run was due or began",
+            hint="Correct it: start the run again with a moment that has come.",
+        )
+    return as_of
+
+
+def present(context: Mapping[str, Any]) -> datetime:
+    """Return the latest moment that a run may see: its `run_after`, or when the task began.
+
+    A run waits for its turn, and takes in the events that come meanwhile: those are later than its `run_after`.
+    """
+    started = getattr(context.get("ti"), "start_date", None)
+    due = _utc(context["dag_run"].run_after)
+    return due if started is None else max(due, _utc(started))
 
 
 def event_moments(context: Mapping[str, Any]) -> list[datetime]:

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 @command
 def backtest(args: Namespace) -> None:
     """Replay a pipeline's past and print what came of it."""
-    from airflow_mlops_provider.backtest import replay, replay_page
-    from airflow_mlops_provider.run_context import parse_as_of
+    from datetime import UTC, datetime
 
-    start, end = parse_as_of(args.start, "--from"), parse_as_of(args.end, "--to")
+    from airflow_mlops_provider.backtest import replay, replay_page
+    from airflow_mlops_provider.run_context import not_of_future, parse_as_of
+
+    start, end = (
+        not_of_future(parse_as_of(text, option), option, datetime.now(UTC))
+        for text, option in ((args.start, "--from"), (args.end, "--to"))
+    )
     pipeline, plot = find_pipeline(args.pipeline), _plot(args.plot)
     found = replay(
         _steps(pipeline, args.store),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LEAST_FREE = 2_000_000_000
 #: Seconds; S3 refuses requests that are signed 15 minutes apart, and `at` of the ledger is wall time.
 _MOST_SKEW = 30
+_ROUND_TRIP = "MLflow round trip"
+_REPAIR = "Set it right: airflow mlops reconcile."
 
 
 @command
@@ -33,6 +35,7 @@ def doctor(args: Namespace) -> None:
     pipelines = _check_settings(findings, args.pipelines)
     _check_storage(findings)
     _check_mlflow(findings, pipelines)
+    _check_ledgers(findings, pipelines)
     _check_sources(findings, pipelines)
     _check_engines(findings, pipelines)
     _check_disk(findings)
@@ -102,13 +105,33 @@ def _check_mlflow(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
     for conn_id in dict.fromkeys(pipeline.promotion.conn_id for pipeline in pipelines) or [
         MlflowHook.default_conn_name
     ]:
-        with findings.looking(conn_id, "MLflow round trip") as words:
+        with findings.looking(conn_id, _ROUND_TRIP) as words:
             registry, text = MlflowHook(conn_id).registry(), uuid4().hex
             registry.ping()  # imports MLflow, which is no part of the trip
             started = time.perf_counter()
             if (found := registry.round_trip(text)) != text:
                 raise RegistryError(f"MLflow at {registry.address} does not give back what was written", got=found)
             words.append(f"{registry.address}, {_milliseconds(started)}")
+
+
+def _check_ledgers(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
+    """Read the ledger and the decisions of every pipeline."""
+    from airflow_mlops_provider.commands.terminal import by_registry
+    from airflow_mlops_provider.exceptions import RegistryError
+
+    answering = {one.subject for one in findings.found if one.check == _ROUND_TRIP and one.outcome == "ok"}
+    for registry, members in by_registry([one for one in pipelines if one.promotion.conn_id in answering]):
+        for pipeline in members:
+            remarks: list[str] = []
+            with findings.looking(pipeline.name, "ledger") as words:
+                state = registry.states([pipeline.model_name], decisions=1)[pipeline.model_name]
+                if state.trouble is not None:
+                    raise RegistryError(state.trouble)
+                found = registry.reconcile(pipeline.model_name, repair=False)
+                remarks += state.remarks if found.agrees else [f"{found.reason}. {_REPAIR}", *state.remarks]
+                words.append(f"{len(state.history)} entries; {found.reason}")
+            for remark in remarks:
+                findings.add(pipeline.name, "ledger", "warning", remark)
 
 
 def _check_sources(findings: Findings, pipelines: Sequence[Pipeline]) -> None:

@@ -58,5 +58,5 @@ def _row(name: str, found: Reconciliation) -> dict[str, Any]:
         "champion": found.champion,
         "alias": found.alias,
         "outcome": "agrees" if found.agrees else "repaired" if found.repaired else "DIFFERS",
-        "why": found.reason,
+        "why": "; ".join([found.reason, *found.remarks]),
     }

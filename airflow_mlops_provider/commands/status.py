@@ -25,8 +25,12 @@ def status(args: Namespace) -> None:
         for overview in pipeline_overviews(registry, members, decisions=1)
     }
     ordered = [found[pipeline.name] for pipeline in pipelines]
+    remarks = any(overview.remarks for overview in ordered)
     print_rows(
-        [_row(overview) for overview in ordered],
+        [
+            {**_row(overview), **({"look at": "; ".join(overview.remarks) or "-"} if remarks else {})}
+            for overview in ordered
+        ],
         args.output,
         [overview.model_dump(mode="json") for overview in ordered],
     )

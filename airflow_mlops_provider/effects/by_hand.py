@@ -8,6 +8,7 @@ from airflow_mlops_provider.effects.champions import as_champion, compared
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.job import StepRequest
+from airflow_mlops_provider.registry.promotion import check_not_of_future
 from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _evaluated_now(
             expected="its receipt in the artifact store",
             hint="Train it again, or roll back to it when it was champion.",
         )
+    check_not_of_future(pipeline.model_name, version, receipt.as_of)
     measured = StepRequest.model_validate_json(store.read_request(receipt))
     entry = registry.champion_for(
         pipeline.model_name, as_of=receipt.as_of, lineage=str(receipt.facts["lineage"]), allow_older=allow_older

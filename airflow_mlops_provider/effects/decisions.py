@@ -103,16 +103,29 @@ def decision_of(registry: Registry, model: str, window: str) -> Decision:
 
 
 def decisions(registry: Registry, model: str) -> list[Decision]:
-    """Return what monitoring decided of a model, by window."""
-    return [Decision.model_validate(entry.value) for entry in registry.decisions(model)]
+    """Return what monitoring decided of a model, by window.
+
+    Without windows that ended after they were decided: a mistyped `as_of` would be later than every window to come.
+    """
+    return [as_decision(entry) for entry in registry.decisions(model) if not entry.is_of_future]
+
+
+def as_decision(entry: DecisionEntry) -> Decision:
+    """Return what an entry of the log says.
+
+    :raises RegistryError: it is no decision.
+    """
+    try:
+        return Decision.model_validate(entry.value)
+    except ValueError as error:
+        raise RegistryError(
+            f"the decision of window {as_of_text(entry.window)} cannot be read", got=str(error)
+        ) from error
 
 
 def kept_decisions(registry: Registry, model: str, caller: tuple[str, ...]) -> dict[datetime, Kept]:
     """Return the decisions of a model by window."""
-    return {
-        entry.window: Kept(Decision.model_validate(entry.value), written_by(entry, caller))
-        for entry in registry.decisions(model)
-    }
+    return {entry.window: Kept(as_decision(entry), written_by(entry, caller)) for entry in registry.decisions(model)}
 
 
 def written_by(entry: DecisionEntry, caller: tuple[str, ...]) -> bool:
@@ -151,12 +164,13 @@ def decide_window(
         estimate=estimate,
         champion=None if reign is None else reign.incumbent,
         history=decisions(registry, model),
+        remarks=[] if reign is None else registry.remarks(model),
     )
     kept = {role: ref for role, ref in (evidence or {}).items() if role in _EVIDENCE}
     decision = decision.model_copy(update={"evidence": decision.evidence or kept})
     idem = _idem(caller, window.as_of)
     entry, _ = registry.write_decision(model, window.as_of, decision.model_dump(mode="json"), idem=idem)
-    return Kept(Decision.model_validate(entry.value), entry.idem == idem)
+    return Kept(as_decision(entry), entry.idem == idem)
 
 
 def _idem(caller: tuple[str, ...], window: datetime) -> str:

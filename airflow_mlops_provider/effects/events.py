@@ -11,15 +11,15 @@ from urllib.parse import quote
 from pydantic import Field
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.effects.decisions import written_by
+from airflow_mlops_provider.effects.decisions import as_decision, written_by
 from airflow_mlops_provider.effects.publishing import links as mlflow_links
 from airflow_mlops_provider.exceptions import RegistryError, shorten
-from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.spec import EventKind, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from airflow_mlops_provider.monitoring.governor import Decision
     from airflow_mlops_provider.registry import LedgerEntry, Registry
     from airflow_mlops_provider.results import StepResult
 
@@ -141,7 +141,7 @@ def events_of(
     callers = [(*teller.run, task) for task in teller.upstream] if teller.run else []
     for kept in registry.decisions(model):
         run = teller.run if any(written_by(kept, caller) for caller in callers) else None
-        event = _of_decision(pipeline, model, Decision.model_validate(kept.value), at=kept.at, run=run)
+        event = _of_decision(pipeline, model, as_decision(kept), at=kept.at, run=run)
         if event is not None:
             yield event
     for result in results:

@@ -124,12 +124,14 @@ def decide(
     champion: Incumbent | None,
     history: Sequence[Decision],
     estimate: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Decision:
     """Return what follows from a window.
 
     :param drift: facts of the drift step; None when it was not computed.
     :param live: facts of the live step; None when it was not computed.
     :param estimate: facts of the estimate step; None when monitoring does not estimate.
+    :param remarks: what a person should look at in the ledger: it changes nothing, and stands among the reasons.
     :param history: decisions of this model, in any order. One about this very window holds.
     """
     for decision in history:
@@ -137,6 +139,8 @@ def decide(
             return decision
     past = sorted((one for one in history if one.as_of < window.as_of), key=lambda one: one.as_of)
     found = _judge(policy, window, drift or {}, live or {}, estimate, champion, past)
+    if remarks:
+        found = found.model_copy(update={"reasons": [*found.reasons, text_within("; ".join(remarks), _MAX_REASON)]})
     if found.action != "retrain" or champion is None:
         return found
     late = len(past) < len(history)

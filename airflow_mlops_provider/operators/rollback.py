@@ -92,12 +92,13 @@ class RollbackModelOperator(ModelOperator):
 
     def _data_time(self, context: Context, model: str) -> datetime | None:
         """Return the data time that is to be scored again with the new champion; None when nothing tells."""
+        from airflow_mlops_provider.as_of import CLOCK_SKEW
         from airflow_mlops_provider.exceptions import TransientServiceError
-        from airflow_mlops_provider.run_context import event_moments, parse_as_of, sent_events
+        from airflow_mlops_provider.run_context import event_moments, not_of_future, parse_as_of, present, sent_events
 
         params: Any = context.get("params") or {}
         if given := self.as_of or params.get("as_of"):
-            return parse_as_of(str(given), "as_of")
+            return not_of_future(parse_as_of(str(given), "as_of"), "as_of", present(context))
         moments = event_moments(context)
         for asset in [] if moments else self.inlets:
             if isinstance(asset, Asset) and asset != champion_asset(model):
@@ -107,4 +108,5 @@ class RollbackModelOperator(ModelOperator):
                     self.log.warning("The champion's own as_of is scored again. %s", error)
                     continue
                 moments += [parse_as_of(str(text), "asset event") for text in told if text]
-        return max(moments, default=None)
+        # A window of the future is none: it must not keep a rollback from being made.
+        return max((moment for moment in moments if moment <= present(context) + CLOCK_SKEW), default=None)

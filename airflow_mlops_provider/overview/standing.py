@@ -59,6 +59,7 @@ class PipelineOverview(Frozen):
     :param entries: of the ledger.
     :param quarantined: versions that may not be promoted.
     :param decisions: the latest, by window; the last is the last decision.
+    :param remarks: what a person should look at in ledger and decisions, though they can be read.
     :param trouble: why this could not be read, or not whole.
     """
 
@@ -74,6 +75,7 @@ class PipelineOverview(Frozen):
     entries: int = 0
     quarantined: list[int] = Field(default_factory=list)
     decisions: list[Decision] = Field(default_factory=list)
+    remarks: list[str] = Field(default_factory=list)
     trouble: str | None = None
 
     @property
@@ -118,6 +120,7 @@ def _overview(pipeline: Pipeline, state: ModelState) -> PipelineOverview:
         entries=len(state.history),
         quarantined=sorted(quarantine(state.history)),
         decisions=decided,
+        remarks=state.remarks,
         trouble="; ".join(trouble) or None,
     )
 

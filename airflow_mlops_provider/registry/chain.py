@@ -14,6 +14,7 @@ from airflow_mlops_provider.registry.errors import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from airflow_mlops_provider.registry.ledger import LedgerEntry
     from airflow_mlops_provider.registry.write_once import WriteOnceLog
@@ -58,12 +59,18 @@ class _Past:
         #: Of what an entry may follow: the ledger's name, then each stored entry.
         self.digests = [root]
         self.chained = False
+        self._newest: datetime | None = None
         self._effects: set[str] = set()
         self._models: dict[int, str] = {}
         self._barred: set[int] = set()
 
     def add(self, entry: LedgerEntry, text: str) -> None:
         """Take an entry in."""
+        if not entry.is_of_future():
+            self._newest = max(self._newest or entry.order_key, entry.order_key)
+        elif entry.action == "rollback":
+            # An older release carried on the mistyped as_of of what was rolled back.
+            entry = entry.model_copy(update={"order_key": self._newest or entry.at})
         self.history.append(entry)
         self.digests.append(digest_of(text))
         self.chained |= entry.previous is not None

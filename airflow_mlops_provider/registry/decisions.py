@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
-from airflow_mlops_provider.as_of import as_of_text, in_utc
+from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text, in_utc
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.patience import Patience
@@ -53,6 +53,11 @@ class DecisionEntry(Frozen):
         return in_utc(window).replace(microsecond=0)
 
     @property
+    def is_of_future(self) -> bool:
+        """Whether the window ended later than the moment of its decision, which cannot be: its `as_of` was mistyped."""
+        return self.window - in_utc(self.at) > CLOCK_SKEW
+
+    @property
     def key(self) -> str:
         """Under which key it lies; under another it is a copy that does not count."""
         return f"{_PREFIX}{as_of_text(self.window)}"
@@ -87,7 +92,11 @@ class Decisions:
 
         :raises RegistryError: the log is damaged or deleted.
         """
-        return self.parse(self._log.read())
+        return self.parse(self.read())
+
+    def read(self) -> dict[str, str]:
+        """Return what the log holds; errors as `history`."""
+        return self._log.read()
 
     def parse(self, values: Mapping[str, str], last: int | None = None) -> list[DecisionEntry]:
         """Return the decisions in what the log holds, by window.
@@ -95,14 +104,17 @@ class Decisions:
         :param last: so many of the latest windows only; all when left out.
         :raises RegistryError: the log is damaged.
         """
+        return [entry for key, entry in self._latest(values, last) if key == entry.key]
+
+    def _latest(self, values: Mapping[str, str], last: int | None) -> list[tuple[str, DecisionEntry]]:
         # A key holds its window's moment as text, which is in the order of time.
         keys = sorted(filter(_KEY.fullmatch, values))
-        found = [(key, self._log.parsed(key, values[key], DecisionEntry)) for key in keys[-last if last else None :]]
-        return [entry for key, entry in found if key == entry.key]
+        return [(key, self._log.parsed(key, values[key], DecisionEntry)) for key in keys[-last if last else None :]]
 
-    def remarks(self, values: Mapping[str, str]) -> list[str]:
-        """Return what a person should know of the log: values in it that are none of ours."""
-        strays = self._log.strays(values, _PREFIX, set(filter(_KEY.fullmatch, values)))
+    def remarks(self, values: Mapping[str, str], last: int | None = None) -> list[str]:
+        """Return what a person should know of the log: values in it that are none of ours. Parameters as `parse`."""
+        copies = {key for key, entry in self._latest(values, last) if key != entry.key}
+        strays = self._log.strays(values, _PREFIX, set(filter(_KEY.fullmatch, values)) - copies)
         return [self._log.stray_words(strays)] if strays else []
 
     def write(self, window: datetime, value: Mapping[str, JsonValue], idem: str) -> tuple[DecisionEntry, bool]:

@@ -120,8 +120,9 @@ class LedgerEntry(Frozen):
         fields = self.model_dump(mode="json", exclude={"seq"}, exclude_none=True)
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
-            # The artifact says it as well, and takes as much room as the digest of the entry before.
-            del fields["sha256"]
+            # What can be told without them: together they take more room than the digest of the entry before.
+            for name in ("sha256", *(["action"] if self.action == "promote" else [])):
+                del fields[name]
             text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
             sizes = {name: len(json.dumps(value)) for name, value in fields.items()}
@@ -231,6 +232,14 @@ class Ledger:
     def read(self) -> Chain:
         """Return every entry, and what else lies among them; errors as `history`."""
         return self.parse(self._log.read())
+
+    def stray_words(self, strays: Sequence[str]) -> str:
+        """Return in a sentence what lies among the entries that is none, and what to do."""
+        return self._log.stray_words(strays)
+
+    def damaged(self, what: str) -> RegistryError:
+        """Return the error that says what is wrong with the ledger."""
+        return self._log.damaged(what)
 
     def parse(self, values: Mapping[str, str]) -> Chain:
         """Return the entries in what the log holds.

@@ -7,16 +7,19 @@ show it, and are repaired by whoever looks.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text, in_utc
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, barred_as, champion_for, clock, quarantine
 from airflow_mlops_provider.registry.patience import Patience
+from airflow_mlops_provider.registry.remarks import champion_of_future, remarks
+from airflow_mlops_provider.registry.witnesses import STATUS_TAG, check_champion, check_same_model
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
 
 CHAMPION = "champion"
-STATUS_TAG = "mlops.status"
 _ARCHIVED, _QUARANTINED = "archived", "quarantined"
 
 Refusal = Literal["already", "older", "stale", "quarantined"]
@@ -89,10 +91,15 @@ class Reconciliation(Frozen):
     agrees: bool
     repaired: bool = False
     reason: str
+    remarks: list[str] = Field(default_factory=list, description="What a person should look at in the ledger.")
 
 
 def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[Refusal, str] | None:
-    """Decide against the head; None means promote."""
+    """Decide against the head; None means promote.
+
+    :raises RegistryError: the version's data time is still to come, or the champion's: nobody can be newer.
+    """
+    check_not_of_future(request.model, request.version, request.order_key)
     if not history:
         if request.compared_with is None:
             return None
@@ -103,6 +110,8 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
     if (barred := barred_as(history, request.version, request.digest)) is not None and not request.lift_quarantine:
         same = "" if barred == request.version else f" (the same model as version {barred})"
         return "quarantined", f"version {request.version}{same} was rolled back and is in quarantine"
+    if not request.allow_older and (future := champion_of_future(history, datetime.now(UTC))) is not None:
+        raise RegistryError(f"version {request.version} of model {request.model!r} is not promoted: {future}")
     if head.order_key > request.order_key and not request.allow_older:
         return "older", (
             f"the champion, version {head.version}, has data up to {head.order_key.isoformat()}; "
@@ -112,6 +121,21 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
     if (expected := rival.seq if rival else None) != request.compared_with:
         return "stale", f"compared with entry {request.compared_with}, now to be compared with {expected}"
     return None
+
+
+def check_not_of_future(model: str, version: int, as_of: datetime) -> None:
+    """Refuse a version whose data time is still to come.
+
+    :raises RegistryError: it was trained with an `as_of` later than now.
+    """
+    now = datetime.now(UTC)
+    if in_utc(as_of) - now > CLOCK_SKEW:
+        raise RegistryError(
+            f"version {version} of model {model!r} was trained with an as_of that is still to come",
+            got=as_of_text(as_of),
+            expected=f"at most now, {as_of_text(now)}",
+            hint="Once champion, no later training would be newer. Train again with the right as_of.",
+        )
 
 
 def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -> PromotionOutcome:
@@ -125,6 +149,7 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
         patience.wait()
         chain = ledger.read()
         history = chain.history
+        check_champion(connection, ledger, request.model, alias(connection, request.model, CHAMPION), history)
         if (done := written_before(connection, ledger, history, request.model, request.idem)) is not None:
             return done
         if (refused := refusal(history, request)) is not None:
@@ -183,6 +208,7 @@ def project(connection: Connection, ledger: Ledger, model: str) -> bool:
         history = ledger.history()
         head = history[-1]
         if alias(connection, model, CHAMPION) != head.version:
+            check_same_model(connection, ledger, model, head)
             patience.note(_set_champion(connection, model, head))
             was_set = True
         _tag(connection, model, history)
@@ -223,8 +249,10 @@ def set_alias(connection: Connection, model: str, name: str, version: int) -> Tr
 
 def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: bool = True) -> Reconciliation:
     """Compare alias and head; make them agree when `repair`."""
-    history = ledger.history()
+    chain = ledger.read()
+    history, noted = chain.history, remarks(ledger, chain)
     found = alias(connection, model, CHAMPION)
+    check_champion(connection, ledger, model, found, history)
     wanted = history[-1].version if history else None
     if wanted is None:
         reason = (
@@ -232,14 +260,23 @@ def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: boo
             if found is None
             else f"the alias names version {found}, which was never promoted by the ledger; left as it is"
         )
-        return Reconciliation(model=model, champion=None, alias=found, agrees=found is None, reason=reason)
+        return Reconciliation(
+            model=model, champion=None, alias=found, agrees=found is None, reason=reason, remarks=noted
+        )
     if found == wanted:
         return Reconciliation(
-            model=model, champion=wanted, alias=found, agrees=True, reason=f"version {wanted} is the champion"
+            model=model,
+            champion=wanted,
+            alias=found,
+            agrees=True,
+            reason=f"version {wanted} is the champion",
+            remarks=noted,
         )
     reason = f"the alias named {'no version' if found is None else f'version {found}'}, the ledger {wanted}"
     repaired = repair and project(connection, ledger, model)
-    return Reconciliation(model=model, champion=wanted, alias=found, agrees=False, repaired=repaired, reason=reason)
+    return Reconciliation(
+        model=model, champion=wanted, alias=found, agrees=False, repaired=repaired, reason=reason, remarks=noted
+    )
 
 
 def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> TransientServiceError | None:

@@ -10,7 +10,8 @@ from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import LedgerEntry, barred_as, clock, former_champion, served_at
 from airflow_mlops_provider.registry.patience import Patience
-from airflow_mlops_provider.registry.promotion import PromotionOutcome, project, written_before
+from airflow_mlops_provider.registry.promotion import CHAMPION, PromotionOutcome, alias, project, written_before
+from airflow_mlops_provider.registry.witnesses import check_champion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,7 @@ def roll_back(
         patience.wait()
         chain = ledger.read()
         history = chain.history
+        check_champion(connection, ledger, model, alias(connection, model, CHAMPION), history)
         if (done := written_before(connection, ledger, history, model, idem)) is not None:
             return done
         if not history:

@@ -14,6 +14,7 @@ from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
 from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
+from airflow_mlops_provider.registry.remarks import remarks
 from airflow_mlops_provider.registry.state import read_states
 from airflow_mlops_provider.registry.versions import registered_version, version_run
 from airflow_mlops_provider.registry.write_once import experiment_id
@@ -110,6 +111,11 @@ class Registry:
     def history(self, model: str) -> list[LedgerEntry]:
         """Return the model's ledger, oldest entry first."""
         return self._ledger(model).history()
+
+    def remarks(self, model: str) -> list[str]:
+        """Return what a person should know of the model's ledger, though it can be read."""
+        ledger = self._ledger(model)
+        return remarks(ledger, ledger.read())
 
     def head(self, model: str) -> LedgerEntry | None:
         """Return the entry that says who is champion; None before the first."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.decisions import DECISIONS, DecisionEntry, Decisions
 from airflow_mlops_provider.registry.ledger import LEDGER, Ledger, LedgerEntry
+from airflow_mlops_provider.registry.remarks import remarks
 from airflow_mlops_provider.registry.write_once import read_logs
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -27,6 +28,7 @@ class ModelState(Frozen):
     :param decisions: the latest of what monitoring decided, by window.
     :param aliases: version by alias.
     :param latest: the newest registered version.
+    :param remarks: what a person should know of ledger and decisions, though they can be read.
     :param trouble: why ledger or decisions cannot be read, in words; what can be is there all the same.
     """
 
@@ -35,6 +37,7 @@ class ModelState(Frozen):
     decisions: list[DecisionEntry] = Field(default_factory=list)
     aliases: dict[str, int] = Field(default_factory=dict)
     latest: int | None = None
+    remarks: list[str] = Field(default_factory=list)
     trouble: str | None = None
 
 
@@ -56,8 +59,9 @@ def read_states(connection: Connection, models: Sequence[str], *, decisions: int
     states = {}
     for model in models:
         trouble: list[str] = []
-        history = _entries(Ledger(connection, model), ledgers.get(model, {}), trouble)
-        latest = _decisions(Decisions(connection, model), decided.get(model, {}), decisions, trouble)
+        remarked: list[str] = []
+        history = _entries(Ledger(connection, model), ledgers.get(model, {}), remarked, trouble)
+        latest = _decisions(Decisions(connection, model), decided.get(model, {}), decisions, remarked, trouble)
         found = registered.get(model)
         states[model] = ModelState(
             model=model,
@@ -65,24 +69,31 @@ def read_states(connection: Connection, models: Sequence[str], *, decisions: int
             decisions=latest,
             aliases={} if found is None else {name: int(version) for name, version in found.aliases.items()},
             latest=max((int(version.version) for version in found.latest_versions), default=None) if found else None,
+            remarks=remarked,
             trouble="; ".join(trouble) or None,
         )
     return states
 
 
-def _entries(ledger: Ledger, values: dict[str, str] | None, trouble: list[str]) -> list[LedgerEntry]:
+def _entries(
+    ledger: Ledger, values: dict[str, str] | None, remarked: list[str], trouble: list[str]
+) -> list[LedgerEntry]:
     try:
-        return ledger.history() if values is None else ledger.parse(values).history
+        chain = ledger.read() if values is None else ledger.parse(values)
+        remarked += remarks(ledger, chain)
+        return chain.history
     except RegistryError as error:
         trouble.append(str(error))
         return []
 
 
 def _decisions(
-    decisions: Decisions, values: dict[str, str] | None, last: int, trouble: list[str]
+    decisions: Decisions, values: dict[str, str] | None, last: int, remarked: list[str], trouble: list[str]
 ) -> list[DecisionEntry]:
     try:
-        return decisions.history()[-last:] if values is None else decisions.parse(values, last)
+        values = decisions.read() if values is None else values
+        remarked += decisions.remarks(values, last)
+        return decisions.parse(values, last)
     except RegistryError as error:
         trouble.append(str(error))
         return []

@@ -136,7 +136,7 @@ class WriteOnceLog:
         shown = ", ".join(repr(shorten(key, 60)) for key in strays[:_MOST_NAMED])
         more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
         return (
-            f"{self._kind.title} of {self._model!r} holds values that this package did not write, and ignores them: "
+            f"{self._kind.title} of {self._model!r}: values that this package did not write are ignored: "
             f"{shown}{more}. Look who may write the experiment {self._shared!r} in MLflow."
         )
 

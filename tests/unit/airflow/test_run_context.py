@@ -220,3 +220,64 @@ def test_what_is_no_moment_is_named_with_its_source(
 ) -> None:
     with pytest.raises(SpecError, match=f"{source} is not a date and time: got .*, expected such as 2013-03-01"):
         resolve_as_of(context(**run), given)
+
+
+FUTURE = "2126-04-01T00:00:00Z"
+NEXT_CENTURY = datetime(2126, 4, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("run", "given", "source"),
+    [
+        ({}, FUTURE, "argument as_of"),
+        ({"conf": {"as_of": FUTURE}}, None, "Param as_of"),
+        ({"conf": {"as_of": "2126-04-01T00:00:00+02:00"}}, None, "Param as_of"),
+        ({"partition_key": "2126-04-01"}, None, "partition key"),
+        ({"consumed_asset_events": [event("a", as_of=FUTURE)]}, None, "asset event"),
+        ({"consumed_asset_events": [event("a", as_of="2013-03-01"), event("b", as_of=FUTURE)]}, None, "asset event"),
+        ({"run_type": "manual", "logical_date": NEXT_CENTURY}, None, "logical date"),
+        (
+            {
+                "run_type": "scheduled",
+                "logical_date": day(1),
+                "data_interval_start": day(1),
+                "data_interval_end": NEXT_CENTURY,
+            },
+            None,
+            "end of the data interval",
+        ),
+        ({"conf": {"as_of": "9999-12-31T23:59:59Z"}}, None, "Param as_of"),
+        ({"conf": {"as_of": "2026-01-01T00:05:01Z"}}, None, "Param as_of"),
+        ({"conf": {"as_of": "2026-01-01T14:00:00+08:00"}}, None, "Param as_of"),
+    ],
+)
+def test_what_is_still_to_come_is_refused_with_its_source(
+    context: Callable[..., Any], run: dict[str, Any], given: str | None, source: str
+) -> None:
+    with pytest.raises(SpecError, match=f"{source} is still to come: .* got .*, expected at most 2026-01-01T00:00:00Z"):
+        resolve_as_of(context(**run), given)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"conf": {"as_of": "2026-01-01T00:04:59Z"}},
+        {"conf": {"as_of": "2026-01-01T08:00:00+08:00"}},
+        {"conf": {"as_of": "0001-01-02T00:00:00Z"}},
+        {"conf": {"as_of": "2026-06-01T00:00:00Z"}, "run_after": datetime(2026, 6, 1, tzinfo=UTC)},
+        {"consumed_asset_events": [event("a", as_of="2025-12-31")], "run_after": day(1)},
+    ],
+    ids=["clocks that differ", "midnight elsewhere", "the distant past", "a run due later", "came while it waited"],
+)
+def test_what_has_come_is_taken(context: Callable[..., Any], run: dict[str, Any]) -> None:
+    assert resolve_as_of(context(**run)) <= datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def test_a_task_of_the_future_fails_at_once_and_computes_nothing(worker: Any, tmp_path: Any) -> None:
+    with DAG("tested", schedule=None, params={"as_of": Param(None, type=["null", "string"], format="date-time")}):
+        task = FindChampionOperator(task_id="task", pipeline="flights", retries=3)
+    ended = worker.run(task, conf={"as_of": FUTURE})
+
+    assert ended.state == "failed", "not up for another try"
+    assert "Param as_of is still to come" in ended.message
+    assert not (tmp_path / "artifacts").exists()
