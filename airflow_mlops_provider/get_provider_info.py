@@ -164,6 +164,15 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "xgboost,lightgbm,acme_features",
                         "default": "xgboost,lightgbm",
                     },
+                    "approve_on_command_line": {
+                        "description": "Let `airflow mlops promote --approve-as NAME` approve, where a pipeline has "
+                        "`promotion.approval: human`. Whoever runs the command is no user of Airflow: the ledger holds "
+                        "the name that they give, and the system's user.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                     "docker_images": {
                         "description": "Patterns of the images that `runtime: {kind: docker}` of a pipeline file may "
                         "name, with `*` and `?`; any image when empty. Comma-separated.",

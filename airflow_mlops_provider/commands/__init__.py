@@ -52,6 +52,11 @@ _PROMOTE = (
     _PIPELINE,
     _arg(("version",), metavar="VERSION", help="The registered version to promote"),
     _REASON,
+    _arg(
+        ("--approve-as",),
+        metavar="NAME",
+        help="Who approves, where the pipeline has approval: human and [mlops] approve_on_command_line is set",
+    ),
     _arg(("--despite-gates",), action="store_true", help="Promote although a gate of today's pipeline file fails"),
     _arg(("--allow-older",), action="store_true", help="Promote although the champion has newer data"),
     _arg(("--lift-quarantine",), action="store_true", help="Promote although it was rolled back before"),

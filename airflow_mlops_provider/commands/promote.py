@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @command
 def promote(args: Namespace) -> None:
     """Hold a version against today's gates and champion, and write it into the ledger."""
-    from airflow_mlops_provider.effects.by_hand import promote_by_hand
+    from airflow.sdk import conf
+
+    from airflow_mlops_provider.effects.by_hand import HandApproval, promote_by_hand
     from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
     from airflow_mlops_provider.operators.step import allow_list
 
@@ -34,6 +36,7 @@ def promote(args: Namespace) -> None:
         version,
         reason=args.reason,
         approver=asker(),
+        approval=HandApproval(args.approve_as, conf.getboolean("mlops", "approve_on_command_line", fallback=False)),
         allow_list=allow_list(),
         despite_gates=args.despite_gates,
         allow_older=args.allow_older,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_mlops_provider.effects.approval import answer
 from airflow_mlops_provider.effects.champions import as_champion, compared
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.exceptions import RegistryError
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
     from airflow_mlops_provider.storage import ArtifactStore
 
+_LONGEST_NAME = 250
+
+
+class HandApproval(NamedTuple):
+    """Whose word a promotion by hand has.
+
+    :param name: the approver, as whoever runs the command says.
+    :param allowed: the platform's owner lets the command line approve.
+    """
+
+    name: str | None = None
+    allowed: bool = False
+
+
+NO_APPROVAL = HandApproval()
+
 
 def promote_by_hand(
     registry: Registry,
@@ -27,6 +44,7 @@ def promote_by_hand(
     *,
     reason: str,
     approver: str | None,
+    approval: HandApproval = NO_APPROVAL,
     allow_list: AllowList,
     despite_gates: bool = False,
     allow_older: bool = False,
@@ -35,12 +53,15 @@ def promote_by_hand(
     """Make a registered version champion as a training would: gated, against the champion of this moment.
 
     :param reason: why, in words; the ledger keeps it beside what the gates said.
+    :param approver: the system's user who asks for it.
+    :param approval: whose word it has, where the pipeline file has `approval: human`.
     :param despite_gates: promote although a gate fails; the ledger keeps what it said.
     :raises RegistryError: there is no such version or no reason, or nothing is known of how it was measured.
     :raises MLOpsError: a gate with `on_fail: fail` does not hold against a champion that came meanwhile.
     """
     if not reason.strip():
         raise RegistryError(f"promoting version {version} of {pipeline.model_name!r} needs a reason", got=reason)
+    _check_approval(pipeline, version, approval)
     history = registry.history(pipeline.model_name)
     evaluation = _evaluated_now(registry, store, pipeline, version, allow_older=allow_older)
     gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
@@ -60,14 +81,27 @@ def promote_by_hand(
     if despite_gates and not judged.facts.get("passed"):
         overruled = {**judged.facts, "passed": True, "reason": f"despite {said}"}
         judged = judged.model_copy(update={"facts": overruled, "failure": None})
+    # One effect for each champion that it replaces: asked for again after a rollback, it is another.
+    caller = ("airflow mlops promote", pipeline.name, str(version), str(len(history)))
+    approved = None
+    if pipeline.promotion.approval is not None and judged.failure is None and judged.facts.get("passed"):
+        approved = answer(
+            registry,
+            evaluation,
+            model=pipeline.model_name,
+            caller=caller,
+            said="approved",
+            by=approval.name,
+            rationale=f"on the command line, as the system's user {approver or 'without a name'}",
+        )
     promotion = promote(
         registry,
         store,
         evaluation,
         judged,
         model=pipeline.model_name,
-        # One effect for each champion that it replaces: asked for again after a rollback, it is another.
-        caller=("airflow mlops promote", pipeline.name, str(version), str(len(history))),
+        caller=caller,
+        approval=approved,
         allow_older=allow_older,
         lift_quarantine=lift_quarantine,
         approver=approver,
@@ -76,6 +110,29 @@ def promote_by_hand(
     if promotion.refused is not None and promotion.refused.failure is not None:
         raise promotion.refused.failure.as_error()
     return promotion
+
+
+def _check_approval(pipeline: Pipeline, version: int, approval: HandApproval) -> None:
+    """Refuse to pass by a person's approval.
+
+    :raises RegistryError: the pipeline asks for one, and nobody who may has given it.
+    """
+    name, approvers = (approval.name or "").strip(), pipeline.promotion.approvers
+    if pipeline.promotion.approval is None:
+        if name:
+            raise RegistryError(f"pipeline {pipeline.name!r} asks nobody for approval", hint="Leave out --approve-as.")
+        return
+    what = f"version {version} of {pipeline.model_name!r} needs a person's approval (promotion.approval: human)"
+    if not approval.allowed:
+        raise RegistryError(
+            f"{what}, which this platform takes in Airflow alone",
+            hint="Train it again and answer the task approve. Or let the platform's owner set "
+            "[mlops] approve_on_command_line, and give --approve-as NAME.",
+        )
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise RegistryError(what, got=approval.name, expected="--approve-as NAME, who the ledger names as approver")
+    if approvers and name not in approvers:
+        raise RegistryError(what, got=name, expected=f"--approve-as one of promotion.approvers: {', '.join(approvers)}")
 
 
 def _evaluated_now(

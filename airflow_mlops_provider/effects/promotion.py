@@ -76,7 +76,7 @@ def promote(
         )
     check_judged(store, evaluation, gate)
     idem = effect_id(caller, evaluation)
-    if approval is not None and (refused := _not_approved(evaluation, approval)):
+    if approval is not None and (refused := _not_approved(registry, model, evaluation, approval)):
         return Promotion(gate, f"Not promoted: {refused}", skipped=True)
     if _refuses(gate):
         return Promotion(gate, _not_promoted(gate), skipped=True)
@@ -121,11 +121,19 @@ def _explained(
     return request.model_copy(update={"reason": reason, "approver": approver})
 
 
-def _not_approved(evaluation: StepResult, approval: StepResult) -> str | None:
+def _not_approved(registry: Registry, model: str, evaluation: StepResult, approval: StepResult) -> str | None:
     """Return why a person's word keeps the challenger back, None when it does not.
 
-    :raises MLOpsError: when it is about another version.
+    :raises MLOpsError: when it is about another version, or the ledger does not hold it.
     """
+    stored = next((one for one in registry.approvals(model) if one.idem == approval.key), None)
+    if stored is None or (stored.answer, stored.version) != (approval.facts["answer"], approval.facts["version"]):
+        raise MLOpsError(
+            "the ledger does not hold this approval",
+            got=approval.facts,
+            expected="an answer that the approve task wrote into the ledger",
+            hint="Clear the approve task, so that a person is asked.",
+        )
     if approval.facts["version"] != evaluation.facts["version"]:
         raise MLOpsError(
             "the approval is about another version",

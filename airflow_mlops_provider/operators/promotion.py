@@ -88,7 +88,8 @@ class PromoteModelOperator(ModelOperator):
 
     :param evaluation: what `PublishModelOperator` returned.
     :param gate: what `QualityGateOperator` returned.
-    :param approval: what `ApproveModelOperator` returned; nobody is asked when left out.
+    :param approval: what `ApproveModelOperator` returned; nobody is asked when left out. Where it is given and that
+        task has no answer, as when it was marked as successful by hand, nothing is promoted.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate", "approval")
@@ -100,6 +101,8 @@ class PromoteModelOperator(ModelOperator):
         self.evaluation = evaluation
         self.gate = gate
         self.approval = approval
+        # Rendered, an answer that is missing is None, too.
+        self._is_asked = approval is not None
         self.mlflow_links: dict[str, str] = {}
 
     def run(self, context: Context) -> StepResult:
@@ -121,7 +124,7 @@ class PromoteModelOperator(ModelOperator):
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
             asked=None if request is None else request[0],
-            approval=None if self.approval is None else parsed(self.approval, "approval"),
+            approval=parsed(self.approval, "approval") if self._is_asked else None,
         )
         if promotion.refused is not None:
             # Neither a skipped nor a failed task returns anything, and `NotifyOperator` tells of gates that refused.
