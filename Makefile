@@ -13,6 +13,9 @@ CREATE = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 endif
 
+COMPILE = uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate --no-header
+HASHED = $(COMPILE) --constraint constraints.txt --generate-hashes
+
 .PHONY: demo demo-up test services env lint docs screenshots site bench clean constraints image schema
 
 demo: $(VENV)/examples  ## from nothing to a champion, on this machine
@@ -53,12 +56,14 @@ bench: $(VENV)/dev  ## the DAG beside one plain script; a few minutes
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/parsing.py
 
-image:  ## the image of the steps, for runtime: {kind: docker}; IMAGE names it, DOCKER_HOST the engine
-	docker build --target step --tag $(IMAGE) .
+image:  ## the image of the steps, for runtime: {kind: docker}; IMAGE names it, PYTHON_DIGEST pins its base
+	docker build --build-arg PYTHON_DIGEST=$(PYTHON_DIGEST) --target step --tag $(IMAGE) .
 
-constraints:  ## compile constraints.txt from pyproject.toml, and of it constraints-step.txt
-	uv pip compile --quiet --python-version 3.11 --extra dev --extra compose --no-emit-index-url --no-annotate --no-header pyproject.toml -o constraints.txt
-	python3 tools/step_requirements.py | uv pip compile --quiet --python-version 3.11 --constraint constraints.txt --no-emit-index-url --no-annotate --no-header - -o constraints-step.txt
+constraints:  ## compile constraints.txt from pyproject.toml, and of it, with hashes, what the images install
+	$(COMPILE) --extra dev --extra compose pyproject.toml -o constraints.txt
+	$(HASHED) --extra compose pyproject.toml -o constraints-airflow.txt
+	printf 'mlflow[auth]\npsycopg2-binary\nboto3\n' | $(HASHED) - -o constraints-mlflow.txt
+	$(PYTHON) tools/step_requirements.py | $(HASHED) - -o constraints-step.txt
 
 clean:
 	rm -rf $(VENV) .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.operators.message_values import PlainNotifier
 from airflow_mlops_provider.operators.notifiers import event_notifier, notifier_of
 
 if TYPE_CHECKING:
@@ -15,10 +16,11 @@ def notifiers(pipeline: Pipeline) -> list[Any]:
 
     :raises SpecError: when a name is not one of a notifier, or its arguments do not fit.
     """
-    return [
-        notifier_of(pipeline.name, "notifications.on_failure", named.notifier, named.params)
-        for named in pipeline.notifications.on_failure
-    ]
+    found = []
+    for named in pipeline.notifications.on_failure:
+        notifier = notifier_of(pipeline.name, "notifications.on_failure", named.notifier, named.params)
+        found.append(notifier if named.airflow_context else PlainNotifier(notifier))
+    return found
 
 
 def check_event_notifiers(pipeline: Pipeline) -> None:

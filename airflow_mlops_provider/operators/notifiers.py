@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
+from airflow_mlops_provider.operators.message_values import event_values, run_values
 from airflow_mlops_provider.operators.step import allow_list
 from airflow_mlops_provider.redaction import cause_to_show
 
@@ -25,6 +26,8 @@ _MESSAGES = {
     "message": "{{ event.text }}",
     "body": "{{ event.text }}",
 }
+#: Arguments that make a notifier read files of the worker's machine.
+_READING = frozenset({"files", "attachments", "filename", "file_path"})
 _SLACK, _SLACK_TEXT = "airflow.providers.slack.", "{{ event.mrkdwn }}"
 
 
@@ -43,6 +46,11 @@ def notifier_of(pipeline: str, section: str, name: str, params: Mapping[str, Any
     :raises SpecError: when the name is not one of a notifier, or its arguments do not fit.
     """
     kind = _class_of(pipeline, section, name)
+    if refused := sorted(_READING & set(params)):
+        raise SpecError(
+            f"{pipeline}: {section} gives notifier {name!r} the param {refused[0]!r}",
+            hint="It would send any file that a worker can read. Leave it out, and link to what people shall read.",
+        )
     try:
         return kind(**params)
     except (TypeError, ValueError) as error:
@@ -67,16 +75,17 @@ def event_notifier(pipeline: str, named: EventNotifier) -> BaseNotifier:
 def send(pipeline: str, named: EventNotifier, event: Event, context: Mapping[str, Any]) -> None:
     """Send one message.
 
-    :param context: what templates may use, besides `event`.
+    :param context: Airflow's, of which templates see the plain values unless the pipeline file asks for all of it.
     :raises SpecError: the notifier's name, arguments or templates are wrong.
     :raises TransientServiceError: it was not taken; whatever the reason, another try may do.
     """
     from jinja2 import TemplateError
 
     notifier = event_notifier(pipeline, named)
+    seen = context if named.airflow_context else run_values(context)
     try:
         # A notifier adds its own arguments to the context.
-        notifier({**context, "event": event})
+        notifier({**seen, "event": event_values(event)})
     except TemplateError as error:
         raise SpecError(
             f"{pipeline}: a template in the params of notifier {named.label} is wrong", got=str(error)

@@ -54,7 +54,8 @@ class NotifyOperator(ModelOperator):
             ],
         ).as_teardown()
 
-    :param notifiers: the `notifications.on_event` section of a pipeline file. Their templates know `event`.
+    :param notifiers: the `notifications.on_event` section of a pipeline file. Their templates know `event`, and of
+        Airflow's context names, moments and texts.
     :param results: what the tasks before returned: gate, publish, promote, watch, rollback, as far as there are.
     """
 

@@ -110,6 +110,7 @@ class PromoteModelOperator(ModelOperator):
         from airflow_mlops_provider import effects
         from airflow_mlops_provider.gauges import send_champion
 
+        approval = parsed(self.approval, "approval") if self._is_asked else None
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         hook = self.mlflow()
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation.facts)
@@ -124,7 +125,7 @@ class PromoteModelOperator(ModelOperator):
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
             asked=None if request is None else request[0],
-            approval=parsed(self.approval, "approval") if self._is_asked else None,
+            approval=approval,
         )
         if promotion.refused is not None:
             # Neither a skipped nor a failed task returns anything, and `NotifyOperator` tells of gates that refused.

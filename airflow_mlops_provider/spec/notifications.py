@@ -31,6 +31,11 @@ class Notifier(Frozen):
         description="Class of an Airflow provider, of the plugins folder or an allowed module."
     )
     params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments.")
+    airflow_context: bool = Field(
+        False,
+        description="Templates in `params` also see Airflow's own context: connections (`conn`) and variables (`var`) "
+        "with their secrets, `dag`, `ti`, `params`. Otherwise names, moments and texts alone.",
+    )
 
 
 class EventNotifier(Notifier):

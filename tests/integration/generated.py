@@ -104,7 +104,7 @@ _MAIL: dict[str, Any] = {
 
 def told(csv: Path) -> dict[str, Any]:
     """Return a pipeline that sends mails by the connection `told_mail`, and has a candidate that fails its gate."""
-    red = {**_MAIL, "params": {**_MAIL["params"], "subject": "{{ dag.dag_id }} failed", "html_content": "{{ run_id }}"}}
+    red = {**_MAIL, "params": {**_MAIL["params"], "subject": "{{ dag_id }} failed", "html_content": "{{ run_id }}"}}
     notify = {"retries": 2, "retry_delay": "00:00:00.1"}
     told = {"on_event": [_MAIL], "on_failure": [red]}
     spec = pipeline("told", csv, notifications=told, tasks={"notify": notify})

@@ -20,6 +20,8 @@ TEXT = FILE.read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 #: They do something once; others wait until it is done.
 JOBS = {"airflow-init", "mlflow-users", "s3-buckets"}
+#: What pins images, where somebody has looked it up.
+DIGESTS = {"PYTHON_DIGEST", "POSTGRES_DIGEST", "REDIS_DIGEST", "S3_DIGEST"}
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -70,10 +72,23 @@ def test_every_image_is_of_one_version() -> None:
         if "build" in service:
             assert service["image"] == f"airflow-mlops-provider/{service['build']['target']}:{__version__}", name
         else:
-            assert re.search(r":v?\d+\.\d+\.\d+$|:\d+\.\d+(\.\d+)?-[a-z]+$", service["image"]), name
+            image, digest = re.fullmatch(r"([^$]+)\$\{(\w+_DIGEST):-\}", service["image"]).groups()
+            assert re.search(r":v?\d+\.\d+\.\d+$|:\d+\.\d+(\.\d+)?-[a-z]+$", image), name
+            assert digest in DIGESTS
     bases = re.findall(r"^(?:ARG \w+=|FROM )([\w./-]+:\S+)", (PROJECT / "Dockerfile").read_text(), flags=re.MULTILINE)
     assert bases
     assert all(re.search(r":\d+\.\d+\.\d+-\S+$", base) for base in bases), bases
+
+
+def test_every_image_can_be_pinned_to_one_digest(folder: Path) -> None:
+    digest = f"@sha256:{'ab' * 32}"
+    text, dockerfile = FILE.read_text(encoding="utf-8"), (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    for name in DIGESTS:
+        text = text.replace(f"${{{name}:-}}", digest)
+    for service in yaml.safe_load(text)["services"].values():
+        pinned = service["build"]["args"]["PYTHON_DIGEST"] if "build" in service else service["image"]
+        assert pinned.endswith(digest)
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, flags=re.MULTILINE)) == {"${PYTHON_IMAGE}${PYTHON_DIGEST}"}
 
 
 def test_every_service_says_when_it_is_healthy_and_every_job_is_waited_for() -> None:
@@ -99,7 +114,7 @@ def test_nothing_is_published_beyond_loopback() -> None:
 def test_every_secret_comes_from_env_and_has_no_default() -> None:
     from write_env import values
 
-    asked = VARIABLE.findall(TEXT)
+    asked = [name for name in VARIABLE.findall(TEXT) if name.removesuffix(":-") not in DIGESTS]
     assert {name.removesuffix(":?run make env") for name in asked} == set(values())
     assert all(name.endswith(":?run make env") for name in asked)
     secret = re.compile(r"PASSWORD|SECRET|_KEY|TOKEN|^AIRFLOW_CONN_|BROKER_URL|BACKEND$|SQL_ALCHEMY")

@@ -298,6 +298,26 @@ def test_nobody_is_asked_about_what_cannot_be_promoted(world: World) -> None:
     assert "version 1 is the champion" in world.question(good, gate).reason
 
 
+@pytest.mark.parametrize("change", [{"answer": "approved"}, {"answer": "approved", "version": 1}])
+def test_an_approval_that_the_ledger_does_not_hold_promotes_nothing(world: World, change: dict[str, Any]) -> None:
+    good = world.published(world.trained("good"))
+    said = world.answer(good, "rejected", by="anna")
+    for forged in (said, said.model_copy(update={"key": "0" * 64})):
+        forged = forged.model_copy(update={"facts": {**said.facts, **change}})
+        with pytest.raises(MLOpsError, match="the ledger does not hold this approval"):
+            world.promote(good, world.gate(good, BETTER), forged)
+    assert world.registry.history(CHURN) == []
+
+
+def test_a_question_that_was_marked_as_answered_promotes_nothing() -> None:
+    from airflow_mlops_provider.operators.promotion import PromoteModelOperator
+
+    promote = PromoteModelOperator(task_id="promote", pipeline=CHURN, evaluation={}, gate={}, approval="{{ answer }}")
+    promote.approval = None  # what the template comes to
+    with pytest.raises(MLOpsError, match="input 'approval' is not the result"):
+        promote.run({})
+
+
 def test_an_approval_of_another_version_is_refused(world: World) -> None:
     good, poor = world.published(world.trained("good")), world.published(world.trained("poor"))
     with pytest.raises(MLOpsError, match="the approval is about another version: got 2, expected 1"):

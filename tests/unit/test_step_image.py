@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,42 @@ sys.path.insert(0, str(PROJECT / "tools"))
 
 from step_requirements import step_requirements  # noqa: E402  # once its folder is on the path
 
+#: What the Dockerfile's targets install.
+IMAGES = ("constraints-step.txt", "constraints-airflow.txt", "constraints-mlflow.txt")
+
 
 def lines(name: str) -> list[str]:
-    return [line for line in (PROJECT / name).read_text(encoding="utf-8").splitlines() if "==" in line]
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    return [line.removesuffix("\\").strip() for line in text.splitlines() if "==" in line]
 
 
-def test_its_versions_are_those_that_the_tests_run_with() -> None:
-    assert sorted(set(lines("constraints-step.txt")) - set(lines("constraints.txt"))) == [], "run `make constraints`"
+@pytest.mark.parametrize("name", IMAGES)
+def test_its_versions_are_those_that_the_tests_run_with(name: str) -> None:
+    assert sorted(set(lines(name)) - set(lines("constraints.txt"))) == [], "run `make constraints`"
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_installs_nothing_without_its_hash(name: str) -> None:
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    pins = re.findall(r"^(\S+==\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", text, flags=re.MULTILINE)
+    assert [pin for pin, _ in pins] == lines(name)
+    assert "://" not in text
+    dockerfile = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"--no-deps --require-hashes --requirement /tmp/{name}" in dockerfile
+    assert f"!{name}\n" in (PROJECT / ".dockerignore").read_text(encoding="utf-8")
+
+
+def test_the_images_of_airflow_and_mlflow_hold_what_they_are_for() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {
+        "constraints-airflow.txt": [*project["dependencies"], *project["optional-dependencies"]["compose"]],
+        "constraints-mlflow.txt": ["mlflow[auth]>=3", "psycopg2-binary", "boto3", "flask-wtf"],
+    }
+    for name, requirements in wanted.items():
+        pinned = dict(line.split("==") for line in lines(name))
+        for requirement in map(Requirement, requirements):
+            if requirement.name != project["name"] and (requirement.marker is None or requirement.marker.evaluate()):
+                assert requirement.specifier.contains(pinned[requirement.name.lower()]), (name, str(requirement))
 
 
 @pytest.mark.parametrize("requirement", step_requirements())

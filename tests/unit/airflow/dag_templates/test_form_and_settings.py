@@ -108,13 +108,13 @@ def test_a_tasks_own_settings_reach_it_mapped_or_not() -> None:
 def test_a_notifier_of_a_provider_is_called_when_the_run_fails() -> None:
     named = {
         "notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
-        "params": {"to": "ml@example.org", "subject": "{{ dag.dag_id }} failed"},
+        "params": {"to": "ml@example.org", "subject": "{{ dag_id }} failed"},
     }
     (notifier,) = dag_of(notifications={"on_failure": [named]}).on_failure_callback
 
-    assert isinstance(notifier, SmtpNotifier)
-    assert notifier.to == "ml@example.org"
-    assert notifier.subject == "{{ dag.dag_id }} failed"
+    assert isinstance(notifier.notifier, SmtpNotifier)
+    assert notifier.notifier.to == "ml@example.org"
+    assert notifier.notifier.subject == "{{ dag_id }} failed"
 
 
 @pytest.mark.parametrize(

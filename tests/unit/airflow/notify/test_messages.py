@@ -133,11 +133,11 @@ def test_words_of_people_and_data_fit_into_the_subject_of_a_mail(world: World, m
     assert mails.subjects == ["it is better Bcc: all@example.org"]
 
 
-def test_templates_know_the_event_and_airflow_s_own_variables(world: World, mails: Mailbox) -> None:
+def test_templates_know_the_event_and_the_run(world: World, mails: Mailbox) -> None:
     world.promote()
     params = {
         "to": "ml@example.org",
-        "subject": "[{{ event.kind }}] {{ event.title }} ({{ dag.dag_id }}, {{ run_id }})",
+        "subject": "[{{ event.kind }}] {{ event.title }} ({{ dag_id }}, {{ run_id }})",
         "html_content": "{% for name, url in event.links.items() %}{{ name }};{% endfor %}{{ event.details['Why'] }}",
     }
     world.tell({"notifier": SMTP, "params": params})
