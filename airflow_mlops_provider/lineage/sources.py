@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.lineage.nodes import Column, Node
 from airflow_mlops_provider.lineage.places import Place, place_of
+from airflow_mlops_provider.redaction import hide
 from airflow_mlops_provider.spec import Data
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _tables(conn_id: str, sql: str) -> list[Node]:
         found = get_openlineage_facets_with_sql(hook, sql, conn_id, database=None, use_connection=False)
     except Exception as error:
         # A hook may ask the database for the schema of tables without one; drivers share no class of error.
-        log.warning("The tables of the query on %r are left out of the lineage: %s", conn_id, error)
+        log.warning("The tables of the query on %r are left out of the lineage: %s", conn_id, hide(str(error)))
         found = None
     if found is None or not found.inputs:
         return [Node(Place(str(hook.conn_type), conn_id))]

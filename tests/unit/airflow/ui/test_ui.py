@@ -175,6 +175,33 @@ def test_trouble_with_mlflow_is_said_in_the_page(
     assert "the folder of MLflow&#39;s database is missing" in page.text
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "me:hunter2@mlflow",
+        "http://me:hunter2#battery@mlflow",
+        "http://me:hunter2/battery@mlflow",
+        "http://me:hunter2@[::1",
+        "redis://:hunter2@mlflow:6379/0",
+        "file://me:hunter2@mlflow/x",
+        "sqlite:////no/way.db?key=hunter2",
+        "sqlite://?password=hunter2",
+        "jdbc:postgresql://mlflow/x?user=me&password=hunter2",
+        "postgresql://me:hunter2@mlflow:port/x",
+    ],
+)
+def test_a_viewer_reads_no_password_on_any_page(
+    host: str, browser: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": host}))
+    viewer = browser("viewer")
+    for page in ("/mlops/models", "/mlops/models/churn"):
+        text = viewer.get(page).text
+        assert "MLflow" in text
+        assert "hunter2" not in text
+        assert "battery" not in text
+
+
 def test_an_mlflow_that_never_answers_holds_up_one_page_and_no_other(
     browser: Callable[..., TestClient], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
