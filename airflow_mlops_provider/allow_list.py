@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,15 @@ class AllowList(Frozen):
         if len(parts) < 2 or not all(part.isidentifier() for part in parts):
             raise NotAllowedError(f"{dotted!r} is no dotted name", expected="such as sklearn.svm.SVC")
         top = parts[0]
-        if top != "sklearn" and top not in self.modules and self._plugin_file(top) is None:
+        plugin = self._plugin_file(top)
+        if plugin is not None and top in sys.stdlib_module_names:
+            raise NotAllowedError(
+                f"{dotted!r} is a module of Python itself, which {plugin} is named like",
+                hint="Give the file in the plugins folder another name.",
+            )
+        if plugin is None and any(part.startswith("_") for part in parts):
+            raise NotAllowedError(f"{dotted!r} is private to {top}", expected="a public name")
+        if top != "sklearn" and top not in self.modules and plugin is None:
             raise NotAllowedError(
                 f"{dotted!r} is outside the allow-list",
                 got=top,
@@ -49,18 +58,38 @@ class AllowList(Frozen):
     def load(self, dotted: str) -> Any:
         """Import and return the class or function.
 
-        :raises NotAllowedError: outside the list, or not there.
+        :raises NotAllowedError: outside the list, not there, or of a module that is not on the list.
         """
         self.check(dotted)
         module_name, _, name = dotted.rpartition(".")
+        top = module_name.partition(".")[0]
         try:
-            return getattr(_imported(module_name), name)
+            if (plugin := self._plugin_file(top)) is not None:
+                _check_origin(top, plugin)
+            found = getattr(_imported(module_name), name)
         except ImportError as error:
             raise NotAllowedError(
                 f"{dotted!r} cannot be imported", got=str(error), hint="Install it, or correct the name."
             ) from error
         except AttributeError as error:
             raise NotAllowedError(f"module {module_name!r} has no {name!r}", hint="Correct the name.") from error
+        self._check_home(dotted, found)
+        return found
+
+    def _check_home(self, dotted: str, found: Any) -> None:
+        """Refuse what a module has only imported: that `readers.py` uses `subprocess.run` does not allow it to all.
+
+        :raises NotAllowedError: names the module that it is defined in.
+        """
+        home = str(getattr(found, "__module__", None)).partition(".")[0]
+        named = dotted.partition(".")[0]
+        if home in (named, "sklearn", *self.modules) or self._plugin_file(home) is not None:
+            return
+        raise NotAllowedError(
+            f"{dotted!r} is not defined in {named!r}, which only imports it",
+            got=f"{type(found).__name__} of {getattr(found, '__module__', None)}",
+            hint=f"Define a class or function in {named!r}, or add the module to `[mlops] allowed_modules`.",
+        )
 
     def fingerprint(self, dotted: str) -> str:
         """Return what identifies the code behind a name: a plugin's digest, a library's version. Imports nothing."""
@@ -80,10 +109,31 @@ class AllowList(Frozen):
         if self.plugins_folder is None:
             return None
         folder = Path(self.plugins_folder)
-        for file in (folder / f"{top}.py", folder / top / "__init__.py"):
+        for file in (folder / top / "__init__.py", folder / f"{top}.py"):  # in the order in which Python looks
             if file.is_file():
                 return file
         return None
+
+
+def _check_origin(top: str, plugin: Path) -> None:
+    """Refuse a plugin's name that Python takes for another file, before that is executed.
+
+    :raises NotAllowedError: names both files.
+    :raises ImportError: Python does not find it.
+    """
+    if (loaded := sys.modules.get(top)) is not None:
+        origin = getattr(loaded, "__file__", None)
+    else:
+        spec = importlib.util.find_spec(top)
+        if spec is None:
+            raise ImportError(f"No module named {top!r}")
+        origin = spec.origin
+    if origin is None or Path(origin).resolve() != plugin.resolve():
+        raise NotAllowedError(
+            f"the plugin {plugin} is hidden by another module of its name",
+            got=origin or "one that is built into Python",
+            hint="Give the file in the plugins folder another name.",
+        )
 
 
 def _imported(name: str) -> ModuleType:

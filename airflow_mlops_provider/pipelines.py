@@ -138,9 +138,13 @@ def _strange_templates(value: Any, path: str = "") -> list[str]:
         return [
             bad
             for key, item in value.items()
-            for bad in _strange_templates(item, f"{path}.{key}" if path else str(key))
+            for part in (key, item)
+            for bad in _strange_templates(part, f"{path}.{key}" if path else str(key))
         ]
-    if isinstance(value, list):
+    # YAML has sets, pairs and bytes too, all of which become lists and text on the way to a task.
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, list | tuple | set | frozenset):
         return [bad for index, item in enumerate(value) for bad in _strange_templates(item, f"{path}.{index}")]
     if isinstance(value, str):
         return [

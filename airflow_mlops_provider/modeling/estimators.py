@@ -11,6 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.spec.parameters import BOOSTERS, booster_problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ class _Builder:
             raise SpecError(f"{where}: {name!r} is not a scikit-learn estimator", got=type(cls).__name__)
         settings = setting.get("params") or {}
         _check_params(cls, settings, where)
+        _check_boosters(cls, settings, where)
         params = {key: self.value(item, f"{where}.{key}") for key, item in settings.items()}
         if isinstance(params.get("class_weight"), dict):
             params["class_weight"] = {self.classes.get(str(k), k): v for k, v in params["class_weight"].items()}
@@ -133,6 +135,19 @@ def _check_params(cls: type, settings: dict[str, Any], where: str) -> None:
             )
     if problems:
         raise SpecError(f"{cls.__name__} does not have these parameters:", problems=problems)
+
+
+def _check_boosters(cls: type, settings: dict[str, Any], where: str) -> None:
+    """Refuse what a booster would open or connect to, of a plugin's own class too, unless that names it itself."""
+    own = {
+        parameter.name
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD and cls.__module__.partition(".")[0] not in BOOSTERS
+    }
+    for library in BOOSTERS:
+        for key, value in settings.items() if _is_of(cls, (library,)) else ():
+            if key not in own and (problem := booster_problem(library, key, value)) is not None:
+                raise SpecError(f"{where}.{key}: {problem}")
 
 
 def _parameters(cls: type) -> set[str] | None:

@@ -1,6 +1,7 @@
 """The pipeline file as frozen models: unknown keys are errors, every section stands alone."""
 
 from airflow_mlops_provider.spec.card import Card
+from airflow_mlops_provider.spec.expectations import Expectation
 from airflow_mlops_provider.spec.frozen import Frozen, Task
 from airflow_mlops_provider.spec.gates import (
     AbsoluteGate,
@@ -46,7 +47,6 @@ from airflow_mlops_provider.spec.sections import (
     Csv,
     Data,
     Evaluation,
-    Expectation,
     Importance,
     Source,
     ThresholdRule,

@@ -8,10 +8,12 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.dates import date_format_problem
-from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, ExpectationName, Finite, Frozen, OpenShare
+from airflow_mlops_provider.spec.expectations import Expectation
+from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
+from airflow_mlops_provider.spec.parameters import BOOSTERS, estimator_problems
 from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
-from airflow_mlops_provider.spec.search import Search, with_values
+from airflow_mlops_provider.spec.search import Range, Search, with_values
 
 # ---------------------------------------------------------------- data
 
@@ -82,6 +84,8 @@ class Source(Frozen):
         named = [kind for kind in ("reader", "uri", "sql") if getattr(self, kind) is not None]
         if len(named) != 1:
             raise ValueError(f"name exactly one of reader, uri, sql; got {named or 'none'}")
+        if self.reader is not None and self.reader.partition(".")[0] in ("sklearn", *BOOSTERS):
+            raise ValueError(f"{self.reader!r} reads no data for a pipeline: write a reader in the plugins folder")
         if self.sql is not None and self.conn_id is None:
             raise ValueError("sql needs conn_id, the Airflow connection to run it through")
         return self
@@ -168,14 +172,6 @@ class Data(Frozen):
 # ---------------------------------------------------------------- validation
 
 
-class Expectation(Frozen):
-    """One Great Expectations expectation, by its own name."""
-
-    type: ExpectationName = Field(description="Its name, such as `expect_column_values_to_be_between`.")
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments, by Great Expectations' own names.")
-    policy: Literal["fail", "warn"] | None = Field(None, description="Overrides the section's policy.")
-
-
 class Validation(Frozen):
     """What must be true of the data."""
 
@@ -249,6 +245,26 @@ class Candidate(Frozen):
         if self.search is not None:
             with_values(self.params, dict.fromkeys(self.search.space))
         return self
+
+    @model_validator(mode="after")
+    def _parameters_choose_and_no_more(self) -> Candidate:
+        tried: list[tuple[dict[str, Any], str]] = [({}, "")]
+        for name, values in {} if self.search is None else self.search.space.items():
+            tried += [({name: value}, f"search.space.{name}: ") for value in _listed(values)]
+        problems = [
+            f"{place}{problem.removeprefix('.')}"
+            for values, place in tried
+            for problem in estimator_problems(
+                {"estimator": self.estimator, "params": with_values(self.params, values)}, ""
+            )
+        ]
+        if problems:
+            raise ValueError("; ".join(dict.fromkeys(problems)))
+        return self
+
+
+def _listed(values: list[Any] | Range) -> list[Any]:
+    return values if isinstance(values, list) else [values.low]
 
 
 def with_metric(candidate: Candidate, metric: str) -> Candidate:

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import SpecError, shorten
+from airflow_mlops_provider.spec.expectations import columns_of
 from airflow_mlops_provider.validation.checks import Check, Finding
+from airflow_mlops_provider.validation.conditions import rows_where
 from airflow_mlops_provider.validation.guards import require_columns
+from airflow_mlops_provider.validation.patterns import pattern_problem, use_bounded_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Expectation, Validation
+    from airflow_mlops_provider.spec.expectations import Condition
     from airflow_mlops_provider.storage import ArtifactStore
 
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
@@ -43,14 +47,15 @@ def run_expectations(
     if not section.expectations:
         return []
     configurations = configured(section.expectations, columns)
-    groups: dict[tuple[str, ...], list[int]] = {}
+    groups: dict[tuple[tuple[str, ...], str], list[int]] = {}
     for index, expectation in enumerate(section.expectations):
-        groups.setdefault(_columns_of(expectation, columns), []).append(index)
+        rows_of = repr(expectation.condition)
+        groups.setdefault((_columns_of(expectation, columns), rows_of), []).append(index)
     findings: dict[int, Finding] = {}
     problems: dict[int, str] = {}
     context = _context()
-    for names, indices in groups.items():
-        validator = _validator(context, _frame(store, dataset, names))
+    for (names, _), indices in groups.items():
+        validator = _validator(context, _frame(store, dataset, names, section.expectations[indices[0]].condition))
         for index in indices:
             outcome = _validate(validator, configurations[index], "BASIC")
             if (message := _exception(outcome.exception_info)) is not None:
@@ -76,6 +81,7 @@ def configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> l
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 
+    use_bounded_patterns()
     known = list_registered_expectation_implementations()
     built, problems = [], []
     for index, expectation in enumerate(expectations):
@@ -89,13 +95,21 @@ def configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> l
             continue
         require_columns(_columns_of(expectation, columns), columns, f"{where}, {expectation.type},")
         try:
-            configuration = ExpectationConfiguration(type=expectation.type, kwargs=dict(expectation.kwargs))
+            # Which rows it is of is decided here: the library would evaluate a text.
+            kwargs = {name: value for name, value in expectation.kwargs.items() if name != "row_condition"}
+            configuration = ExpectationConfiguration(type=expectation.type, kwargs=kwargs)
             built.append(configuration.to_domain_obj().configuration)  # with its arguments checked and parsed
         except (ValueError, TypeError) as error:
             problems.append(f"{where}, {expectation.type}: {' '.join(str(error).split())}")
+        problems += [f"{where}, {expectation.type}: {problem}" for problem in _pattern_problems(expectation)]
     if problems:
         raise SpecError(f"{len(problems)} expectations cannot be used:", problems=problems)
     return built
+
+
+def _pattern_problems(expectation: Expectation) -> list[str]:
+    given = [expectation.kwargs.get("regex"), *(expectation.kwargs.get("regex_list") or ())]
+    return [problem for pattern in given if pattern is not None and (problem := pattern_problem(pattern)) is not None]
 
 
 def _columns_of(expectation: Expectation, columns: Sequence[str]) -> tuple[str, ...]:
@@ -103,9 +117,8 @@ def _columns_of(expectation: Expectation, columns: Sequence[str]) -> tuple[str, 
     kwargs = expectation.kwargs
     named = [kwargs[argument] for argument in _COLUMN_ARGUMENTS if kwargs.get(argument) is not None]
     flat = [str(name) for item in named for name in (item if isinstance(item, (list, tuple)) else [item])]
-    if not flat or kwargs.get("row_condition"):
-        return tuple(dict.fromkeys([*flat, *columns]))
-    return tuple(dict.fromkeys(flat))
+    needed = [*flat, *columns_of(expectation.condition)]
+    return tuple(dict.fromkeys(needed if flat else [*needed, *columns]))
 
 
 def _quiet() -> None:
@@ -125,10 +138,13 @@ def _context() -> Any:
     return context
 
 
-def _frame(store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str]) -> pd.DataFrame:
+def _frame(
+    store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str], condition: Condition | None
+) -> pd.DataFrame:
     frame = read_table(store, dataset, columns)
     # Conditions on categories compare codes or fail: the library wants plain text.
-    return frame.astype({name: object for name in frame.select_dtypes("category").columns})
+    frame = frame.astype({name: object for name in frame.select_dtypes("category").columns})
+    return frame if condition is None else rows_where(frame, condition)
 
 
 def _validator(context: Any, frame: pd.DataFrame) -> Any:

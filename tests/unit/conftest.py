@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import textwrap
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +15,23 @@ from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_mlops_provider.job import SqlReader
     from airflow_mlops_provider.results import StepResult
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def no_plugins_of_other_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget the plugins that a test has imported: the next one has another folder, and may use their names."""
+    before, base = set(sys.modules), str(tmp_path_factory.getbasetemp())
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(base):
+            del sys.modules[name]
 
 
 @pytest.fixture(params=["file"])

@@ -257,14 +257,14 @@ def test_an_unknown_expectation_names_the_nearest_before_anything_runs(steps: An
             expectations=[
                 expectation("column_values_to_be_in_set", column="c", value_set=["a"]),
                 expectation("column_values_to_be_betwen", column="x", min_value=0),
-                expectation("column_values_to_be_between", column="x", min_valu=0),
+                expectation("column_values_to_be_between", column="x", min_value=0, mostly=7),
             ],
         )
     text = str(caught.value)
     assert "validation.expectations.1" in text
     assert "did you mean 'expect_column_values_to_be_between'?" in text
     assert "validation.expectations.2" in text
-    assert "min_valu" in text
+    assert "mostly" in text
 
 
 @pytest.mark.parametrize(
