@@ -18,6 +18,11 @@ def executor_config(task: str, config: dict[str, Any]) -> dict[str, Any]:
     :param task: its id, for errors.
     :raises SpecError: `pod_override` is no pod, or the Kubernetes provider is not installed.
     """
+    if "pod_template_file" in config:
+        raise SpecError(
+            f"tasks.{task}.executor_config.pod_template_file is a file that the scheduler would read",
+            hint="Write the pod as pod_override, or set `[kubernetes_executor] pod_template_file`.",
+        )
     if "pod_override" not in config:
         return config
     path = f"tasks.{task}.executor_config.pod_override"

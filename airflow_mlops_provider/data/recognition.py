@@ -67,6 +67,8 @@ def _fits(kind: Kind, national_ids: tuple[str, ...]) -> Callable[[str], bool]:
         luhn = _stdnum("luhn")
         return lambda value: bool(luhn.is_valid(re.sub(r"\D", "", value)))
     checks = {name: _stdnum(name) for name in national_ids}
+    if unfit := [name for name, check in checks.items() if not hasattr(check, "is_valid")]:
+        raise SpecError("data.privacy.national_ids names what has no check of its own", got=unfit[0])
 
     def is_national(value: str) -> bool:
         # Of nine digits nearly all are social security numbers: they are told by their hyphens.

@@ -22,6 +22,8 @@ EventKind = Literal[
     "reconciled",
 ]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+#: Arguments of the providers' notifiers that name a file whose content is sent, of mail and of Apprise.
+_READS_FILES = frozenset({"files", "file", "template", "attach", "config"})
 
 
 class Notifier(Frozen):
@@ -36,6 +38,14 @@ class Notifier(Frozen):
         description="Templates in `params` also see Airflow's own context: connections (`conn`) and variables (`var`) "
         "with their secrets, `dag`, `ti`, `params`. Otherwise names, moments and texts alone.",
     )
+
+    @model_validator(mode="after")
+    def _sends_no_files(self) -> Notifier:
+        if named := sorted(set(self.params) & _READS_FILES):
+            raise ValueError(
+                f"{named[0]} would send files of the worker: leave it out, or write your own notifier"
+            )
+        return self
 
 
 class EventNotifier(Notifier):

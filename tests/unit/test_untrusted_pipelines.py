@@ -35,6 +35,7 @@ BETWEEN = "expect_column_values_to_be_between"
 REGRESSION = "sklearn.linear_model.LogisticRegression"
 SCHEMA = "expect_column_values_to_match_json_schema"
 REGEX = "expect_column_values_to_match_regex"
+SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
 FOLDER = {"memory": "FOLDER"}
 PASSED_ON = {"type": "pass_through", "pass_through_filter": SYSTEM}
 PIPELINE = "sklearn.pipeline.Pipeline"
@@ -268,6 +269,14 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         {"data": {"source": {"uri": None, "reader": "yaml.read"}}},
         "is hidden by another module",
     ),
+    "a file by mail": (
+        {"notifications": {"on_failure": [{"notifier": SMTP, "params": {"to": "x", "files": ["/etc/passwd"]}}]}},
+        "would send files of the worker",
+    ),
+    "a file as the text of a mail": (
+        {"notifications": {"on_event": [{"notifier": SMTP, "params": {"to": "x", "template": "/etc/passwd"}}]}},
+        "would send files of the worker",
+    ),
     "a template in a set": (
         {"data": {"source": {"params": {"a": {"{{ conn.x.password }}"}}}}},
         "template variables that do not exist",
@@ -355,6 +364,25 @@ def test_an_attack_by_a_pipeline_file_is_refused(name: str, tmp_path: Path, plug
 )
 def test_what_people_write_is_taken(more: dict[str, Any], tmp_path: Path, plugins: Path) -> None:
     check(written(tmp_path, more), plugins)
+
+
+@pytest.mark.parametrize("regex", ["(a+)+$", "(a|a)+$", "(a|aa)+$", "([a-z]+)*@", "a*a*a*a*a*a*a*a*a*a*b", "(.*a){12}"])
+def test_no_pattern_takes_long(regex: str) -> None:
+    import time
+
+    import pandas as pd
+
+    from airflow_mlops_provider.validation.expectations import _context, _validate, _validator
+
+    expectation = Expectation(type=REGEX, kwargs={"column": "c", "regex": regex})
+    [configuration] = configured([expectation], ["c"])
+    validator = _validator(_context(), pd.DataFrame({"c": ["a" * 40 + "!"] * 20}))
+    started = time.perf_counter()
+
+    outcome = _validate(validator, configuration, "BASIC")
+
+    assert time.perf_counter() - started < 20  # by backtracking, one value alone takes minutes
+    assert outcome.result["unexpected_count"] == (0 if regex == "(.*a){12}" else 20)
 
 
 def test_a_plugin_named_like_an_installed_package_is_not_executed(tmp_path: Path) -> None:
