@@ -42,9 +42,7 @@ class Notifier(Frozen):
     @model_validator(mode="after")
     def _sends_no_files(self) -> Notifier:
         if named := sorted(set(self.params) & _READS_FILES):
-            raise ValueError(
-                f"{named[0]} would send files of the worker: leave it out, or write your own notifier"
-            )
+            raise ValueError(f"{named[0]} would send files of the worker: leave it out, or write your own notifier")
         return self
 
 
