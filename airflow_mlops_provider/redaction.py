@@ -61,20 +61,21 @@ _SECRET = (
     r"password|passwd|passphrase|\bpwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key"
     r"|signature|credential|\bsig|\bauth|odbc_connect"
 )
-_NAME = rf"[\w.-]*(?:{_SECRET})(?:[_-]?(?:id|value|key|\d+))?"
+_NAME = rf"(?:{_SECRET})(?:[_-]?(?:id|value|key|\d+))?"
 _SECRET_NAME = re.compile(_SECRET, re.I)
 _VALUE = r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|[^\s,;&)'\"<>]+"
 _KEYED = re.compile(rf"(?i)({_NAME}[\"']?\s*=\s*)(?:{_VALUE})")
-_QUOTED = re.compile(rf"(?i)([\"']{_NAME}[\"']\s*:\s*)(?:\"[^\"]*\"|'[^']*')")
+_QUOTED = re.compile(rf"(?i)([\"'][\w.-]{{0,60}}{_NAME}[\"']\s*:\s*)(?:\"[^\"]*\"|'[^']*')")
 _HEADER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer)\s+)[\w+/=.~-]+")
 #: With blanks or quotes in the password, else up to the next blank or quote.
 _ADDRESS = re.compile(
-    r"(?:jdbc:)?[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s:/@]*:(?!\d+\b)[^\s@][^@\n]{0,200}@)?[^\s'\"<>`]*", re.ASCII
+    r"(?:jdbc:)?[A-Za-z][A-Za-z0-9+.-]{0,30}://(?:[^\s:/@]*:(?!\d+\b)[^\s@][^@\n]{0,200}@)?[^\s'\"<>`]*",
+    re.ASCII,
 )
 _LOGIN = re.compile(
-    r"(?<![\w/])(?:[\w.%+-]*:(?!//)(?:(?!://)[^\s@'\"]){1,200}|[\w.]+/[^\s@/'\"]+(?=@//))@(?=//|[\w\[])"
+    r"(?<![\w/])(?:[\w.%+-]{0,60}:(?!//)(?:(?!://)[^\s@'\"]){1,200}|[\w.]{1,60}/[^\s@/'\"]{1,200}(?=@//))@(?=//|[\w\[])"
 )
-_BARE = re.compile(r"(?<![:\w/])//[^\s/@'\"]*:[^\s@'\"]+@")
+_BARE = re.compile(r"(?<![:\w/])//[^\s/@'\"]{0,60}:[^\s@'\"]{1,200}@")
 _TRAILING = re.compile(r"[),.:;}!]+$")
 _LONGEST = 20_000
 

@@ -33,7 +33,7 @@ class S3Options:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
-    endpoint_url: str | None = None
+    endpoint_url: str | None = field(default=None, repr=False)
     region_name: str | None = None
     ca_bundle: str | None = None
     origin: str = "environment, profile or role"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -219,10 +220,38 @@ def test_a_secret_of_a_few_letters_is_hidden_as_a_word() -> None:
         ("token_pattern='x', max_tokens=5", "token_pattern='x', max_tokens=5"),
         ("MLflow at http://host:5000 refused ann@example.org", "MLflow at http://host:5000 refused ann@example.org"),
         ("at 12:30:10 it ended", "at 12:30:10 it ended"),
+        (f"{'a' * 90}postgresql://me:hunter2@h", f"{'a' * 90}postgresql://me:***@h"),
+        (f"{'a' * 90}_password=hunter2", f"{'a' * 90}_password=***"),
     ],
 )
 def test_settings_in_texts_are_blanked_and_others_are_not(text: str, visible: str) -> None:
     assert hide(text) == visible
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a.",
+        "a://",
+        "//:x",
+        "password=",
+        "password='",
+        "a:b",
+        ":",
+        "-",
+        "a/b",
+        "x@",
+        "http://a:b ",
+        "%40",
+        "{'token':",
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    started = time.perf_counter()
+    hide(text * (1_000_000 // len(text)))
+    secrets_in(text * (20_000 // len(text)))
+    assert time.perf_counter() - started < 5
 
 
 def test_addresses_in_the_environment_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
