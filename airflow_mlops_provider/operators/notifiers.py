@@ -26,8 +26,6 @@ _MESSAGES = {
     "message": "{{ event.text }}",
     "body": "{{ event.text }}",
 }
-#: Arguments that make a notifier read files of the worker's machine.
-_READING = frozenset({"files", "attachments", "filename", "file_path"})
 _SLACK, _SLACK_TEXT = "airflow.providers.slack.", "{{ event.mrkdwn }}"
 
 
@@ -46,11 +44,6 @@ def notifier_of(pipeline: str, section: str, name: str, params: Mapping[str, Any
     :raises SpecError: when the name is not one of a notifier, or its arguments do not fit.
     """
     kind = _class_of(pipeline, section, name)
-    if refused := sorted(_READING & set(params)):
-        raise SpecError(
-            f"{pipeline}: {section} gives notifier {name!r} the param {refused[0]!r}",
-            hint="It would send any file that a worker can read. Leave it out, and link to what people shall read.",
-        )
     try:
         return kind(**params)
     except (TypeError, ValueError) as error:

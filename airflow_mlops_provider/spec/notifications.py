@@ -23,7 +23,7 @@ EventKind = Literal[
 ]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 #: Arguments of the providers' notifiers that name a file whose content is sent, of mail and of Apprise.
-_READS_FILES = frozenset({"files", "file", "template", "attach", "config"})
+_READS_FILES = frozenset({"files", "file", "file_path", "filename", "template", "attach", "attachments", "config"})
 
 
 class Notifier(Frozen):
