@@ -96,16 +96,16 @@ def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: As
     partition is that of the ledger's head: the one that published for a former head sees the new one, and goes on.
     """
     for _ in range(_PATIENCE):
-        history = registry.history(model)
+        history = registry.serving(model)
         if not history:
             return None
         head, former = history[-1], former_champion(history)
         champions = [as_champion(entry) for entry in (head, former) if entry is not None]
         scored = _published(store, _with_first_of(store, model, champions, ask))
-        now = registry.head(model)
-        if now is None or now.seq == head.seq:
+        now = registry.serving(model)
+        if not now or now[-1].seq == head.seq:
             return scored
-        log.info("Version %s is champion by now: the window is scored again.", now.version)
+        log.info("Version %s is champion by now: the window is scored again.", now[-1].version)
     raise TransientServiceError(f"the champion of {model!r} changed {_PATIENCE} times while a window was scored")
 
 

@@ -146,13 +146,13 @@ class ScoreShardOperator(ModelOperator):
         """Score the shard, or leave it to the task that joins."""
         from airflow_mlops_provider.effects import as_champion
 
-        head = self.registry().head(self.model_name)
-        if head is None:
+        history = self.registry().serving(self.model_name)
+        if not history:
             self.log.info("Model %r has no champion yet: nothing is scored.", self.model_name)
             return None
         inputs = {"dataset": [parsed(self.dataset, "dataset")]}
         try:
-            return self.compute(context, {"shard": self.shard}, inputs, champion=as_champion(head))
+            return self.compute(context, {"shard": self.shard}, inputs, champion=as_champion(history[-1]))
         except ModelUnavailableError as error:
             self.log.warning("Left to the task that joins, which knows who stands in: %s", error)
             return None

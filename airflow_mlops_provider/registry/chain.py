@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mlops_provider.registry.errors import DamagedError
@@ -127,7 +128,7 @@ def follow(values: Mapping[str, str], log: WriteOnceLog, kind: type[LedgerEntry]
 
     :raises RegistryError: an entry cannot be read, or does not follow from the one before it.
     """
-    found = {int(match[1]): text for key, text in values.items() if (match := _KEY.fullmatch(key)) is not None}
+    found = _numbered(values)
     # The first entry follows from the ledger's name, so that it cannot be that of another model.
     past, place = _Past(digest_of(log.name)), 1
     while (text := found.get(place)) is not None:
@@ -144,6 +145,19 @@ def follow(values: Mapping[str, str], log: WriteOnceLog, kind: type[LedgerEntry]
         after += 1
     strays = log.strays(values, PREFIX, {f"{PREFIX}{entry.seq}" for entry in past.history})
     return Chain(past.history, strays, place, after, past.digests[-1])
+
+
+def readable(values: Mapping[str, str], log: WriteOnceLog, kind: type[LedgerEntry]) -> list[LedgerEntry]:
+    """Return every entry that can be read, by its place, also where one does not follow from another."""
+    found = []
+    for number, text in sorted(_numbered(values).items()):
+        with suppress(DamagedError):
+            found.append(log.parsed(f"entry {number}", text, kind, seq=number))
+    return found
+
+
+def _numbered(values: Mapping[str, str]) -> dict[int, str]:
+    return {int(match[1]): text for key, text in values.items() if (match := _KEY.fullmatch(key)) is not None}
 
 
 def _torn(log: WriteOnceLog, number: int, wrong: str) -> DamagedError:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError
 from airflow_mlops_provider.redaction import cause_to_show, shown
 from airflow_mlops_provider.registry.addresses import check_uri, connection_secrets, sqlite_file, who_asks
+from airflow_mlops_provider.registry.database import check_database
 from airflow_mlops_provider.registry.errors import (
     AlreadyThereError,
     Asker,
@@ -199,12 +200,8 @@ class Connection:
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            if (database := sqlite_file(self.tracking_uri)) is not None and not database.parent.is_dir():
-                # MLflow itself tries for minutes to open such a file.
-                raise RegistryError(
-                    f"the folder of MLflow's database is missing: {database.parent}",
-                    hint="Create it, or correct the connection's URI.",
-                )
+            for uri in {self.tracking_uri, self.registry_uri}:
+                check_database(uri)
             from mlflow import MlflowClient
 
             self._client = MlflowClient(self.tracking_uri, self.registry_uri)

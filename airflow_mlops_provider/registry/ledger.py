@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator, model_valida
 from airflow_mlops_provider.as_of import CLOCK_SKEW, in_utc
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.chain import PREFIX, Chain, follow
+from airflow_mlops_provider.registry.chain import PREFIX, Chain, follow, readable
 from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
@@ -232,6 +232,10 @@ class Ledger:
     def read(self) -> Chain:
         """Return every entry, and what else lies among them; errors as `history`."""
         return self.parse(self._log.read())
+
+    def readable(self) -> list[LedgerEntry]:
+        """Return every entry that can be read of a damaged ledger, by its place; errors as `history` without a run."""
+        return readable(self._log.read(), self._log, LedgerEntry)
 
     def stray_words(self, strays: Sequence[str]) -> str:
         """Return in a sentence what lies among the entries that is none, and what to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from airflow_mlops_provider.registry import promotion, publishing, rollback
 from airflow_mlops_provider.registry.approvals import Approvals
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
+from airflow_mlops_provider.registry.errors import DamagedError
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
 from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
 from airflow_mlops_provider.registry.remarks import remarks
 from airflow_mlops_provider.registry.state import read_states
 from airflow_mlops_provider.registry.versions import registered_version, version_run
+from airflow_mlops_provider.registry.witnesses import still_serving
 from airflow_mlops_provider.registry.write_once import experiment_id
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.rollback import Target
     from airflow_mlops_provider.registry.state import ModelState
     from airflow_mlops_provider.registry.versions import RegisteredVersion, VersionRun
+
+log = logging.getLogger(__name__)
 
 # MLflow refuses / and : ; quotes and back-quotes would end a search filter.
 _NAME = re.compile(r"[^/:'\"`%\\]{1,200}")
@@ -111,6 +116,24 @@ class Registry:
     def history(self, model: str) -> list[LedgerEntry]:
         """Return the model's ledger, oldest entry first."""
         return self._ledger(model).history()
+
+    def serving(self, model: str) -> list[LedgerEntry]:
+        """Return the model's ledger; of a damaged one the entry of the champion that the alias names, alone.
+
+        So what serves goes on serving while nothing is promoted.
+
+        :raises RegistryError: it is damaged, and MLflow does not know the alias's version as the model of its entry.
+        """
+        ledger = self._ledger(model)
+        try:
+            return ledger.history()
+        except DamagedError as error:
+            named = promotion.alias(self._connection, model, promotion.CHAMPION)
+            entry = still_serving(self._connection, ledger, model, named)
+            if entry is None:
+                raise
+            log.warning("%s Version %s, which the alias names, goes on serving.", error, entry.version)
+            return [entry]
 
     def remarks(self, model: str) -> list[str]:
         """Return what a person should know of the model's ledger, though it can be read."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.versions import DIGEST_TAG
+from airflow_mlops_provider.registry.versions import DIGEST_TAG, SHA256_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,19 @@ def check_same_model(connection: Connection, ledger: Ledger, model: str, head: L
             f"entry {head.seq} says that version {head.version} is model {head.digest[:16]}…, and MLflow holds "
             f"{registered[:16]}… under that number"
         )
+
+
+def still_serving(connection: Connection, ledger: Ledger, model: str, alias: int | None) -> LedgerEntry | None:
+    """Return the entry, of a damaged ledger, of the version that the alias names, when MLflow knows it as that model.
+
+    :param alias: it is not moved while the ledger is damaged, so it names what served before.
+    """
+    if alias is None:
+        return None
+    tags = _tags(connection, model, alias)
+    known = (tags.get(DIGEST_TAG), tags.get(SHA256_TAG))
+    found = [one for one in ledger.readable() if one.version == alias and (one.digest, one.sha256) == known]
+    return found[-1] if found else None
 
 
 def _tags(connection: Connection, model: str, version: int) -> dict[str, str]:

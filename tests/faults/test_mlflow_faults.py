@@ -5,15 +5,18 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 import registry_worker
 from fault_proxy import DROP_AFTER, FaultProxy, answer, delay
 from services.mlflow_server import mlflow_server
 
-from airflow_mlops_provider.exceptions import TransientServiceError
+from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.registry.client import Connection
+from airflow_mlops_provider.registry.errors import ForbiddenError
+from airflow_mlops_provider.registry.patience import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,3 +200,37 @@ def test_the_recorded_requests_are_what_makes_runs_versions_and_entries(creating
         "model-versions/set-tag",
         "mlflow-artifacts/artifacts/*",
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "tries"),
+    [
+        (500, "INTERNAL_ERROR", TransientServiceError, FAILURES),
+        (503, "TEMPORARILY_UNAVAILABLE", TransientServiceError, FAILURES),
+        (403, "PERMISSION_DENIED", ForbiddenError, 1),
+        (400, "INVALID_PARAMETER_VALUE", RegistryError, 1),
+    ],
+)
+def test_an_alias_that_cannot_be_set_ends_after_a_few_tries(
+    proxy: FaultProxy, tmp_path: Path, status: int, code: str, error: type[Exception], tries: int
+) -> None:
+    body = f'{{"error_code": "{code}", "message": "out of order"}}'.encode()
+
+    def setting(call: Call) -> bool:
+        return call.path.endswith("/registered-models/alias") and call.method == "POST"
+
+    training = registry_worker.publication(tmp_path / "model.skops")
+    name = f"stuck-{uuid4().hex[:8]}"
+    wanted = training.model_copy(update={"model": name, "experiment": name, "candidates": [training.winning]})
+    proxy.clear()
+    proxy.fail(answer(status, body, "application/json"), setting, times=1000)
+    registry = Registry(Connection(proxy.url, timeout=TIMEOUT))
+    try:
+        with pytest.raises(error, match="setting the alias 'challenger' of model") as caught:
+            registry.publish(wanted)
+    finally:
+        asked = [call for call in proxy.calls if setting(call)]
+        proxy.clear()
+    assert len(asked) == tries
+    assert type(caught.value) is error
+    assert registry.publish(wanted).version == 1, "what was there is found, and completed"

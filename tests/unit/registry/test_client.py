@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +19,6 @@ from airflow_mlops_provider.registry.client import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -140,6 +142,59 @@ def test_a_database_that_refuses_the_connection_is_not_asked_again(mlflow_uri: s
 def test_a_missing_folder_of_the_database_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=f"folder of MLflow's database is missing: {tmp_path}/no"):
         Registry.connect(f"sqlite:///{tmp_path}/no/mlflow.db").ping()
+
+
+#: What root may not do either, once it gives up to pass over permissions.
+_AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+
+
+def test_a_database_that_cannot_be_opened_is_said_at_once(tmp_path: Path, mlflow_uri: str) -> None:
+    database = Path(mlflow_uri.removeprefix("sqlite:///"))
+    places = {}
+    for name, file_mode, folder_mode in (
+        ("file", 0o000, 0o755),
+        ("read-only file", 0o444, 0o755),
+        ("read-only folder", 0o644, 0o555),
+        ("folder", 0o644, 0o000),
+    ):
+        folder = tmp_path / name.replace(" ", "-")
+        folder.mkdir()
+        shutil.copy(database, folder / "mlflow.db").chmod(file_mode)
+        folder.chmod(folder_mode)
+        places[name] = folder / "mlflow.db"
+    places["new file"] = places["read-only folder"].with_name("new.db")
+    (tmp_path / "text.db").write_text("no database, and long enough to be read as the head of one. " * 20)
+    (tmp_path / "folder.db").mkdir()
+    places |= {"text": tmp_path / "text.db", "a folder": tmp_path / "folder.db"}
+    code = """
+import json, sys, time
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.registry import Registry
+import mlflow
+said = {}
+for name, file in json.loads(sys.argv[1]).items():
+    started = time.monotonic()
+    try:
+        Registry.connect(f"sqlite:///{file}").ping()
+    except RegistryError as error:
+        said[name] = [str(error), time.monotonic() - started]
+print(json.dumps(said))
+"""
+    command = [*(_AS_ANYBODY if os.geteuid() == 0 else []), sys.executable, "-c", code]
+    given = json.dumps({name: str(file) for name, file in places.items()})
+    done = subprocess.run([*command, given], capture_output=True, text=True, check=True)
+    for folder in tmp_path.iterdir():
+        folder.chmod(0o755)
+
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said.keys() == places.keys()
+    assert all(seconds < 10 for _, seconds in said.values()), said
+    for name in ("file", "read-only file", "read-only folder", "folder", "new file"):
+        assert "MLflow's database cannot be used: this process (user id " in said[name][0]
+        assert "may not read and write" in said[name][0]
+        assert "Let this user read and write it (chown, chmod)" in said[name][0]
+    assert "file is not a database" in said["text"][0]
+    assert f"MLflow's database is no file: {tmp_path}/folder.db" in said["a folder"][0]
 
 
 def test_ping_says_that_mlflow_answers(registry: Registry, mlflow_uri: str) -> None:

@@ -98,7 +98,7 @@ def three_champions(migrated_mlflow: Path, tmp_path_factory: pytest.TempPathFact
     client, registry = MlflowClient(f"sqlite:///{file}"), Registry.connect(f"sqlite:///{file}")
     client.create_registered_model("flights")
     for version in range(1, 8):
-        tags = {"mlops.digest": f"digest-{version}"}
+        tags = {"mlops.digest": f"digest-{version}", "mlops.sha256": SHA}
         client.create_model_version("flights", "/nowhere", tags=tags, await_creation_for=None)
     for version in (1, 2, 3):
         registry.promote(request(version, version))
@@ -323,6 +323,29 @@ def test_a_ledger_is_told_of_where_many_are_read_at_once(database: Database) -> 
     state = database.registry.states(["flights"])["flights"]
     assert "entry 3 does not follow from entry 2" in str(state.trouble)
     assert state.history == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "serves"),
+    [
+        (rewrite(2, reason="other"), True),
+        (forge("seq-4", "{"), True),
+        (gone("seq-1"), True),
+        (rewrite(3, digest="digest-7", previous="b" * 64), False),
+        (gone("seq-1", "seq-3"), False),
+    ],
+    ids=["a past rewritten", "no entry", "the first removed", "its own entry rewritten", "its own entry removed"],
+)
+def test_what_serves_goes_on_serving_while_its_own_entry_is_what_mlflow_knows(
+    database: Database, attack: Attack, serves: bool
+) -> None:
+    attack(database)
+    if serves:
+        [entry] = database.registry.serving("flights")
+        assert (entry.version, entry.digest) == (3, "digest-3")
+        return
+    with pytest.raises(RegistryError, match="is damaged"):
+        database.registry.serving("flights")
 
 
 def test_an_alias_moved_by_hand_is_set_right_by_the_entries_that_count(database: Database) -> None:
