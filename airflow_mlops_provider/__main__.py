@@ -52,7 +52,7 @@ def _run(order: Order) -> StepResult:
     folder = order.request.allow_list.plugins_folder
     if folder is not None and folder not in sys.path:
         sys.path.append(folder)  # as Airflow does
-    store = ArtifactStore(order.store, S3Options(**order.options))
+    store = ArtifactStore(order.store, S3Options(**order.options), order.secret)
     return run_step(order.request, store, image=order.image)
 
 

@@ -110,6 +110,10 @@ class ArtifactError(MLOpsError):
     """A stored artifact is missing, damaged or may not be addressed."""
 
 
+class NewerDocumentError(ArtifactError):
+    """What a later release has stored cannot be read by this one."""
+
+
 class StorageError(MLOpsError):
     """The artifact store answered, and the answer means that a person must act."""
 

@@ -156,6 +156,14 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "aws_default",
                         "default": "",
                     },
+                    "signing_conn_id": {
+                        "description": "Connection whose password signs receipts: one that is not signed so does not "
+                        "count, and its step runs again. When empty, receipts are not signed.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "mlops_signing",
+                        "default": "",
+                    },
                     "allowed_modules": {
                         "description": "Top-level modules, besides scikit-learn and the plugins folder, whose classes "
                         "and functions pipeline files may name. Comma-separated.",

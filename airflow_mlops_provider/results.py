@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import MLOpsError, ResultTooLargeError, shorten
 from airflow_mlops_provider.spec import Frozen
 
@@ -43,7 +45,7 @@ class Failure(Frozen):
         return MLOpsError(self.what, got=self.got, expected=self.expected, hint=self.hint)
 
 
-class StepResult(Frozen):
+class StepResult(Document):
     """What a step made. Stored as `receipt.json`, written last: the commit point of the step.
 
     :param key: digest of everything that the result depends on; equal keys mean an equal result.
@@ -70,6 +72,39 @@ class StepResult(Frozen):
         value = self.model_dump(mode="json", exclude_defaults=True)
         check_xcom(value, f"result of step {self.step!r} of {self.pipeline!r}")
         return value
+
+
+class Receipt(StepResult):
+    """A result as it is stored.
+
+    :param request: sha256 of the `request.json` beside it; None of an earlier release.
+    :param signature: what only one who knows the store's secret can write; None where it has none.
+    """
+
+    SCHEMA = 2
+
+    request: str | None = None
+    signature: str | None = None
+
+    @classmethod
+    def of(cls, result: StepResult, request: str | None, secret: str | None) -> Receipt:
+        """Return the receipt of a result, signed where there is a secret."""
+        values = {name: getattr(result, name) for name in StepResult.model_fields}
+        receipt = cls(**values, request=request)
+        return receipt if secret is None else receipt.model_copy(update={"signature": receipt.signed_with(secret)})
+
+    def signed_with(self, secret: str) -> str:
+        """Return the signature that it has to have."""
+        said = self.model_dump(mode="json", exclude={"signature", "cached"})
+        return hmac.new(secret.encode(), json.dumps(said, sort_keys=True).encode(), "sha256").hexdigest()
+
+    def is_signed_with(self, secret: str) -> bool:
+        """Return whether it was written by one who knows the secret, and is as it was written."""
+        return hmac.compare_digest(self.signature or "", self.signed_with(secret))
+
+    def result(self) -> StepResult:
+        """Return the result."""
+        return StepResult(**{name: getattr(self, name) for name in StepResult.model_fields})
 
 
 def text_within(value: object, size: int) -> str:

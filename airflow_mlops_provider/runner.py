@@ -9,11 +9,12 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
-from airflow_mlops_provider.allow_list import version_of
+from airflow_mlops_provider.allow_list import AllowList, version_of
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.exceptions import SpecError, out_of_memory
+from airflow_mlops_provider.documents import Document
+from airflow_mlops_provider.exceptions import ArtifactError, SpecError, out_of_memory
 from airflow_mlops_provider.job import Job, StepRequest
 from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.storage import guarded
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 STEPS = ("ingest", "validate", "prepare", "search", "train", "evaluate", "gate", "drift", "estimate", "live", "score")
 
 
+_CLEAR = "Clear that task with the Param `recompute` set."
 #: Steps whose result depends on as_of besides their inputs. The others compute nothing anew while the data stays the
 #: same, however many days pass.
 _SEE_AS_OF = frozenset({"ingest", "evaluate", "gate", "score"})
@@ -78,8 +80,9 @@ def run_step(
     """
     step, section, job = _parsed(request, store, read_sql, read_secret)
     request = job.request
-    key = step_key(step, section, job, image)
-    if (receipt := _receipt(job, key)) is not None:
+    identity = _identity(step, section, job, image)
+    known = _with_source(step, section, job, identity)
+    if (receipt := _receipt(job, None if known is None else _digest(known))) is not None:
         return receipt
     started = time.perf_counter()
     try:
@@ -88,9 +91,9 @@ def run_step(
     except MemoryError as error:
         # Nothing that the step could say of its settings would help.
         raise out_of_memory(f"step {request.step!r} of {request.pipeline!r} ran out of memory", error) from error
-    if key is None:
-        # The source has no fingerprint, so what was read identifies it.
-        key = _digest({"request": _identity(step, section, job, image), "read": _digests(outcome.artifacts)})
+    # Of a source without a fingerprint, what was read identifies it.
+    identity = {"request": identity, "read": _digests(outcome.artifacts)} if known is None else known
+    key = _digest(identity)
     result = StepResult(
         step=request.step,
         pipeline=request.pipeline,
@@ -101,10 +104,64 @@ def run_step(
         failure=outcome.failure,
     )
     result.xcom()  # refused now, before anything is committed
-    store.write_request(*_names(request), key, request.model_dump_json())
-    store.write_receipt(result)
+    stored = StoredRequest(request=request, identity=identity).stored(
+        release=True, exclude={"request": {"allow_list", "recompute"}}
+    )
+    store.write_receipt(result, store.write_request(*_names(request), key, json.dumps(stored)))
     log.info("%s: step %s took %.2f s.", *_names(request), time.perf_counter() - started)
     return result
+
+
+class StoredRequest(Document):
+    """A request as it is stored: with all that its key is the digest of, so that anyone can check it against that.
+
+    The allow-list is left out. It belongs to whoever runs a step, not to the store.
+
+    :param identity: None of an earlier release.
+    """
+
+    SCHEMA = 2
+
+    request: StepRequest
+    identity: dict[str, JsonValue] | None = None
+
+    @classmethod
+    def upgraded(cls, raw: Any, schema: int) -> Any:
+        """Return what was stored as a bare request."""
+        return {"request": raw} if schema == 1 else raw
+
+
+def request_behind(
+    store: ArtifactStore, result: StepResult, *, allow_list: AllowList | None = None, shown_only: bool = False
+) -> StepRequest:
+    """Return the request behind a result, checked against the result's key: it is the one that was run.
+
+    :param allow_list: what the caller allows, should it run the step again; the stored one never counts.
+    :param shown_only: take one of an earlier release, which cannot be checked, for what people are shown.
+    :raises ArtifactError: it is gone, was changed, or is another's; names the task to clear.
+    """
+    what = f"the request behind step {result.step!r} of {result.pipeline!r}"
+    stored = StoredRequest.read(store.read_request(result), what)
+    request = stored.request.model_copy(update={"allow_list": allow_list or AllowList(), "recompute": False})
+    if (got := (request.pipeline, request.step)) != (expected := (result.pipeline, result.step)):
+        raise ArtifactError(f"{what} is another's", got=got, expected=expected, hint=_CLEAR)
+    if stored.identity is None:
+        if shown_only:
+            log.warning("%s was stored by an earlier release. It cannot be checked, and is only shown.", what)
+            return request
+        raise ArtifactError(f"{what} was stored by an earlier release and cannot be checked", hint=_CLEAR)
+    step = _step(request.step)
+    asked = json.loads(json.dumps(_asked(_section(step, request), request)))
+    held: Any = stored.identity.get("request", stored.identity)
+    wrong = [name for name, value in asked.items() if held.get(name) != value]
+    if wrong or _digest(stored.identity) != result.key:
+        raise ArtifactError(
+            f"{what} is not the one that its key names",
+            got=f"another {', '.join(wrong)}" if wrong else _digest(stored.identity),
+            expected=result.key,
+            hint=_CLEAR,
+        )
+    return request
 
 
 def committed(request: StepRequest, store: ArtifactStore, *, image: str) -> StepResult | None:
@@ -146,13 +203,15 @@ def _receipt(job: Job, key: str | None) -> StepResult | None:
 
 def step_key(step: Step, section: Frozen, job: Job, image: str | None = None) -> str | None:
     """Return the digest of everything that the result depends on; None when only reading can tell."""
-    identity = _identity(step, section, job, image)
-    if hasattr(step, "fingerprint"):
-        source = step.fingerprint(section, job)
-        if source is None:
-            return None
-        identity["source"] = source
-    return _digest(identity)
+    identity = _with_source(step, section, job, _identity(step, section, job, image))
+    return None if identity is None else _digest(identity)
+
+
+def _with_source(step: Step, section: Frozen, job: Job, identity: dict[str, Any]) -> dict[str, Any] | None:
+    if not hasattr(step, "fingerprint"):
+        return identity
+    source = step.fingerprint(section, job)
+    return None if source is None else {**identity, "source": source}
 
 
 def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[str, Any]:
@@ -161,15 +220,22 @@ def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[
     for name in named:
         request.allow_list.check(name)
     return {
-        "step": request.step,
         # The release is not in the key: an upgrade that changes nothing about a step computes nothing anew.
         "format": step.FORMAT,
+        **_environment(_libraries(step, section), request, named, image),
+        **_asked(section, request),
+    }
+
+
+def _asked(section: Frozen, request: StepRequest) -> dict[str, Any]:
+    """Return what of a key the request alone decides."""
+    return {
+        "step": request.step,
         "pipeline": request.pipeline,
-        # Nor are defaults: a new setting, which nobody has used yet, changes no key.
+        # Defaults are not in the key: a new setting, which nobody has used yet, changes none.
         "section": section.model_dump(mode="json", exclude_defaults=True),
         "as_of": in_utc(request.as_of).isoformat() if request.step in _SEE_AS_OF else None,
         "seed": request.seed,
-        **_environment(_libraries(step, section), request, named, image),
         "inputs": {
             role: sorted(json.dumps(_digests(result.artifacts), sort_keys=True) for result in results)
             for role, results in request.inputs.items()

@@ -1,7 +1,7 @@
 """What goes into a container and what comes out of it: one line of JSON each.
 
 The order comes by standard input, which no `inspect`, argument list, environment or log shows: it holds the store's
-credentials. The answer goes to standard output, alone; all that is logged goes to standard error.
+credentials and secret. The answer goes to standard output, alone; all that is logged goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ class Order(Frozen):
     :param image: digest of the image, which identifies its libraries in the step's key.
     :param store: URI of the artifact store.
     :param options: how to reach the store: secret.
+    :param secret: what receipts are signed with.
     """
 
     request: StepRequest
     image: str
     store: str
     options: dict[str, str] = Field(default_factory=dict, repr=False)
+    secret: str | None = Field(None, repr=False)
     package: str = __version__
 
 

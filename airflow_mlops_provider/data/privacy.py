@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_mlops_provider.data.recognition import CERTAIN, LEAST_SHARE, count_kind
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import DataError, MLOpsError, SpecError, TransientServiceError
 from airflow_mlops_provider.spec.frozen import Frozen
 from airflow_mlops_provider.spec.privacy import Action, Kind
@@ -55,7 +56,7 @@ class Treated(Frozen):
         return f"{done}, {why}"
 
 
-class PrivacyReport(Frozen):
+class PrivacyReport(Document):
     """What became of columns, without a value of theirs. Stored as the artifact `privacy`."""
 
     columns: list[Treated] = []

@@ -7,12 +7,14 @@ not grow with rows (pyarrow's `iter_batches` does not keep that promise).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
-from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.frozen import Task
 from airflow_mlops_provider.spec.sections import Columns
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ ROW_GROUP_ROWS = 65_536
 _METADATA_KEY = b"airflow_mlops_provider"
 
 
-class TableInfo(Frozen):
+class TableInfo(Document):
     """What a table is for: the task, the role of each column, and how long after its timestamp a row has its label."""
 
     task: Task
@@ -65,7 +67,7 @@ def write_table(store: ArtifactStore, batches: Iterable[pa.Table], schema: pa.Sc
 
     with store.workspace() as folder:
         file = folder / "table.parquet"
-        metadata = {**(schema.metadata or {}), _METADATA_KEY: info.model_dump_json().encode()}
+        metadata = {**(schema.metadata or {}), _METADATA_KEY: json.dumps(info.stored()).encode()}
         with pq.ParquetWriter(file, schema.with_metadata(metadata), compression="zstd", compression_level=1) as writer:
             for batch in batches:
                 writer.write_table(batch, row_group_size=ROW_GROUP_ROWS)
@@ -80,7 +82,7 @@ def table_info(store: ArtifactStore, ref: ArtifactRef) -> TableInfo:
     raw = (_open(store, ref).schema_arrow.metadata or {}).get(_METADATA_KEY)
     if raw is None:
         raise ArtifactError(f"table {ref.uri} does not say what its columns mean", hint="Make it with ingest.")
-    return TableInfo.model_validate_json(raw)
+    return TableInfo.read(raw, f"the roles of the columns of table {ref.uri}")
 
 
 def table_rows(store: ArtifactStore, ref: ArtifactRef) -> int:

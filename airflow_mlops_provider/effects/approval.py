@@ -7,9 +7,11 @@ from urllib.parse import quote
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.events import KEY_LENGTH, MAX_REASON, Event, metrics_text, run_path, shown
-from airflow_mlops_provider.effects.promotion import check_judged, effect_id, promotion_request
+from airflow_mlops_provider.effects.evidence import check_evidence
+from airflow_mlops_provider.effects.promotion import effect_id, promotion_request
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.scorecard import scorecard
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.registry.approvals import MAX_RATIONALE, Answer, Approval
 from airflow_mlops_provider.results import StepResult, text_within
@@ -63,7 +65,7 @@ def question(
     :param url: where the version is shown, for the scorecard.
     :raises MLOpsError: as `promote`.
     """
-    check_judged(store, evaluation, gate)
+    check_evidence(store, evaluation, gate)
     idem = effect_id(caller, evaluation)
     kept = next((approval for approval in registry.approvals(model) if approval.idem == idem), None)
     if kept is not None:
@@ -73,8 +75,8 @@ def question(
     request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
     if (refused := registry.refusal(request)) is not None:
         return Unasked(refused)
-    report = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
-    verdicts = store.read_json(gate.artifacts["verdicts"])
+    report = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
+    verdicts = store.read_document(gate.artifacts["verdicts"], Verdicts).stored()["verdicts"]
     return Question(
         f"Promote version {request.version} of {model} to champion?",
         scorecard(report, verdicts, version=request.version, url=url),

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mlops_provider.effects.approval import answer
 from airflow_mlops_provider.effects.champions import as_champion, compared
-from airflow_mlops_provider.effects.promotion import Promotion, promote
+from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.registry.promotion import check_not_of_future
-from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.runner import request_behind, run_step
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.allow_list import AllowList
@@ -63,7 +63,7 @@ def promote_by_hand(
         raise RegistryError(f"promoting version {version} of {pipeline.model_name!r} needs a reason", got=reason)
     _check_approval(pipeline, version, approval)
     history = registry.history(pipeline.model_name)
-    evaluation = _evaluated_now(registry, store, pipeline, version, allow_older=allow_older)
+    evaluation = _evaluated_now(registry, store, pipeline, version, allow_older=allow_older, allow_list=allow_list)
     gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
     judged = run_step(
         StepRequest(
@@ -77,14 +77,10 @@ def promote_by_hand(
         ),
         store,
     )
-    said = str(judged.facts.get("reason"))
-    if despite_gates and not judged.facts.get("passed"):
-        overruled = {**judged.facts, "passed": True, "reason": f"despite {said}"}
-        judged = judged.model_copy(update={"facts": overruled, "failure": None})
     # One effect for each champion that it replaces: asked for again after a rollback, it is another.
     caller = ("airflow mlops promote", pipeline.name, str(version), str(len(history)))
     approved = None
-    if pipeline.promotion.approval is not None and judged.failure is None and judged.facts.get("passed"):
+    if pipeline.promotion.approval is not None and (despite_gates or not refuses(judged)):
         approved = answer(
             registry,
             evaluation,
@@ -106,6 +102,8 @@ def promote_by_hand(
         lift_quarantine=lift_quarantine,
         approver=approver,
         why=reason.strip(),
+        despite_gates=despite_gates,
+        allow_list=allow_list,
     )
     if promotion.refused is not None and promotion.refused.failure is not None:
         raise promotion.refused.failure.as_error()
@@ -136,7 +134,13 @@ def _check_approval(pipeline: Pipeline, version: int, approval: HandApproval) ->
 
 
 def _evaluated_now(
-    registry: Registry, store: ArtifactStore, pipeline: Pipeline, version: int, *, allow_older: bool
+    registry: Registry,
+    store: ArtifactStore,
+    pipeline: Pipeline,
+    version: int,
+    *,
+    allow_older: bool,
+    allow_list: AllowList,
 ) -> StepResult:
     """Return the version's evaluation beside the champion of this moment, measured anew when that is another one."""
     run = registry.version_run(pipeline.model_name, version)
@@ -149,13 +153,13 @@ def _evaluated_now(
             hint="Train it again, or roll back to it when it was champion.",
         )
     check_not_of_future(pipeline.model_name, version, receipt.as_of)
-    measured = StepRequest.model_validate_json(store.read_request(receipt))
+    measured = request_behind(store, receipt, allow_list=allow_list)
     entry = registry.champion_for(
         pipeline.model_name, as_of=receipt.as_of, lineage=str(receipt.facts["lineage"]), allow_older=allow_older
     )
     champion = None if entry is None else as_champion(entry)
     if measured.champion != champion:
-        receipt = run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store)
+        receipt = run_step(measured.model_copy(update={"champion": champion}), store)
     published = {"version": version, "run_id": run.run_id, "experiment_id": run.experiment_id}
     evaluation = compared(receipt, champion)
     return evaluation.model_copy(update={"facts": {**evaluation.facts, **published}})

@@ -17,13 +17,13 @@ from airflow_mlops_provider.evaluation.comparison_page import comparison_page
 from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.model_card import model_card
 from airflow_mlops_provider.evaluation.report import EvaluationReport
-from airflow_mlops_provider.evaluation.verdicts import Verdict
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import SpecError, shorten
-from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.model_file import ModelInfo
 from airflow_mlops_provider.modeling.splits import SplitPlan
 from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.registry import VersionPage
+from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.spec import Card, Data
 from airflow_mlops_provider.steps.gate import Section as Gates
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from airflow_mlops_provider.evaluation.verdicts import Verdict
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -64,7 +65,7 @@ def keep_card(
         ) from error
     card = _facts(store, published, report, model, params, words)
     refs = _keep(registry, store, card, report, verdicts)
-    return {**refs, "card_facts": store.add_json(card.model_dump(mode="json"))}
+    return {**refs, "card_facts": store.add_document(card)}
 
 
 def renew_card(registry: Registry, store: ArtifactStore, published: StepResult, judged: StepResult) -> None:
@@ -75,9 +76,9 @@ def renew_card(registry: Registry, store: ArtifactStore, published: StepResult, 
     """
     if "card_facts" not in published.artifacts:  # published by an older release
         return
-    card = CardFacts.model_validate(store.read_json(published.artifacts["card_facts"]))
-    report = EvaluationReport.model_validate(store.read_json(published.artifacts["evaluation"]))
-    verdicts = [Verdict.model_validate(one) for one in store.read_json(judged.artifacts["verdicts"])]
+    card = store.read_document(published.artifacts["card_facts"], CardFacts)
+    report = store.read_document(published.artifacts["evaluation"], EvaluationReport)
+    verdicts = store.read_document(judged.artifacts["verdicts"], Verdicts).verdicts
     _keep(registry, store, card.model_copy(update={"evaluation": published.key}), report, verdicts)
 
 
@@ -100,8 +101,8 @@ def _facts(
     params: Mapping[str, Any],
     about: Card,
 ) -> CardFacts:
-    inputs = StepRequest.model_validate_json(store.read_request(published)).inputs
-    info = ModelInfo.model_validate(store.read_json(published.artifacts["model_info"]))
+    inputs = request_behind(store, published, shown_only=True).inputs
+    info = store.read_document(published.artifacts["model_info"], ModelInfo)
     winner = next(one for one in inputs["models"] if one.facts["candidate"] == report.winner)
     facts: Any = published.facts
     return CardFacts(
@@ -112,7 +113,7 @@ def _facts(
         experiment_id=facts["experiment_id"],
         about=about,
         data=_data(store, inputs["dataset"][0]),
-        split=SplitPlan.model_validate(store.read_json(inputs["split"][0].artifacts["split"])),
+        split=store.read_document(inputs["split"][0].artifacts["split"], SplitPlan),
         target=info.target,
         estimator=info.estimator,
         params=dict(params),
@@ -127,7 +128,7 @@ def _facts(
 
 
 def _data(store: ArtifactStore, dataset: StepResult) -> DataFacts:
-    section: Any = StepRequest.model_validate_json(store.read_request(dataset)).section
+    section: Any = request_behind(store, dataset, shown_only=True).section
     data, facts = Data.model_validate(section["data"]), dataset.facts
     known: Any = {name: facts.get(name) for name in ("rows", "first", "last")}
     return DataFacts(
@@ -144,7 +145,7 @@ def _data(store: ArtifactStore, dataset: StepResult) -> DataFacts:
 def _privacy(store: ArtifactStore, dataset: StepResult) -> dict[str, str]:
     if "privacy" not in dataset.artifacts:
         return {}
-    report = PrivacyReport.model_validate(store.read_json(dataset.artifacts["privacy"]))
+    report = store.read_document(dataset.artifacts["privacy"], PrivacyReport)
     return {each.column: each.words for each in report.columns}
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.report import lineage_of
 from airflow_mlops_provider.job import Champion
 from airflow_mlops_provider.results import StepResult
@@ -26,7 +25,17 @@ class Rival(Frozen):
     champion: Champion
 
 
-_RIVALS = TypeAdapter(list[Rival])
+class Rivals(Document):
+    """Those that a training may be compared with, as they are stored: the later first."""
+
+    SCHEMA = 2
+
+    rivals: list[Rival]
+
+    @classmethod
+    def upgraded(cls, raw: Any, schema: int) -> Any:
+        """Return what was stored as a bare list."""
+        return {"rivals": raw} if schema == 1 else raw
 
 
 def find_rivals(
@@ -39,7 +48,7 @@ def find_rivals(
     """
     entries = registry.rivals(model, as_of=as_of, allow_older=allow_older)
     found = [Rival(lineage=entry.lineage, champion=as_champion(entry)) for entry in entries]
-    ref = store.add_json(_RIVALS.dump_python(found, mode="json"))
+    ref = store.add_document(Rivals(rivals=found))
     return StepResult(
         step="champion",
         pipeline=pipeline,
@@ -56,7 +65,7 @@ def rival_of(store: ArtifactStore, rivals: StepResult, models: Sequence[StepResu
     :param rivals: what `find_rivals` returned.
     """
     lineage = lineage_of(models)
-    found = _RIVALS.validate_python(store.read_json(rivals.artifacts["rivals"]))
+    found = store.read_document(rivals.artifacts["rivals"], Rivals).rivals
     return next((rival.champion for rival in found if rival.lineage != lineage), None)
 
 

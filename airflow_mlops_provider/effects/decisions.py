@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
 from airflow_mlops_provider.monitoring.governor import Decision, decide
 from airflow_mlops_provider.results import StepResult, first_within, text_within
 
@@ -116,11 +116,9 @@ def as_decision(entry: DecisionEntry) -> Decision:
     :raises RegistryError: it is no decision.
     """
     try:
-        return Decision.model_validate(entry.value)
-    except ValueError as error:
-        raise RegistryError(
-            f"the decision of window {as_of_text(entry.window)} cannot be read", got=str(error)
-        ) from error
+        return Decision.read(entry.value, f"the decision of window {as_of_text(entry.window)}")
+    except ArtifactError as error:
+        raise RegistryError(error.what, got=error.got, expected=error.expected) from error
 
 
 def kept_decisions(registry: Registry, model: str, caller: tuple[str, ...]) -> dict[datetime, Kept]:
@@ -169,7 +167,7 @@ def decide_window(
     kept = {role: ref for role, ref in (evidence or {}).items() if role in _EVIDENCE}
     decision = decision.model_copy(update={"evidence": decision.evidence or kept})
     idem = _idem(caller, window.as_of)
-    entry, _ = registry.write_decision(model, window.as_of, decision.model_dump(mode="json"), idem=idem)
+    entry, _ = registry.write_decision(model, window.as_of, decision.stored(), idem=idem)
     return Kept(as_decision(entry), entry.idem == idem)
 
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.effects.cards import renew_card
 from airflow_mlops_provider.effects.champions import as_champion, compared
+from airflow_mlops_provider.effects.evidence import check_evidence
 from airflow_mlops_provider.effects.publishing import stored_model
 from airflow_mlops_provider.exceptions import MLOpsError
-from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.registry import PromotionRequest
 from airflow_mlops_provider.results import StepResult, text_within
-from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.runner import request_behind, run_step
 
 if TYPE_CHECKING:
+    from airflow_mlops_provider.allow_list import AllowList
     from airflow_mlops_provider.registry import PromotionOutcome, Registry
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -58,6 +59,8 @@ def promote(
     approval: StepResult | None = None,
     approver: str | None = None,
     why: str | None = None,
+    despite_gates: bool = False,
+    allow_list: AllowList | None = None,
 ) -> Promotion:
     """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
 
@@ -66,6 +69,8 @@ def promote(
     :param approval: what a person said of the challenger; None when nobody was to be asked.
     :param approver: who wants it, for the ledger; None when the gates alone decide.
     :param why: the approver's reason, which the ledger keeps before what the gates said.
+    :param despite_gates: promote although a gate fails now; the ledger keeps what it said.
+    :param allow_list: what may be named, should the challenger have to be measured again.
     :raises MLOpsError: when the evaluation was not published, or the gates judged another one.
     """
     if "version" not in evaluation.facts:
@@ -74,11 +79,16 @@ def promote(
             expected="the result of publishing what evaluate returned",
             hint="Pass the output of PublishModelOperator.",
         )
-    check_judged(store, evaluation, gate)
     idem = effect_id(caller, evaluation)
+    if any(entry.idem == idem for entry in registry.history(model)):
+        # Done before, whatever became of what it rested on.
+        request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+        return _settled(evaluation, registry.promote(request), idem)
+    check_evidence(store, evaluation, gate)
+    gate = _overruled(gate) if despite_gates and refuses(gate) else gate
     if approval is not None and (refused := _not_approved(registry, model, evaluation, approval)):
         return Promotion(gate, f"Not promoted: {refused}", skipped=True)
-    if _refuses(gate):
+    if refuses(gate):
         return Promotion(gate, _not_promoted(gate), skipped=True)
     for _ in range(_PATIENCE):
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
@@ -88,14 +98,22 @@ def promote(
         if approval is not None:
             changed = f"the champion changed after it was approved: {outcome.reason}"
             return Promotion(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
-        evaluation, gate = _gate_again(registry, store, evaluation, gate, model, allow_older=allow_older)
-        if _refuses(gate):
+        evaluation, gate = _gate_again(
+            registry, store, evaluation, gate, model, allow_older=allow_older, allow_list=allow_list
+        )
+        if refuses(gate):
             return Promotion(gate, _not_promoted(gate), skipped=True, refused=gate)
     return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
 
 
-def _refuses(gate: StepResult) -> bool:
+def refuses(gate: StepResult) -> bool:
+    """Return whether the gates keep the challenger back."""
     return gate.failure is not None or not gate.facts.get("passed")
+
+
+def _overruled(gate: StepResult) -> StepResult:
+    facts = {**gate.facts, "passed": True, "reason": f"despite {gate.facts.get('reason')}"}
+    return gate.model_copy(update={"facts": facts, "failure": None})
 
 
 def _not_promoted(gate: StepResult) -> str:
@@ -166,32 +184,29 @@ def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Pr
     return Promotion(result, outcome.reason, skipped=skipped, mine=mine)
 
 
-def check_judged(store: ArtifactStore, evaluation: StepResult, gate: StepResult) -> None:
-    """Refuse gates of another evaluation, such as those of an earlier try after evaluate alone was cleared."""
-    inputs = StepRequest.model_validate_json(store.read_request(gate)).inputs
-    judged = [result.artifacts.get("evaluation") for result in inputs.get("evaluation", [])]
-    if [ref.sha256 for ref in judged if ref is not None] != [evaluation.artifacts["evaluation"].sha256]:
-        raise MLOpsError(
-            "the gates did not judge this evaluation",
-            got=f"a result of step {gate.step!r}",
-            expected="the result of the gates on what evaluate returned",
-            hint="Clear the gate task, or pass the output of the gate operator that judged it.",
-        )
-
-
 def _gate_again(
-    registry: Registry, store: ArtifactStore, evaluation: StepResult, gate: StepResult, model: str, *, allow_older: bool
+    registry: Registry,
+    store: ArtifactStore,
+    evaluation: StepResult,
+    gate: StepResult,
+    model: str,
+    *,
+    allow_older: bool,
+    allow_list: AllowList | None,
 ) -> tuple[StepResult, StepResult]:
-    """Evaluate and gate once more, against the champion that the ledger names now."""
-    measured = StepRequest.model_validate_json(store.read_request(evaluation))
+    """Evaluate and gate once more, against the champion that the ledger names now.
+
+    Nothing that lies in the store is taken for the result: what was measured so a moment ago is measured again.
+    """
+    measured = request_behind(store, evaluation, allow_list=allow_list)
     lineage = str(evaluation.facts["lineage"])
     entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
     champion = None if entry is None else as_champion(entry)
-    again = compared(run_step(measured.model_copy(update={"champion": champion, "recompute": False}), store), champion)
+    again = compared(run_step(measured.model_copy(update={"champion": champion, "recompute": True}), store), champion)
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
     again = again.model_copy(update={"facts": {**again.facts, **published}})
-    gates = StepRequest.model_validate_json(store.read_request(gate))
-    judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": False}), store)
+    gates = request_behind(store, gate, allow_list=allow_list)
+    judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": True}), store)
     cards = {role: ref for role, ref in evaluation.artifacts.items() if role == "card_facts"}
     renew_card(registry, store, again.model_copy(update={"artifacts": {**again.artifacts, **cards}}), judged)
     return again, judged
@@ -226,6 +241,7 @@ def promotion_request(
         remarks=gate.facts.get("remarks") or [],
         reference=evaluation.artifacts.get("reference"),
         evaluation=evaluation.artifacts["evaluation"],
+        verdicts=gate.artifacts["verdicts"].sha256,
     )
 
 

@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.effects.cards import keep_card
+from airflow_mlops_provider.effects.evidence import check_evaluation
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import MLOpsError
-from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
 from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun
+from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.spec.search import with_values
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dic
     names = [str(model.facts.get("candidate")) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise MLOpsError("candidates have the same name", got=twice, hint="Give each a name of its own.")
-    requests = [StepRequest.model_validate_json(store.read_request(model)) for model in models]
+    requests = [request_behind(store, model) for model in models]
     trained_on = {
         tuple(ref.sha256 for role in ("dataset", "split") for ref in request.inputs[role][0].artifacts.values())
         for request in requests
@@ -66,9 +67,9 @@ def publish(
     :return: the evaluation, whose facts now hold the version and the run, and its artifacts the card.
     """
     # Equal evaluations are of equal trainings: the stored request names them.
-    inputs = StepRequest.model_validate_json(store.read_request(evaluation)).inputs
+    inputs = check_evaluation(store, evaluation, shown_only=True).inputs
     dataset = inputs["dataset"][0]
-    measured = EvaluationReport.model_validate(store.read_json(evaluation.artifacts["evaluation"]))
+    measured = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     snapshot = dataset.artifacts["dataset"]
     everywhere = {**tags, **_environment()}
     candidates = {str(one.facts["candidate"]): _candidate(store, one, measured, everywhere) for one in inputs["models"]}
@@ -131,13 +132,13 @@ def links(ui_url: str | None, model: str, facts: Mapping[str, Any]) -> dict[str,
 
 def stored_model(store: ArtifactStore, evaluation: StepResult) -> StoredModel:
     """Return what the winner of an evaluation is."""
-    return StoredModel.model_validate(store.read_json(evaluation.artifacts["model_info"]))
+    return store.read_document(evaluation.artifacts["model_info"], StoredModel)
 
 
 def _candidate(
     store: ArtifactStore, trained: StepResult, measured: EvaluationReport, tags: Mapping[str, str]
 ) -> CandidateRun:
-    request = StepRequest.model_validate_json(store.read_request(trained))
+    request = request_behind(store, trained, shown_only=True)
     settings = request.section["candidate"]
     facts: Any = trained.facts
     name = facts["candidate"]
@@ -175,7 +176,7 @@ def _search(store: ArtifactStore, trained: StepResult) -> SearchReport | None:
         return None
     from airflow_mlops_provider.search.report import SearchReport
 
-    return SearchReport.model_validate(store.read_json(trained.artifacts["search"]))
+    return store.read_document(trained.artifacts["search"], SearchReport)
 
 
 def _files(searched: SearchReport) -> dict[str, str]:

@@ -135,7 +135,7 @@ def _baselines(store: ArtifactStore, champions: list[Champion]) -> Iterator[dict
         if champion.evaluation is None:
             continue
         try:
-            report = EvaluationReport.model_validate(store.read_json(champion.evaluation))
+            report = store.read_document(champion.evaluation, EvaluationReport)
         except ArtifactError as error:
             log.warning("FALLBACK: there is no baseline of version %s: %s", champion.version, error)
             continue

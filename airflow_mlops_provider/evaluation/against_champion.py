@@ -156,7 +156,7 @@ def _measured(job: Job, champion: Champion) -> EvaluationReport | None:
     """Return what was measured of the champion on its own holdout; None of an old ledger entry."""
     if champion.evaluation is None:
         return None
-    return EvaluationReport.model_validate(job.store.read_json(champion.evaluation))
+    return job.store.read_document(champion.evaluation, EvaluationReport)
 
 
 def _recorded(then: EvaluationReport | None, metrics: Sequence[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.modeling.splits import SplitPlan
 from airflow_mlops_provider.spec import Card
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
@@ -31,7 +32,7 @@ class DataFacts(Frozen):
     privacy: dict[str, str] = Field(default_factory=dict)
 
 
-class CardFacts(Frozen):
+class CardFacts(Document):
     """What a version is and where it comes from. Equal trainings give equal facts, whichever run publishes them.
 
     :param version: in MLflow's registry, with the run that it belongs to.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.error_report import Confusion, Residuals
 from airflow_mlops_provider.evaluation.explanation_report import ExplanationReport
 from airflow_mlops_provider.evaluation.group_report import FairnessReport
@@ -203,7 +204,7 @@ class Optimism(Frozen):
     candidates: int
 
 
-class EvaluationReport(Frozen):
+class EvaluationReport(Document):
     """Everything that evaluate found out. The first metric decides.
 
     :param target: the column that is predicted; null of an older evaluation.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 from airflow_mlops_provider.spec.gates import OnFail
 
@@ -40,6 +41,19 @@ class Verdict(Frozen):
     why: str = Field("", description="Empty when got and expected say it all.")
     metric: str | None = None
     margin: Finite | None = None
+
+
+class Verdicts(Document):
+    """What the gates said of one evaluation, as it is stored."""
+
+    SCHEMA = 2
+
+    verdicts: list[Verdict]
+
+    @classmethod
+    def upgraded(cls, raw: Any, schema: int) -> Any:
+        """Return what was stored as a bare list."""
+        return {"verdicts": raw} if schema == 1 else raw
 
 
 def gates_table(verdicts: Sequence[Verdict | Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, conf
 
 from airflow_mlops_provider.exceptions import SpecError
-from airflow_mlops_provider.hooks.connections import adefined_connection, defined_connection
+from airflow_mlops_provider.hooks.connections import adefined_connection, defined_connection, password_of
 from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.storage import ArtifactStore, S3Options
 
@@ -39,9 +39,9 @@ class ObjectStorageHook(BaseHook):
     def store(self) -> ArtifactStore:
         """Return the artifact store.
 
-        :raises SpecError: the connection is not defined, or a setting of it is wrong.
+        :raises SpecError: a connection is not defined, or a setting of it is wrong.
         """
-        return ArtifactStore(self._root(), self.options())
+        return ArtifactStore(self._root(), self.options(), signing_secret())
 
     def options(self) -> S3Options:
         """Return how S3 is reached.
@@ -58,6 +58,22 @@ class ObjectStorageHook(BaseHook):
 
     def _root(self) -> str:
         return self.root or conf.get("mlops", "artifacts_uri", fallback="") or _default_root()
+
+
+def signing_secret() -> str | None:
+    """Return what receipts are signed with: the password of the connection `[mlops] signing_conn_id`; None without one.
+
+    :raises SpecError: there is no such connection, or it has no password.
+    """
+    conn_id = conf.get("mlops", "signing_conn_id", fallback="") or None
+    if conn_id is None:
+        return None
+    if not (secret := password_of(conn_id)):
+        raise SpecError(
+            f"connection {conn_id!r}, which [mlops] signing_conn_id names, has no password to sign receipts with",
+            hint="Give it one of 32 random characters or more.",
+        )
+    return secret
 
 
 def s3_options(connection: Connection, conn_id: str) -> S3Options:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.privacy import PrivacyReport
-from airflow_mlops_provider.evaluation.verdicts import Verdict
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.lineage.nodes import Assertion, Edges, Node
 from airflow_mlops_provider.lineage.places import Place, kept_place, registry_namespace
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.lineage.work import Computed, Work
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
+    from airflow_mlops_provider.storage.artifacts import Stored
     from airflow_mlops_provider.validation.checks import Check
 
 log = logging.getLogger(__name__)
@@ -44,10 +45,10 @@ class _Told:
     store: Callable[[], ArtifactStore]
     edges: Edges
 
-    def stored(self, ref: ArtifactRef) -> Any:
-        """Return a stored JSON value; None when it cannot be read now: the rest is told nevertheless."""
+    def stored(self, ref: ArtifactRef, kind: type[Stored]) -> Stored | None:
+        """Return a stored document; None when it cannot be read now: the rest is told nevertheless."""
         try:
-            return self.store().read_json(ref)
+            return self.store().read_document(ref, kind)
         except MLOpsError as error:
             log.warning("Left out of the lineage: %s", error)
             return None
@@ -83,15 +84,18 @@ def _ingest(told: _Told, done: Computed) -> None:
     ref = done.result.artifacts["dataset"]
     dropped: list[str] = []
     if (privacy := done.result.artifacts.get("privacy")) is not None:
-        report = told.stored(privacy)
-        dropped = [] if report is None else PrivacyReport.model_validate(report).named("drop")
+        report = told.stored(privacy, PrivacyReport)
+        dropped = [] if report is None else report.named("drop")
     rows: Any = done.result.facts.get("rows")
     told.edges.made(_kept(ref, "dataset", done.result.pipeline, columns=columns_of(section, dropped), rows=rows))
 
 
 def _validate(told: _Told, done: Computed) -> None:
     checks: tuple[Assertion, ...] = ()
-    if done.result is not None and (report := told.stored(done.result.artifacts["validation"])) is not None:
+    if (
+        done.result is not None
+        and (report := told.stored(done.result.artifacts["validation"], ValidationReport)) is not None
+    ):
         checks = tuple(
             Assertion(
                 kind=check.name,
@@ -102,7 +106,7 @@ def _validate(told: _Told, done: Computed) -> None:
                 actual=_counted(check),
                 column=check.column,
             )
-            for check in ValidationReport.model_validate(report).checks
+            for check in report.checks
         )
     for result in done.request.inputs.get("dataset", []):
         told.edges.read(_kept(result.artifacts["dataset"], "dataset", result.pipeline, assertions=checks))
@@ -140,7 +144,7 @@ def _evaluate(told: _Told, done: Computed) -> None:
 
 def _gate(told: _Told, done: Computed) -> None:
     told.read_kept(done, "evaluation")
-    verdicts: Any = None if done.result is None else told.stored(done.result.artifacts["verdicts"])
+    judged = None if done.result is None else told.stored(done.result.artifacts["verdicts"], Verdicts)
     gates = tuple(
         Assertion(
             kind=verdict.kind,
@@ -150,7 +154,7 @@ def _gate(told: _Told, done: Computed) -> None:
             expected=verdict.expected,
             actual=verdict.got,
         )
-        for verdict in map(Verdict.model_validate, verdicts or [])
+        for verdict in ([] if judged is None else judged.verdicts)
     )
     told.edges.read(*(_candidate(found, "winner", gates) for found in done.request.inputs.get("evaluation", [])))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import JsonValue
 
 from airflow_mlops_provider.allow_list import AllowList, requirement_of
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError
 from airflow_mlops_provider.modeling.model_archive import canonical_digest, check_archive, write_canonical
 from airflow_mlops_provider.modeling.splits import ClassLabel
@@ -93,7 +94,7 @@ class Feature(Frozen):
     kind: str
 
 
-class ModelInfo(Frozen):
+class ModelInfo(Document):
     """What is needed to use a model file elsewhere, and to publish it.
 
     :param classes: in the order of probability columns; None for regression.

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from airflow_mlops_provider.data.tables import iter_tables
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import ArtifactError
-from airflow_mlops_provider.spec.frozen import Frozen, Task
+from airflow_mlops_provider.spec.frozen import Task
 from airflow_mlops_provider.spec.preparation import FoldKind
 from airflow_mlops_provider.spec.sections import Columns
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 ClassLabel = bool | int | float | str
 
 
-class SplitPlan(Frozen):
+class SplitPlan(Document):
     """What `prepare` decided.
 
     :param columns: the roles of the columns, without the features that were dropped.
@@ -137,7 +138,7 @@ def write_split(store: ArtifactStore, split: Split) -> dict[str, ArtifactRef]:
             columns["trains_from"] = pa.array(split.trains_from, pa.int8())
         pq.write_table(pa.table(columns), file, compression="zstd")
         assignment = store.add(file, ".parquet")
-    return {"split": store.add_json(split.plan.model_dump(mode="json")), "assignment": assignment}
+    return {"split": store.add_document(split.plan), "assignment": assignment}
 
 
 def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef) -> Split:
@@ -147,7 +148,7 @@ def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef)
     """
     import pyarrow.parquet as pq
 
-    decided = SplitPlan.model_validate(store.read_json(plan))
+    decided = store.read_document(plan, SplitPlan)
     table = pq.read_table(store.fetch(assignment), memory_map=False)
     fold = table["fold"].to_numpy()
     if len(fold) != decided.rows:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Share
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class ColumnDrift(Frozen):
         return size * (self.weight or 1e-9)
 
 
-class DriftReport(Frozen):
+class DriftReport(Document):
     """The verdict on one window.
 
     :param version: the champion, on whose reference the window was held.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 
@@ -50,7 +51,7 @@ class Estimate(Frozen):
         return f"{name} is {self.value:.4g}{span} by estimate, {promised} on the holdout"
 
 
-class EstimateReport(Frozen):
+class EstimateReport(Document):
     """The estimated metrics of one window.
 
     :param metric: the one that decides.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.results import ArtifactRef, first_within, text_within
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -58,7 +59,7 @@ class Incumbent(Frozen):
     promoted: bool = True
 
 
-class Decision(Frozen):
+class Decision(Document):
     """What one window led to. Written once, and never changed afterwards.
 
     :param as_of: the window.

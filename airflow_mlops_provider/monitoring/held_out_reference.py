@@ -24,7 +24,7 @@ def read_reference(store: ArtifactStore, champion: Champion) -> tuple[Reference 
 
     if champion.reference is None or champion.evaluation is None:
         return None, f"version {champion.version} was promoted before references were kept"
-    report = EvaluationReport.model_validate(store.read_json(champion.evaluation))
+    report = store.read_document(champion.evaluation, EvaluationReport)
     target = table_info(store, champion.reference).columns.target
     names = probability_columns(len(report.classes))
     present = table_schema(store, champion.reference).names

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.evaluation.report import Interval, Scores
 from airflow_mlops_provider.monitoring.estimate_report import Estimate
-from airflow_mlops_provider.spec.frozen import Finite, Frozen, Task
+from airflow_mlops_provider.spec.frozen import Finite, Task
 
 
 class LiveScores(Scores):
@@ -24,7 +25,7 @@ class LiveScores(Scores):
     intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
-class LiveReport(Frozen):
+class LiveReport(Document):
     """The live metrics of one window.
 
     :param metric: the one that decides.

@@ -11,7 +11,7 @@ from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
 from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.retrain_request import retrain_request
-from airflow_mlops_provider.operators.step import Result, StepOperator, flag, parsed
+from airflow_mlops_provider.operators.step import Result, StepOperator, allow_list, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class QualityGateOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult:
         """Compute the verdicts and show them."""
-        from airflow_mlops_provider.evaluation.verdicts import gates_table
+        from airflow_mlops_provider.evaluation.verdicts import Verdicts, gates_table
         from airflow_mlops_provider.gauges import send_gates
 
         result = self.compute(
@@ -61,7 +61,7 @@ class QualityGateOperator(StepOperator):
             {"gates": self.gates, "metrics": self.metrics},
             {"evaluation": [parsed(self.evaluation, "evaluation")]},
         )
-        verdicts = self.store().read_json(result.artifacts["verdicts"])
+        verdicts = self.store().read_document(result.artifacts["verdicts"], Verdicts).stored()["verdicts"]
         self.log.info("Gates of %s:\n%s", self.pipeline, gates_table(verdicts))
         remarks: Any = result.facts.get("remarks") or []
         for remark in remarks:
@@ -126,6 +126,7 @@ class PromoteModelOperator(ModelOperator):
             lift_quarantine=flag(context, "lift_quarantine"),
             asked=None if request is None else request[0],
             approval=approval,
+            allow_list=allow_list(),
         )
         if promotion.refused is not None:
             # Neither a skipped nor a failed task returns anything, and `NotifyOperator` tells of gates that refused.

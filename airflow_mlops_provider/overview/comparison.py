@@ -187,7 +187,7 @@ def _evaluation(
     if ref is None:
         return None, f"no evaluation of version {run.version} is in the artifact store"
     try:
-        return EvaluationReport.model_validate(store.read_json(ref)), None
+        return store.read_document(ref, EvaluationReport), None
     except (ArtifactError, ValueError) as error:
         return None, f"the evaluation of version {run.version} cannot be read: {error}"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.overview.timeline import Verdict, verdicts
 from airflow_mlops_provider.registry.ledger import quarantine
@@ -101,10 +101,10 @@ def pipeline_overviews(
 def _overview(pipeline: Pipeline, state: ModelState) -> PipelineOverview:
     trouble = [state.trouble] if state.trouble else []
     try:
-        decided = [Decision.model_validate(entry.value) for entry in state.decisions]
-    except ValueError as error:
+        decided = [Decision.read(entry.value, "a decision") for entry in state.decisions]
+    except ArtifactError as error:
         decided = []
-        trouble.append(str(RegistryError("a decision cannot be read", got=str(error))))
+        trouble.append(str(error))
     head = state.history[-1] if state.history else None
     alias = state.aliases.get("champion")
     return PipelineOverview(

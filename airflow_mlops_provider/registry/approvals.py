@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from pydantic import ConfigDict, Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.ledger import LEDGER
 from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import WriteOnceLog
-from airflow_mlops_provider.spec.frozen import Frozen
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
@@ -25,7 +25,7 @@ MAX_RATIONALE = 1000
 Answer = Literal["approved", "rejected", "timed_out"]
 
 
-class Approval(Frozen):
+class Approval(Document):
     """One answer.
 
     :param idem: idempotency key of the question: one question has one answer.
@@ -83,7 +83,7 @@ class Approvals:
         :raises RegistryError: MLflow refused.
         :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
         """
-        key, text = _key(approval), json.dumps(approval.model_dump(mode="json"), separators=(",", ":"))
+        key, text = _key(approval), json.dumps(approval.stored(release=True), separators=(",", ":"))
         self._log.born()
         patience = Patience(f"the ledger of {self._model!r} is too busy")
         while True:

@@ -11,11 +11,11 @@ from uuid import uuid4
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text, in_utc
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
-from airflow_mlops_provider.spec.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ _PREFIX = "window-"
 _KEY = re.compile(rf"{_PREFIX}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z)?")
 
 
-class DecisionEntry(Frozen):
+class DecisionEntry(Document):
     """The decision of one window, as it is kept.
 
     :param window: the window's as_of (its end), to the second.
@@ -67,7 +67,7 @@ class DecisionEntry(Frozen):
 
         :raises RegistryError: longer than MLflow keeps.
         """
-        text = json.dumps(self.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
+        text = json.dumps(self.stored(release=True), separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
             sizes = {name: len(json.dumps(value)) for name, value in self.value.items()}
             largest = sorted(sizes, key=lambda name: -sizes[name])[:3]

@@ -13,12 +13,13 @@ from uuid import uuid4
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from airflow_mlops_provider.as_of import CLOCK_SKEW, in_utc
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.chain import PREFIX, Chain, follow, readable
 from airflow_mlops_provider.registry.write_once import MAX_VALUE, LogKind, WriteOnceLog
 from airflow_mlops_provider.results import ArtifactRef
-from airflow_mlops_provider.spec.frozen import Finite, Frozen
+from airflow_mlops_provider.spec.frozen import Finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ LEDGER = LogKind("ledger", title="the ledger", without="nothing is promoted")
 Number = Annotated[int, Field(ge=1, le=10**15, strict=True)]
 
 
-class LedgerEntry(Frozen):
+class LedgerEntry(Document):
     """One event in a model's life.
 
     :param seq: position, from 1 on.
@@ -49,6 +50,7 @@ class LedgerEntry(Frozen):
     :param remarks: what looked odd of it though its gates passed, such as a metric too good to be true.
     :param reference: the data the model comes from, sampled, with what it said of held-out rows: drift starts there.
     :param evaluation: everything that was measured of it on its holdout.
+    :param verdicts: sha256 of what the gates said of it, as it is stored.
     :param quarantined: a version that may not be promoted from here on.
     :param lifted: a version whose quarantine ends here.
     """
@@ -77,6 +79,7 @@ class LedgerEntry(Frozen):
     remarks: list[str] = Field(default_factory=list)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
+    verdicts: str | None = None
     quarantined: Number | None = None
     lifted: Number | None = None
 
@@ -117,7 +120,7 @@ class LedgerEntry(Frozen):
 
         :raises RegistryError: longer than MLflow keeps.
         """
-        fields = self.model_dump(mode="json", exclude={"seq"}, exclude_none=True)
+        fields = self.stored(release=True, exclude={"seq"}, exclude_none=True)
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
             # What can be told without them: together they take more room than the digest of the entry before.

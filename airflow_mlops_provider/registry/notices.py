@@ -8,15 +8,16 @@ message may come twice then. It is lost only when nobody could send it for a wee
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pydantic import ConfigDict, Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import LogKind, WriteOnceLog
-from airflow_mlops_provider.spec.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +31,7 @@ LEASE = timedelta(minutes=10)
 LASTING = timedelta(days=7)
 
 
-class _Note(Frozen):
+class _Note(Document):
     """What is written of one event and one notifier.
 
     :param by: who took it: a task of a run, by which its retry knows it as its own.
@@ -108,7 +109,7 @@ class Notices:
                     return True
                 if mine.at - tries[-1].at < LEASE:
                     return False
-            text = mine.model_dump_json()
+            text = _text(mine)
             if (stored := self._log.write(_try(notifier, event, len(tries) + 1), text)) is not None:
                 return stored == text
 
@@ -120,7 +121,7 @@ class Notices:
         patience = Patience(f"the log of messages of {self._model!r} is too busy")
         while True:
             patience.wait()
-            if self._log.write(_sent(notifier, event), _Note(by=by).model_dump_json()) is not None:
+            if self._log.write(_sent(notifier, event), _text(_Note(by=by))) is not None:
                 return
 
     def give_back(self, notifier: str, event: str, *, by: str) -> None:
@@ -130,13 +131,17 @@ class Notices:
         """
         tries = self._tries(self._log.read(), notifier, event)
         if tries and tries[-1].by == by:
-            self._log.write(_given_back(notifier, event, len(tries)), _Note(by=by).model_dump_json())
+            self._log.write(_given_back(notifier, event, len(tries)), _text(_Note(by=by)))
 
     def _tries(self, kept: Mapping[str, str], notifier: str, event: str) -> list[_Note]:
         tries: list[_Note] = []
         while (value := kept.get(key := _try(notifier, event, len(tries) + 1))) is not None:
             tries.append(self._log.parsed(key, value, _Note))
         return tries
+
+
+def _text(note: _Note) -> str:
+    return json.dumps(note.stored(release=True))
 
 
 def _sent(notifier: str, event: str) -> str:

@@ -60,6 +60,7 @@ class PromotionRequest(Frozen):
     remarks: list[str] = Field(default_factory=list)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
+    verdicts: str | None = None
 
 
 class PromotionOutcome(Frozen):

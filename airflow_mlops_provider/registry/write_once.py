@@ -11,10 +11,14 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pydantic import BaseModel
-
 from airflow_mlops_provider.bounds import parse_json
-from airflow_mlops_provider.exceptions import MLOpsError, RegistryError, TransientServiceError, shorten
+from airflow_mlops_provider.exceptions import (
+    MLOpsError,
+    NewerDocumentError,
+    RegistryError,
+    TransientServiceError,
+    shorten,
+)
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.errors import ContendedError, DamagedError, NotThereError
 
@@ -23,9 +27,10 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Experiment, Run
 
+    from airflow_mlops_provider.documents import Document
     from airflow_mlops_provider.registry.client import Connection
 
-Value = TypeVar("Value", bound=BaseModel)
+Value = TypeVar("Value", bound="Document")
 
 #: Longest value of an MLflow parameter, in characters. MLflow cuts what is longer.
 MAX_VALUE = 6000
@@ -114,10 +119,17 @@ class WriteOnceLog:
         """Return a value of the log, whatever it was that wrote it.
 
         :param more: fields that the value itself does not hold.
-        :raises RegistryError: it is none that this package writes.
+        :raises RegistryError: it is none that this package writes, or a later release has written it.
         """
         try:
             found: Value = _parsed(kind, text, tuple(more.items()))
+        except NewerDocumentError as error:
+            raise RegistryError(
+                f"{key} of {self._kind.title} of model {self._model!r}: {error.what}",
+                got=error.got,
+                expected=error.expected,
+                hint="Install that release here too.",
+            ) from error
         except (ValueError, TypeError, RecursionError, OverflowError) as error:
             hint = f"Restore MLflow's database from before {key} was changed; {self._kind.without} until then."
             raise self.damaged(f"{key} cannot be read: {shorten(str(error))}", hint) from error
@@ -247,7 +259,7 @@ def _parsed(kind: type[Value], text: str, more: tuple[tuple[str, int], ...]) -> 
     value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
-    return kind.model_validate({**value, **dict(more)})
+    return kind.model_validate({"schema": 1, **value, **dict(more)})
 
 
 def _plain(key: str) -> str:

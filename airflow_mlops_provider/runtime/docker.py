@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
-from airflow_mlops_provider.runner import committed
+from airflow_mlops_provider.runner import committed, request_behind
 from airflow_mlops_provider.runtime.bounds import configured
 from airflow_mlops_provider.runtime.container import ORDER_LABEL, Container, Ended, relay
 from airflow_mlops_provider.runtime.engine import GoneError, connect, image_digest
@@ -81,6 +82,7 @@ class DockerRuntime:
                 image=image_digest(client, self.settings),
                 store=uri_of(store),
                 options=private_options(store),
+                secret=store.secret,
             )
             self._name = name = _name(self.caller, order)
             return self._answer(Container(client, name), order, store)
@@ -124,7 +126,7 @@ class DockerRuntime:
                 continue
             container.remove()
             self._go_on(order)
-            return _settled(ended, order, self.settings)
+            return _vouched(_settled(ended, order, self.settings), order, store)
         raise TransientServiceError(
             f"container {container.name} of step {order.request.step!r} comes and goes",
             hint="Something else removes it: end that.",
@@ -175,7 +177,7 @@ def _name(caller: dict[str, str], order: Order) -> str:
 
 def _digest(order: Order, settings: Docker) -> str:
     """Return what identifies an order, without its secrets."""
-    return _sha256([order.model_dump_json(exclude={"options"}), settings.model_dump_json()])
+    return _sha256([order.model_dump_json(exclude={"options", "secret"}), settings.model_dump_json()])
 
 
 def _sha256(value: Any) -> str:
@@ -222,6 +224,25 @@ def _settled(ended: Ended, order: Order, settings: Docker) -> StepResult:
         got=f"exit code {ended.code}: {ended.tail or 'nothing in its log'}",
         hint=f"Image {settings.image!r} must hold this package and what it needs: build it with `make image`.",
     )
+
+
+def _vouched(result: StepResult, order: Order, store: ArtifactStore) -> StepResult:
+    """Return what a container answered, as its receipt has it: what it only says counts for nothing.
+
+    :raises MLOpsError: there is no such receipt, or it is of another request.
+    """
+    request = order.request
+    receipt = store.read_receipt(request.pipeline, request.step, result.key)
+    if receipt is not None:
+        receipt = receipt.model_copy(update={"as_of": in_utc(request.as_of), "cached": result.cached})
+    if receipt != result or request_behind(store, result).section != request.section:
+        raise MLOpsError(
+            f"the container of step {request.step!r} of {request.pipeline!r} answered what it has not committed",
+            got=f"a result of step {result.step!r} of {result.pipeline!r}, key {result.key[:12]}",
+            expected="what its receipt says",
+            hint="Something else wrote to its output, or to the artifact store: look who may.",
+        )
+    return receipt
 
 
 def _parsed(out: str) -> Answer | None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.exceptions import ModelError, out_of_memory
 from airflow_mlops_provider.search.rules import Stop
 from airflow_mlops_provider.search.trials import Trial
-from airflow_mlops_provider.spec.frozen import Finite, Frozen
+from airflow_mlops_provider.spec.frozen import Finite
 from airflow_mlops_provider.spec.metrics import LOSSES
 from airflow_mlops_provider.spec.search import Range, Search
 
@@ -25,7 +26,7 @@ _LEAST_TRIALS = 8
 _FOREST = {"n_estimators": 64, "max_depth": 16, "random_state": 0}
 
 
-class SearchReport(Frozen):
+class SearchReport(Document):
     """A search, done.
 
     :param splitter: scikit-learn's, by which the folds were made.

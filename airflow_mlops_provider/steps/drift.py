@@ -7,8 +7,12 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict
+
 from airflow_mlops_provider.data.tables import table_info, table_schema
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.probe_report import Importances
+from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.monitoring.drift import Subject, compare, unreadable
@@ -143,11 +147,19 @@ def _reference(job: Job) -> tuple[Champion, ArtifactRef]:
     return champion, champion.reference
 
 
+class _Measured(Document):
+    """Of a stored evaluation, what counts here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    SCHEMA = EvaluationReport.SCHEMA
+
+    importance: Importances | None = None
+
+
 def _importances(job: Job, champion: Champion) -> Importances | None:
     if champion.evaluation is None:
         return None
-    found = job.store.read_json(champion.evaluation).get("importance")
-    return None if found is None else Importances.model_validate(found)
+    return job.store.read_document(champion.evaluation, _Measured).importance
 
 
 def _survey_reference(section: Section, job: Job, reference: ArtifactRef, info: TableInfo) -> Survey:
@@ -278,7 +290,7 @@ def _any_drifted(columns: Sequence[ColumnDrift], role: Role) -> bool | None:
 def _artifacts(job: Job, report: DriftReport, page: bytes | None) -> dict[str, ArtifactRef]:
     store = job.store
     artifacts = {
-        "drift": store.add_json(report.model_dump(mode="json")),
+        "drift": store.add_document(report),
         "report": store.add_bytes(drift_page(report, job.request.pipeline).encode(), ".html"),
     }
     if page is not None:

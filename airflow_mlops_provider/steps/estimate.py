@@ -66,7 +66,7 @@ def run(section: Section, job: Job) -> Outcome:
         report = _estimated(section, job, champion, report)
     log.info("%s", report.why)
     artifacts = {
-        "estimate": job.store.add_json(report.model_dump(mode="json")),
+        "estimate": job.store.add_document(report),
         "report": job.store.add_bytes(estimate_page(report, job.request.pipeline).encode(), ".html"),
     }
     return Outcome(artifacts, _facts(report))

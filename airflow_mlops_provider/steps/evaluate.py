@@ -120,7 +120,7 @@ def run(section: Section, job: Job) -> Outcome:
         lineage=lineage_of(results.values()),
     )
     artifacts = {
-        "evaluation": job.store.add_json(report.model_dump(mode="json")),
+        "evaluation": job.store.add_document(report),
         "report": job.store.add_bytes(evaluation_page(report, job.request.pipeline).encode(), ".html"),
         "model": model,
         "model_info": results[winner].artifacts["model_info"],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.plausibility import too_good
 from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.results import Failure, first_within, text_within
 from airflow_mlops_provider.spec import Frozen, Gate
@@ -45,7 +46,7 @@ def run(section: Section, job: Job) -> Outcome:
 
     :raises MLOpsError: when the result of evaluate is missing.
     """
-    report = EvaluationReport.model_validate(job.store.read_json(job.artifact("evaluation", "evaluation")))
+    report = job.store.read_document(job.artifact("evaluation", "evaluation"), EvaluationReport)
     if section.metrics:
         report = report.model_copy(update={"metrics": section.metrics})
     verdicts = judge(section.gates, report)
@@ -57,7 +58,7 @@ def run(section: Section, job: Job) -> Outcome:
         "reason": "; ".join([reason_of(verdicts, decision), *remarks]),
         **({"remarks": list(remarks)} if remarks else {}),
     }
-    artifacts = {"verdicts": job.store.add_json([verdict.model_dump(mode="json") for verdict in verdicts])}
+    artifacts = {"verdicts": job.store.add_document(Verdicts(verdicts=verdicts))}
     return Outcome(artifacts, facts, _failure(verdicts) if decision == "fail" else None)
 
 

@@ -146,7 +146,7 @@ def _shielded(section: Section, job: Job) -> Outcome:
     told: dict[str, JsonValue] = dict(
         first_within(((each.column, each.words) for each in kept.report.columns), _SHOWN_BYTES)
     )
-    report = job.store.add_json(kept.report.model_dump(mode="json"))
+    report = job.store.add_document(kept.report)
     return Outcome({**outcome.artifacts, "privacy": report}, {**outcome.facts, "privacy": told})
 
 

@@ -83,7 +83,7 @@ def run(section: Section, job: Job) -> Outcome:
         report = empty.model_copy(update={"judged": False, "why": why})
     else:
         report = _measure(section, job, job.request.champion, empty)
-    return Outcome({"live": job.store.add_json(report.model_dump(mode="json"))}, _facts(report))
+    return Outcome({"live": job.store.add_document(report)}, _facts(report))
 
 
 def _measure(section: Section, job: Job, champion: Champion, report: LiveReport) -> LiveReport:
@@ -119,7 +119,7 @@ def _measured(job: Job, champion: Champion) -> EvaluationReport | None:
     """Return the champion's evaluation; None of an older ledger entry."""
     if champion.evaluation is None:
         return None
-    return EvaluationReport.model_validate(job.store.read_json(champion.evaluation))
+    return job.store.read_document(champion.evaluation, EvaluationReport)
 
 
 def _holdout(champion: Champion, measured: EvaluationReport | None, names: list[str]) -> dict[str, float | None]:

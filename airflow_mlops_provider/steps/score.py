@@ -17,6 +17,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.data.tables import iter_tables, row_groups, table_info, table_schema, write_table
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import (
     ArtifactError,
     DataError,
@@ -87,6 +88,13 @@ class Shard(Frozen):
     def of(self, groups: int) -> range:
         """Return the indices of its row groups."""
         return range(self.index * groups // self.count, (self.index + 1) * groups // self.count)
+
+
+class Part(Document):
+    """What was seen of one shard, as it is stored."""
+
+    shard: Shard
+    tally: Tally
 
 
 class Section(Frozen):
@@ -166,21 +174,21 @@ def _with(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _part(job: Job, shard: Shard, tally: Tally, artifacts: dict[str, ArtifactRef]) -> Outcome:
-    told = job.store.add_json({"shard": shard.model_dump(), "tally": tally.model_dump(mode="json")})
+    told = job.store.add_document(Part(shard=shard, tally=tally))
     facts = {"shard": shard.index, "shards": shard.count, "version": tally.version, "rows": tally.rows}
     return Outcome({**artifacts, "tally": told}, facts)
 
 
 def _joined(job: Job, parts: list[StepResult]) -> Outcome:
     """Write the parts' row groups in the order of the shards: what one pass over the dataset would have written."""
-    told = [(job.store.read_json(part.artifacts["tally"]), part) for part in parts]
+    told = [(job.store.read_document(part.artifacts["tally"], Part), part) for part in parts]
     # The order is a part's own word, never that of the inputs: a key does not tell theirs.
-    told.sort(key=lambda each: int(each[0]["shard"]["index"]))
-    if (got := [each["shard"] for each, _ in told]) != [{"index": i, "count": len(told)} for i in range(len(told))]:
+    told.sort(key=lambda each: each[0].shard.index)
+    if (got := [each.shard for each, _ in told]) != [Shard(index=i, count=len(told)) for i in range(len(told))]:
         raise MLOpsError("step 'score' was not given each shard once", got=got, expected="all shards of one dataset")
-    tally = Tally.model_validate(told[0][0]["tally"])
+    tally = told[0][0].tally
     for each, _ in told[1:]:
-        tally.add(Tally.model_validate(each["tally"]))
+        tally.add(each.tally)
     written = [part.artifacts["predictions"] for _, part in told if "predictions" in part.artifacts]
     if not written:
         raise DataError("no shard holds a row to score")

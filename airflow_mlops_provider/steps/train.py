@@ -90,7 +90,7 @@ def run(section: Section, job: Job) -> Outcome:
     return Outcome(
         artifacts={
             "model": model,
-            "model_info": job.store.add_json(info.model_dump(mode="json")),
+            "model_info": job.store.add_document(info),
             "predictions": predictions,
             **training.search_artifact(),
         },
@@ -186,7 +186,7 @@ class _Training:
     def search_artifact(self) -> dict[str, ArtifactRef]:
         """Return the search behind the model to keep, stored, when there was one."""
         found = self.searched
-        return {} if found is None else {"search": self.job.store.add_json(found.model_dump(mode="json"))}
+        return {} if found is None else {"search": self.job.store.add_document(found)}
 
     def search_facts(self) -> dict[str, Any]:
         """Return what the search came to, when there was one."""

@@ -51,7 +51,7 @@ def run(section: Validation, job: Job) -> Outcome:
         log.warning("%s: got %s, expected %s (policy %s)", check.label, check.got, check.expected, check.policy)
     failing = _failing_rows(store, dataset, info, findings, section.keep_failing_rows)
     artifacts = {
-        "validation": store.add_json(report.model_dump(mode="json")),
+        "validation": store.add_document(report),
         "report": store.add_bytes(_html(report, failing, job).encode(), ".html"),
     }
     if failing is not None:
@@ -133,7 +133,7 @@ def _privacy_table(job: Job) -> str | None:
     ref = job.results("dataset")[0].artifacts.get("privacy")
     if ref is None:
         return None
-    report = PrivacyReport.model_validate(job.store.read_json(ref))
+    report = job.store.read_document(ref, PrivacyReport)
     rows = [[Cell(each.column), Cell(each.words)] for each in report.columns]
     return table("Columns that are not stored as they are", ["Column", "Done"], rows or [[Cell("none"), Cell("")]])
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mlops_provider.bounds import MAX_DOCUMENT_BYTES, parse_json
-from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.exceptions import ArtifactError, NewerDocumentError, ResultTooLargeError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.results import ArtifactRef, StepResult
+from airflow_mlops_provider.results import ArtifactRef, Receipt, StepResult
 from airflow_mlops_provider.storage.addresses import is_s3, local_path, s3_address, safe_key
 from airflow_mlops_provider.storage.disk_errors import explained
 from airflow_mlops_provider.storage.local import LocalObjects, sha256_of
@@ -25,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airflow_mlops_provider.documents import Document
     from airflow_mlops_provider.storage.objects import Objects
+
+Stored = TypeVar("Stored", bound="Document")
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class ArtifactStore:
 
     :param root: a local path, `file:///absolute/path` or `s3://bucket/prefix`.
     :param options: how S3 is reached; sources on S3 are reached the same way.
+    :param secret: what receipts are signed with; one that is not signed so does not count then.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -47,9 +50,10 @@ class ArtifactStore:
     {'rows': 3}
     """
 
-    def __init__(self, root: str, options: S3Options | None = None) -> None:
+    def __init__(self, root: str, options: S3Options | None = None, secret: str | None = None) -> None:
         self.root = root
         self.options = options or S3Options()
+        self.secret = secret
         self.objects: Objects = (
             S3Objects(s3_address(root), self.options) if is_s3(root) else LocalObjects(local_path(root).resolve())
         )
@@ -132,60 +136,103 @@ class ArtifactStore:
                 f"artifact {ref.uri} cannot be read as JSON", got=str(error), hint=_MAKE_ANEW
             ) from error
 
+    def add_document(self, document: Document) -> ArtifactRef:
+        """Store a document."""
+        return self.add_json(document.stored())
+
+    def read_document(self, ref: ArtifactRef, kind: type[Stored]) -> Stored:
+        """Return a stored document.
+
+        :raises ArtifactError: it is gone, changed, or nothing of that kind.
+        :raises NewerDocumentError: a later release has stored it.
+        """
+        return kind.read(self.read_json(ref), f"artifact {ref.uri}")
+
     def read_receipt(self, pipeline: str, step: str, key: str) -> StepResult | None:
-        """Return the committed result of a step, None when there is none or its artifacts are gone."""
-        raw = self.objects.read(_receipt_key(pipeline, step, key))
-        if raw is None:
+        """Return the committed result of a step, None when there is none, it does not count, or its artifacts are gone.
+
+        :raises NewerDocumentError: a later release has stored it.
+        """
+        receipt = self._receipt(pipeline, step, key)
+        if receipt is None:
             return None
-        try:
-            result = StepResult.model_validate(parse_json(raw))
-        except (ValueError, ValidationError) as error:
-            log.warning("Receipt %s of %s is not readable and is made anew: %s", key, step, error)
-            return None
-        if (result.pipeline, result.step, result.key) != (pipeline, step, key):
-            log.warning("Receipt %s of %s is another step's and is made anew.", key, step)
-            return None
-        for role, ref in result.artifacts.items():
+        for role, ref in receipt.artifacts.items():
             if self.objects.size(self._key(ref)) != ref.size:
                 log.warning("Artifact %r of %s is missing or damaged and is made anew: %s", role, step, ref.uri)
                 return None
-        return result.model_copy(update={"cached": True})
+        return receipt.result().model_copy(update={"cached": True})
 
-    def write_receipt(self, result: StepResult) -> None:
-        """Commit a step's result."""
+    def write_receipt(self, result: StepResult, request: str | None = None) -> None:
+        """Commit a step's result.
+
+        :param request: what `write_request` returned.
+        """
         key = _receipt_key(result.pipeline, result.step, result.key)
+        receipt = Receipt.of(result, request, self.secret)
         with self.workspace() as folder:
             file = folder / "receipt.json"
-            file.write_text(result.model_dump_json(indent=1, exclude={"cached"}), encoding="utf-8")
+            file.write_text(json.dumps(receipt.stored(release=True, exclude={"cached"}), indent=1), encoding="utf-8")
             failpoint(f"{result.step}.receipt.before")
             self.objects.put(key, file)
             failpoint(f"{result.step}.receipt.after")
 
-    def write_request(self, pipeline: str, step: str, key: str, request: str) -> None:
-        """Keep the request behind a receipt, so that the step can be run again with one thing changed."""
+    def write_request(self, pipeline: str, step: str, key: str, request: str) -> str:
+        """Keep the request behind a receipt, so that the step can be run again with one thing changed.
+
+        :return: its sha256, which the receipt names.
+        """
         with self.workspace() as folder:
             file = folder / "request.json"
             file.write_text(request, encoding="utf-8")
+            digest = sha256_of(file)
             self.objects.put(_receipt_key(pipeline, step, key, "request"), file)
+        return digest
 
-    def read_request(self, result: StepResult) -> str:
+    def read_request(self, result: StepResult) -> bytes:
         """Return the request behind a result, as JSON.
 
-        :raises ArtifactError: when it is gone.
+        :raises ArtifactError: when it is gone, or not the one that the receipt names.
         """
+        what = f"the request behind step {result.step!r} of {result.pipeline!r}"
         raw = self.objects.read(_receipt_key(result.pipeline, result.step, result.key, "request"))
         if raw is None:
-            raise ArtifactError(
-                f"the request behind step {result.step!r} of {result.pipeline!r} is missing",
-                got=result.key,
-                hint="Clear that task with the Param `recompute` set.",
-            )
-        return raw.decode()
+            raise ArtifactError(f"{what} is missing", got=result.key, hint=_MAKE_ANEW)
+        receipt = self._receipt(result.pipeline, result.step, result.key)
+        if receipt is None and self.secret is not None:
+            raise ArtifactError(f"{what} is vouched for by no receipt", got=result.key, hint=_MAKE_ANEW)
+        digest = hashlib.sha256(raw).hexdigest()
+        if receipt is not None and receipt.request not in (None, digest):
+            raise ArtifactError(f"{what} was changed", got=digest, expected=receipt.request, hint=_MAKE_ANEW)
+        return raw
+
+    def _receipt(self, pipeline: str, step: str, key: str) -> Receipt | None:
+        """Return a receipt that counts, whatever became of its artifacts."""
+        name = _receipt_key(pipeline, step, key)
+        try:
+            raw = self.objects.read(name)
+            receipt = None if raw is None else Receipt.read(raw, f"receipt {self.objects.uri(name)}")
+            if receipt is not None:
+                receipt.result().xcom()  # what is no result of a task was never committed
+        except NewerDocumentError:
+            raise
+        except (ArtifactError, ResultTooLargeError) as error:
+            log.warning("Receipt %s of %s is not readable and is made anew: %s", key, step, error)
+            return None
+        if receipt is None:
+            return None
+        if (receipt.pipeline, receipt.step, receipt.key) != (pipeline, step, key):
+            log.warning("Receipt %s of %s is another step's and is made anew.", key, step)
+            return None
+        if self.secret is not None and not receipt.is_signed_with(self.secret):
+            why = "it has no signature" if receipt.signature is None else "it, or the secret, was changed"
+            log.warning("Receipt %s of %s is not signed with the store's secret and is made anew: %s.", key, step, why)
+            return None
+        return receipt
 
     def _key(self, ref: ArtifactRef) -> str:
         """Return the object key behind a reference: its file name says it, whatever root it was written under."""
         name = ref.uri.rsplit("/", 1)[-1]
-        if not name.startswith(ref.sha256):
+        if name[: len(ref.sha256)] != ref.sha256 or not _SUFFIX.fullmatch(name[len(ref.sha256) :]):
             raise ArtifactError("this artifact's address does not hold its digest", got=ref.uri, expected=ref.sha256)
         return f"objects/{ref.sha256[:2]}/{name}"
 

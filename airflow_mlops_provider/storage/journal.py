@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.bounds import parse_json
+from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.storage.addresses import safe_key
 
@@ -36,10 +37,10 @@ class Journal:
 
     def read(self, name: str) -> Any:
         """Return a record, None when there is none or it cannot be read."""
-        raw = self._store.objects.read(self._key(name))
         try:
+            raw = self._store.objects.read(self._key(name))
             return None if raw is None else parse_json(raw)
-        except ValueError:
+        except (ValueError, ArtifactError):
             return None  # not ours; it is written anew
 
     def write(self, name: str, record: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.storage.addresses import safe_key
 from airflow_mlops_provider.storage.disk_errors import explained
+from airflow_mlops_provider.storage.objects import SMALL, SmallBody
 from airflow_mlops_provider.storage.scratch import temporary_folder
 
 if TYPE_CHECKING:
@@ -54,12 +55,14 @@ class LocalObjects:
 
     def read(self, key: str) -> bytes | None:
         """Return a small object, None when there is none."""
-        path = self._path(key)
+        path, body = self._path(key), SmallBody(self.uri(key))
         with explained("read", path):
             try:
-                return path.read_bytes()
+                with path.open("rb") as file:
+                    body.write(file.read(SMALL + 1))
             except FileNotFoundError:
                 return None
+        return body.getvalue()
 
     def fetch(self, key: str, size: int) -> Path | None:
         """Return the object itself: never write to it. None when there is none."""

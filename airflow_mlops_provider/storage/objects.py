@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_mlops_provider.bounds import MAX_DOCUMENT_BYTES
+from airflow_mlops_provider.exceptions import ArtifactError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+
+#: Receipts, requests and records of a journal are a few KB: what is larger is none, and is not taken into memory.
+SMALL = MAX_DOCUMENT_BYTES
+
+
+class SmallBody(BytesIO):
+    """Takes the bytes of a small object, and refuses those of a large one."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self._uri = uri
+
+    def write(self, data: Any, /) -> int:
+        """Take some bytes.
+
+        :raises ArtifactError: there are too many.
+        """
+        if self.tell() + len(data) > SMALL:
+            raise ArtifactError(
+                f"{self._uri} is too large for what it should be",
+                got=f"over {SMALL:,} bytes",
+                expected="a few KB of JSON",
+                hint="Remove it: what it says is made anew.",
+            )
+        return super().write(data)
 
 
 class Objects(Protocol):
@@ -25,7 +55,10 @@ class Objects(Protocol):
         """Return whether the object is there and is this one, as far as the place itself can tell."""
 
     def read(self, key: str) -> bytes | None:
-        """Return a small object, None when there is none."""
+        """Return a small object, None when there is none.
+
+        :raises ArtifactError: it is larger than `SMALL`.
+        """
 
     def fetch(self, key: str, size: int) -> Path | None:
         """Return a local file with the object's bytes, which may be the object itself: never write to it.

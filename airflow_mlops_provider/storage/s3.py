@@ -6,13 +6,13 @@ import random
 import tempfile
 import time
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mlops_provider.storage.addresses import S3Address, safe_key
 from airflow_mlops_provider.storage.disk_errors import guarded
 from airflow_mlops_provider.storage.local import sha256_of
+from airflow_mlops_provider.storage.objects import SmallBody
 from airflow_mlops_provider.storage.s3_client import PART_BYTES, S3Options, s3_client, transfer_manager
 from airflow_mlops_provider.storage.s3_errors import BrokenReplyError, code_of, explained
 from airflow_mlops_provider.storage.scratch import Scratch, kept
@@ -58,7 +58,7 @@ class S3Objects:
 
     def read(self, key: str) -> bytes | None:
         """Return a small object, None when there is none."""
-        address, body = self._address(key), BytesIO()
+        address, body = self._address(key), SmallBody(self.uri(key))
         with explained("read", address, self.options):
             return body.getvalue() if download(self._client, address, body) else None
 

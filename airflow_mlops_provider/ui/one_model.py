@@ -207,7 +207,7 @@ def _drift_report(store: ArtifactStore, decision: Decision) -> DriftReport | Non
     if ref is None:
         return None
     try:
-        return DriftReport.model_validate(store.read_json(ref))
+        return store.read_document(ref, DriftReport)
     except (ArtifactError, ValueError):  # tidied away: the decision itself still says what drifted
         return None
 

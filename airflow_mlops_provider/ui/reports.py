@@ -9,7 +9,7 @@ from fastapi import HTTPException
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.decisions import decisions
 from airflow_mlops_provider.evaluation.report import EvaluationReport
-from airflow_mlops_provider.evaluation.verdicts import Verdict
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
 from airflow_mlops_provider.reports import Cell, with_headline
 from airflow_mlops_provider.ui import sources
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.monitoring.governor import Decision
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
+    from airflow_mlops_provider.storage.artifacts import Stored
     from airflow_mlops_provider.ui.rendering import Theme
 
 _PAGES = (".html", ".html.gz")
@@ -75,8 +76,9 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     if result.step == "watch":
         decision = _decision_of(result.pipeline, window := as_of_text(result.as_of))
         shown["window"] = window if decision is not None and "report" in decision.evidence else None
-    shown["verdicts"] = _read(store, result, "verdicts", lambda raw: [Verdict.model_validate(one) for one in raw])
-    shown["evaluation"] = _read(store, result, "evaluation", EvaluationReport.model_validate)
+    judged = _read(store, result, "verdicts", Verdicts)
+    shown["verdicts"] = None if judged is None else judged.verdicts
+    shown["evaluation"] = _read(store, result, "evaluation", EvaluationReport)
     return shown
 
 
@@ -152,13 +154,13 @@ def _index(map_index: str) -> int:
         return -1
 
 
-def _read(store: ArtifactStore, result: StepResult, role: str, parse: Any) -> Any:
+def _read(store: ArtifactStore, result: StepResult, role: str, kind: type[Stored]) -> Stored | None:
     """Return an artifact as it was written; None when it is not this step's, or gone."""
     ref = result.artifacts.get(role)
     if ref is None or _step(result) != _MADE_BY[role]:
         return None
     try:
-        return parse(store.read_json(ref))
+        return store.read_document(ref, kind)
     except (ArtifactError, ValueError):
         return None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.results import Failure, text_within
 from airflow_mlops_provider.spec.frozen import Frozen, Share
 
@@ -39,7 +40,7 @@ class Check(Frozen):
         return self.name if self.column is None else f"{self.name} of column {self.column!r}"
 
 
-class ValidationReport(Frozen):
+class ValidationReport(Document):
     """Every check of one validation, stored as the artifact `validation`."""
 
     rows: int

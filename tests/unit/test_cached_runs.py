@@ -168,7 +168,9 @@ def test_the_tasks_of_a_training_that_only_compute_need_no_heavy_library_to_find
     done = wine.all(day=1)
     evaluation = done["evaluate"]
     champion = wine.champion(evaluation, day=1).model_dump(mode="json")
-    said = wine.store.add_json([{"lineage": evaluation.facts["lineage"], "champion": champion}])
+    said = wine.store.add_json(
+        {"schema": 2, "rivals": [{"lineage": evaluation.facts["lineage"], "champion": champion}]}
+    )
     found = evaluation.model_copy(update={"step": "champion", "artifacts": {"rivals": said}})
     given = {name: result.xcom() for name, result in {**done, "champion": found}.items()}
     ran = subprocess.run(

@@ -34,7 +34,7 @@ from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.predictions import predictions_frame
 from airflow_mlops_provider.registry import Registry
-from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.runner import request_behind, run_step
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
@@ -116,11 +116,11 @@ class Training:
         return self.run("gate", {"gates": list(gates), "metrics": self.metrics}, evaluation=[evaluation])
 
     def dataset(self, evaluation: StepResult) -> StepResult:
-        return StepRequest.model_validate_json(self.store.read_request(evaluation)).inputs["dataset"][0]
+        return request_behind(self.store, evaluation).inputs["dataset"][0]
 
     def held_out(self, evaluation: StepResult) -> tuple[Any, Any]:
         """Return the truth and what the winner said of the held-out rows."""
-        inputs = StepRequest.model_validate_json(self.store.read_request(evaluation)).inputs
+        inputs = request_behind(self.store, evaluation).inputs
         said = predictions_frame(self.store, inputs["models"][0].artifacts["predictions"])
         target = read_table(self.store, inputs["dataset"][0].artifacts["dataset"], ["target"])["target"].to_numpy()
         scores = said.drop(columns=["row", "fold"]).to_numpy()

@@ -12,7 +12,7 @@ from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError, ResultTooLargeError, SpecError
 from airflow_mlops_provider.job import Champion, Job, Outcome, StepRequest
 from airflow_mlops_provider.results import ArtifactRef, StepResult, check_xcom
-from airflow_mlops_provider.runner import STEPS, run_step, step_key
+from airflow_mlops_provider.runner import STEPS, request_behind, run_step, step_key
 from airflow_mlops_provider.spec import Frozen
 from airflow_mlops_provider.storage import local_path
 
@@ -331,7 +331,7 @@ def test_an_unknown_step_names_the_known_ones(store: ArtifactStore) -> None:
 def test_a_result_survives_json(step: Counting, store: ArtifactStore) -> None:
     made = run_step(request(), store)
     assert StepResult.model_validate(json.loads(json.dumps(made.xcom()))) == made
-    again = StepRequest.model_validate_json(store.read_request(made))
+    again = request_behind(store, made)
     assert again == request()
 
 

@@ -163,7 +163,7 @@ def test_implausible_reliance_fails_by_the_name_of_the_column(
         {"kind": "max_importance", "name": "unused", "columns": {"gone": 0.1}},
     ]
     judged = step("gate", {"gates": gates, "metrics": ["log_loss"]}, evaluation=results["evaluation"])
-    verdicts = store.read_json(judged.artifacts["verdicts"])
+    verdicts = store.read_json(judged.artifacts["verdicts"])["verdicts"]
     assert [one["passed"] for one in verdicts] == [False, False, True, True]
     assert verdicts[0]["got"].startswith("ward ")
     assert "relies on 'ward' more than is plausible" in verdicts[0]["why"]

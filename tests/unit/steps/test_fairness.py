@@ -174,7 +174,7 @@ def test_a_clinic_that_is_served_worse_fails_the_gates_by_name(
         {"kind": "min_group_metric", "name": "low bar", "metric": "accuracy", "min": 0.3},
     ]
     judged = step("gate", {"gates": gates, "metrics": METRICS["binary"]}, evaluation=results["evaluation"])
-    verdicts = {one["name"]: one for one in store.read_json(judged.artifacts["verdicts"])}
+    verdicts = {one["name"]: one for one in store.read_json(judged.artifacts["verdicts"])["verdicts"]}
     assert {name: one["passed"] for name, one in verdicts.items()} == {
         "max_gap": False,
         "surely": False,
@@ -217,7 +217,7 @@ def test_a_gap_that_cannot_be_told_fails_and_says_why(
     if change == "one group":
         gates.append({"kind": "min_group_metric", "metric": "accuracy", "min": 0})
     judged = step("gate", {"gates": gates, "metrics": METRICS["binary"]}, evaluation=results["evaluation"])
-    verdicts = store.read_json(judged.artifacts["verdicts"])
+    verdicts = store.read_json(judged.artifacts["verdicts"])["verdicts"]
     assert [one["passed"] for one in verdicts] == [False] * len(gates)
     assert why in verdicts[0]["why"]
     assert judged.failure is not None

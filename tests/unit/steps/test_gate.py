@@ -159,7 +159,7 @@ def test_one_failing_gate_makes_the_run_red_and_every_failed_gate_is_named(store
 def test_all_verdicts_are_stored_before_any_is_acted_on(store: ArtifactStore) -> None:
     gates = [FLOOR | {"max": 0.1}, BETTER, {"kind": "latency"}, {"kind": "model_size"}]
     result = gate(store, gates, evaluated(store, champion=CHAMPION))
-    verdicts = store.read_json(result.artifacts["verdicts"])
+    verdicts = store.read_json(result.artifacts["verdicts"])["verdicts"]
     assert [(verdict["name"], verdict["passed"], verdict["on_fail"]) for verdict in verdicts] == [
         ("floor", False, "fail"),
         ("champion", False, "skip"),
@@ -189,7 +189,7 @@ def test_the_facts_fit_into_xcom_however_many_gates_fail(store: ArtifactStore, l
     gates = [{"kind": "worst_slice", "name": f"{name} {index}", "max": 0.1} for index in range(60)]
     result = gate(store, gates, evaluation)
     assert len(json.dumps(result.xcom())) < MAX_XCOM_BYTES
-    assert len(store.read_json(result.artifacts["verdicts"])) == 60
+    assert len(store.read_json(result.artifacts["verdicts"])["verdicts"]) == 60
 
 
 def test_failed_gates_come_first_in_the_facts(store: ArtifactStore) -> None:

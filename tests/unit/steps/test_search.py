@@ -21,7 +21,7 @@ from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.estimators import build_pipeline
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.splits import microseconds, read_split
-from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.runner import request_behind, run_step
 from airflow_mlops_provider.search.report import SearchReport
 from airflow_mlops_provider.spec import Candidate
 from airflow_mlops_provider.storage import ArtifactStore
@@ -118,7 +118,7 @@ def test_the_same_file_finds_the_same_winner_and_trains_it(
     assert result.facts["search"]["stopped"] == ["trials"]
 
     other = stored_elsewhere(tmp_path, result)
-    request = StepRequest.model_validate_json(store.read_request(result))
+    request = request_behind(store, result)
     again = run_step(request, other)
     assert scores(report_of(other, again)) == scores(report)
     assert again.facts["digest"] == result.facts["digest"]
@@ -323,7 +323,7 @@ def test_shards_do_the_trials_that_training_takes(
     assert {trial.shard for trial in report.trials} == {0, 1}
     # Without the shards training does the same by itself.
     other = stored_elsewhere(tmp_path, result)
-    again = run_step(StepRequest.model_validate_json(store.read_request(result)), other)
+    again = run_step(request_behind(store, result), other)
     assert scores(report_of(other, again)) == scores(report)
     with pytest.raises(SpecError, match="candidate 'tree' has no shard 2 of a search"):
         step("search", {"name": "tree", "candidate": candidate, "shard": 2}, **inputs)
@@ -337,7 +337,7 @@ def test_recompute_measures_anew_where_trials_are_made(
     part, result = step("search", section, **inputs), train(candidate, inputs)
     before = records(store)
     for done in (part, result):
-        request = StepRequest.model_validate_json(store.read_request(done))
+        request = request_behind(store, done)
         run_step(request.model_copy(update={"recompute": True}), store)
     changed = {name for name, when in records(store).items() if before[name] != when}
     assert changed == {name for name in before if int(name[-9:-5]) % 2 or name[-9:-5] == "0000"}, "those of the shard"
@@ -350,7 +350,7 @@ def test_a_damaged_record_is_measured_anew(train: Any, prepared: Any, store: Art
     [file] = (tmp_path / "artifacts" / "journals").rglob("final-0003.json")
     for damage in ("{", '{"params": {"max_depth": 9}, "result": {}}', json.dumps({"params": report.of(3).params})):
         file.write_text(damage, encoding="utf-8")
-        request = StepRequest.model_validate_json(store.read_request(result))
+        request = request_behind(store, result)
         (tmp_path / "artifacts" / "receipts" / "tests" / "train" / result.key / "receipt.json").unlink()
         assert scores(report_of(store, run_step(request, store))) == scores(report)
 
@@ -358,7 +358,7 @@ def test_a_damaged_record_is_measured_anew(train: Any, prepared: Any, store: Art
 _RUN = """
 import sys
 from airflow_mlops_provider.job import StepRequest
-from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.runner import request_behind, run_step
 from airflow_mlops_provider.storage import ArtifactStore
 run_step(StepRequest.model_validate_json(sys.stdin.read()), ArtifactStore(sys.argv[1]))
 """
@@ -374,7 +374,7 @@ def test_halving_takes_what_was_measured_of_each_round(
     for file in files[len(files) // 2 :]:
         file.unlink()
     (tmp_path / "artifacts" / "receipts" / "tests" / "train" / result.key / "receipt.json").unlink()
-    again = run_step(StepRequest.model_validate_json(store.read_request(result)), store)
+    again = run_step(request_behind(store, result), store)
     after = records(store)
     assert sum(after[name] == before[name] for name in before) == len(files) // 2, "no more was measured than was lost"
     assert (scores(report_of(store, again)), after.keys()) == (scores(report), before.keys())
@@ -394,7 +394,7 @@ def test_killed_on_its_way_it_resumes_in_two_processes_at_once_and_ends_with_the
     result = train(asked("bayesian", trials=40), prepared())
     report = report_of(store, result)
     other = stored_elsewhere(tmp_path, result)
-    request = store.read_request(result)
+    request = request_behind(store, result).model_dump_json()
     process = start(request, other)
     deadline = time.monotonic() + 60
     while len(records(other)) < 12 and time.monotonic() < deadline:

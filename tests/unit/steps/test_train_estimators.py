@@ -12,6 +12,7 @@ from candidates_to_train import LOGISTIC, NESTED, RANDOM, RIDGE, ROLES, TREE, in
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError, NotAllowedError, SpecError
 from airflow_mlops_provider.modeling.model_file import load_model
+from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.steps import train
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def test_the_same_data_and_settings_make_the_same_files_in_any_process(
     candidate: dict[str, Any], trained: Any, store: ArtifactStore, tmp_path: Path
 ) -> None:
     here = trained(candidate)
-    request = json.loads(store.read_request(here))
+    request = request_behind(store, here).model_dump(mode="json")
     other = tmp_path / "other"
     (tmp_path / "artifacts").rename(other)
     for receipt in other.glob("receipts/tests/train/*/receipt.json"):

@@ -126,7 +126,7 @@ def test_a_reference_whose_address_lies_is_refused(store: ArtifactStore) -> None
     other = store.add_bytes(b"other", ".bin")
     with pytest.raises(ArtifactError, match="does not hold its digest"):
         store.fetch(forged(ref, uri=other.uri))
-    with pytest.raises(ArtifactError, match="object key may not be used"):
+    with pytest.raises(ArtifactError, match="does not hold its digest"):
         store.fetch(forged(ref, uri=f"{ref.uri}%2e"))
 
 
@@ -203,7 +203,7 @@ def test_the_request_behind_a_receipt_is_kept(store: ArtifactStore) -> None:
     with pytest.raises(ArtifactError, match="request behind step 'train' of 'tested' is missing"):
         store.read_request(receipt())
     store.write_request("tested", "train", KEY, '{"seed": 1}')
-    assert store.read_request(receipt()) == '{"seed": 1}'
+    assert store.read_request(receipt()) == b'{"seed": 1}'
 
 
 def add_same(root: str, barrier: Any, rounds: int) -> None:

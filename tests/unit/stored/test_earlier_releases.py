@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from pydantic import TypeAdapter
 
 import write_stored
 from airflow_mlops_provider import effects
-from airflow_mlops_provider.effects.champions import Rival
+from airflow_mlops_provider.effects.champions import Rivals
 from airflow_mlops_provider.effects.decisions import decisions
 from airflow_mlops_provider.evaluation.card_facts import CardFacts
 from airflow_mlops_provider.evaluation.report import EvaluationReport
-from airflow_mlops_provider.evaluation.verdicts import Verdict
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
+from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.model_file import ModelInfo, canonical_digest, load_model
 from airflow_mlops_provider.modeling.splits import SplitPlan
@@ -30,7 +30,7 @@ from airflow_mlops_provider.monitoring.live_report import LiveReport
 from airflow_mlops_provider.overview.comparison import version_sheet
 from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.results import StepResult
-from airflow_mlops_provider.runner import run_step
+from airflow_mlops_provider.runner import request_behind, run_step
 from airflow_mlops_provider.search.report import SearchReport
 from airflow_mlops_provider.spec import Pipeline
 from airflow_mlops_provider.storage import ArtifactStore
@@ -43,17 +43,17 @@ ARCHIVES = sorted(Path(__file__).parent.glob("*.tar.xz"))
 MODEL = write_stored.MODEL
 #: By its role, what a stored JSON is.
 DOCUMENTS: dict[str, Callable[[Any], Any]] = {
-    "card_facts": CardFacts.model_validate,
-    "drift": DriftReport.model_validate,
-    "estimate": EstimateReport.model_validate,
-    "evaluation": EvaluationReport.model_validate,
-    "live": LiveReport.model_validate,
-    "model_info": ModelInfo.model_validate,
-    "rivals": TypeAdapter(list[Rival]).validate_python,
-    "search": SearchReport.model_validate,
-    "split": SplitPlan.model_validate,
-    "validation": ValidationReport.model_validate,
-    "verdicts": TypeAdapter(list[Verdict]).validate_python,
+    "card_facts": CardFacts.read,
+    "drift": DriftReport.read,
+    "estimate": EstimateReport.read,
+    "evaluation": EvaluationReport.read,
+    "live": LiveReport.read,
+    "model_info": ModelInfo.read,
+    "rivals": Rivals.read,
+    "search": SearchReport.read,
+    "split": SplitPlan.read,
+    "validation": ValidationReport.read,
+    "verdicts": Verdicts.read,
 }
 
 
@@ -116,8 +116,10 @@ def test_every_receipt_and_request_is_read(left: Left) -> None:
         assert receipt is not None, result.step
         assert receipt.artifacts == result.artifacts
         assert receipt.failure is None
-        request = StepRequest.model_validate_json(left.store.read_request(result))
+        request = request_behind(left.store, result, shown_only=True)
         assert (request.step, request.pipeline) == (result.step, result.pipeline)
+        with pytest.raises(ArtifactError, match=r"by an earlier release and cannot be checked. Clear that task"):
+            request_behind(left.store, result)
 
 
 def test_every_artifact_is_read(left: Left) -> None:

@@ -1,0 +1,109 @@
+"""What a promotion rests on, held against itself: nobody who can write the store decides what becomes champion.
+
+Keys come from the tasks that ran, by XCom. A key names its request, the request its inputs and settings, and each
+artifact is named by its digest; so a stored word that does not follow from these is found. What a step has measured is
+not measured again here: that a receipt is the step's own is told by its signature, where the store has a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
+from airflow_mlops_provider.job import Job
+from airflow_mlops_provider.runner import request_behind
+from airflow_mlops_provider.steps import gate
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.job import StepRequest
+    from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.storage import ArtifactStore
+
+#: What the winner of an evaluation is.
+_MODEL = ("model", "model_info")
+
+
+def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepResult) -> None:
+    """Refuse an evaluation or a verdict of gates that does not follow from what it names.
+
+    :raises MLOpsError: the gates judged another evaluation, such as one of an earlier try after evaluate alone was
+        cleared.
+    :raises ArtifactError: something stored was changed; names the task to clear.
+    """
+    check_evaluation(store, evaluation)
+    request = request_behind(store, judged)
+    given = [result.artifacts.get("evaluation") for result in request.inputs.get("evaluation", [])]
+    if judged.step != "gate" or [ref.sha256 for ref in given if ref is not None] != [
+        evaluation.artifacts["evaluation"].sha256
+    ]:
+        raise MLOpsError(
+            "the gates did not judge this evaluation",
+            got=f"a result of step {judged.step!r}",
+            expected="the result of the gates on what evaluate returned",
+            hint="Clear the gate task, or pass the output of the gate operator that judged it.",
+        )
+    # They are a pure function of the evaluation, and take a millisecond.
+    again = gate.run(gate.Section.model_validate(request.section), Job(request, store))
+    verdicts = judged.artifacts.get("verdicts")
+    _same(
+        "the verdict of the gates",
+        judged,
+        got={"failure": judged.failure, "verdicts": verdicts and verdicts.sha256, **judged.facts},
+        expected={"failure": again.failure, "verdicts": again.artifacts["verdicts"].sha256, **_plain(again.facts)},
+    )
+
+
+def check_evaluation(store: ArtifactStore, evaluation: StepResult, *, shown_only: bool = False) -> StepRequest:
+    """Return the request behind an evaluation, whose word of the winner is that of its report.
+
+    :param shown_only: as `request_behind`.
+    :raises ArtifactError: something stored was changed; names the task to clear.
+    """
+    if evaluation.step != "evaluate":
+        raise MLOpsError("this is no evaluation", got=f"a result of step {evaluation.step!r}")
+    request = request_behind(store, evaluation, shown_only=shown_only)
+    report = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
+    models, facts = request.inputs.get("models", []), evaluation.facts
+    measured = {name: value for name, value in report.challenger.metrics.items() if value is not None}
+    _same(
+        "the evaluation",
+        evaluation,
+        got={name: facts.get(name) for name in ("winner", "metrics", "champion", "lineage")}
+        | {"report": report.lineage, "as_of": in_utc(evaluation.as_of)},
+        expected={
+            "winner": report.winner,
+            "metrics": measured,
+            "champion": None if report.champion is None else report.champion.version,
+            "lineage": lineage_of(models),
+            "report": lineage_of(models),
+            "as_of": in_utc(report.as_of),
+        },
+    )
+    trained = [{role: one.artifacts[role].sha256 for role in _MODEL if role in one.artifacts} for one in models]
+    if (named := {role: evaluation.artifacts[role].sha256 for role in _MODEL}) not in trained:
+        raise ArtifactError(
+            f"the evaluation of {evaluation.pipeline!r} names a model that is none of its candidates",
+            got=named,
+            expected=trained,
+            hint="Clear the evaluate task with the Param `recompute` set.",
+        )
+    return request
+
+
+def _same(what: str, result: StepResult, *, got: dict[str, Any], expected: dict[str, Any]) -> None:
+    if wrong := sorted(name for name in {**got, **expected} if got.get(name) != expected.get(name)):
+        raise ArtifactError(
+            f"{what} of {result.pipeline!r} does not follow from what was measured: somebody changed what is stored",
+            got={name: got.get(name) for name in wrong},
+            expected={name: expected.get(name) for name in wrong},
+            hint=f"Clear the {result.step} task with the Param `recompute` set, and look who may write the store.",
+        )
+
+
+def _plain(facts: Any) -> dict[str, Any]:
+    """Return facts as JSON gives them back."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(facts)))
+    return plain
