@@ -96,7 +96,7 @@ def test_every_notification_in_the_documentation_is_one_that_airflow_can_send(bl
     assert len(shown) == 4
     for notifications in shown:
         pipeline = parse_pipeline({**least, **notifications}, where="the reference")
-        assert {type(notifier).__name__ for notifier in notifiers(pipeline)} <= {"SmtpNotifier"}
+        assert {type(each.notifier).__name__ for each in notifiers(pipeline)} <= {"SmtpNotifier"}
         check_event_notifiers(pipeline)
 
 

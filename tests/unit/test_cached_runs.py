@@ -40,7 +40,9 @@ print(json.dumps(sorted(sys.modules)))
 #: Runs the operators of a training that compute, as the DAG does, and says what came of each.
 OPERATORS = """
 import json, sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from airflow_mlops_provider.dag_templates.settings import section
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
 from airflow_mlops_provider.operators.promotion import QualityGateOperator
@@ -70,7 +72,8 @@ operators = [
     ),
     QualityGateOperator(task_id="gate", evaluation=done["evaluate"], metrics=spec.metrics, gates=gates, **settings),
 ]
-print(json.dumps({operator.task_id: operator.run({"params": {}}).cached for operator in operators}))
+context = {"params": {}, "dag_run": SimpleNamespace(run_after=datetime.now(UTC))}
+print(json.dumps({operator.task_id: operator.run(context).cached for operator in operators}))
 print(json.dumps(sorted(sys.modules)))
 """
 

@@ -150,6 +150,22 @@ def test_an_artifact_is_found_after_the_store_moved(store: ArtifactStore, place:
         ArtifactStore(place.root).fetch(ref)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [b"[" * 100_000, b'{"step": ' * 70 + b"1" + b"}" * 70, b"NaN", b"\xff\xfe"],
+    ids=["endless", "nested", "no number", "no text"],
+)
+def test_json_that_nobody_could_hold_is_no_receipt_and_no_artifact(store: ArtifactStore, raw: bytes) -> None:
+    ref = store.add_bytes(raw, ".json")
+    with store.workspace() as folder:
+        (folder / "receipt").write_bytes(raw)
+        store.objects.put(f"receipts/tested/train/{KEY}/receipt.json", folder / "receipt")
+
+    assert store.read_receipt("tested", "train", KEY) is None
+    with pytest.raises(ArtifactError, match="cannot be read as JSON"):
+        store.read_json(ref)
+
+
 def test_a_receipt_is_read_back_as_cached(store: ArtifactStore) -> None:
     result = receipt(
         {"model": store.add_bytes(b"m", ".bin")},
