@@ -7,6 +7,7 @@ knows Airflow; operators turn these into the right task state. Only
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.redaction import hide
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_SHOWN = 400
-_MAX_PROBLEMS = 20
+#: So many wrong settings are told, and of the others how many they are.
+MAX_PROBLEMS = 20
+#: Characters that no database and no terminal takes, or that a terminal obeys.
+_UNPRINTABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def shorten(value: object, limit: int = _MAX_SHOWN) -> str:
@@ -24,15 +28,31 @@ def shorten(value: object, limit: int = _MAX_SHOWN) -> str:
     >>> shorten("a" * 10, limit=6)
     'aaa...'
     """
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _shown(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of nested lists
+        return f"what cannot be shown, of type {type(value).__name__}"
+
+
+def printable(text: str) -> str:
+    r"""Return text that can be stored and shown: what cannot is written as Python writes it.
+
+    >>> print(printable("churn\0\udcff.yaml"))
+    churn\x00\udcff.yaml
+    """
+    return _UNPRINTABLE.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 def _visible(value: object) -> object:
     """Return a value as it is, or as text without what may be secret in it."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _shown(value)
     visible = hide(text)
     return value if visible == text else visible
 
@@ -63,7 +83,7 @@ class MLOpsError(Exception):
         if self.expected is not None:
             parts.append(f"expected {shorten(self.expected)}")
         sentence = self.what + (": " + ", ".join(parts) if parts else "")
-        return f"{sentence.rstrip('.')}. {self.hint}" if self.hint else sentence
+        return printable(f"{sentence.rstrip('.')}. {self.hint}" if self.hint else sentence)
 
 
 def out_of_memory(what: str, error: MemoryError | None = None) -> MLOpsError:
@@ -80,6 +100,7 @@ class SpecError(MLOpsError):
     """A setting in the pipeline file (or an operator's argument) is wrong.
 
     :param problems: one sentence for each wrong setting.
+    :param more: how many there are besides.
     """
 
     def __init__(
@@ -87,13 +108,14 @@ class SpecError(MLOpsError):
         what: str,
         *,
         problems: Sequence[str] = (),
+        more: int = 0,
         got: object = None,
         expected: object = None,
         hint: str | None = None,
     ) -> None:
         self.problems = tuple(problems)
-        lines = [what, *(f"  - {shorten(problem)}" for problem in self.problems[:_MAX_PROBLEMS])]
-        if (more := len(self.problems) - _MAX_PROBLEMS) > 0:
+        lines = [what, *(f"  - {shorten(problem)}" for problem in self.problems[:MAX_PROBLEMS])]
+        if (more := more + max(0, len(self.problems) - MAX_PROBLEMS)) > 0:
             lines.append(f"  ... and {more} more")
         super().__init__("\n".join(lines), got=got, expected=expected, hint=hint)
 

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.exceptions import MAX_PROBLEMS, SpecError
 from airflow_mlops_provider.spec import Pipeline
 from airflow_mlops_provider.spec.frozen import PATTERNS_IN_WORDS
-from airflow_mlops_provider.yaml_files import read_yaml
+from airflow_mlops_provider.yaml_files import read_yaml, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: What Jinja would look at: a variable on one line or several, one that is not closed, a block, a comment.
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{[{%#]", re.DOTALL)
 
 
 def pipeline_files(folder: Path) -> list[Path]:
-    """Return the pipeline files of a folder, sorted by name."""
-    return sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    """Return the pipeline files of a folder, sorted by name, without hidden ones, which editors and systems leave.
+
+    :raises SpecError: the folder is missing, no folder, or may not be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise SpecError(
+            f"the folder of pipeline files {folder} {'is missing' if missing else 'cannot be read'}",
+            got=None if missing else error.strerror,
+            hint="Create it, or set `[mlops] pipelines_folder` to where they are."
+            if missing
+            else "Let the user that Airflow runs as read it.",
+        ) from error
+    return sorted(folder / name for name in names if name.endswith((".yaml", ".yml")) and name[0] != ".")
 
 
 def load_pipeline(file: Path) -> Pipeline:
@@ -31,13 +50,19 @@ def load_pipeline(file: Path) -> Pipeline:
     Its `name` is the file's own, without the suffix: so one DAG's pipeline is found without reading the others.
     Relative paths in `data.source.uri` are relative to the file's folder.
 
+    Whatever a file is or holds, no other error leaves: it would take the pipelines beside it down (decision 0008).
+
     :raises SpecError: names the file and, for each problem, the path inside it and the nearest valid key.
     """
     try:
         state = file.stat()
-    except FileNotFoundError as error:
-        raise SpecError(f"pipeline file {file} is missing") from error
-    return _loaded(file, state.st_mtime_ns, state.st_size)
+        return _loaded(file, state.st_mtime_ns, state.st_size)
+    except SpecError:
+        raise
+    except OSError as error:
+        raise unreadable(file, error) from error
+    except Exception as error:
+        raise SpecError(f"pipeline file {file} cannot be used", got=f"{type(error).__name__}: {error}") from error
 
 
 # Whoever loads all of `dags/` at once reads each file for its DAGs and for the check.
@@ -70,7 +95,9 @@ def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = Non
     rendered = {key: value for key, value in raw.items() if key != "notifications"}
     # At once before one by one, which takes long when thousands of files are parsed: JSON has no such mark of its own.
     # A key that JSON has no word for, such as a date, is no section's.
-    if _TEMPLATE.search(json.dumps(rendered, default=str, skipkeys=True)) and (strange := _strange_templates(rendered)):
+    if _TEMPLATE.search(json.dumps(rendered, default=str, skipkeys=True)) and (
+        strange := list(islice(_strange_templates(rendered), MAX_PROBLEMS))
+    ):
         raise SpecError(
             f"{where} uses template variables that do not exist",
             problems=strange,
@@ -79,9 +106,12 @@ def parse_pipeline(raw: dict[str, Any], *, where: str, folder: Path | None = Non
     try:
         pipeline = Pipeline.model_validate(raw)
     except ValidationError as error:
+        # To put one into words looks for the nearest key, which takes long for thousands.
+        count, found = error.error_count(), error.errors(include_url=False)[:MAX_PROBLEMS]
         raise SpecError(
-            f"{where} has {error.error_count()} wrong setting{'s' if error.error_count() > 1 else ''}:",
-            problems=[_problem(problem) for problem in error.errors()],
+            f"{where} has {count} wrong setting{'s' if count > 1 else ''}:",
+            problems=[_problem(problem) for problem in found],
+            more=count - len(found),
         ) from error
     return _with_absolute_uri(pipeline, folder)
 
@@ -133,23 +163,18 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [found for argument in get_args(annotation) for found in _models_in(argument)]
 
 
-def _strange_templates(value: Any, path: str = "") -> list[str]:
+def _strange_templates(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, dict):
-        return [
-            bad
-            for key, item in value.items()
-            for part in (key, item)
-            for bad in _strange_templates(part, f"{path}.{key}" if path else str(key))
-        ]
-    # YAML has sets, pairs and bytes too, all of which become lists and text on the way to a task.
+        for key, item in value.items():
+            for part in (key, item):
+                yield from _strange_templates(part, f"{path}.{key}" if path else str(key))
+    # A mapping from Python has sets, pairs and bytes too, all of which become lists and text on the way to a task.
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, list | tuple | set | frozenset):
-        return [bad for index, item in enumerate(value) for bad in _strange_templates(item, f"{path}.{index}")]
+        for index, item in enumerate(value):
+            yield from _strange_templates(item, f"{path}.{index}")
     if isinstance(value, str):
-        return [
-            f"{path}: {match.group(0)}"
-            for match in _TEMPLATE.finditer(value)
-            if match.group(1) is None or match.group(1).strip() != "as_of"
-        ]
-    return []
+        for match in _TEMPLATE.finditer(value):
+            if match.group(1) is None or match.group(1).strip() != "as_of":
+                yield f"{path}: {match.group(0)}"

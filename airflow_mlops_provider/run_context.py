@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text
+from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text, in_utc
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
+from airflow_mlops_provider.spec.frozen import YEARS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow.sdk import Asset
 
@@ -33,7 +34,7 @@ def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datet
     When the asset whose events triggered the run is among the task's inlets, events that came while the run waited for
     its turn count as well; what a task has once found so, it keeps for its retries and for when it is cleared.
 
-    :raises SpecError: when what is given is not a date and time, or still to come.
+    :raises SpecError: when what is given is not a date and time, of no year that tables can hold, or still to come.
     """
     source, as_of = _found(context, given)
     return not_of_future(as_of, source, present(context))
@@ -41,22 +42,34 @@ def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datet
 
 def _found(context: Mapping[str, Any], given: str | None) -> tuple[str, datetime]:
     """Return which source says the run's `as_of`, and what it says."""
-    params: Mapping[str, Any] = context.get("params") or {}
+    for source, text in _requests(context, given):
+        return source, parse_as_of(text, source)
     run: Any = context["dag_run"]
-    texts = {
-        "argument as_of": given,
-        "Param as_of": params.get("as_of"),
-        "partition key": getattr(run, "partition_key", None),
-    }
-    for source, text in texts.items():
-        if text:
-            return source, parse_as_of(str(text), source)
+    if key := getattr(run, "partition_key", None):
+        return "partition key", parse_as_of(key, "partition key")
     if asked := _asked(context):
         return "asset event", asked
     if run.run_type == "manual" and run.logical_date is not None:
         # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was asked for.
-        return "logical date", _utc(run.logical_date)
-    return "end of the data interval", _utc(context.get("data_interval_end") or run.run_after)
+        return "logical date", _within_years(run.logical_date, "logical date")
+    end = context.get("data_interval_end") or run.run_after
+    return "end of the data interval", _within_years(end, "end of the data interval")
+
+
+def _requests(context: Mapping[str, Any], given: str | None) -> Iterator[tuple[str, object]]:
+    """Yield where the run's `as_of` is said outright, with what is said there: the operator's argument and the Param."""
+    params: Mapping[str, Any] = context.get("params") or {}
+    for source, text in (("argument as_of", given), ("Param as_of", params.get("as_of"))):
+        if text is not None and text != "":
+            yield source, text
+
+
+def requested_as_of(context: Mapping[str, Any], given: str | None = None) -> datetime | None:
+    """Return the moment that the operator's own argument or the run's Param `as_of` names; None when neither does.
+
+    :raises SpecError: it is not a date and time, or of no year that tables can hold.
+    """
+    return next((parse_as_of(text, source) for source, text in _requests(context, given)), None)
 
 
 def not_of_future(as_of: datetime, source: str, limit: datetime) -> datetime:
@@ -81,8 +94,8 @@ def present(context: Mapping[str, Any]) -> datetime:
     A run waits for its turn, and takes in the events that come meanwhile: those are later than its `run_after`.
     """
     started = getattr(context.get("ti"), "start_date", None)
-    due = _utc(context["dag_run"].run_after)
-    return due if started is None else max(due, _utc(started))
+    due = in_utc(context["dag_run"].run_after)
+    return due if started is None else max(due, in_utc(started))
 
 
 def event_moments(context: Mapping[str, Any]) -> list[datetime]:
@@ -142,7 +155,7 @@ def _asked(context: Mapping[str, Any]) -> datetime | None:
         return max(told, default=None)
     store = context["task_state_store"]
     if kept := store.get(_ASKED):
-        return parse_as_of(str(kept), "task state")
+        return parse_as_of(kept, "task state")
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     latest = max(told + [moment for asset in watched for moment in _moments(events_of(context, asset))])
@@ -152,23 +165,32 @@ def _asked(context: Mapping[str, Any]) -> datetime | None:
 
 def _moments(events: Iterable[Any]) -> list[datetime]:
     extras = [event.extra or {} for event in events]
-    return [parse_as_of(str(extra["as_of"]), "asset event") for extra in extras if "as_of" in extra]
+    return [parse_as_of(extra["as_of"], "asset event") for extra in extras if "as_of" in extra]
 
 
-def parse_as_of(text: str, source: str) -> datetime:
+def parse_as_of(text: object, source: str) -> datetime:
     """Return a date, or a date and time, as UTC. Without a zone it is UTC.
+
+    :param text: a person or another program may have put anything there.
+    :param source: where it stands, for errors.
+    :raises SpecError: it is neither, or of no year that tables can hold.
 
     >>> parse_as_of("2013-03-01", "argument")
     datetime.datetime(2013, 3, 1, 0, 0, tzinfo=datetime.timezone.utc)
     """
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # what is no text is a TypeError
+    except (ValueError, TypeError) as error:
         raise SpecError(
             f"{source} is not a date and time", got=text, expected="such as 2013-03-01T00:00:00Z"
         ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _utc(moment)
+    return _within_years(moment, source)
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+def _within_years(moment: datetime, source: str) -> datetime:
+    """Return a moment in UTC. Of another year, what comes a label's delay later or a window earlier might be none."""
+    if moment.year not in YEARS:
+        raise SpecError(
+            f"{source} is out of reach", got=moment.isoformat(), expected=f"a moment from {YEARS[0]} to {YEARS[-1]}"
+        )
+    return in_utc(moment)

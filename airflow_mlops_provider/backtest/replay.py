@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Monitoring, Pipeline, Scoring
 
+#: A step a day for 27 years.
+_MAX_STEPS = 10_000
 _FIRST = "the want of a champion"
 
 
@@ -245,6 +247,10 @@ def _sections(pipeline: Pipeline, policy: Monitoring | None) -> tuple[Scoring, M
 def _check_dates(start: datetime, end: datetime, step: timedelta) -> None:
     if step.total_seconds() <= 0:
         raise SpecError("the step is not a stretch of time", got=in_days(step), expected="such as 1d or 7d")
+    if (end - start) / step > _MAX_STEPS:
+        raise SpecError(
+            "the step is too short", got=f"{(end - start) // step:,} steps", expected=f"at most {_MAX_STEPS:,}"
+        )
     if start + step > end:
         raise SpecError(
             "the dates leave nothing to replay",

@@ -58,8 +58,10 @@ def _files(folder: str | None, names: Sequence[str]) -> list[Path]:
 def _check_file(findings: Findings, file: Path) -> bool:
     """Check settings, schedule, notifiers and Airflow's own settings of tasks: what the DAGs are built of."""
     from airflow_mlops_provider.dag_templates.folder import file_problems
+    from airflow_mlops_provider.dag_templates.kinds import building_problems
+    from airflow_mlops_provider.pipelines import load_pipeline
 
-    problems = file_problems(file)
+    problems = file_problems(file) or building_problems(load_pipeline(file))
     for problem in problems:
         findings.add(file.stem, "settings", "wrong", problem)
     if not problems:

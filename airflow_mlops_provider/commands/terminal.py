@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -177,6 +178,7 @@ def version_number(text: str, argument: str) -> int:
     """
     from airflow_mlops_provider.exceptions import SpecError
 
-    if not text.isdecimal() or int(text) < 1:
+    # No longer than MLflow's databases take.
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise SpecError(f"{argument} is no version", got=text, expected="a number such as 3")
     return int(text)

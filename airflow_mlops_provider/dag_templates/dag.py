@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG
 
 
@@ -14,3 +16,9 @@ class PipelineDAG(DAG):
 
     def __hash__(self) -> int:
         return hash(self.dag_id)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Leave the DAG; Airflow would take up by itself what is half made when an error ends it."""
+        if error is not None:
+            self.auto_register = False
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]

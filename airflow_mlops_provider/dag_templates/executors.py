@@ -12,6 +12,21 @@ from airflow_mlops_provider.exceptions import SpecError
 _LIST, _MAPPING = re.compile(r"list\[(.+)\]"), re.compile(r"dict\[str, (.+)\]")
 
 
+def check_executor(task: str, name: str) -> None:
+    """Refuse an executor that is not configured: Airflow would refuse the DAG file, with all that it builds.
+
+    :param task: its id, for errors.
+    :raises SpecError: says which there are.
+    """
+    from airflow.executors.executor_loader import ExecutorLoader
+
+    configured = ExecutorLoader.get_executor_names(validate_teams=False)
+    known = [text for one in configured for text in (one.alias, one.module_path, one.module_path.rpartition(".")[2])]
+    if name not in known:
+        there = ", ".join(dict.fromkeys(one.alias or one.module_path for one in configured))
+        raise SpecError(f"tasks.{task}.executor is not configured", got=name, expected=f"of [core] executor: {there}")
+
+
 def executor_config(task: str, config: dict[str, Any]) -> dict[str, Any]:
     """Return a task's `executor_config` as executors take it: `pod_override`, a pod in YAML, becomes a `V1Pod`.
 

@@ -11,9 +11,9 @@ from airflow.sdk import conf, get_parsing_context
 
 from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.dag_templates.notify import check_event_notifiers, notifiers
-from airflow_mlops_provider.dag_templates.schedule import training_schedule
+from airflow_mlops_provider.dag_templates.schedule import response_timeout, scoring_schedule, training_schedule
 from airflow_mlops_provider.dag_templates.settings import check_containers, task_settings
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.exceptions import MLOpsError, SpecError, printable, shorten
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
 if TYPE_CHECKING:
@@ -47,16 +47,20 @@ def asked_for(kinds: Sequence[str], folder: str | Path | None = None) -> Iterato
     When Airflow parses for one DAG, as it does to run a task, only that pipeline is read. A file with a mistake is
     logged and left out; `check_pipelines` turns it into an import error that people see.
     """
-    place = Path(folder) if folder is not None else pipelines_folder()
     wanted = get_parsing_context().dag_id
-    for file in pipeline_files(place):
+    try:
+        files = pipeline_files(Path(folder) if folder is not None else pipelines_folder())
+    except SpecError as error:
+        log.error("No DAG of any pipeline: %s", error)
+        return
+    for file in files:
         asked = [kind for kind in kinds if wanted in (None, f"{file.stem}_{kind}")]
         if not asked:
             continue
         try:
             pipeline = load_pipeline(file)
         except SpecError as error:
-            log.error("No DAG for %s: %s", file, error)
+            log.error("No DAG for %s: %s", printable(str(file)), error)
         else:
             yield pipeline, asked
 
@@ -67,17 +71,11 @@ def check_pipelines(folder: str | Path | None = None) -> None:
     Call it in a DAG file of its own: Airflow shows it as an import error of that file, and the DAGs of all other
     pipelines stay.
 
-    :raises SpecError: when there is no folder, or a file is wrong.
+    :raises SpecError: when the folder is missing or cannot be read, or a file is wrong.
     """
     if get_parsing_context().dag_id is not None:
         return
-    place = Path(folder) if folder is not None else pipelines_folder()
-    if not place.is_dir():
-        raise SpecError(
-            f"the folder of pipeline files {place} is missing",
-            hint="Create it, or set `[mlops] pipelines_folder` to where they are.",
-        )
-    files = pipeline_files(place)
+    files = pipeline_files(Path(folder) if folder is not None else pipelines_folder())
     problems = [
         f"{file} and {file.stem}.yaml are two files for one pipeline"
         for file in files
@@ -98,6 +96,8 @@ def file_problems(file: Path) -> list[str]:
         return [str(error)]
     parts: list[Callable[[], object]] = [
         lambda: training_schedule(pipeline),
+        lambda: scoring_schedule(pipeline),
+        lambda: response_timeout(pipeline),
         lambda: notifiers(pipeline),
         lambda: check_event_notifiers(pipeline),
         lambda: check_containers(pipeline),
@@ -107,6 +107,17 @@ def file_problems(file: Path) -> list[str]:
     for part in parts:
         try:
             part()
-        except SpecError as error:
-            found.append(str(error) if str(error).startswith(pipeline.name) else f"{pipeline.name}: {error}")
-    return found
+        except Exception as error:
+            words = mistake(error)
+            found.append(words if words.startswith(pipeline.name) else f"{pipeline.name}: {words}")
+    return list(dict.fromkeys(found))
+
+
+def mistake(error: Exception) -> str:
+    """Return what is wrong, of an error that a pipeline file led to: whatever it is, it is that file's alone."""
+    return str(error) if isinstance(error, MLOpsError) else printable(shorten(f"{type(error).__name__}: {error}"))
+
+
+def unforeseen(error: Exception) -> Exception | None:
+    """Return an error whose traceback belongs into the log: one that does not say what to do."""
+    return None if isinstance(error, MLOpsError) else error

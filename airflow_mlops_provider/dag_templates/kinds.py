@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mlops_provider.collector import collector_paused
-from airflow_mlops_provider.dag_templates.folder import asked_for
+from airflow_mlops_provider.dag_templates.folder import asked_for, mistake, unforeseen
 from airflow_mlops_provider.dag_templates.monitoring import monitoring_dag
 from airflow_mlops_provider.dag_templates.rollback import rollback_dag
 from airflow_mlops_provider.dag_templates.scoring import scoring_dag
 from airflow_mlops_provider.dag_templates.training import training_dag
-from airflow_mlops_provider.exceptions import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,8 +74,23 @@ def _dags(kinds: Sequence[str], folder: str | Path | None) -> dict[str, DAG]:
                 continue
             try:
                 dag = KINDS[kind].build(pipeline)
-            except SpecError as error:
-                log.error("No %s DAG for %s: %s", kind, pipeline.name, error)
+            except Exception as error:
+                log.error("No %s DAG for %s: %s", kind, pipeline.name, mistake(error), exc_info=unforeseen(error))
             else:
                 dags[dag.dag_id] = dag
     return dags
+
+
+def building_problems(pipeline: Pipeline) -> list[str]:
+    """Return why DAGs of a pipeline cannot be built or stored by Airflow: found by doing so, as slowly as that is."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    found = []
+    for kind in KINDS:
+        if not KINDS[kind].wanted(pipeline):
+            continue
+        try:
+            json.dumps(DagSerialization.to_dict(KINDS[kind].build(pipeline)), allow_nan=False)
+        except Exception as error:
+            found.append(f"{pipeline.name}: its {kind} DAG cannot be built: {mistake(error)}")
+    return found

@@ -54,7 +54,9 @@ def _params() -> dict[str, Param]:
             # Only the form's text field gives a string; `--conf '{"to": 3}'` gives a number.
             type=["string", "integer"],
             minLength=1,
+            maxLength=64,
             minimum=1,
+            maximum=999_999_999,
             title="Back to",
             description="`previous`, the number of a version, or a date or moment: what served then.",
         ),
@@ -62,6 +64,7 @@ def _params() -> dict[str, Param]:
             # No default: neither the form nor the command line can leave it out.
             type="string",
             minLength=1,
+            maxLength=500,
             pattern=r"\S",
             title="Reason",
             description="What is wrong with the champion. It ends in the ledger.",

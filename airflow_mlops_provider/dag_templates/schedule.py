@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: A run may start for any interval after this when the pipeline file names no start.
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
+_CRON = "such as @daily or 0 6 * * *"
+
 #: An answer is waited for this long when no next run may come.
 _ANSWER_WITHIN = timedelta(days=1)
 #: Of a schedule that are looked at to find its shortest.
@@ -98,10 +100,15 @@ def _schedule(pipeline: Pipeline, asset: Asset) -> dict[str, Any]:
     if schedule is None:
         return {"schedule": [asset], "start_date": _EARLIEST, "catchup": False}
     zone = _zone(pipeline.name, schedule)
+    start, end = _aware(schedule.start, zone) or _EARLIEST, _aware(schedule.end, zone)
+    if end is not None and end < start:
+        raise SpecError(
+            f"{pipeline.name}: schedule.end is before its start", got=end.isoformat(), expected=f"after {start}"
+        )
     return {
         "schedule": AssetOrTimeSchedule(timetable=_cron(pipeline.name, schedule), assets=[asset]),
-        "start_date": _aware(schedule.start, zone) or _EARLIEST,
-        "end_date": _aware(schedule.end, zone),
+        "start_date": start,
+        "end_date": end,
         "catchup": schedule.catchup,
     }
 
@@ -109,11 +116,12 @@ def _schedule(pipeline: Pipeline, asset: Asset) -> dict[str, Any]:
 def _cron(name: str, schedule: Schedule) -> CronDataIntervalTimetable:
     """Return a timetable of intervals; a plain cron string would give intervals of no length."""
     try:
-        return _timetable(schedule.cron, schedule.timezone)
-    except AirflowTimetableInvalid as error:
-        raise SpecError(
-            f"{name}: schedule.cron is not a cron expression", got=schedule.cron, expected="such as @daily or 0 6 * * *"
-        ) from error
+        timetable = _timetable(schedule.cron, schedule.timezone)
+    except (AirflowTimetableInvalid, ValueError) as error:
+        raise SpecError(f"{name}: schedule.cron is not a cron expression", got=schedule.cron, expected=_CRON) from error
+    if not _comes_again(timetable.expression):
+        raise SpecError(f"{name}: schedule.cron has no next date", got=schedule.cron, expected=_CRON)
+    return timetable
 
 
 @cache
@@ -123,10 +131,23 @@ def _timetable(cron: str, timezone: str) -> CronDataIntervalTimetable:
     return timetable
 
 
+@cache
+def _comes_again(expression: str) -> bool:
+    """Return whether there is always a next date: Airflow stumbles where there is none, over all DAGs of a file."""
+    from croniter import CroniterBadDateError, croniter
+
+    years = len(expression.split()) > 6
+    try:
+        croniter(expression, _EARLIEST).get_next()
+    except CroniterBadDateError:
+        return False
+    return not years
+
+
 def _zone(name: str, schedule: Schedule) -> ZoneInfo:
     try:
         return ZoneInfo(schedule.timezone)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError) as error:  # of the system's: America is a folder of zones
         raise SpecError(
             f"{name}: schedule.timezone is not a time zone", got=schedule.timezone, expected="such as Europe/Berlin"
         ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, conf
 
-from airflow_mlops_provider.dag_templates.executors import executor_config
+from airflow_mlops_provider.dag_templates.executors import check_executor, executor_config
 from airflow_mlops_provider.dag_templates.notify import notifiers
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.spec import Docker
@@ -56,9 +56,11 @@ def _configured() -> dict[str, Any]:
 def task_settings(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
     """Return a task's id, Airflow's own settings for it, and where it computes when that is not in the worker."""
     settings = pipeline.tasks.get(name)
-    own = settings.model_dump(exclude_none=True, exclude={"runtime"}) if settings else {}
-    if "executor_config" in own:
-        own["executor_config"] = executor_config(name, own["executor_config"])
+    own = settings.model_dump(exclude_none=True, exclude={"runtime", "executor_config"}) if settings else {}
+    if settings is not None and settings.executor is not None:
+        check_executor(name, settings.executor)
+    if settings is not None and settings.executor_config is not None:
+        own["executor_config"] = executor_config(name, section(settings)["executor_config"])
     runtime = pipeline.runtime_of(name)
     if runtime is not None and runtime.kind != "in_process":
         own["runtime"] = {"kind": runtime.kind, **section(runtime)}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.effects.promotion import Promotion
-from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.exceptions import RegistryError, shorten
 from airflow_mlops_provider.results import StepResult
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry import Registry, Target
+
+#: No longer than MLflow's databases take.
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def roll_back(
@@ -75,16 +79,16 @@ def parse_target(to: str | int) -> Target:
 
     :raises RegistryError: it is none of these.
     """
-    text = str(to).strip()
+    text = to.strip() if isinstance(to, str) else shorten(to)
     if text == "previous":
         return "previous"
-    if text.isdecimal() and int(text) > 0:
+    if _VERSION.fullmatch(text):
         return int(text)
     try:
         return in_utc(datetime.fromisoformat(text))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RegistryError(
             "what to roll back to is not understood",
-            got=to,
+            got=text,
             expected="previous, the number of a version, or a date or moment such as 2026-03-01T06:00:00Z",
         ) from error

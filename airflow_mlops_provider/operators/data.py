@@ -87,14 +87,16 @@ class IngestDataOperator(StepOperator):
 
 
 def duration(value: Any, name: str) -> timedelta:
-    """Return a duration as a pipeline file may hold it.
+    """Return a duration as a pipeline file may hold it: a hundred years at most.
 
     :raises SpecError: when it is none.
     """
     from pydantic import TypeAdapter, ValidationError
 
+    from airflow_mlops_provider.spec.frozen import Span
+
     try:
-        return TypeAdapter(timedelta).validate_python(value)
+        return TypeAdapter(Span).validate_python(value)
     except ValidationError as error:
         raise SpecError(f"{name} is not a duration", got=value, expected="such as P1D or 7 days") from error
 

@@ -48,6 +48,10 @@ def notifier_of(pipeline: str, section: str, name: str, params: Mapping[str, Any
         return kind(**params)
     except (TypeError, ValueError) as error:
         raise SpecError(f"{pipeline}: the params of notifier {name!r} do not fit", got=str(error)) from error
+    except (Exception, SystemExit) as error:  # its code must not end the process that makes every pipeline's DAGs
+        raise SpecError(
+            f"{pipeline}: notifier {name!r} cannot be made", got=f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def event_notifier(pipeline: str, named: EventNotifier) -> BaseNotifier:
@@ -91,7 +95,10 @@ def send(pipeline: str, named: EventNotifier, event: Event, context: Mapping[str
 
 
 def _class_of(pipeline: str, section: str, name: str) -> type[BaseNotifier]:
-    kind = _allowed().load(name)
+    try:
+        kind = _allowed().load(name)
+    except SystemExit as error:
+        raise SpecError(f"{pipeline}: {section} names {name!r}, whose module ends the process") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
         raise SpecError(f"{pipeline}: {section} names {name!r}", expected="a class of BaseNotifier")
     return kind

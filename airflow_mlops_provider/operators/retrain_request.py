@@ -27,7 +27,7 @@ def retrain_request(context: Mapping[str, Any], pipeline: str) -> tuple[str, lis
     asked = []
     for event in events_of(context, retrain_asset(pipeline)):
         extra = event.extra or {}
-        moment = parse_as_of(str(extra["as_of"]), "asset event") if "as_of" in extra else as_of
+        moment = parse_as_of(extra["as_of"], "asset event") if "as_of" in extra else as_of
         if extra.get("reason") and moment <= as_of:
             asked.append((moment, extra))
     if not asked:

@@ -94,11 +94,17 @@ class RollbackModelOperator(ModelOperator):
         """Return the data time that is to be scored again with the new champion; None when nothing tells."""
         from airflow_mlops_provider.as_of import CLOCK_SKEW
         from airflow_mlops_provider.exceptions import TransientServiceError
-        from airflow_mlops_provider.run_context import event_moments, not_of_future, parse_as_of, present, sent_events
+        from airflow_mlops_provider.run_context import (
+            event_moments,
+            not_of_future,
+            parse_as_of,
+            present,
+            requested_as_of,
+            sent_events,
+        )
 
-        params: Any = context.get("params") or {}
-        if given := self.as_of or params.get("as_of"):
-            return not_of_future(parse_as_of(str(given), "as_of"), "as_of", present(context))
+        if (requested := requested_as_of(context, self.as_of)) is not None:
+            return not_of_future(requested, "as_of", present(context))
         moments = event_moments(context)
         for asset in [] if moments else self.inlets:
             if isinstance(asset, Asset) and asset != champion_asset(model):
@@ -107,6 +113,6 @@ class RollbackModelOperator(ModelOperator):
                 except TransientServiceError as error:  # a rollback is not put off for that
                     self.log.warning("The champion's own as_of is scored again. %s", error)
                     continue
-                moments += [parse_as_of(str(text), "asset event") for text in told if text]
+                moments += [parse_as_of(text, "asset event") for text in told if text]
         # A window of the future is none: it must not keep a rollback from being made.
         return max((moment for moment in moments if moment <= present(context) + CLOCK_SKEW), default=None)

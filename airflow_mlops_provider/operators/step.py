@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, conf
 from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
 
-from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
+from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
 from airflow_mlops_provider.results import MAX_XCOM_BYTES, MESSAGE, StepResult, text_within
 
 if TYPE_CHECKING:
@@ -234,9 +234,15 @@ def allow_list() -> Any:
 
 
 def flag(context: Context, name: str) -> bool:
-    """Return a boolean Param of the run, False when the DAG does not declare it."""
+    """Return a boolean Param of the run, False when the DAG does not declare it.
+
+    :raises SpecError: it is no boolean: the text "false" would be true.
+    """
     params: Any = context.get("params") or {}
-    return bool(params.get(name, False))
+    value = params.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise SpecError(f"Param {name} is neither true nor false", got=value)
+    return bool(value)
 
 
 def parsed(value: Result, role: str) -> StepResult:

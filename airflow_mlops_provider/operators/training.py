@@ -171,7 +171,12 @@ class EvaluateModelOperator(StepOperator):
 
 
 def asked_for(context: Context, names: list[str]) -> list[str]:
-    """Return the names that the run's Param `candidates` holds; all when it is empty or not declared."""
+    """Return the names that the run's Param `candidates` holds; all when it is empty or not declared.
+
+    :raises SpecError: it is no list.
+    """
     params: Any = context.get("params") or {}
     wanted = params.get("candidates")
+    if wanted is not None and not isinstance(wanted, list):
+        raise SpecError("Param candidates is no list of names", got=wanted, expected=f"such as {names}")
     return [name for name in names if name in wanted] if wanted else names

@@ -129,10 +129,15 @@ class WatchPredictionsOperator(PolicyOperator):
     def _windows(self, context: Context) -> dict[datetime, Scored | None]:
         """Return the windows to be decided: what the events tell, else the run's own, of which nothing is known yet."""
         from airflow_mlops_provider.effects import watching
-        from airflow_mlops_provider.run_context import events_of, not_of_future, present, resolve_as_of
+        from airflow_mlops_provider.run_context import (
+            events_of,
+            not_of_future,
+            present,
+            requested_as_of,
+            resolve_as_of,
+        )
 
-        params: Any = context.get("params") or {}
-        if not (self.as_of or params.get("as_of")):
+        if requested_as_of(context, self.as_of) is None:
             events = events_of(context, predictions_asset(self.pipeline))
             told = [watching.Scored.of_event(event.extra or {}) for event in events]
             if windows := {scored.as_of: scored for scored in told if scored is not None}:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share, Span
 from airflow_mlops_provider.spec.judgement import GapName
 from airflow_mlops_provider.spec.metrics import LOSSES
 
@@ -135,7 +134,7 @@ class ChampionAgeGate(_Gate):
     """The champion has served at least this long (in data time), so that models do not churn."""
 
     kind: Literal["champion_age"]
-    min: timedelta = Field(ge=timedelta(0), description="Such as `7 days`.")
+    min: Span = Field(description="Such as `7 days`.")
     on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
 
 

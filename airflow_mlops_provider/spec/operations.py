@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from pydantic import Field, PositiveInt
 
-from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share, Span
 
 
 class Scoring(Frozen):
     """What the champion predicts, and how often: once for each interval of the pipeline's schedule."""
 
-    window: timedelta = Field(
+    window: Span = Field(
         timedelta(days=1),
         gt=timedelta(0),
         description="A run scores the rows of this much time before its as_of; all rows when there is no timestamp.",
@@ -63,16 +63,16 @@ class Retraining(Frozen):
     """The governor: which bad windows lead to a retraining."""
 
     after: PositiveInt = Field(2, description="Bad windows in a row.")
-    cooldown: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="Between two requests, in data time.")
+    cooldown: Span = Field(timedelta(days=7), description="Between two requests, in data time.")
     budget: int = Field(4, ge=0, description="Requests within the period.")
-    period: timedelta = Field(timedelta(days=30), gt=timedelta(0), description="Of the budget, in data time.")
+    period: Span = Field(timedelta(days=30), gt=timedelta(0), description="Of the budget, in data time.")
     min_rows: int = Field(1000, ge=0, description="New rows since the last training.")
 
 
 class Probation(Frozen):
     """A new champion's first days: it is rolled back when it does worse than the former one on the same rows."""
 
-    length: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="In data time; none when zero.")
+    length: Span = Field(timedelta(days=7), description="In data time; none when zero.")
     margin: Finite = Field(0.0, ge=0, description="How much worse it may be, in units of the live metric.")
 
 
@@ -86,4 +86,4 @@ class Monitoring(Frozen):
     )
     retraining: Retraining = Field(Retraining(), description="Which bad windows lead to a retraining.")
     probation: Probation = Field(Probation(), description="When a new champion is rolled back.")
-    max_age: timedelta | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")
+    max_age: Span | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
-from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, Task
+from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, ModelName, Moment, Span, Task
 from airflow_mlops_provider.spec.gates import Gate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
@@ -26,17 +26,17 @@ from airflow_mlops_provider.spec.sections import Candidate, Data, Evaluation, Tr
 class Schedule(Frozen):
     """When training runs by itself, besides retrain requests. Each run covers one cron interval."""
 
-    cron: str = Field("@daily", description="Cron expression, or a preset such as `@daily`.")
+    cron: str = Field("@daily", max_length=150, description="Cron expression, or a preset such as `@daily`.")
     timezone: str = Field("UTC", description="Zone that the cron expression is read in.")
-    start: datetime | None = Field(None, description="No interval before; 2020-01-01 when left out.")
-    end: datetime | None = Field(None, description="No interval after.")
+    start: Moment | None = Field(None, description="No interval before; 2020-01-01 when left out.")
+    end: Moment | None = Field(None, description="No interval after.")
     catchup: bool = Field(False, description="Also run the intervals that are over already.")
 
 
 class Promotion(Frozen):
     """Where the champion lives, and who has the last word."""
 
-    model: str | None = Field(None, description="Registered model in MLflow; the pipeline's name when left out.")
+    model: ModelName | None = Field(None, description="Registered model in MLflow; the pipeline's name when left out.")
     conn_id: str = Field("mlflow_default", description="Airflow connection of the MLflow server or database.")
     approval: Literal["human"] | None = Field(
         None, description="`human`: a challenger that passed its gates waits until a person approves it in Airflow."
@@ -45,7 +45,7 @@ class Promotion(Frozen):
         default_factory=list,
         description="Ids of the Airflow users who may answer; whoever may act on the DAG when left out.",
     )
-    response_timeout: timedelta | None = Field(
+    response_timeout: Span | None = Field(
         None,
         gt=timedelta(0),
         description="No answer within this is a rejection; half the schedule's interval when left out, or a day.",
@@ -61,14 +61,17 @@ class Promotion(Frozen):
 class TaskSettings(Frozen):
     """Airflow's own settings of one step's task."""
 
-    pool: str | None = Field(None, description="Airflow pool.")
-    queue: str | None = Field(None, description="Queue of the executor.")
-    executor: str | None = Field(None, description="Name of one of Airflow's configured executors.")
+    # As long as the columns of Airflow's database: a longer one would stop the scheduler, or the saving of every DAG.
+    pool: str | None = Field(None, min_length=1, max_length=256, description="Airflow pool.")
+    queue: str | None = Field(None, min_length=1, max_length=256, description="Queue of the executor.")
+    executor: str | None = Field(
+        None, min_length=1, max_length=256, description="Name of one of Airflow's configured executors."
+    )
     executor_config: dict[str, Any] | None = Field(None, description="What the executor is told.")
-    retries: int | None = Field(None, ge=0, description="After an error that may pass; 3 when left out.")
-    retry_delay: timedelta | None = Field(None, description="Before the first retry; each further one doubles it.")
-    max_retry_delay: timedelta | None = Field(None, description="Longest time between two tries.")
-    execution_timeout: timedelta | None = Field(None, description="A try that takes longer fails.")
+    retries: int | None = Field(None, ge=0, le=1000, description="After an error that may pass; 3 when left out.")
+    retry_delay: Span | None = Field(None, description="Before the first retry; each further one doubles it.")
+    max_retry_delay: Span | None = Field(None, description="Longest time between two tries.")
+    execution_timeout: Span | None = Field(None, gt=timedelta(0), description="A try that takes longer fails.")
     runtime: Runtime | None = Field(None, description="Where the step computes, when not as the pipeline says.")
 
 
@@ -102,9 +105,9 @@ class Pipeline(Frozen):
 
     name: str = Field(pattern=PIPELINE_NAME, description="Begins the DAG ids; also the file's name.")
     task: Task = Field(description="What kind of target is predicted.")
-    description: str = Field("", description="One sentence, shown in Airflow.")
-    owner: str = Field("airflow", description="Owner of the DAG's tasks.")
-    tags: list[Annotated[str, Field(max_length=100)]] = Field(
+    description: str = Field("", max_length=5000, description="One sentence, shown in Airflow.")
+    owner: str = Field("airflow", min_length=1, max_length=250, description="Owner of the DAG's tasks.")
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
         default_factory=list, description="Tags of the DAG, besides `mlops` and `training`."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import Frozen, OpenShare, Share, Task
+from airflow_mlops_provider.spec.frozen import Frozen, OpenShare, Share, Span, Task
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec.sections import Columns
@@ -38,9 +37,8 @@ class Split(Frozen):
         description="A key or category whose rows stay together: a customer, a patient. "
         "Intervals draw them together, too.",
     )
-    embargo: timedelta | None = Field(
+    embargo: Span | None = Field(
         None,
-        ge=timedelta(0),
         description="Rows of this time before a holdout (a fold of a search, a validation part) do not train for it; "
         "`data.label_delay` when left out.",
     )

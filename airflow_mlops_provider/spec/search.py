@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.frozen import Finite, Frozen
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, Span
 
 #: More trials than this belong into a tool of their own: each becomes an MLflow run.
 MAX_TRIALS = 500
@@ -53,7 +53,7 @@ class Search(Frozen):
     trials: PositiveInt | None = Field(
         None, le=MAX_TRIALS, description="At most so many; 30 when left out, of a grid all of it."
     )
-    timeout: timedelta | None = Field(
+    timeout: Span | None = Field(
         None,
         gt=timedelta(0),
         description="No trial starts after so much time spent on trials. What is found then depends on the machine.",

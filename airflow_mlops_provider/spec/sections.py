@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.dates import date_format_problem
 from airflow_mlops_provider.spec.expectations import Expectation
-from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare
+from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare, Span
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 from airflow_mlops_provider.spec.parameters import BOOSTERS, estimator_problems
 from airflow_mlops_provider.spec.privacy import Privacy, privacy_problem
@@ -141,8 +141,8 @@ class Data(Frozen):
     source: Source = Field(description="Where rows come from.")
     columns: Columns = Field(description="The role of each column.")
     timezone: str | None = Field(None, description="Zone of timestamps that carry none, such as `UTC`.")
-    label_delay: timedelta = Field(timedelta(0), description="How long after its timestamp a row has its label.")
-    window: timedelta | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
+    label_delay: Span = Field(timedelta(0), description="How long after its timestamp a row has its label.")
+    window: Span | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
     privacy: Privacy | None = Field(None, description="What of people must not be stored; all is without.")
 
     @property

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cache
+from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from pydantic import Field
 
 from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 from airflow_mlops_provider.ui import models, one_model, rendering, reports, sources
-from airflow_mlops_provider.ui.security import sees_pipeline, sees_report, sees_window
+from airflow_mlops_provider.ui.security import Name, sees_pipeline, sees_report, sees_window
+
+#: A model's version, no longer than databases take.
+Version = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 @cache
@@ -47,7 +52,7 @@ def warm() -> None:
         models.overviews_of(sources.every_pipeline())
 
 
-def _static(name: str) -> Response:
+def _static(name: Name) -> Response:
     found = rendering.static(name)
     if found is None:
         raise HTTPException(404, "There is no such file.")
@@ -64,26 +69,26 @@ def _models(request: Request, user: GetUserDep) -> Response:
 
 
 def _model(
-    request: Request, pipeline: str, user: GetUserDep, first: int | None = None, second: int | None = None
+    request: Request, pipeline: Name, user: GetUserDep, first: Version | None = None, second: Version | None = None
 ) -> Response:
     return rendering.page(request, "model.html", **one_model.model_page(pipeline, user, first, second))
 
 
-def _window(pipeline: str, window: str, theme: rendering.Theme | None = None) -> Response:
+def _window(pipeline: Name, window: Name, theme: rendering.Theme | None = None) -> Response:
     return reports.window_report(pipeline, window, theme)
 
 
-def _version_page(pipeline: str, version: int, page: str, theme: rendering.Theme | None = None) -> Response:
+def _version_page(pipeline: Name, version: Version, page: Name, theme: rendering.Theme | None = None) -> Response:
     return reports.version_page(pipeline, version, page, theme)
 
 
-def _report(request: Request, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
+def _report(request: Request, dag_id: Name, run_id: Name, task_id: Name, map_index: Name) -> Response:
     found = reports.task_report(dag_id, run_id, task_id, map_index)
     return rendering.page(request, "report.html", **found)
 
 
 def _stored(
-    dag_id: str, run_id: str, task_id: str, map_index: str, role: str, theme: rendering.Theme | None = None
+    dag_id: Name, run_id: Name, task_id: Name, map_index: Name, role: Name, theme: rendering.Theme | None = None
 ) -> Response:
     return reports.stored_page(dag_id, run_id, task_id, map_index, role, theme)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
@@ -35,6 +36,8 @@ _TITLES = {
 }
 #: Facts that the page shows in a place of their own, or that are for machines alone.
 _ELSEWHERE = ("verdicts", "reason", "why", "metrics", "lineage")
+#: No longer than Airflow's database takes.
+_MAP_INDEX = re.compile(r"-1|[0-9]{1,9}")
 #: Why there is no report, by the task's state.
 _WITHOUT = {
     "success": "This task stored no report.",
@@ -48,6 +51,7 @@ def task_report(dag_id: str, run_id: str, task_id: str, map_index: str) -> dict[
     """Return what the tab shows of a task instance.
 
     :param map_index: Airflow leaves the placeholder as it is for a task that is not mapped.
+    :raises HTTPException: 404, no task has such a map index.
     """
     index = _index(map_index)
     result = result_of(dag_id, run_id, task_id, index)
@@ -148,10 +152,11 @@ def _is_page(ref: ArtifactRef) -> bool:
 
 
 def _index(map_index: str) -> int:
-    try:
-        return int(map_index)
-    except ValueError:
+    if not map_index.lstrip("-").isdecimal():
         return -1
+    if not _MAP_INDEX.fullmatch(map_index):
+        raise HTTPException(404, "There is no such task instance.")
+    return int(map_index)
 
 
 def _read(store: ArtifactStore, result: StepResult, role: str, kind: type[Stored]) -> Stored | None:

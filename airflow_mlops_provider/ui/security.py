@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.dag import DagModel
-from fastapi import Request
+from fastapi import Path, Request
+
+#: A name in a page's address, as long as Airflow's own at most; databases take no NUL.
+Name = Annotated[str, Path(max_length=250, pattern=r"^[^\x00]+$")]
 
 #: The DAG by whose permission a pipeline's pages are seen.
 READ_BY = "training"
@@ -21,7 +26,7 @@ def dag_id(pipeline: str, kind: str = READ_BY) -> str:
     return f"{pipeline}_{kind}"
 
 
-def sees_pipeline(pipeline: str, request: Request, user: GetUserDep) -> None:
+def sees_pipeline(pipeline: Name, request: Request, user: GetUserDep) -> None:
     """Let nobody pass who may not read the pipeline's training DAG, nor what its runs returned.
 
     :raises HTTPException: 401 without a login, 403 without the permission.
@@ -29,7 +34,7 @@ def sees_pipeline(pipeline: str, request: Request, user: GetUserDep) -> None:
     _lets_pass(dag_id(pipeline), request, user)
 
 
-def sees_window(pipeline: str, request: Request, user: GetUserDep) -> None:
+def sees_window(pipeline: Name, request: Request, user: GetUserDep) -> None:
     """Let nobody pass who may not read the pipeline's monitoring DAG, nor what its runs returned.
 
     :raises HTTPException: 401 without a login, 403 without the permission.
@@ -37,7 +42,7 @@ def sees_window(pipeline: str, request: Request, user: GetUserDep) -> None:
     _lets_pass(dag_id(pipeline, "monitoring"), request, user)
 
 
-def sees_report(dag_id: str, request: Request, user: GetUserDep) -> None:
+def sees_report(dag_id: Name, request: Request, user: GetUserDep) -> None:
     """Let nobody pass who may not read what the DAG's runs returned.
 
     :raises HTTPException: 401 without a login, 403 without the permission.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import HTTPException
 
 from airflow_mlops_provider.dag_templates.folder import pipelines_folder
-from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
+from airflow_mlops_provider.exceptions import SpecError, TransientServiceError, printable
 from airflow_mlops_provider.hooks.mlflow import MlflowHook
 from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
@@ -37,7 +37,7 @@ def every_pipeline() -> list[Pipeline]:
         try:
             found.append(load_pipeline(file))
         except SpecError as error:
-            log.warning("No page for %s: %s", file, error)
+            log.warning("No page for %s: %s", printable(str(file)), error)
     return found
 
 

@@ -15,10 +15,15 @@ from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 from airflow_mlops_provider.yaml_files import read_yaml
 
 FILES = pipeline_files(Path(__file__).parents[2] / "config/pipelines")
-#: PyYAML writes NEL (U+0085) as it is, and reads it as the line break that it is.
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85"))
+#: No NUL, which databases do not take. PyYAML writes NEL (U+0085) as it is, and reads it as the line break that it is.
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\0"))
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.dates() | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.dates()
+    | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )

@@ -34,6 +34,15 @@ def pipeline_with(**config: Any) -> Any:
     )
 
 
+@pytest.fixture
+def executors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.executors import executor_loader
+
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor,KubernetesExecutor")
+    monkeypatch.setattr(executor_loader, "_executor_names", [])
+
+
+@pytest.mark.usefixtures("executors")
 def test_a_pod_in_yaml_reaches_the_kubernetes_executor_as_the_object_that_it_takes() -> None:
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
@@ -44,6 +53,15 @@ def test_a_pod_in_yaml_reaches_the_kubernetes_executor_as_the_object_that_it_tak
     assert pod.spec.containers[0].resources.limits == {"memory": "8Gi"}
     assert pod.spec.node_selector == {"pool": "large"}
     assert pod.metadata.labels == {"team": "ml"}
+
+
+def test_an_executor_that_is_not_configured_is_named() -> None:
+    with pytest.raises(SpecError) as raised:
+        training_dag(pipeline_with())
+
+    assert "tasks.train.executor is not configured: got KubernetesExecutor, expected of [core] exec" in str(
+        raised.value
+    )
 
 
 def test_another_configuration_is_passed_on_as_it_is() -> None:
