@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hostile_files
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from airflow_mlops_provider.dag_templates.folder import file_problems
+from airflow_mlops_provider.dag_templates.kinds import building_problems
+from airflow_mlops_provider.pipelines import load_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Values that are of the wrong kind, too long, too large or strange, wherever they stand.
+VALUES: list[Any] = [
+    "x" * 3000,
+    "",
+    0,
+    -1,
+    2**63 - 1,
+    10**18,
+    1e308,
+    True,
+    None,
+    [],
+    {},
+    [[]],
+    {"a": {1: 2}},
+    "P99999D",
+]
+VALUES += ["-P1D", "0001-01-01", "2149-12-31", "é\n", "{{ as_of }}", "{{", "* * * * *", "0 0 30 2 *", "America", "%s"]
+VALUES += ["../..", ["a", "a"], "airflow.sdk.DAG", "sklearn.svm.SVC", {"kind": "docker", "image": "x"}]
+#: What may stand in a file besides what the shipped ones have.
+MORE: dict[str, Any] = {
+    "scoring": {"window": "P1D", "shards": 3},
+    "monitoring": {"max_age": "P9D", "retraining": {"budget": 1}},
+    "tasks": {"train": {"pool": "p", "queue": "q", "retries": 3, "retry_delay": "PT1M", "executor_config": {"a": 1}}},
+    "promotion": {"model": "m", "approval": "human", "approvers": ["a"], "response_timeout": "PT1H"},
+    "schedule": {"cron": "@daily", "timezone": "UTC", "start": "2020-01-01", "end": "2030-01-01"},
+    "owner": "o",
+    "tags": ["a"],
+}
+SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "pipelines").glob("*.yaml"))
 PROJECT = Path(__file__).resolve().parents[4]
 EXPECTED = hostile_files.expected()
 ODD = sorted(hostile_files.ODD)
@@ -106,3 +147,26 @@ def test_what_is_odd_and_right_is_no_mistake(parsed: dict[str, Any], name: str) 
 def test_pages_and_commands_read_the_others(parsed: dict[str, Any], reader: str) -> None:
     assert {"good", *ODD} <= set(parsed[reader])
     assert set(parsed[reader]) <= {"good", *ODD, *hostile_files.SETTINGS}
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every list or mapping with each of its indices or keys."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+@settings(max_examples=40)
+@given(file=st.sampled_from(SHIPPED), value=st.sampled_from(VALUES), data=st.data())
+def test_what_the_check_finds_right_is_built_and_serialized(
+    file: Path, value: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    raw = {**yaml.safe_load(file.read_text()), **copy.deepcopy(MORE)}
+    inside, key = data.draw(st.sampled_from(list(places(raw))))
+    inside[key] = value
+    odd = tmp_path_factory.mktemp("odd") / file.name
+    odd.write_text(yaml.safe_dump(raw))
+
+    if file_problems(odd) == []:
+        assert building_problems(load_pipeline(odd)) == []

@@ -29,8 +29,11 @@ def routes() -> list[Any]:
     return list(pages().routes)
 
 
-def addresses(pipeline: str) -> dict[str, str]:
-    """Every route's path, and an address of it."""
+def addresses(pipeline: str, /, **others: str) -> dict[str, str]:
+    """Every route's path, and an address of it.
+
+    :param others: values of the path's parts.
+    """
     values = {
         "pipeline": pipeline,
         "dag_id": f"{pipeline}_training",
@@ -42,6 +45,7 @@ def addresses(pipeline: str) -> dict[str, str]:
         "version": "1",
         "page": "card",
         "name": "mlops.css",
+        **others,
     }
     return {route.path: "/mlops" + route.path.format(**values) for route in routes()}
 
@@ -144,6 +148,22 @@ def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_foreign_frame(brow
     assert "unsafe" not in policy
     assert "http://" not in page.text
     assert "https://" not in page.text
+
+
+#: What no page has, but a person, a script or a broken link may ask for.
+ODD = ["9" * 30, "-" + "9" * 30, "1" * 5000, "2147483648", "1.5", "a%00b", "%FF", "x" * 1000, "2013-01-01T25:00Z", ".."]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:32])
+def test_an_odd_address_is_no_error_of_the_server(browser: Callable[..., TestClient], folder: Path, odd: str) -> None:
+    client, known = browser("reader of churn"), addresses("churn")
+    asked = [f"{known['/models/{pipeline}']}?{name}={odd}" for name in ("first", "second", "theme", "other")]
+    asked += [f"{known[VERSION]}?theme={odd}"]
+    for path in known:
+        for name in re.findall(r"\{(\w+)\}", path):
+            asked.append(addresses("churn", **{name: odd})[path])
+    found = {address: client.get(address) for address in asked}
+    assert {address: answer.text for address, answer in found.items() if answer.status_code >= 500} == {}
 
 
 def test_only_files_of_the_package_are_served(browser: Callable[..., TestClient]) -> None:
