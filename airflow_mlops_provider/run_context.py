@@ -57,7 +57,7 @@ def _found(context: Mapping[str, Any], given: str | None) -> tuple[str, datetime
 
 
 def _requests(context: Mapping[str, Any], given: str | None) -> Iterator[tuple[str, object]]:
-    """Yield where the run's `as_of` is said outright, with what is said there: the operator's argument and the Param."""
+    """Yield the operator's own argument and the Param of the run, each with where it stands, when they are given."""
     params: Mapping[str, Any] = context.get("params") or {}
     for source, text in (("argument as_of", given), ("Param as_of", params.get("as_of"))):
         if text is not None and text != "":
