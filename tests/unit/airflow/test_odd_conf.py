@@ -138,15 +138,17 @@ def test_no_odd_step_replays_for_ever(step: str) -> None:
 
 
 @pytest.mark.parametrize("moment", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
-@pytest.mark.parametrize("name", ["logical_date", "data_interval_end"])
-def test_a_run_of_another_age_is_refused(moment: datetime, name: str, worker: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "source"), [("logical_date", "logical date"), ("data_interval_end", "end of the data interval")]
+)
+def test_a_run_of_another_age_is_refused(moment: datetime, name: str, source: str, worker: Any) -> None:
     dag = dags(lambda kind: kind == "training")["training"]
     usual = dict.fromkeys(
         ("logical_date", "data_interval_start", "data_interval_end"), datetime(2013, 3, 1, tzinfo=UTC)
     )
     run = {"run_type": "manual" if name == "logical_date" else "scheduled", **usual, name: moment}
 
-    with pytest.raises(SpecError, match=f"{name.replace('_end', '').replace('_', ' ')} is out of reach: got"):
+    with pytest.raises(SpecError, match=f"{source} is out of reach: got"):
         resolve_as_of(worker.context(dag.task_dict["ingest"], **run))
 
 

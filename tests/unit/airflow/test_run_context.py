@@ -246,7 +246,7 @@ NEXT_CENTURY = datetime(2126, 4, 1, tzinfo=UTC)
             None,
             "end of the data interval",
         ),
-        ({"conf": {"as_of": "9999-12-31T23:59:59Z"}}, None, "Param as_of"),
+        ({"conf": {"as_of": "2149-12-31T23:59:59Z"}}, None, "Param as_of"),
         ({"conf": {"as_of": "2026-01-01T00:05:01Z"}}, None, "Param as_of"),
         ({"conf": {"as_of": "2026-01-01T14:00:00+08:00"}}, None, "Param as_of"),
     ],
@@ -263,7 +263,7 @@ def test_what_is_still_to_come_is_refused_with_its_source(
     [
         {"conf": {"as_of": "2026-01-01T00:04:59Z"}},
         {"conf": {"as_of": "2026-01-01T08:00:00+08:00"}},
-        {"conf": {"as_of": "0001-01-02T00:00:00Z"}},
+        {"conf": {"as_of": "1900-01-01T00:00:00Z"}},
         {"conf": {"as_of": "2026-06-01T00:00:00Z"}, "run_after": datetime(2026, 6, 1, tzinfo=UTC)},
         {"consumed_asset_events": [event("a", as_of="2025-12-31")], "run_after": day(1)},
     ],
