@@ -74,6 +74,13 @@ _ROLLBACK = (
     _arg(("--direct",), action="store_true", help="Write the ledger in this process instead of starting the DAG"),
     *_COMMON,
 )
+_QUARANTINE = (
+    _PIPELINE,
+    _arg(("version",), metavar="VERSION", help="The registered version that shall not serve"),
+    _REASON,
+    _arg(("--lift",), action="store_true", help="End its quarantine: it may be promoted again"),
+    *_COMMON,
+)
 _RECONCILE = (
     _PIPELINES,
     _arg(("--dry-run",), action="store_true", help="Report only; exit code 1 when an alias differs"),
@@ -145,6 +152,12 @@ _COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         "Starts the pipeline's rollback DAG, so that Airflow keeps who asked, and sends the champion event. With "
         "--direct the ledger is written in this process, for when no scheduler runs.",
         _ROLLBACK,
+    ),
+    "quarantine": (
+        "Bar a version from ever serving, or lift that",
+        "Writes into the ledger that a version may not be promoted, though it never served, or serves no longer. The "
+        "champion is rolled back instead.",
+        _QUARANTINE,
     ),
     "reconcile": (
         "Make aliases show what the ledger says",

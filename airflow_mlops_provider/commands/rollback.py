@@ -29,7 +29,7 @@ def rollback(args: Namespace) -> None:
         raise RegistryError(f"model {pipeline.model_name!r} cannot be rolled back: it never had a champion")
     # Looked at before anything is started, so that what cannot be is said here and at once.
     found = resolve(history, pipeline.model_name, target)
-    done = _directly(pipeline, args.to, args.reason, history[-1].seq) if args.direct else _by_dag(pipeline, args)
+    done = directly(pipeline, args.to, args.reason, history[-1].seq) if args.direct else _by_dag(pipeline, args)
     row = {"pipeline": pipeline.name, "from version": history[-1].version, "to version": found.version, **done}
     print_rows([row], args.output)
 
@@ -56,7 +56,8 @@ def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
     return {"outcome": "started", "why": f"run {run['dag_run_id']} of {dag_id}; it ends in the ledger"}
 
 
-def _directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, Any]:
+def directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, Any]:
+    """Write the rollback into the ledger, send its event and messages; return what came of it, for a table."""
     from airflow_mlops_provider import effects
 
     done = effects.roll_back(

@@ -137,7 +137,8 @@ def events_of(
     ours = {result.facts.get("seq") for result in results if result.step in ("promote", "rollback")}
     history = registry.history(model)
     for before, entry in zip([None, *history], history, strict=False):
-        yield _of_entry(pipeline, model, entry, before, teller.run if entry.seq in ours else None)
+        if before is None or before.version != entry.version:  # else it bars another version: the champion serves on
+            yield _of_entry(pipeline, model, entry, before, teller.run if entry.seq in ours else None)
     callers = [(*teller.run, task) for task in teller.upstream] if teller.run else []
     for kept in registry.decisions(model):
         run = teller.run if any(written_by(kept, caller) for caller in callers) else None

@@ -14,7 +14,7 @@ from airflow_mlops_provider.as_of import as_of_text, in_utc
 from airflow_mlops_provider.effects.champions import as_champion
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.monitoring.governor import Incumbent, Window
-from airflow_mlops_provider.registry import former_champion
+from airflow_mlops_provider.registry import former_champion, made_champion
 from airflow_mlops_provider.results import ArtifactRef, StepResult
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -201,7 +201,7 @@ def reign_of(history: Sequence[LedgerEntry]) -> Reign | None:
     """Return who is champion by a ledger; None without one."""
     if not history:
         return None
-    head, former = history[-1], former_champion(history)
+    head, former = made_champion(history), former_champion(history)
     trained = _trained(history, head)
     incumbent = Incumbent(
         seq=head.seq, version=head.version, since=head.order_key, trained=trained, promoted=head.action == "promote"

@@ -10,7 +10,7 @@ from pydantic import Field
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.overview.timeline import Verdict, verdicts
-from airflow_mlops_provider.registry.ledger import quarantine
+from airflow_mlops_provider.registry.ledger import made_champion, quarantine
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _overview(pipeline: Pipeline, state: ModelState) -> PipelineOverview:
     except ArtifactError as error:
         decided = []
         trouble.append(str(error))
-    head = state.history[-1] if state.history else None
+    head = made_champion(state.history) if state.history else None
     alias = state.aliases.get("champion")
     return PipelineOverview(
         pipeline=pipeline.name,

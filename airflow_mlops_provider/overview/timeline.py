@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry import LedgerEntry
 
 
+Action = Literal["promote", "rollback", "quarantine", "lift"]
+
+
 class Verdict(Frozen):
     """What one gate said, in words."""
 
@@ -29,6 +32,8 @@ class Verdict(Frozen):
 class Reign(Frozen):
     """One ledger entry, and how long it held.
 
+    :param action: what the entry was written for; one that puts another version into quarantine, or lifts that, repeats
+        the champion.
     :param since: wall time from which on the version served.
     :param until: wall time of the next entry; None of the champion.
     :param as_of: data time of the entry. A rollback carries the larger of its own and what it replaced.
@@ -38,7 +43,7 @@ class Reign(Frozen):
 
     seq: int
     version: int
-    action: Literal["promote", "rollback"]
+    action: Action
     since: datetime
     until: datetime | None
     as_of: datetime
@@ -62,7 +67,8 @@ def timeline(
         `as_of` would have met.
     """
     ends: list[datetime | None] = [*(entry.at for entry in history[1:]), None]
-    reigns = [_reign(history, entry, until) for entry, until in zip(history, ends, strict=False)]
+    before = [None, *history]
+    reigns = [_reign(history, entry, until, last) for entry, until, last in zip(history, ends, before, strict=False)]
     if as_of is not None:
         reigns = [reign for reign in reigns if reign.as_of <= in_utc(as_of)]
     if served_at is not None:
@@ -81,13 +87,22 @@ def verdicts(entry: LedgerEntry) -> list[Verdict]:
     return found
 
 
-def _reign(history: Sequence[LedgerEntry], entry: LedgerEntry, until: datetime | None) -> Reign:
+def _action(entry: LedgerEntry, before: LedgerEntry | None) -> Action:
+    if before is None or before.version != entry.version:
+        return entry.action
+    return "lift" if entry.quarantined is None else "quarantine"
+
+
+def _reign(
+    history: Sequence[LedgerEntry], entry: LedgerEntry, until: datetime | None, before: LedgerEntry | None
+) -> Reign:
     return Reign(
         **entry.model_dump(
             include={
-                "seq", "version", "action", "reason", "approver", "metrics", "compared_with", "quarantined", "lifted",
+                "seq", "version", "reason", "approver", "metrics", "compared_with", "quarantined", "lifted",
             }
         ),
+        action=_action(entry, before),
         since=entry.at,
         until=until,
         as_of=entry.order_key,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from airflow_mlops_provider.registry.approvals import Approval
 from airflow_mlops_provider.registry.decisions import DecisionEntry
-from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion
+from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion, made_champion
 from airflow_mlops_provider.registry.pages import VersionPage
 from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
 from airflow_mlops_provider.registry.publication import (
@@ -43,4 +43,5 @@ __all__ = [
     "VersionPage",
     "VersionRun",
     "former_champion",
+    "made_champion",
 ]

@@ -105,7 +105,9 @@ class _Past:
             return f"entry {seq} rolls back to version {entry.version}, which no entry before it names"
         if digest is not None and digest != entry.digest:
             return f"entry {seq} says that version {entry.version} is another model than an entry before it says"
-        if entry.quarantined is not None and entry.quarantined not in self._models:
+        # By hand a version may be barred that never served: such an entry repeats the champion's.
+        by_hand = bool(self.history) and self.history[-1].version == entry.version
+        if entry.quarantined is not None and entry.quarantined not in self._models and not by_hand:
             return f"entry {seq} puts version {entry.quarantined} into quarantine, which no entry before it names"
         if entry.lifted is not None and entry.lifted not in self._barred:
             return f"entry {seq} lifts the quarantine of version {entry.lifted}, which is in none"

@@ -187,6 +187,19 @@ def barred_as(history: Sequence[LedgerEntry], version: int, digest: str) -> int 
     return same[-1] if same else None
 
 
+def made_champion(history: Sequence[LedgerEntry]) -> LedgerEntry:
+    """Return the entry by which the champion serves: one that bars another version, or lifts that, repeats it.
+
+    :param history: at least one entry.
+    """
+    made = history[-1]
+    for entry in reversed(history):
+        if entry.version != made.version:
+            break
+        made = entry
+    return made
+
+
 def served_at(history: Sequence[LedgerEntry], moment: datetime) -> LedgerEntry | None:
     """Return the entry whose version was champion at a wall time; None before the first."""
     before = [entry for entry in history if entry.at <= moment]

@@ -68,7 +68,7 @@ class PromotionOutcome(Frozen):
 
     :param status: `promoted` or `rolled_back`; `already` (this effect's entry exists, or the version is champion);
         `older`; `stale` (gate again against the new champion, or: not the champion that was to be rolled back);
-        `quarantined`.
+        `quarantined`, which an entry by hand asks for; `lifted`, when one ends it.
     :param entry: this effect's entry, else the head that decided.
     :param changed: this very call wrote the ledger. A retry after a crash finds `entry.idem` equal to
         its own instead.
@@ -76,7 +76,7 @@ class PromotionOutcome(Frozen):
     :param reason: for people.
     """
 
-    status: Literal["promoted", "rolled_back", "already", "older", "stale", "quarantined"]
+    status: Literal["promoted", "rolled_back", "already", "older", "stale", "quarantined", "lifted"]
     entry: LedgerEntry | None = None
     changed: bool = False
     repaired: bool = False
@@ -110,7 +110,7 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
         return "already", f"version {head.version} is the champion (entry {head.seq})"
     if (barred := barred_as(history, request.version, request.digest)) is not None and not request.lift_quarantine:
         same = "" if barred == request.version else f" (the same model as version {barred})"
-        return "quarantined", f"version {request.version}{same} was rolled back and is in quarantine"
+        return "quarantined", f"version {request.version}{same} is in quarantine"
     if not request.allow_older and (future := champion_of_future(history, datetime.now(UTC))) is not None:
         raise RegistryError(f"version {request.version} of model {request.model!r} is not promoted: {future}")
     if head.order_key > request.order_key and not request.allow_older:

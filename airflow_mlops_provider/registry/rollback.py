@@ -111,7 +111,7 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
     if (barred := barred_as(history, found.version, found.digest)) is not None:
         same = "" if barred == found.version else f" (the same model as version {barred})"
         raise RegistryError(
-            f"{asked}: version {found.version}{same} is in quarantine, since it was rolled back itself",
+            f"{asked}: version {found.version}{same} is in quarantine",
             hint=f"{_what_served(history)} To serve it all the same, promote it with lift_quarantine.",
         )
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import RegistryError
-from airflow_mlops_provider.registry import promotion, publishing, rollback
+from airflow_mlops_provider.registry import promotion, publishing, quarantine, rollback
 from airflow_mlops_provider.registry.approvals import Approvals
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
@@ -158,6 +158,33 @@ class Registry:
     def promote(self, request: PromotionRequest) -> PromotionOutcome:
         """Make a version champion, or say why not. Safe to repeat, and to race."""
         return promotion.promote(self._connection, self._ledger(request.model), request)
+
+    def quarantine(
+        self,
+        model: str,
+        version: int,
+        *,
+        reason: str,
+        idem: str,
+        approver: str | None = None,
+        lift: bool = False,
+    ) -> PromotionOutcome:
+        """Put a version that does not serve into quarantine, or lift that; the champion stays.
+
+        :param idem: the effect's idempotency key.
+        :raises RegistryError: there is no reason, no such version or no champion, or the version is the champion.
+        :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
+        """
+        return quarantine.set_quarantine(
+            self._connection,
+            self._ledger(model),
+            model,
+            version,
+            reason=reason,
+            idem=idem,
+            approver=approver,
+            lift=lift,
+        )
 
     def rollback(
         self,

@@ -20,6 +20,7 @@ from documented_world import write_champions, write_customers, write_pipelines
 from runs import Run, registry, runs, settled
 from warm_airflow import warm_airflow
 
+from airflow_mlops_provider.overview import timeline
 from demo import write_environment
 from local_airflow import LocalAirflow
 from write_docs import ROOT, documents
@@ -244,7 +245,9 @@ def test_the_rollback_is_in_the_ledger_with_its_reason(airflow: LocalAirflow) ->
 
 def test_the_champions_made_by_hand_are_in_the_ledger_with_their_reasons(airflow: LocalAirflow) -> None:
     settled(airflow, "churn", "rollback")
-    entries = registry(airflow).history("churn")[4:]
+    tenures = timeline(registry(airflow).history("churn"))[4:]
+    assert [one.action for one in tenures[:2]] == ["quarantine", "lift"]
+    entries = tenures[2:]
     assert [entry.action for entry in entries] == ["promote", "rollback", "rollback"]
     said = [entry.reason for entry in entries]
     assert said[0].startswith("The holdout had no winter; the business wants the newer one.")

@@ -146,7 +146,7 @@ def test_a_version_that_was_rolled_back_needs_its_quarantine_lifted(
     assert registry.promote(request_for(2, day=2, allow_older=True, **again)).status == "quarantined"
     twin = registry.promote(request_for(3, day=3, digest="digest-2", compared_with=3))
     assert twin.status == "quarantined"
-    assert twin.reason == "version 3 (the same model as version 2) was rolled back and is in quarantine"
+    assert twin.reason == "version 3 (the same model as version 2) is in quarantine"
     lifted = registry.promote(request_for(2, day=2, lift_quarantine=True, **again))
     assert lifted.status == "promoted"
     assert lifted.entry is not None

@@ -68,6 +68,14 @@ def test_two_versions_are_told_compared_promoted_and_rolled_back(
     assert [one["version"] for one in json.loads(run("history", "iris", "--served-at", moment, "-o", "json")[1])] == [2]
     assert json.loads(run("history", "iris", "--served-at", "2020-01-01", "-o", "json")[1]) == []
 
+    assert run("quarantine", "iris", "2", "--reason", "again")[0] == 0
+    [done] = json.loads(run("quarantine", "iris", "2", "--lift", "--reason", "seen to be good", "-o", "json")[1])
+    assert done["outcome"] == "lifted"
+    [done] = json.loads(run("quarantine", "iris", "2", "--reason", "leaks", "-o", "json")[1])
+    assert done["outcome"] == "quarantined"
+    code, _, err = run("quarantine", "iris", "1", "--reason", "leaks")
+    assert (code, "no champion is left before version 1" in err) == (1, True), "the champion is rolled back instead"
+
     assert "version 1" in run("status")[1]
     from mlflow import MlflowClient
 
@@ -160,6 +168,8 @@ def test_doctor_writes_and_reads_back_and_advises(
         (["history", "nope", "--served-at", "yesterday"], 1, "--served-at is not a date and time"),
         (["diff", "nope", "1", "x"], 1, "V2 is no version"),
         (["promote", "nope", "x", "--reason", "r"], 1, "VERSION is no version"),
+        (["quarantine", "nope", "x", "--reason", "r"], 1, "VERSION is no version"),
+        (["quarantine", "nope", "1"], 2, "required: --reason"),
         (["rollback", "nope", "--to", "x", "--reason", "r"], 1, "what to roll back to is not understood"),
         (["rollback", "nope"], 2, "required: --reason"),
         (["init", "nothing.csv"], 2, "required: --target"),
