@@ -9,6 +9,7 @@ from airflow_mlops_provider.commands.terminal import command, print_table
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from airflow_mlops_provider.drafting import Draft
 
@@ -83,7 +84,11 @@ def _check_writable(target: Path, *, force: bool) -> None:
 
 def _rows(draft: Draft) -> list[dict[str, Any]]:
     columns = draft.pipeline.data.columns
-    roles = [("target", [columns.target]), ("timestamp", [columns.timestamp] if columns.timestamp else [])]
+    roles: list[tuple[str, Sequence[str]]] = [
+        ("target", [columns.target]),
+        ("timestamp", [columns.timestamp] if columns.timestamp else []),
+    ]
+    roles += [("time of day", draft.pipeline.data.beside)]
     roles += [("key", columns.keys), ("numeric", columns.numeric), ("categorical", columns.categorical)]
     rows = [{"column": name, "role": role, "note": ""} for role, names in roles for name in names]
     return rows + [{"column": name, "role": "not read", "note": why} for name, why in draft.roles.left_out.items()]

@@ -38,6 +38,7 @@ class Wanted:
     """What is read of a source.
 
     :param columns: those with a role; None for every column.
+    :param beside: columns without a role of their own, such as the time of day of the timestamp.
     :param absent: columns that it need not hold.
     :param forbidden: columns that it must not hold.
     :param csv: how it writes values as text.
@@ -47,6 +48,12 @@ class Wanted:
     absent: frozenset[str] = frozenset()
     forbidden: frozenset[str] = frozenset()
     csv: Csv = field(default_factory=Csv)
+    beside: tuple[str, ...] = ()
+
+    @property
+    def every(self) -> list[str]:
+        """The columns that are asked for by name; none when all are read."""
+        return [] if self.columns is None else [*self.columns.all, *self.beside]
 
     def names(self, present: Sequence[str], where: str) -> list[str]:
         """Return the columns to read.
@@ -61,7 +68,7 @@ class Wanted:
         counts = Counter(present)
         wanted = list(counts)
         if self.columns is not None:
-            wanted = [name for name in self.columns.all if name in counts or name not in self.absent]
+            wanted = [name for name in self.every if name in counts or name not in self.absent]
         if missing := [name for name in wanted if name not in counts]:
             raise _missing(missing, present, wanted, where)
         if twice := [name for name in wanted if counts[name] > 1]:

@@ -115,7 +115,9 @@ class Forms:
             if found.null_count == len(texts) - len(present):
                 return found
         if pc.all(pc.match_substring_regex(present, _TIME_OF_DAY)).as_py():
-            return pc.utf8_slice_codeunits(self.with_values(texts), 0, 8).cast(pa.time32("s"))
+            clock = pc.utf8_slice_codeunits(self.with_values(texts), 0, len("18:05:00.123456"))
+            moments_of_one_day = pc.binary_join_element_wise("1970-01-01", clock, " ")
+            return moments_of_one_day.cast(pa.timestamp("us")).cast(pa.time64("us"))
         return texts
 
     def _whole(self, present: pa.ChunkedArray, numbers: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -15,6 +15,7 @@ from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.data.conversion import Column, to_category, to_key, to_label, to_moment, to_number
 from airflow_mlops_provider.data.forms import Forms
 from airflow_mlops_provider.data.tables import ROW_GROUP_ROWS, TableInfo, write_table
+from airflow_mlops_provider.data.time_of_day import with_time_of_day
 from airflow_mlops_provider.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ class Intake:
         rows = pa.arange(batch.first_row, batch.first_row + len(table))
         if name is None or not len(table):
             return table, rows
-        moments = to_moment(Column(name, table[name], batch.where, rows, self._forms), self.data.timezone)
+        column = Column(name, table[name], batch.where, rows, self._forms)
+        if self.data.time_of_day is not None:
+            column = with_time_of_day(column, table[self.data.time_of_day])
+        moments = to_moment(column, self.data.timezone)
         table = table.set_column(table.column_names.index(name), name, moments)
         self.seen = _widen(self.seen, moments)
         mask = pc.less(moments, pa.scalar(self.end, moments.type))

@@ -72,7 +72,7 @@ def read_files(
         constants = {}
         if (partition := data.source.partitioned_by) is not None and partition in data.columns.all:
             constants = {partition: str(_partition_day(file, partition, file.uri))}
-        wanted = Wanted(data.columns, absent | constants.keys(), forbidden, data.source.csv)
+        wanted = Wanted(data.columns, absent | constants.keys(), forbidden, data.source.csv, data.beside)
         kind = data.source.format or format_of(file.name, f"file {file.uri}")
         with local_copy(file, options) as path:
             for batch in read_local(path, f"file {file.uri}", kind, wanted):

@@ -114,7 +114,7 @@ def _csv_rows(text: io.TextIOWrapper, separator: str) -> Iterator[list[str]]:
 
 def _check_separator(head: CsvHead, where: str, wanted: Wanted) -> None:
     """Refuse a file of other separators, when it seems to lack a column for that."""
-    needed = set(() if wanted.columns is None else wanted.columns.all) - wanted.absent
+    needed = set(wanted.every) - wanted.absent
     if needed <= set(head.header):
         return
     if (other := likely_separator(head, wanted.csv.separator)) != wanted.csv.separator:

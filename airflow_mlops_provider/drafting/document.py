@@ -90,11 +90,20 @@ def _data(facts: Facts) -> str:
         for name, why in roles.left_out.items():
             lines += _comment(f"  {_flow(name)}: {why}", 4)
     if roles.timestamp is not None:
-        if not roles.zoned:
-            lines += ["  timezone: UTC    # the timestamps name no zone: correct this when they are of another"]
-        lines += _comment("How long after its timestamp a row has its label; rows that are younger do not train.", 2)
-        lines += ["  # label_delay: 1 day", "  # window: 365 days    # look back no further than this"]
+        lines += _times(roles)
     return "\n".join([*lines, ""])
+
+
+def _times(roles: Roles) -> list[str]:
+    lines: list[str] = []
+    if roles.time_of_day is not None:
+        lines += _comment("The timestamp is a day; its time of day stands in a column of its own.", 2)
+        lines += [f"  time_of_day: {_flow(roles.time_of_day)}"]
+    if not roles.zoned:
+        lines += ["  timezone: UTC    # the timestamps name no zone: correct this when they are of another"]
+    lines += _comment("How long after its timestamp a row has its label; rows that are younger do not train.", 2)
+    lines += ["  # label_delay: 1 day", "  # window: 365 days    # look back no further than this"]
+    return lines
 
 
 def _validation(facts: Facts) -> str:

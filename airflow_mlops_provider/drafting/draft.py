@@ -126,6 +126,8 @@ class _Trial:
         data: dict[str, Any] = {"source": source, "columns": roles.columns.model_dump()}
         if roles.timestamp is not None and not roles.zoned:
             data["timezone"] = "UTC"
+        if roles.time_of_day is not None:
+            data["time_of_day"] = roles.time_of_day
         dataset = self._run("ingest", {"task": roles.task, "data": data})
         return read_table(self.store, dataset.artifacts["dataset"])
 

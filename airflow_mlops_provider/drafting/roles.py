@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.data.conversion import is_number, without_nan
+from airflow_mlops_provider.data.conversion import Column, is_number, to_moment, without_nan
 from airflow_mlops_provider.data.forms import Forms, is_text
 from airflow_mlops_provider.data.guesses import guess_dates, odd_ones
+from airflow_mlops_provider.data.time_of_day import is_time_of_day
 from airflow_mlops_provider.drafting.keys import is_code, is_key, names_a_key
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.spec import Columns, Csv
@@ -46,6 +47,7 @@ class Roles:
     """What the columns of a file are.
 
     :param task: what kind of target it has, and why.
+    :param time_of_day: a column of its own that the timestamp, a day, has it in.
     :param zoned: the timestamp says its zone.
     :param csv: how the file writes its values.
     :param why_csv: what of that is not as usual, a sentence each.
@@ -56,6 +58,7 @@ class Roles:
     why_task: str
     target: str
     timestamp: str | None = None
+    time_of_day: str | None = None
     zoned: bool = True
     keys: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
@@ -110,8 +113,9 @@ def roles_of(sample: Sample, target: str, timestamp: str | None, keys: Sequence[
     roles = Roles(task, why, target, csv=sample.csv, why_csv=list(sample.why))
     _give_timestamp(roles, table, timestamp)
     roles.keys = list(keys)
+    _give_time_of_day(roles, table)
     for name in table.column_names:
-        if name not in (target, roles.timestamp, *roles.keys):
+        if name not in (target, roles.timestamp, roles.time_of_day, *roles.keys):
             _assign(roles, name, table[name], find_keys=not keys)
     if not roles.features:
         raise DataError("no column is left to learn from", got=roles.left_out)
@@ -181,6 +185,21 @@ def _give_timestamp(roles: Roles, table: pa.Table, asked: str | None) -> None:
         if dates is not None:
             roles.csv = roles.csv.model_copy(update={"dates": dates})
             roles.why_csv.append(f"all {len(table)} values of {name!r} are moments so, such as {table[name][0]}")
+
+
+def _give_time_of_day(roles: Roles, table: pa.Table) -> None:
+    """Find the one column with the time of day, where the timestamp is a day alone."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if roles.timestamp is None or roles.csv.dates in EPOCHS:
+        return
+    taken = (roles.target, roles.timestamp, *roles.keys)
+    times = [name for name in table.column_names if name not in taken and is_time_of_day(table[name])]
+    rows = pa.arange(1, len(table) + 1)
+    days = to_moment(Column(roles.timestamp, table[roles.timestamp], "", rows, Forms(roles.csv)), "UTC")
+    if len(times) == 1 and pc.all(pc.equal(days, pc.floor_temporal(days, unit="day"))).as_py():
+        roles.time_of_day = times[0]
 
 
 def _dates_of(name: str, values: pa.ChunkedArray, asked: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from airflow_mlops_provider.spec.dates import date_format_problem
+from airflow_mlops_provider.spec.dates import EPOCHS, date_format_problem
 from airflow_mlops_provider.spec.expectations import Expectation
 from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare, Span
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
@@ -140,10 +140,20 @@ class Data(Frozen):
 
     source: Source = Field(description="Where rows come from.")
     columns: Columns = Field(description="The role of each column.")
+    time_of_day: str | None = Field(
+        None,
+        description="Column with the time of day, such as 18:00 or 18.00.00, where `columns.timestamp` holds the day "
+        "alone. The two become the timestamp.",
+    )
     timezone: str | None = Field(None, description="Zone of timestamps that carry none, such as `UTC`.")
     label_delay: Span = Field(timedelta(0), description="How long after its timestamp a row has its label.")
     window: Span | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
     privacy: Privacy | None = Field(None, description="What of people must not be stored; all is without.")
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Columns that are read and have no role of their own."""
+        return () if self.time_of_day is None else (self.time_of_day,)
 
     @property
     def conn_ids(self) -> list[str]:
@@ -159,6 +169,10 @@ class Data(Frozen):
 
     @model_validator(mode="after")
     def _rows_have_a_time(self) -> Data:
+        if self.time_of_day is not None and (self.columns.timestamp is None or self.time_of_day in self.columns.all):
+            raise ValueError("time_of_day needs columns.timestamp, the day, and a column without another role")
+        if self.time_of_day is not None and self.source.csv.dates in EPOCHS:
+            raise ValueError(f"time_of_day needs a day, and source.csv.dates is {self.source.csv.dates}")
         if self.columns.timestamp is not None:
             return self
         if self.label_delay:

@@ -247,7 +247,7 @@ def _files(section: Section, job: Job) -> list[SourceFile]:
 def _batches(section: Section, job: Job) -> Generator[Batch]:
     data, source = section.data, section.data.source
     forbidden = frozenset(() if data.privacy is None else data.privacy.forbid)
-    wanted = Wanted(data.columns, section.absent, forbidden, source.csv)
+    wanted = Wanted(data.columns, section.absent, forbidden, source.csv, data.beside)
     if source.uri is not None:
         yield from read_files(data, _files(section, job), section.absent, job.store.options)
     elif source.sql is not None:

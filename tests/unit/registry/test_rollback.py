@@ -244,7 +244,7 @@ def test_back_to_a_version_in_quarantine_or_its_twin_is_refused(
     assert back().entry == registry.history("flights")[-1]
     assert registry.history("flights")[-1].version == 1
     for to, same in ((3, ""), (2, r" \(the same model as version 3\)")):
-        with pytest.raises(RegistryError, match=f"version {to}{same} is in quarantine, .* promote it with lift"):
+        with pytest.raises(RegistryError, match=rf"version {to}{same} is in quarantine\. .* promote it with lift"):
             back(to=to, idem="again")
 
 
