@@ -164,6 +164,12 @@ def request_behind(
     return request
 
 
+def ask_the_same(one: StepRequest, other: StepRequest) -> bool:
+    """Return whether two requests are one to a key, however their defaults are written."""
+    first, second = (_asked(_section(_step(each.step), each), each) for each in (one, other))
+    return first == second
+
+
 def committed(request: StepRequest, store: ArtifactStore, *, image: str) -> StepResult | None:
     """Return the result that a container of an image has committed, None when there is none or only it can tell.
 

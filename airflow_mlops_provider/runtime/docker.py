@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
-from airflow_mlops_provider.runner import committed, request_behind
+from airflow_mlops_provider.runner import ask_the_same, committed, request_behind
 from airflow_mlops_provider.runtime.bounds import configured
 from airflow_mlops_provider.runtime.container import ORDER_LABEL, Container, Ended, relay
 from airflow_mlops_provider.runtime.engine import GoneError, connect, image_digest
@@ -235,7 +235,7 @@ def _vouched(result: StepResult, order: Order, store: ArtifactStore) -> StepResu
     receipt = store.read_receipt(request.pipeline, request.step, result.key)
     if receipt is not None:
         receipt = receipt.model_copy(update={"as_of": in_utc(request.as_of), "cached": result.cached})
-    if receipt != result or request_behind(store, result).section != request.section:
+    if receipt != result or not ask_the_same(request_behind(store, result), request):
         raise MLOpsError(
             f"the container of step {request.step!r} of {request.pipeline!r} answered what it has not committed",
             got=f"a result of step {result.step!r} of {result.pipeline!r}, key {result.key[:12]}",

@@ -537,6 +537,15 @@ def test_an_answer_to_another_order_is_refused(world: World) -> None:
         _vouched(gate, order, world.store)
 
 
+def test_an_answer_to_the_same_order_in_other_words_counts(world: World) -> None:
+    gate = world.results["poor gate"]
+    request = request_behind(world.store, gate)
+    spelled = [{**GATES[0], "on_fail": "fail"}, {**GATES[1], "margin": 0.0}]
+    other = request.model_copy(update={"section": {"gates": spelled, "metrics": ["log_loss"]}})
+    order = Order(request=other, image="sha256:aa", store=world.store.root)
+    assert _vouched(gate, order, world.store) == gate
+
+
 def test_no_secret_is_shown_by_an_order(world: World) -> None:
     order = Order(request=request_behind(world.store, world.results["good gate"]), image="i", store="/s", secret=SECRET)
     assert SECRET not in repr(order)
