@@ -88,6 +88,20 @@ def test_a_connection_that_is_not_defined_is_named(monkeypatch: pytest.MonkeyPat
         ObjectStorageHook().store()
 
 
+def test_the_connection_that_is_named_signs_receipts(
+    connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ObjectStorageHook("/tmp/mlops").store().secret is None
+    monkeypatch.setenv("AIRFLOW__MLOPS__SIGNING_CONN_ID", "signing")
+    with pytest.raises(SpecError, match="connection 'signing' is not defined"):
+        ObjectStorageHook("/tmp/mlops").store()
+    connection("signing", conn_type="generic")
+    with pytest.raises(SpecError, match=r"signing_conn_id names, has no password.*32 random characters"):
+        ObjectStorageHook("/tmp/mlops").store()
+    connection("signing", conn_type="generic", password="only Airflow knows it")
+    assert ObjectStorageHook("/tmp/mlops").store().secret == "only Airflow knows it"
+
+
 @pytest.mark.parametrize(
     "uri", ["s3://", "s3:///mlops", "s3://Bad bucket/x", "s3://models/../other", "s3://models/a%2e"]
 )
