@@ -159,7 +159,7 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
             return PromotionOutcome(status=refused[0], entry=head, repaired=repaired, reason=refused[1])
         entry = chain.link(promotion_entry(history, request))
         if ledger.append(entry):
-            project(connection, ledger, request.model)
+            project(connection, ledger, request.model, written=entry)
             return PromotionOutcome(
                 status="promoted",
                 entry=entry,
@@ -196,12 +196,13 @@ def promotion_entry(history: Sequence[LedgerEntry], request: PromotionRequest) -
     )
 
 
-def project(connection: Connection, ledger: Ledger, model: str) -> bool:
+def project(connection: Connection, ledger: Ledger, model: str, *, written: LedgerEntry | None = None) -> bool:
     """Make alias and status tags show the ledger's head; return whether the alias had to be set.
 
     Whoever sets the alias reads the head again afterwards, so the last writer of all sets the last head.
 
-    :raises RegistryError: the version that the ledger names is gone from the registry.
+    :param written: the entry that the caller has just written; of any other nobody knows who wrote it.
+    :raises RegistryError: the version that the ledger names is gone from the registry, or is another model there.
     """
     was_set, patience = False, Patience(f"the alias of {model!r} does not settle")
     while True:
@@ -209,7 +210,8 @@ def project(connection: Connection, ledger: Ledger, model: str) -> bool:
         history = ledger.history()
         head = history[-1]
         if alias(connection, model, CHAMPION) != head.version:
-            check_same_model(connection, ledger, model, head)
+            if head != written:
+                check_same_model(connection, ledger, model, head)
             patience.note(_set_champion(connection, model, head))
             was_set = True
         _tag(connection, model, history)

@@ -70,7 +70,7 @@ def roll_back(
         _check_registered(connection, model, target)
         entry = chain.link(rollback_entry(history, target, reason=reason.strip(), idem=idem, approver=approver))
         if ledger.append(entry):
-            project(connection, ledger, model)
+            project(connection, ledger, model, written=entry)
             return PromotionOutcome(
                 status="rolled_back",
                 entry=entry,

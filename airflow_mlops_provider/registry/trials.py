@@ -84,12 +84,17 @@ def _found(connection: Connection, parent: Run, candidate: CandidateRun) -> dict
         f"looking for the trials of {candidate.name!r}",
         lambda client: client.search_runs([parent.info.experiment_id], where, max_results=_PAGE),
     )
+    # By their text, so that one number has one.
+    numbers = {str(trial.number): trial.number for trial in candidate.trials}
     first: dict[int, Run] = {}
     for run in sorted(runs, key=lambda run: str(run.info.run_id)):
         tags = run.data.tags
         if tags.get(PARENT_TAG) != parent.info.run_id or tags.get(CANDIDATE_TAG) != candidate.name:
             continue  # of a training that shares the candidate, in a lineage of its own
-        if first.setdefault(int(tags[TRIAL_TAG]), run) is not run and tags.get(DUPLICATE_TAG) != "true":
+        number = numbers.get(tags.get(TRIAL_TAG, ""))
+        if number is None:
+            continue  # of nobody's search: others may tag a run as they like
+        if first.setdefault(number, run) is not run and tags.get(DUPLICATE_TAG) != "true":
             _retire(connection, run)
     return first
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from airflow_mlops_provider.registry import CandidateRun, Publication, Registry, TrialRun
 
 Build = Callable[..., Publication]
@@ -81,6 +83,23 @@ def test_a_publish_that_was_killed_on_its_way_completes_its_trials_and_doubles_n
     }
     registry.publish(wanted)
     assert len(nested(client, published.run_id)) == 7
+
+
+@pytest.mark.parametrize("number", ["００", "many", "", "7", "9" * 5000, None])
+def test_a_run_that_others_tagged_as_a_trial_is_none(
+    registry: Registry, client: Any, publication: Build, number: str | None
+) -> None:
+    wanted = publication(candidates=[searched(2)])
+    published = registry.publish(wanted)
+    first, second = nested(client, published.run_id)
+    tags = {key: value for key, value in first.data.tags.items() if key != "mlops.trial"}
+    client.create_run(first.info.experiment_id, tags=tags | ({} if number is None else {"mlops.trial": number}))
+    client.delete_run(second.info.run_id)
+    client.update_run(published.run_id, status="RUNNING")
+
+    assert registry.publish(wanted).run_id == published.run_id
+    runs = [run for run in nested(client, published.run_id) if run.data.tags.get("mlops.trial") in ("0", "1")]
+    assert sorted(run.data.tags["mlops.trial"] for run in runs) == ["0", "1"]
 
 
 def test_two_candidates_with_equal_trials_keep_their_own(registry: Registry, client: Any, publication: Build) -> None:

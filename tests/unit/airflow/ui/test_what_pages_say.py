@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -186,3 +187,21 @@ def test_the_report_of_a_task_without_a_result_gives_its_message(
     for line in (message or "").replace("'", "&#39;").splitlines():
         assert f"<p>{line}</p>" in shown
     assert "its log says why" not in shown
+
+
+def test_what_a_person_should_look_at_in_the_ledger_stands_on_both_pages(browser: Any, mlflow_uri: str) -> None:
+    future = entry(2, BEGAN, order_key=datetime(2126, 4, 1, tzinfo=UTC))
+    entries = {"seq-1": entry(1, BEGAN).render(), "seq-2": future.render(), "seq-02": "{}"}
+    write_log(mlflow_uri, "ledger", "churn", entries)
+    for page_of in ("/mlops/models", "/mlops/models/churn"):
+        shown = html.unescape(browser("viewer").get(page_of).text)
+        assert "values that this package did not write are ignored: 'seq-02'" in shown
+        assert "version 2 became champion (entry 2) with as_of 2126-04-01, later than the moment itself" in shown
+        assert "Roll it back (airflow mlops rollback, or the button on the model's page)" in shown
+
+
+def test_a_damaged_ledger_stands_on_both_pages(browser: Any, mlflow_uri: str) -> None:
+    write_log(mlflow_uri, "ledger", "churn", {"seq-1": entry(1, BEGAN).render(), "seq-2": "{}"})
+    for page_of in ("/mlops/models", "/mlops/models/churn"):
+        shown = html.unescape(browser("viewer").get(page_of).text)
+        assert "is damaged: entry 2 cannot be read" in shown
