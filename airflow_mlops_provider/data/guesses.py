@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.data.forms import Forms, Misfits, exact_text, is_text, numbers_in
+from airflow_mlops_provider.data.forms import Forms, Misfits, exact_text, is_text
 from airflow_mlops_provider.data.moments import date_pattern
 from airflow_mlops_provider.spec.dates import EPOCHS
 from airflow_mlops_provider.spec.sections import Csv
@@ -34,6 +34,8 @@ _LOOKED_AT = 1000
 _ROWS_LOOKED_AT = 50_000
 _EXAMPLES = 20
 _MANY = 12
+_LEAST_DATE = 19_000_101
+_ENDS_DATE = re.compile(r"\d.*([ap]\.?m\.?|z)$", re.I)
 _NAMED_ZONE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d ?[A-Z]{3,4}")
 _EPOCH_SPAN = (946_684_800, 2_208_988_800)  # the years 2000 to 2039
 
@@ -61,7 +63,7 @@ def fits_numbers(texts: pa.ChunkedArray, csv: Csv) -> Misfits | None:
     import pyarrow.compute as pc
 
     forms = Forms(csv)
-    return forms.misfits(texts, pc.is_valid(numbers_in(forms.with_values(texts), csv)[0]))
+    return forms.misfits(texts, pc.is_valid(forms.numbers("", texts)))
 
 
 def guess_numbers(columns: Mapping[str, pa.ChunkedArray], csv: Csv, why: list[str]) -> Csv:
@@ -70,17 +72,21 @@ def guess_numbers(columns: Mapping[str, pa.ChunkedArray], csv: Csv, why: list[st
     :param why: takes a sentence when it is not the given one.
     """
     samples = {name: _sample(texts) for name, texts in columns.items()}
-    read = {form: _columns_of_numbers(samples, csv, form) for form in _in_order(csv)}
-    best = max(read, key=lambda form: len(read[form]))  # the first of several
-    usual = read[csv.decimal, csv.thousands]
-    if len(read[best]) <= len(usual):
-        return csv
-    gained = [name for name in read[best] if name not in usual]
-    example = next(text for text in samples[gained[0]].to_pylist() if not re.fullmatch(r"[+-]?\d*", text.strip()))
-    why.append(f"{len(gained)} columns of numbers are written so, such as {example!r} of {gained[0]!r}")
-    if lost := [name for name in usual if name not in read[best]]:
-        why.append(f"but {lost[0]!r} is not")
-    return csv.model_copy(update={"decimal": best[0], "thousands": best[1]})
+    usual = [name for name, texts in samples.items() if _are_numbers(texts, csv)]
+    others = [name for name, texts in samples.items() if name not in set(usual) and len(texts)]
+    best, gained, lost = csv, list[str](), list[str]()
+    for form in _in_order(csv) if others else ():
+        other = csv.model_copy(update={"decimal": form[0], "thousands": form[1]})
+        if len(found := [name for name in others if _are_numbers(samples[name], other)]) <= len(gained):
+            continue
+        left = [name for name in usual if not _are_numbers(samples[name], other)]
+        if len(found) - len(left) > len(gained) - len(lost):
+            best, gained, lost = other, found, left
+    if gained:
+        example = next(text for text in samples[gained[0]].to_pylist() if not re.fullmatch(r"[+-]?\d*", text.strip()))
+        why.append(f"{len(gained)} columns of numbers are written so, such as {example!r} of {gained[0]!r}")
+        why.extend(f"but {name!r} is not" for name in lost[:1])
+    return best
 
 
 def guess_placeholders(columns: Mapping[str, pa.ChunkedArray], csv: Csv, why: list[str]) -> Csv:
@@ -131,7 +137,9 @@ def _few_odd(texts: pa.ChunkedArray, csv: Csv) -> _FewOdd | None:
     for what in ("numbers", "moments"):
         read = pc.is_valid(forms.numbers("", texts)) if what == "numbers" else forms.moments(texts).read
         odd = forms.misfits(texts, read)
-        if odd is not None and odd.count * 2 < odd.of:
+        if odd is None:
+            return None
+        if odd.count * 2 < odd.of:
             return _FewOdd(odd, what, pc.count_distinct(texts.filter(read)).as_py() > _MANY)
     return None
 
@@ -146,15 +154,12 @@ def _in_order(csv: Csv) -> list[tuple[str, str | None]]:
     return list(dict.fromkeys([(csv.decimal, csv.thousands), *commas]))
 
 
-def _columns_of_numbers(samples: Mapping[str, pa.ChunkedArray], csv: Csv, form: tuple[str, str | None]) -> list[str]:
-    other = csv.model_copy(update={"decimal": form[0], "thousands": form[1]})
-    found = []
-    for name, texts in samples.items():
-        odd = fits_numbers(texts, other)
-        shown = None if odd is None else [text for text in odd.texts if not PLACEHOLDERS.fullmatch(text)]
-        if len(texts) and not shown and (odd is None or odd.count * 2 < odd.of):
-            found.append(name)
-    return found
+def _are_numbers(texts: pa.ChunkedArray, csv: Csv) -> bool:
+    """Return whether texts are numbers of a form, but for those that people write where there is none."""
+    odd = fits_numbers(texts, csv)
+    if odd is None:
+        return len(texts) > 0
+    return odd.count * 2 < odd.of and all(PLACEHOLDERS.fullmatch(text) for text in odd.texts)
 
 
 def dates_that_fit(values: pa.ChunkedArray) -> list[str | None]:
@@ -203,19 +208,24 @@ def _candidates(examples: Sequence[str]) -> Iterator[str | None]:
             return
     if any(example.isdigit() for example in examples):
         yield from EPOCHS
+    examples = [example for example in examples if example[-1:].isdigit() or _ENDS_DATE.search(example)]
     for dates in (*_COMPACT, *(day + time for day in _DAYS for time in _TIMES)):
         if any(re.match(date_pattern(dates), example) for example in examples):
             yield dates
 
 
 def _as_texts(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return texts, or numbers as texts; None where none can be a date: they are too small, or fractions."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = values.type
     if is_text(kind):
         return values
-    whole = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return exact_text(values) if whole else None
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        return None
+    least = pc.min(values).as_py()
+    return exact_text(values) if least is not None and least >= _LEAST_DATE else None
 
 
 def _plausible_epoch(values: pa.ChunkedArray, dates: str) -> bool:

@@ -177,9 +177,13 @@ def _json_records(stream: IO[bytes], where: str) -> Iterator[dict[str, Any]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"line {number} of {where} is not JSON", got=line, expected="one object a line") from error
+            raise DataError(
+                f"line {number} of {where} is not JSON", got=line.strip(), expected="one object a line"
+            ) from error
         if not isinstance(record, dict):
-            raise DataError(f"line {number} of {where} is not an object", got=line, expected="one object a line")
+            raise DataError(
+                f"line {number} of {where} is not an object", got=line.strip(), expected="one object a line"
+            )
         yield record
 
 

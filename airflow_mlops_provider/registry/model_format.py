@@ -87,8 +87,10 @@ def _signature(info: ModelInfo) -> ModelSignature:
     import numpy as np
     from mlflow.models.signature import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
 
-    inputs = [ColSpec(DataType.double, name) for name in info.numeric]
+    # MLflow takes no whole number of 64 bits for a double, though a CSV file that was trained on reads as such.
+    inputs = [ColSpec(AnyType(), name) for name in info.numeric]
     inputs += [ColSpec(DataType.string, name) for name in info.categorical]
     if info.predict_function == "predict_proba":
         outputs = Schema([TensorSpec(np.dtype("float64"), (-1, -1))])

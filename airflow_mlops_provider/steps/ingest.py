@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Raised when the same rows are read or stored otherwise than before, so that what was stored is made anew.
-FORMAT = 1
-LIBRARIES = ("pandas", "pyarrow")
 #: 2: texts are read by their forms; NA is a value where a text belongs; keys of floats are whole numbers.
 FORMAT = 2
+LIBRARIES = ("pandas", "pyarrow")
 
 #: What of the columns under `data.privacy` goes into XCom, in bytes of JSON; the artifact holds it whole.
 _SHOWN_BYTES = 1000

@@ -10,6 +10,7 @@ by row group, to the very file that one pass over the dataset writes.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,16 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec.sections import Columns
 
 #: Raised when rows are scored or stored otherwise than before, so that what was stored is made anew.
-FORMAT = 1
+#: 2: rows without a key are numbered.
+FORMAT = 2
+log = logging.getLogger(__name__)
+
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 #: Columns that every scored row gets besides the prediction.
 VERSION, AS_OF = "model_version", "as_of"
+#: Column that rows without a key get: their number in the window's snapshot, from 1 on.
+ROW = "row"
 #: The version that is written when no model could be asked.
 NO_VERSION = 0
 
@@ -143,7 +149,13 @@ def run(section: Section, job: Job) -> Outcome:
     sizes = row_groups(job.store, dataset)
     groups = range(len(sizes)) if section.shard is None else section.shard.of(len(sizes))
     carried = [*info.columns.keys, *([info.columns.timestamp] if info.columns.timestamp else [])]
-    scoring = _Scoring(job, scorer, carried, sum(sizes[: groups.start]))
+    if not info.columns.keys:
+        log.warning(
+            "The rows have no key: predictions can be told apart by column %r alone, their number in the snapshot, by "
+            "time and then as in the source. Name data.columns.keys.",
+            ROW,
+        )
+    scoring = _Scoring(job, scorer, carried, sum(sizes[: groups.start]), numbered=not info.columns.keys)
     names = list(dict.fromkeys([*scoring.carried, *scorer.columns.features]))
     tables = scoring.tables(iter_tables(job.store, dataset, names, groups), whole=section.shard is None)
     artifacts = {}
@@ -271,13 +283,15 @@ class _Scoring:
 
     :param carried: columns that are taken over from the dataset.
     :param before: rows of the dataset before the first of these.
+    :param numbered: rows have no key, so that nobody could tell them apart without a number.
     """
 
-    def __init__(self, job: Job, scorer: Scorer, carried: list[str], before: int) -> None:
+    def __init__(self, job: Job, scorer: Scorer, carried: list[str], before: int, *, numbered: bool) -> None:
         self.job = job
         self.scorer = scorer
         self.carried = list(dict.fromkeys(carried))
         self.before = before
+        self.numbered = numbered
         self.tally = Tally.of(scorer.version, scorer.classes, scorer.known, scorer.threshold)
 
     def tables(self, groups: Iterator[pa.Table], *, whole: bool) -> Iterator[pa.Table]:
@@ -300,7 +314,9 @@ class _Scoring:
     def _answers(self, group: pa.Table, values: NDArray[Any]) -> pa.Table:
         import pyarrow as pa
 
+        first = self.before + self.tally.rows - len(group) + 1
         answers = {
+            **({ROW: pa.arange(first, first + len(group))} if self.numbered else {}),
             **prediction_columns(values, self.scorer.classes, self.scorer.threshold),
             VERSION: pa.repeat(pa.scalar(self.scorer.version, pa.int64()), len(group)),
             # As text: the same value, of the same type, that a reader of partitions takes from the folder's name.

@@ -89,7 +89,8 @@ def _source_file(path: Path, name: str) -> SourceFile:
 
 
 def _is_data(parts: tuple[str, ...]) -> bool:
-    return not any(part.startswith((".", "_")) for part in parts)
+    """Return whether a name is one of data; `_$folder$` is how Hadoop's tools mark a folder on S3."""
+    return not any(part.startswith((".", "_")) or part.endswith("_$folder$") for part in parts)
 
 
 def _missing(uri: str) -> DataError:
@@ -103,16 +104,31 @@ def _list_objects(address: S3Address, options: S3Options) -> list[SourceFile]:
         if address.key:
             # The first name with a prefix is the prefix itself, when it is a name.
             first = client.list_objects_v2(Bucket=address.bucket, Prefix=address.key, MaxKeys=1).get("Contents", [])
-            if first and first[0]["Key"] == address.key:
+            if first and first[0]["Key"] == address.key and first[0]["Size"]:
                 return [_source_object(address.bucket, first[0], PurePosixPath(address.key).name)]
         prefix = f"{address.key}/" if address.key else ""
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
         found = [entry for page in pages for entry in page.get("Contents", [])]
+    if not found and address.key and first and first[0]["Key"] == address.key:
+        return [_source_object(address.bucket, first[0], PurePosixPath(address.key).name)]
     if not found:
         raise _missing(str(address))
-    files = [_source_object(address.bucket, entry, entry["Key"].removeprefix(prefix)) for entry in found]
-    # A name that ends with a slash is what consoles show an empty folder by.
-    kept = [file for file in files if not file.uri.endswith("/") and _is_data(PurePosixPath(file.name).parts)]
+    return data_objects([_source_object(address.bucket, entry, entry["Key"].removeprefix(prefix)) for entry in found])
+
+
+def data_objects(files: list[SourceFile]) -> list[SourceFile]:
+    """Return the objects of data below a prefix, sorted: not those by which consoles and tools mark folders.
+
+    A mark is a name that ends with a slash, one that ends with `_$folder$`, or an empty object that has others below it.
+    """
+    folders = {parent.as_posix() for file in files for parent in PurePosixPath(file.name).parents}
+    kept = [
+        file
+        for file in files
+        if not file.name.endswith("/")
+        and (file.size or file.name not in folders)
+        and _is_data(PurePosixPath(file.name).parts)
+    ]
     return sorted(kept, key=lambda file: PurePosixPath(file.name))
 
 

@@ -239,6 +239,16 @@ def test_predictions_that_are_not_numbers_are_refused_and_nothing_is_committed(
     assert not (world.folder / "store" / "receipts" / "tested" / "score").exists()
 
 
+def test_rows_that_nobody_could_tell_apart_are_numbered_and_the_log_says_so(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    without = {**COLUMNS, "keys": []}
+    scored = world.said(world.score(world.ingest(rows(50), columns=without)))
+    assert scored["row"].tolist() == list(range(1, 51))
+    assert "no key" in caplog.text
+    assert "row" not in world.said(world.score(world.ingest(rows(50)))).columns
+
+
 def test_a_key_of_the_name_of_a_prediction_is_a_setting_error(world: World) -> None:
     frame = rows(50).rename(columns={"id": "p_0"})
     with pytest.raises(SpecError, match="'p_0', the name of a column of predictions"):
