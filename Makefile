@@ -16,7 +16,7 @@ endif
 COMPILE = uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate --no-header
 HASHED = $(COMPILE) --constraint constraints.txt --generate-hashes
 
-.PHONY: demo demo-up test services env lint docs screenshots site bench clean constraints image schema
+.PHONY: demo demo-up test nightly services env lint docs screenshots site bench clean constraints image schema
 
 demo: $(VENV)/examples  ## from nothing to a champion, on this machine
 	$(BIN)/python tools/demo.py run
@@ -26,6 +26,9 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 
 test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+nightly: $(VENV)/dev  ## the tests of thousands of random inputs, an hour or more
+	$(BIN)/python -m pytest -m nightly -n auto
 
 services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis, Chromium; as root
 	tests/integration/services/install.sh

@@ -359,6 +359,9 @@ def _to_text(column: Column) -> pa.ChunkedArray:
         column.first(pc.greater(pc.abs(values), float(EXACT)), "text, or a number of at most 2**53", _LOST_DIGITS)
     if is_number(kind):
         return exact_text(values)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        lost = pc.and_(pc.is_valid(values), pc.is_null(within_bounds(values)))
+        column.first(lost, "a moment of the years 1 to 9999")
     return values.cast(pa.string())
 
 

@@ -224,7 +224,7 @@ def _as_texts(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
         return values
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return None
-    least = pc.min(values).as_py()
+    least = pc.min(values.cast(pa.float64(), safe=False)).as_py()
     return exact_text(values) if least is not None and least >= _LEAST_DATE else None
 
 

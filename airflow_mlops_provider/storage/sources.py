@@ -119,7 +119,7 @@ def _list_objects(address: S3Address, options: S3Options) -> list[SourceFile]:
 def data_objects(files: list[SourceFile]) -> list[SourceFile]:
     """Return the objects of data below a prefix, sorted: not those by which consoles and tools mark folders.
 
-    A mark is a name that ends with a slash, one that ends with `_$folder$`, or an empty object that has others below it.
+    A mark is a name that ends with a slash or with `_$folder$`, or an empty object that has others below it.
     """
     folders = {parent.as_posix() for file in files for parent in PurePosixPath(file.name).parents}
     kept = [
