@@ -35,6 +35,8 @@ def init(args: Namespace) -> None:
     print_table(_rows(draft))
     split = draft.pipeline.preparation.split
     print(f"{draft.rows} rows, a {draft.pipeline.task} target ({draft.roles.why_task}), split by {split.by}.")
+    for why in draft.roles.why_csv:
+        print(f"How the file writes its values: {why}.")
     name = draft.pipeline.name
     print(f"Written: {target}. Read its comments, then: airflow mlops check {name}")
     for line in _to_train(name, folder):

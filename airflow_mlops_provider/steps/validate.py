@@ -45,7 +45,7 @@ def run(section: Validation, job: Job) -> Outcome:
     info = table_info(store, dataset)
     findings = run_guards(store, dataset, info, section)
     if rows := table_rows(store, dataset):
-        findings += run_expectations(store, dataset, section, info.columns.all)
+        findings += run_expectations(store, dataset, section, info.columns.all, info.columns.timestamp)
     report = ValidationReport(rows=rows, checks=[finding.check for finding in findings])
     for check in [*report.failed, *report.warned]:
         log.warning("%s: got %s, expected %s (policy %s)", check.label, check.got, check.expected, check.policy)

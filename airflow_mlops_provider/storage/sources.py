@@ -125,7 +125,8 @@ def data_objects(files: list[SourceFile]) -> list[SourceFile]:
     kept = [
         file
         for file in files
-        if file.name and not file.name.endswith("/")
+        if file.name
+        and not file.name.endswith("/")
         and (file.size or file.name not in folders)
         and _is_data(PurePosixPath(file.name).parts)
     ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import SpecError, shorten
 from airflow_mlops_provider.spec.expectations import columns_of
+from airflow_mlops_provider.validation.bounds_of_time import in_utc_bounds
 from airflow_mlops_provider.validation.checks import Check, Finding
 from airflow_mlops_provider.validation.conditions import rows_where
 from airflow_mlops_provider.validation.guards import require_columns
@@ -36,17 +37,22 @@ _SHOWN_VALUES = 5
 
 
 def run_expectations(
-    store: ArtifactStore, dataset: ArtifactRef, section: Validation, columns: Sequence[str]
+    store: ArtifactStore,
+    dataset: ArtifactRef,
+    section: Validation,
+    columns: Sequence[str],
+    timestamp: str | None = None,
 ) -> list[Finding]:
     """Return the verdict of each expectation, in the order of the section.
 
     :param columns: every column of the dataset.
+    :param timestamp: which of them holds moments.
     :raises SpecError: for an expectation that does not exist, or cannot be computed with its arguments.
     :raises DataError: for a column that does not exist.
     """
     if not section.expectations:
         return []
-    configurations = configured(section.expectations, columns)
+    configurations = configured([in_utc_bounds(each, timestamp) for each in section.expectations], columns)
     groups: dict[tuple[tuple[str, ...], str], list[int]] = {}
     for index, expectation in enumerate(section.expectations):
         rows_of = repr(expectation.condition)
