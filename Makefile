@@ -27,8 +27,9 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-nightly: $(VENV)/dev  ## the tests of thousands of random inputs, an hour or more
+nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects; an hour or more
 	$(BIN)/python -m pytest -m nightly -n auto
+	$(BIN)/python benchmarks/lost_objects.py --rounds 50 --out docs/lost-objects.json
 
 services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis, Chromium; as root
 	tests/integration/services/install.sh

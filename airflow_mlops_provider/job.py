@@ -30,6 +30,7 @@ class Champion(Frozen):
 
     :param reference: the data it comes from, sampled, with what it said of held-out rows; None of an old ledger entry.
     :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
+    :param lost: which of `model`, `reference` and `evaluation` are gone for good; the last two are None then.
     """
 
     seq: int
@@ -40,6 +41,13 @@ class Champion(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
+    lost: tuple[str, ...] = ()
+
+    def without(self, role: str) -> str:
+        """Return in words why it has no reference, or no evaluation."""
+        if role in self.lost:
+            return f"the {role} of version {self.version} is gone from the artifact store"
+        return f"version {self.version} was promoted before references were kept"
 
 
 class StepRequest(Frozen):

@@ -252,7 +252,9 @@ def _asked(section: Frozen, request: StepRequest) -> dict[str, Any]:
         "champion": None
         if request.champion is None
         # After a rollback the same version may carry another order_key, which its age is told from.
-        else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"}),
+        else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"})
+        # What is computed without a lost file is computed again once it is back.
+        | ({"lost": list(request.champion.lost)} if request.champion.lost else {}),
     }
 
 

@@ -140,7 +140,7 @@ class Life:
     def roll_back(self) -> None:
         """Make the former champion serve again."""
         settings: Any = {"to": "previous", "reason": "it knows nothing", "caller": (f"{MODEL}_rollback", "by hand")}
-        done = effects.roll_back(self.registry, pipeline=MODEL, model=MODEL, **settings)
+        done = effects.roll_back(self.registry, self.store, pipeline=MODEL, model=MODEL, **settings)
         self._known("rollback", done.result)
 
     def score(self, day: int) -> None:

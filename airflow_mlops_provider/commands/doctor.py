@@ -36,6 +36,7 @@ def doctor(args: Namespace) -> None:
     _check_storage(findings)
     _check_mlflow(findings, pipelines)
     _check_ledgers(findings, pipelines)
+    _check_champions(findings, pipelines)
     _check_sources(findings, pipelines)
     _check_engines(findings, pipelines)
     _check_disk(findings)
@@ -132,6 +133,27 @@ def _check_ledgers(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
                 words.append(f"{len(state.history)} entries; {found.reason}")
             for remark in remarks:
                 findings.add(pipeline.name, "ledger", "warning", remark)
+
+
+def _check_champions(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
+    """Load each champion, and who would stand in for it; what the store has lost of them is put back from MLflow."""
+    from itertools import islice
+
+    from airflow_mlops_provider.commands.terminal import registry_of
+    from airflow_mlops_provider.effects.stored_files import check_loads
+    from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+    from airflow_mlops_provider.operators.step import allow_list
+    from airflow_mlops_provider.registry import former_champions
+
+    for pipeline in pipelines:
+        with findings.looking(pipeline.name, "champions") as words:
+            registry, model = registry_of(pipeline), pipeline.model_name
+            history = registry.history(model)
+            for entry in [*history[-1:], *islice(former_champions(history), 1)]:
+                check_loads(registry, ObjectStorageHook().store(), model, entry, allow_list())
+                words.append(f"version {entry.version} can be loaded")
+            if not history:
+                words.append("none yet")
 
 
 def _check_sources(findings: Findings, pipelines: Sequence[Pipeline]) -> None:

@@ -59,9 +59,11 @@ def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
 def directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, Any]:
     """Write the rollback into the ledger, send its event and messages; return what came of it, for a table."""
     from airflow_mlops_provider import effects
+    from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 
     done = effects.roll_back(
         registry_of(pipeline),
+        ObjectStorageHook().store(),
         pipeline=pipeline.name,
         model=pipeline.model_name,
         to=to,

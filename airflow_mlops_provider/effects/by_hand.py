@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mlops_provider.effects.approval import answer
-from airflow_mlops_provider.effects.champions import as_champion, compared
+from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
-from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.effects.stored_files import champion_of, evaluation_behind
+from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.registry.promotion import check_not_of_future
-from airflow_mlops_provider.runner import request_behind, run_step
+from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.allow_list import AllowList
@@ -144,22 +145,49 @@ def _evaluated_now(
 ) -> StepResult:
     """Return the version's evaluation beside the champion of this moment, measured anew when that is another one."""
     run = registry.version_run(pipeline.model_name, version)
-    receipt = None if run.evaluation is None else store.read_receipt(pipeline.name, "evaluate", run.evaluation)
-    if receipt is None:
-        raise RegistryError(
-            f"nothing is known of how version {version} of {pipeline.model_name!r} was measured",
-            got=f"evaluation {run.evaluation}",
-            expected="its receipt in the artifact store",
-            hint="Train it again, or roll back to it when it was champion.",
-        )
-    check_not_of_future(pipeline.model_name, version, receipt.as_of)
-    measured = request_behind(store, receipt, allow_list=allow_list)
+    measured = _measured(store, pipeline, version, run.evaluation, allow_list)
+    check_not_of_future(pipeline.model_name, version, measured.as_of)
+    receipt = store.read_receipt(pipeline.name, "evaluate", str(run.evaluation)) or _made_anew(store, version, measured)
     entry = registry.champion_for(
         pipeline.model_name, as_of=receipt.as_of, lineage=str(receipt.facts["lineage"]), allow_older=allow_older
     )
-    champion = None if entry is None else as_champion(entry)
+    name = pipeline.model_name
+    champion = None if entry is None else champion_of(registry, store, pipeline.name, name, entry)
     if measured.champion != champion:
         receipt = run_step(measured.model_copy(update={"champion": champion}), store)
     published = {"version": version, "run_id": run.run_id, "experiment_id": run.experiment_id}
     evaluation = compared(receipt, champion)
     return evaluation.model_copy(update={"facts": {**evaluation.facts, **published}})
+
+
+def _measured(
+    store: ArtifactStore, pipeline: Pipeline, version: int, evaluation: str | None, allow_list: AllowList
+) -> StepRequest:
+    """Return how a version was measured.
+
+    :raises RegistryError: nothing that counts is known of it.
+    """
+    why = "none is named"
+    if evaluation is not None:
+        try:
+            return evaluation_behind(store, pipeline.name, evaluation, allow_list=allow_list)
+        except ArtifactError as error:
+            why = error.what
+    raise RegistryError(
+        f"nothing is known of how version {version} of {pipeline.model_name!r} was measured",
+        got=f"evaluation {evaluation}: {why}",
+        expected="its receipt in the artifact store",
+        hint="Train it again, or roll back to it when it was champion.",
+    )
+
+
+def _made_anew(store: ArtifactStore, version: int, measured: StepRequest) -> StepResult:
+    """Evaluate a version again, whose evaluation is not whole any more."""
+    try:
+        return run_step(measured.model_copy(update={"recompute": True}), store)
+    except ArtifactError as error:
+        raise RegistryError(
+            f"the evaluation of version {version} of {measured.pipeline!r} is lost, and cannot be made again",
+            got=error.what,
+            hint="Train it again, or roll back to it when it was champion.",
+        ) from error

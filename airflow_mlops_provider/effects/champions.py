@@ -46,8 +46,12 @@ def find_rivals(
     Asked before the candidates are known, since evaluation reads no service; so the champion is there and, for a
     repeated training that made it, the one before it.
     """
+    from airflow_mlops_provider.effects.stored_files import champion_of
+
     entries = registry.rivals(model, as_of=as_of, allow_older=allow_older)
-    found = [Rival(lineage=entry.lineage, champion=as_champion(entry)) for entry in entries]
+    found = [
+        Rival(lineage=entry.lineage, champion=champion_of(registry, store, pipeline, model, entry)) for entry in entries
+    ]
     ref = store.add_document(Rivals(rivals=found))
     return StepResult(
         step="champion",

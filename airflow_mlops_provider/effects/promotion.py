@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.effects.cards import renew_card
-from airflow_mlops_provider.effects.champions import as_champion, compared
+from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.evidence import check_evidence
 from airflow_mlops_provider.effects.publishing import stored_model
-from airflow_mlops_provider.exceptions import MLOpsError
+from airflow_mlops_provider.effects.stored_files import EVALUATION, FILES, champion_of, lost_files
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
 from airflow_mlops_provider.registry import PromotionRequest
 from airflow_mlops_provider.results import StepResult, text_within
 from airflow_mlops_provider.runner import request_behind, run_step
@@ -84,6 +85,9 @@ def promote(
         # Done before, whatever became of what it rested on.
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
         return _settled(evaluation, registry.promote(request), idem)
+    request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+    # The evidence is the evaluation: it is put back first, when it was lost since.
+    check_promotion(registry, store, evaluation.pipeline, request, needs={EVALUATION})
     check_evidence(store, evaluation, gate)
     gate = _overruled(gate) if despite_gates and refuses(gate) else gate
     if approval is not None and (refused := _not_approved(registry, model, evaluation, approval)):
@@ -92,6 +96,7 @@ def promote(
         return Promotion(gate, _not_promoted(gate), skipped=True)
     for _ in range(_PATIENCE):
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
+        check_promotion(registry, store, evaluation.pipeline, request, read=True)
         outcome = registry.promote(_explained(request, asked, approval, approver=approver, why=why))
         if outcome.status != "stale":
             return _settled(evaluation, outcome, idem)
@@ -184,6 +189,31 @@ def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Pr
     return Promotion(result, outcome.reason, skipped=skipped, mine=mine)
 
 
+def check_promotion(
+    registry: Registry,
+    store: ArtifactStore,
+    pipeline: str,
+    request: PromotionRequest,
+    *,
+    needs: frozenset[str] | set[str] = FILES,
+    read: bool = False,
+) -> None:
+    """Look for every file that the version will be served and watched by, before the ledger names it.
+
+    :param needs: which of them have to be there.
+    :param read: read them whole.
+    :raises ArtifactError: one is lost, and cannot be put back.
+    """
+    lost = lost_files(registry, store, pipeline, request.model, request, read=read)
+    if needs & set(lost):
+        raise ArtifactError(
+            f"version {request.version} of {request.model!r} cannot be promoted: "
+            f"its {' and its '.join(lost)} {'is' if len(lost) == 1 else 'are'} lost",
+            got="; ".join(lost.values()),
+            hint="Nothing was changed. Clear the training's tasks `train` and `evaluate`: they make it again.",
+        )
+
+
 def _gate_again(
     registry: Registry,
     store: ArtifactStore,
@@ -201,7 +231,7 @@ def _gate_again(
     measured = request_behind(store, evaluation, allow_list=allow_list)
     lineage = str(evaluation.facts["lineage"])
     entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
-    champion = None if entry is None else as_champion(entry)
+    champion = None if entry is None else champion_of(registry, store, evaluation.pipeline, model, entry)
     again = compared(run_step(measured.model_copy(update={"champion": champion, "recompute": True}), store), champion)
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
     again = again.model_copy(update={"facts": {**again.facts, **published}})

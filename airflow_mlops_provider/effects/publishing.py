@@ -12,7 +12,7 @@ from airflow_mlops_provider.effects.evidence import check_evaluation
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
-from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun
+from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun, evaluation_file
 from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.spec.search import with_values
 
@@ -73,6 +73,9 @@ def publish(
     snapshot = dataset.artifacts["dataset"]
     everywhere = {**tags, **_environment()}
     candidates = {str(one.facts["candidate"]): _candidate(store, one, measured, everywhere) for one in inputs["models"]}
+    winner = candidates[measured.winner]
+    copy = {evaluation_file(evaluation.artifacts["evaluation"].sha256): _evaluation_text(store, evaluation)}
+    candidates[measured.winner] = winner.model_copy(update={"files": winner.files | copy})
     published = registry.publish(
         Publication(
             model=model,
@@ -168,6 +171,11 @@ def _page(store: ArtifactStore, evaluation: StepResult, measured: EvaluationRepo
     if measured.fairness is None and measured.explanation is None:
         return {}
     return {"evaluation.html": store.fetch(evaluation.artifacts["report"]).read_text(encoding="utf-8")}
+
+
+def _evaluation_text(store: ArtifactStore, evaluation: StepResult) -> str:
+    """Return the evaluation byte for byte: it holds how long predictions took, so that no other is the same."""
+    return store.fetch(evaluation.artifacts["evaluation"]).read_bytes().decode()
 
 
 def _search(store: ArtifactStore, trained: StepResult) -> SearchReport | None:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.effects.promotion import Promotion
+from airflow_mlops_provider.effects.stored_files import check_rollback
 from airflow_mlops_provider.exceptions import RegistryError, shorten
+from airflow_mlops_provider.registry import resolve
 from airflow_mlops_provider.results import StepResult
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry import Registry, Target
+    from airflow_mlops_provider.storage import ArtifactStore
 
 #: No longer than MLflow's databases take.
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -22,6 +25,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 def roll_back(
     registry: Registry,
+    store: ArtifactStore,
     *,
     pipeline: str,
     model: str,
@@ -34,24 +38,34 @@ def roll_back(
 ) -> Promotion:
     """Write into the ledger that an earlier champion serves again, and put this one into quarantine.
 
+    The files that the earlier one needs are read before: what is lost is put back, and without a model nothing is
+    written.
+
     :param to: `previous`, a version, or a date or moment: what served then.
     :param reason: what is wrong with the champion, in words.
     :param caller: DAG, run, task and map index: with `to` the effect's identity, never the try number.
     :param as_of: data time of the change, which its event carries; the new champion's own when left out.
     :param expected_head: `seq` of the entry that is to be rolled back; skipped when another one holds.
-    :raises RegistryError: there is no reason, or nothing to go back to; or the champion changed in this very moment
-        and nobody said which was meant.
+    :raises RegistryError: there is no reason, or nothing to go back to, or its model is lost; or the champion changed
+        in this very moment and nobody said which was meant.
     """
     identity = json.dumps([*caller, str(to), expected_head])
     idem = hashlib.sha256(identity.encode()).hexdigest()
-    outcome = registry.rollback(
-        model, to=parse_target(to), reason=reason, idem=idem, approver=approver, expected_head=expected_head
-    )
+    target = parse_target(to)
+    history = registry.history(model)
+    lost: dict[str, str] = {}
+    meant = bool(history) and expected_head in (None, history[-1].seq)
+    if meant and reason.strip() and not any(entry.idem == idem for entry in history):
+        lost = check_rollback(registry, store, pipeline, model, history, resolve(history, model, target))
+    # The champion that was looked at is meant, and no other.
+    head = expected_head or (history[-1].seq if history else None)
+    outcome = registry.rollback(model, to=target, reason=reason, idem=idem, approver=approver, expected_head=head)
     entry = outcome.entry
     if entry is None:
         raise RegistryError(f"rolling back model {model!r} gave no ledger entry", got=outcome.reason)
     if outcome.status == "stale" and expected_head is None:
         raise RegistryError(outcome.reason, hint="Look at the new champion, and roll it back too if that is meant.")
+    missing = f". Its {' and its '.join(lost)} cannot be found any more" if lost else ""
     result = StepResult(
         step="rollback",
         pipeline=pipeline,
@@ -60,15 +74,16 @@ def roll_back(
         facts={
             "action": "rollback",
             "status": outcome.status,
-            "reason": outcome.reason,
+            "reason": f"{outcome.reason}{missing}",
             "version": entry.version,
             "champion": entry.version,
             "quarantined": entry.quarantined,
             "seq": entry.seq,
             "metrics": dict(entry.metrics),
+            **({"lost": sorted(lost)} if lost else {}),
         },
     )
-    return Promotion(result, outcome.reason, skipped=outcome.status == "stale", mine=entry.idem == idem)
+    return Promotion(result, f"{outcome.reason}{missing}", skipped=outcome.status == "stale", mine=entry.idem == idem)
 
 
 def parse_target(to: str | int) -> Target:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.effects.stored_files import put_back_model
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.shadow import compare_predictions
 from airflow_mlops_provider.exceptions import (
@@ -19,11 +21,11 @@ from airflow_mlops_provider.exceptions import (
 )
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.job import Champion
-from airflow_mlops_provider.registry import former_champion
+from airflow_mlops_provider.registry import former_champions
 from airflow_mlops_provider.results import text_within
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.registry import LedgerEntry, Registry
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -35,6 +37,8 @@ Ask = Callable[[dict[str, Any], Champion | None], "StepResult"]
 CHAMPION, CHALLENGER = "champion", "challenger"
 #: How often a window is scored while the champion changes under it.
 _PATIENCE = 5
+#: How many former champions may stand in for the champion, the latest first.
+_STAND_INS = 3
 #: Longest reason in the facts, in bytes.
 _MAX_REASON = 300
 
@@ -51,9 +55,10 @@ def score(
 ) -> StepResult | None:
     """Score, and publish the partition of the run's as_of. Safe to repeat: it is replaced as a whole.
 
-    The champion is the one that the ledger names. When its file cannot be loaded, the former champion is asked; then
-    a baseline that says of every row what the champion's training target was on average. Both are said loudly. A
-    version that was asked for by number, or by another alias, has nobody to stand in for it.
+    The champion is the one that the ledger names. When its file is lost, MLflow's copy is put back. When it cannot be
+    loaded, former champions are asked, the latest first; then a baseline that says of every row what the champion's
+    training target was on average. All are said loudly. A version that was asked for by number, or by another alias,
+    has nobody to stand in for it.
     When the champion changes meanwhile, the window is scored again: the partition is always the last champion's.
 
     :param version: score with this version.
@@ -99,9 +104,10 @@ def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: As
         history = registry.serving(model)
         if not history:
             return None
-        head, former = history[-1], former_champion(history)
-        champions = [as_champion(entry) for entry in (head, former) if entry is not None]
-        scored = _published(store, _with_first_of(store, model, champions, ask))
+        head = history[-1]
+        entries = [head, *islice(former_champions(history), _STAND_INS)]
+        scored = _published(store, _with_first_of(registry, store, model, entries, ask))
+        _keep_stand_in(registry, store, model, entries[1:2])
         now = registry.serving(model)
         if not now or now[-1].seq == head.seq:
             return scored
@@ -109,24 +115,59 @@ def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: As
     raise TransientServiceError(f"the champion of {model!r} changed {_PATIENCE} times while a window was scored")
 
 
-def _with_first_of(store: ArtifactStore, model: str, champions: list[Champion], ask: Ask) -> StepResult:
+def _with_first_of(
+    registry: Registry, store: ArtifactStore, model: str, entries: Sequence[LedgerEntry], ask: Ask
+) -> StepResult:
     """Score with the first champion that can be asked, or with a baseline."""
     reasons: list[ModelUnavailableError] = []
-    for champion in champions:
+    champions = [as_champion(entry) for entry in entries]
+    for entry, champion in zip(entries, champions, strict=True):
         try:
-            scored = ask({}, champion)
+            scored = _asked(registry, store, model, entry, ask)
         except ModelUnavailableError as error:
             log.warning("FALLBACK: the model %s cannot be asked: %s", model, error)
             reasons.append(error)
             continue
         if reasons:
-            log.warning("FALLBACK: %s was scored with its former champion, version %s.", model, champion.version)
+            log.warning("FALLBACK: %s was scored with a former champion, version %s.", model, champion.version)
         return _told(scored, "former" if reasons else None, reasons)
     for baseline in _baselines(store, champions):
         scored = ask({"baseline": baseline}, None)
         log.warning("FALLBACK: no model of %s can be loaded. Every row was given the baseline %s.", model, baseline)
         return _told(scored, "baseline", reasons)
     raise reasons[0]
+
+
+def _asked(registry: Registry, store: ArtifactStore, model: str, entry: LedgerEntry, ask: Ask) -> StepResult:
+    """Ask a version; once more when its file was lost and is put back.
+
+    :raises ModelUnavailableError: it cannot be asked.
+    """
+    champion = as_champion(entry)
+    try:
+        return ask({}, champion)
+    except ModelUnavailableError as error:
+        try:
+            if store.holds(champion.model):
+                raise
+            why = put_back_model(registry, store, model, entry)
+        except (ArtifactError, TransientServiceError) as trouble:  # rows are not kept waiting for it
+            why = str(trouble)
+        if why is not None:
+            log.warning("FALLBACK: %s", why)
+            raise error from None
+    return ask({}, champion)
+
+
+def _keep_stand_in(registry: Registry, store: ArtifactStore, model: str, stand_ins: Sequence[LedgerEntry]) -> None:
+    """Look whether the file is there of who stands in for the champion, before it is needed."""
+    for entry in stand_ins:
+        try:
+            why = None if store.has(entry.artifact) else put_back_model(registry, store, model, entry)
+        except (ArtifactError, TransientServiceError) as trouble:
+            why = str(trouble)
+        if why is not None:
+            log.warning("Version %s of %s cannot stand in for the champion: %s", entry.version, model, why)
 
 
 def _baselines(store: ArtifactStore, champions: list[Champion]) -> Iterator[dict[str, Any]]:

@@ -116,8 +116,7 @@ class Watcher:
         :raises MLOpsError: when the window cannot be compared.
         """
         if reign.champion.reference is None:
-            why = f"version {reign.champion.version} was promoted before references were kept"
-            return Drift({"judged": False, "why": why}, {})
+            return Drift({"judged": False, "why": reign.champion.without("reference")}, {})
         inputs = {
             "dataset": [self._given("ingest", "dataset", scored.as_of, scored.dataset)],
             "predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)],
@@ -141,6 +140,9 @@ class Watcher:
 
     def live(self, as_of: datetime, reign: Reign) -> dict[str, Any]:
         """Return the facts of the live step; they say why when there is no labelled row to measure on."""
+        if "model" in reign.champion.lost:
+            # It cannot be asked, which says nothing of how good it is: no reason to put it into quarantine.
+            return {"judged": False, "why": reign.champion.without("model")}
         start = live_start(as_of, self.data, self.scoring, reign)
         if start is None:
             why = "the data has no timestamp, so that new rows cannot be told from those of the training"
@@ -197,8 +199,13 @@ def live_start(as_of: datetime, data: Data, scoring: Scoring, reign: Reign) -> d
     return max(as_of - scoring.window, in_utc(reign.trained)) - data.label_delay
 
 
-def reign_of(history: Sequence[LedgerEntry]) -> Reign | None:
-    """Return who is champion by a ledger; None without one."""
+def reign_of(
+    history: Sequence[LedgerEntry], champion_of: Callable[[LedgerEntry], Champion] = as_champion
+) -> Reign | None:
+    """Return who is champion by a ledger; None without one.
+
+    :param champion_of: gives what steps are told of an entry's version.
+    """
     if not history:
         return None
     head, former = made_champion(history), former_champion(history)
@@ -207,7 +214,10 @@ def reign_of(history: Sequence[LedgerEntry]) -> Reign | None:
         seq=head.seq, version=head.version, since=head.order_key, trained=trained, promoted=head.action == "promote"
     )
     seen = [trained] if former is None else [trained, _trained(history, former)]
-    return Reign(incumbent, as_champion(head), None if former is None else as_champion(former), max(seen))
+    before = None if former is None else champion_of(former)
+    if before is not None and "model" in before.lost:
+        before = None  # there is nothing to compare with, nor to roll back to by itself
+    return Reign(incumbent, champion_of(head), before, max(seen))
 
 
 def _trained(history: Sequence[LedgerEntry], entry: LedgerEntry) -> datetime:

@@ -19,7 +19,7 @@ from airflow_mlops_provider.evaluation.report import (
 )
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.slices import measure_slices
-from airflow_mlops_provider.exceptions import DataError, ModelError, shorten
+from airflow_mlops_provider.exceptions import ArtifactError, DataError, ModelError, shorten
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.threshold import threshold_of
 
@@ -123,7 +123,7 @@ def _champion(
         known |= {"compared": "recorded", "seen": seen, "metrics": recorded, "undefined": missing}
         return ChampionScores(**known, **_recorded(then, metrics)), None
     try:
-        pipeline = load_model(job.store, champion.model, job.allow_list)
+        pipeline = _load(job, champion)
         said = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
     except (DataError, ModelError) as error:
         return _unusable(metrics, known, shorten(str(error))), None
@@ -150,6 +150,23 @@ def _of_another_kind(then: EvaluationReport, plan: SplitPlan) -> str | None:
     if then.target is not None and then.target != plan.columns.target:
         return f"it predicts {then.target!r}, and the pipeline's target is {plan.columns.target!r}"
     return None
+
+
+def _load(job: Job, champion: Champion) -> Any:
+    """Return the champion.
+
+    :raises ModelError: its file is lost, or cannot be loaded.
+    :raises ArtifactError: its file was lost since it was looked up.
+    """
+    if "model" in champion.lost:
+        raise ModelError("its model is gone from the artifact store and from MLflow")
+    try:
+        return load_model(job.store, champion.model, job.allow_list)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"the model of the champion, version {champion.version}, is lost: {error.what}",
+            hint="Clear this run from its task `champion` on, which puts back what can be put back.",
+        ) from error
 
 
 def _measured(job: Job, champion: Champion) -> EvaluationReport | None:

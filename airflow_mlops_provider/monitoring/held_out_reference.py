@@ -23,7 +23,7 @@ def read_reference(store: ArtifactStore, champion: Champion) -> tuple[Reference 
     import pandas as pd
 
     if champion.reference is None or champion.evaluation is None:
-        return None, f"version {champion.version} was promoted before references were kept"
+        return None, champion.without("reference" if champion.reference is None else "evaluation")
     report = store.read_document(champion.evaluation, EvaluationReport)
     target = table_info(store, champion.reference).columns.target
     names = probability_columns(len(report.classes))

@@ -60,7 +60,8 @@ class EvaluateLiveOperator(PolicyOperator):
         from airflow_mlops_provider.exceptions import MLOpsError
         from airflow_mlops_provider.gauges import send_live
 
-        reign = watching.reign_of(self.registry().history(self.model_name))
+        registry = self.registry()
+        reign = watching.reign_of(registry.history(self.model_name), self.champion_finder(registry))
         if reign is None:
             raise MLOpsError(
                 f"model {self.model_name!r} has no champion whose live metric could be measured",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.operators.step import StepOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_mlops_provider.hooks.mlflow import MlflowHook
-    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.registry import LedgerEntry, Registry
     from airflow_mlops_provider.spec import Monitoring
 
 
@@ -44,6 +45,14 @@ class ModelOperator(StepOperator):
     def registry(self) -> Registry:
         """Return the registry behind the connection."""
         return self.mlflow().registry()
+
+    def champion_finder(self, registry: Registry) -> Callable[[LedgerEntry], Champion]:
+        """Return what gives a step the version of a ledger entry, with as much of its files as is there."""
+        from functools import partial
+
+        from airflow_mlops_provider.effects.stored_files import champion_of
+
+        return partial(champion_of, registry, self.store(), self.pipeline, self.model_name)
 
 
 class PolicyOperator(ModelOperator):

@@ -53,11 +53,11 @@ class DetectDriftOperator(PolicyOperator):
 
     def run(self, context: Context) -> StepResult:
         """Compare."""
-        from airflow_mlops_provider.effects.champions import as_champion
         from airflow_mlops_provider.exceptions import MLOpsError
         from airflow_mlops_provider.gauges import send_drift
 
-        head = self.registry().head(self.model_name)
+        registry = self.registry()
+        head = registry.head(self.model_name)
         if head is None:
             raise MLOpsError(
                 f"model {self.model_name!r} has no champion whose reference a window could be compared with",
@@ -71,7 +71,7 @@ class DetectDriftOperator(PolicyOperator):
                 "dataset": [parsed(self.dataset, "dataset")],
                 "predictions": [parsed(self.predictions, "predictions")],
             },
-            champion=as_champion(head),
+            champion=self.champion_finder(registry)(head),
         )
         send_drift(self.pipeline, result.facts)
         self.log.info("%s", result.facts["why"])
@@ -107,12 +107,12 @@ class EstimatePerformanceOperator(PolicyOperator):
 
     def run(self, context: Context) -> StepResult:
         """Estimate."""
-        from airflow_mlops_provider.effects.champions import as_champion
         from airflow_mlops_provider.exceptions import MLOpsError
         from airflow_mlops_provider.gauges import send_estimate
         from airflow_mlops_provider.spec import Estimated
 
-        head = self.registry().head(self.model_name)
+        registry = self.registry()
+        head = registry.head(self.model_name)
         if head is None:
             raise MLOpsError(f"model {self.model_name!r} has no champion", hint="Promote one first.")
         settings = self.policy().estimated or Estimated()
@@ -120,7 +120,7 @@ class EstimatePerformanceOperator(PolicyOperator):
             context,
             {**settings.model_dump(mode="json"), "metrics": self.metrics},
             {"predictions": [parsed(self.predictions, "predictions")]},
-            champion=as_champion(head),
+            champion=self.champion_finder(registry)(head),
         )
         send_estimate(self.pipeline, result.facts)
         self.log.info("%s", result.facts["why"])

@@ -71,6 +71,7 @@ class RollbackModelOperator(ModelOperator):
         ti, dag_run = context["ti"], context["dag_run"]
         rollback = effects.roll_back(
             hook.registry(),
+            self.store(),
             pipeline=self.pipeline,
             model=model,
             to=self.to,

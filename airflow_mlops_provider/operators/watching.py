@@ -180,11 +180,13 @@ class WatchPredictionsOperator(PolicyOperator):
         from airflow_mlops_provider.monitoring.governor import Window
 
         model = self.model_name
-        reign: Reign | None = watching.reign_of(registry.history(model))
+        reign: Reign | None = watching.reign_of(registry.history(model), self.champion_finder(registry))
         decided = partial(decisions.decide_window, registry, model, watcher.monitoring, reign=reign, caller=caller)
         if reign is None:
             return decided(Window(as_of=as_of, rows=0 if scored is None else scored.rows), drift={}, live={})
-        scored = scored or watcher.score(as_of, reign)
+        store = self.store()
+        if scored is None or not all(store.has(ref) for ref in (scored.dataset, scored.predictions)):
+            scored = watcher.score(as_of, reign)  # what was lost is made anew
         drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
         estimate = watcher.estimate(scored, reign)
         gauges.send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.trained)

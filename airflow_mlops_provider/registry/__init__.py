@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from airflow_mlops_provider.registry.approvals import Approval
 from airflow_mlops_provider.registry.decisions import DecisionEntry
-from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion, made_champion
+from airflow_mlops_provider.registry.files import evaluation_file
+from airflow_mlops_provider.registry.ledger import LedgerEntry, former_champion, former_champions, made_champion
+from airflow_mlops_provider.registry.model_format import MODEL_FILE
 from airflow_mlops_provider.registry.pages import VersionPage
 from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
 from airflow_mlops_provider.registry.publication import (
@@ -18,12 +20,13 @@ from airflow_mlops_provider.registry.publication import (
     Published,
     TrialRun,
 )
-from airflow_mlops_provider.registry.rollback import Target
+from airflow_mlops_provider.registry.rollback import Target, resolve, rollback_targets
 from airflow_mlops_provider.registry.service import Registry
 from airflow_mlops_provider.registry.state import ModelState
 from airflow_mlops_provider.registry.versions import RegisteredVersion, VersionRun
 
 __all__ = [
+    "MODEL_FILE",
     "Approval",
     "CandidateRun",
     "DatasetInfo",
@@ -42,6 +45,10 @@ __all__ = [
     "TrialRun",
     "VersionPage",
     "VersionRun",
+    "evaluation_file",
     "former_champion",
+    "former_champions",
     "made_champion",
+    "resolve",
+    "rollback_targets",
 ]

@@ -22,7 +22,7 @@ from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_mlops_provider.registry.client import Connection
 
@@ -212,18 +212,25 @@ def former_champion(history: Sequence[LedgerEntry]) -> LedgerEntry | None:
     After a rollback that is one from before the champion's own promotion, so that each further rollback goes further
     back, never to what was left behind.
     """
+    return next(former_champions(history), None)
+
+
+def former_champions(history: Sequence[LedgerEntry]) -> Iterator[LedgerEntry]:
+    """Yield the entries of the champions before this one, each another model, the latest first."""
     if not history:
-        return None
+        return
     head = origin = history[-1]
     while origin.action == "rollback" and (
         earlier := [entry for entry in history if entry.seq < origin.seq and entry.version == head.version]
     ):
         origin = earlier[-1]
+    versions, digests = {head.version}, {head.digest}
     for entry in reversed([entry for entry in history if entry.seq < origin.seq]):
-        same = entry.version == head.version or entry.digest == head.digest
+        same = entry.version in versions or entry.digest in digests
         if not same and barred_as(history, entry.version, entry.digest) is None:
-            return entry
-    return None
+            versions.add(entry.version)
+            digests.add(entry.digest)
+            yield entry
 
 
 def clock(history: Sequence[LedgerEntry]) -> datetime:

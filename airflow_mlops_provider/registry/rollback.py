@@ -177,6 +177,17 @@ def _data_seen(history: Sequence[LedgerEntry], target: LedgerEntry, at: datetime
     return min(target.at, at)
 
 
+def rollback_targets(history: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """Return the latest entry of each version that could be gone back to, newest first."""
+    head = history[-1]
+    usable = {
+        entry.version: entry
+        for entry in history
+        if entry.digest != head.digest and barred_as(history, entry.version, entry.digest) is None
+    }
+    return list(reversed(usable.values()))
+
+
 def _words(to: Target) -> str:
     if isinstance(to, datetime):
         return f"what served at {in_utc(to).isoformat()}"
@@ -185,11 +196,8 @@ def _words(to: Target) -> str:
 
 def _what_served(history: Sequence[LedgerEntry]) -> str:
     """Return in a sentence which versions could be gone back to, newest first."""
-    head = history[-1]
-    usable = {
-        entry.version: f"version {entry.version} (entry {entry.seq}, {entry.at.isoformat(timespec='minutes')})"
-        for entry in history
-        if entry.digest != head.digest and barred_as(history, entry.version, entry.digest) is None
-    }
-    shown = list(reversed(usable.values()))[:_MOST_SHOWN]
+    shown = [
+        f"version {entry.version} (entry {entry.seq}, {entry.at.isoformat(timespec='minutes')})"
+        for entry in rollback_targets(history)[:_MOST_SHOWN]
+    ]
     return f"There is {', '.join(shown)}." if shown else "No other version has served that is not in quarantine."

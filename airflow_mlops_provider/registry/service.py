@@ -13,6 +13,7 @@ from airflow_mlops_provider.registry.approvals import Approvals
 from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.errors import DamagedError
+from airflow_mlops_provider.registry.files import download_copy
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
 from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
@@ -25,6 +26,7 @@ from airflow_mlops_provider.registry.write_once import experiment_id
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from pydantic import JsonValue
 
@@ -235,6 +237,15 @@ class Registry:
         """
         _check_name(model)
         return version_run(self._connection, model, version)
+
+    def download_copy(self, model: str, version: int, name: str, folder: Path) -> Path:
+        """Return MLflow's copy of a file of a version, put into a folder. What it holds is the caller's to check.
+
+        :param name: `MODEL_FILE`, or what `evaluation_file` returns.
+        :raises RegistryError: the version, or its file, is not there.
+        """
+        _check_name(model)
+        return download_copy(self._connection, model, version, name, folder)
 
     def alias(self, model: str, name: str) -> int | None:
         """Return the version that an alias names; None without one."""

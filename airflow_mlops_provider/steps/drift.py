@@ -140,8 +140,7 @@ def _reference(job: Job) -> tuple[Champion, ArtifactRef]:
         )
     if champion.reference is None:
         raise MLOpsError(
-            f"version {champion.version} of {job.request.pipeline!r} has no reference: it was promoted before "
-            "references were kept",
+            f"version {champion.version} of {job.request.pipeline!r} has no reference: {champion.without('reference')}",
             hint="Train it again with `recompute`, and promote what comes of it.",
         )
     return champion, champion.reference

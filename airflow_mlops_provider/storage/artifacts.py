@@ -32,7 +32,8 @@ Stored = TypeVar("Stored", bound="Document")
 log = logging.getLogger(__name__)
 
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){1,2}")
-_MAKE_ANEW = "Clear the task that made it with the Param `recompute` set."
+_MAKE_ANEW = "Clear the task that made it: what is lost is computed again."
+_OVERWRITE = "Clear the task that made it with the Param `recompute` set: what was changed is replaced."
 
 
 class ArtifactStore:
@@ -106,6 +107,31 @@ class ArtifactStore:
             self._checked.add(ref.sha256)
         return path
 
+    def has(self, ref: ArtifactRef) -> bool:
+        """Return whether something of an artifact's size is there; its bytes are not read."""
+        return self.objects.size(self._key(ref)) == ref.size
+
+    def holds(self, ref: ArtifactRef) -> bool:
+        """Return whether an artifact is there and unchanged, as far as the place itself can tell: a disk reads it."""
+        return self.objects.holds(self._key(ref), ref.sha256, ref.size)
+
+    def check(self, ref: ArtifactRef) -> None:
+        """Read an artifact whole, whatever was read of it before.
+
+        :raises ArtifactError: when it is missing, or differs in size or digest.
+        """
+        self._checked.discard(ref.sha256)
+        self.objects.forget(self._key(ref))
+        self.fetch(ref)
+
+    def put_back(self, ref: ArtifactRef, file: Path) -> None:
+        """Take over a copy of an artifact that was lost; the file is gone afterwards.
+
+        :raises ArtifactError: when it is not that artifact.
+        """
+        _check(file, ref)
+        self.objects.put(self._key(ref), file, ref.sha256)
+
     def publish(self, ref: ArtifactRef, key: str) -> str:
         """Put a copy of an artifact under a name of its own, for readers outside, and return its address.
 
@@ -133,7 +159,7 @@ class ArtifactStore:
                 return parse_json(path.read_bytes())
         except ValueError as error:
             raise ArtifactError(
-                f"artifact {ref.uri} cannot be read as JSON", got=str(error), hint=_MAKE_ANEW
+                f"artifact {ref.uri} cannot be read as JSON", got=str(error), hint=_OVERWRITE
             ) from error
 
     def add_document(self, document: Document) -> ArtifactRef:
@@ -149,15 +175,20 @@ class ArtifactStore:
         return kind.read(self.read_json(ref), f"artifact {ref.uri}")
 
     def read_receipt(self, pipeline: str, step: str, key: str) -> StepResult | None:
-        """Return the committed result of a step, None when there is none, it does not count, or its artifacts are gone.
+        """Return the committed result of a step, None when there is none, it does not count, or not all of it is there.
+
+        That is its request, by which the step can be run again, and its artifacts.
 
         :raises NewerDocumentError: a later release has stored it.
         """
         receipt = self._receipt(pipeline, step, key)
         if receipt is None:
             return None
+        if self.objects.size(_receipt_key(pipeline, step, key, "request")) is None:
+            log.warning("The request behind receipt %s of %s is missing, and both are made anew.", key, step)
+            return None
         for role, ref in receipt.artifacts.items():
-            if self.objects.size(self._key(ref)) != ref.size:
+            if not self.has(ref):
                 log.warning("Artifact %r of %s is missing or damaged and is made anew: %s", role, step, ref.uri)
                 return None
         return receipt.result().model_copy(update={"cached": True})
@@ -199,10 +230,10 @@ class ArtifactStore:
             raise ArtifactError(f"{what} is missing", got=result.key, hint=_MAKE_ANEW)
         receipt = self._receipt(result.pipeline, result.step, result.key)
         if receipt is None and self.secret is not None:
-            raise ArtifactError(f"{what} is vouched for by no receipt", got=result.key, hint=_MAKE_ANEW)
+            raise ArtifactError(f"{what} is vouched for by no receipt", got=result.key, hint=_OVERWRITE)
         digest = hashlib.sha256(raw).hexdigest()
         if receipt is not None and receipt.request not in (None, digest):
-            raise ArtifactError(f"{what} was changed", got=digest, expected=receipt.request, hint=_MAKE_ANEW)
+            raise ArtifactError(f"{what} was changed", got=digest, expected=receipt.request, hint=_OVERWRITE)
         return raw
 
     def _receipt(self, pipeline: str, step: str, key: str) -> Receipt | None:
@@ -245,7 +276,7 @@ def _check(path: Path, ref: ArtifactRef) -> None:
             f"artifact {ref.uri} is damaged", got=f"{size} bytes", expected=f"{ref.size} bytes", hint=_MAKE_ANEW
         )
     if digest != ref.sha256:
-        raise ArtifactError(f"artifact {ref.uri} was changed", got=digest, expected=ref.sha256, hint=_MAKE_ANEW)
+        raise ArtifactError(f"artifact {ref.uri} was changed", got=digest, expected=ref.sha256, hint=_OVERWRITE)
 
 
 def _receipt_key(pipeline: str, step: str, key: str, document: str = "receipt") -> str:

@@ -77,8 +77,10 @@ def temporary_folder(kind: str, within: Path | None = None) -> Iterator[Path]:
     """
     scratch = Scratch(kind, within)
     try:
-        with guarded(scratch.folder):
-            yield scratch.folder
+        files = scratch.folder / "files"  # whoever takes all that is in it must not find the lock
+        with guarded(files):
+            files.mkdir()
+            yield files
     finally:
         scratch.remove()
 

@@ -222,9 +222,8 @@ def test_a_champion_that_is_too_good_to_be_true_says_so_wherever_it_stands(world
     assert entry.reason.startswith(f"all 1 gates passed; {remark}")
     assert [one.startswith(remark) for one in entry.remarks] == [True]
     world.reign("poor", max_target_association=1)
-    again = effects.roll_back(
-        world.registry, pipeline=CHURN, model=CHURN, to="previous", reason="poor", caller=("churn_rollback",)
-    )
+    back: Any = {"to": "previous", "reason": "poor", "caller": ("churn_rollback",)}
+    again = effects.roll_back(world.registry, world.store, pipeline=CHURN, model=CHURN, **back)
     assert world.registry.history(CHURN)[int(str(again.result.facts["seq"])) - 1].remarks == entry.remarks
 
 
@@ -234,7 +233,13 @@ def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(worl
     first, second = world.registry.history(CHURN)
 
     rollback = effects.roll_back(
-        world.registry, pipeline=CHURN, model=CHURN, to="previous", reason="poor", caller=("churn_rollback",)
+        world.registry,
+        world.store,
+        pipeline=CHURN,
+        model=CHURN,
+        to="previous",
+        reason="poor",
+        caller=("churn_rollback",),
     )
 
     assert (rollback.skipped, rollback.mine) == (False, True)

@@ -14,7 +14,8 @@ from airflow_mlops_provider.dag_templates import rollback_dag
 from airflow_mlops_provider.operators.rollback import RollbackModelOperator
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.registry import PromotionRequest, Registry
-from airflow_mlops_provider.results import MAX_XCOM_BYTES, ArtifactRef
+from airflow_mlops_provider.results import MAX_XCOM_BYTES
+from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,17 +39,18 @@ def registry(mlflow_uri: str, connection: Callable[..., None], tmp_path: Path) -
     connection("mlflow_default", conn_type="mlflow", host=mlflow_uri, extra={"ui_url": "http://mlflow"})
     client, registry = MlflowClient(mlflow_uri), Registry.connect(mlflow_uri)
     client.create_registered_model("churn")
+    store = ArtifactStore((tmp_path / "artifacts").as_uri())
     for version in (1, 2, 3):
         client.create_model_version("churn", str(tmp_path), await_creation_for=None)
-        digest = f"{version:064x}"
+        digest, artifact = f"{version:064x}", store.add_bytes(f"model {version}".encode(), ".skops")
         outcome = registry.promote(
             PromotionRequest(
                 model="churn",
                 idem=digest,
                 version=version,
                 digest=digest,
-                sha256=digest,
-                artifact=ArtifactRef(uri="file:///store/model.skops", sha256=digest, size=1),
+                sha256=artifact.sha256,
+                artifact=artifact,
                 lineage=digest,
                 order_key=datetime(2013, 3, version, tzinfo=UTC),
                 compared_with=version - 1 or None,

@@ -119,10 +119,23 @@ class World:
         assert scored is not None
         return scored
 
-    def damage(self, evaluation: StepResult, artifact: str = "model") -> None:
+    def damage(self, evaluation: StepResult, artifact: str = "model", *, everywhere: bool = True) -> None:
+        """Change an artifact; with everywhere, MLflow's copy of a model as well."""
         file = self.store.fetch(evaluation.artifacts[artifact])
+        if artifact == "model" and everywhere:
+            for copy in (self.folder / "mlflow").rglob("model.skops"):
+                if copy.read_bytes() == file.read_bytes():
+                    copy.write_bytes(b"?")
         file.write_bytes(b"?" * file.stat().st_size)
         self.store = ArtifactStore(self.store.root)  # as in another process, which has checked no file yet
+
+    def remove_everywhere(self, evaluation: StepResult) -> None:
+        file = self.store.fetch(evaluation.artifacts["model"])
+        for copy in (self.folder / "mlflow").rglob("model.skops"):
+            if copy.read_bytes() == file.read_bytes():
+                copy.unlink()
+        file.unlink()
+        self.store = ArtifactStore(self.store.root)
 
     def partition(self, scored: StepResult) -> Path:
         return local_path(str(scored.facts["partition"]))

@@ -24,8 +24,32 @@ def test_the_former_champion_stands_in_for_one_that_cannot_be_loaded(
     assert (scored.facts["version"], scored.facts["fallback"]) == (1, "former")
     assert "was changed" in str(scored.facts["reason"])
     warnings = [record.message[:9] for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == ["FALLBACK:", "FALLBACK:"]
+    assert warnings == ["FALLBACK:"] * 3
     assert set(pd.read_parquet(world.partition(scored))["model_version"]) == {1}
+
+
+def test_mlflows_copy_of_a_lost_champion_is_put_back(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.register(0)
+    lost = world.register(1)
+    world.damage(lost, everywhere=False)
+    scored = world.score()
+    assert (scored.facts["version"], scored.facts["fallback"]) == (2, None)
+    assert world.store.holds(lost.artifacts["model"])
+    assert "model.skops of version 2 of churn was lost, and is put back from MLflow." in caplog.text
+
+
+def test_who_stands_in_for_the_champion_is_looked_after_before_it_is_needed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    former = world.register(0)
+    world.register(1)
+    world.store.fetch(former.artifacts["model"]).unlink()
+    world.score()
+    assert world.store.holds(former.artifacts["model"])
+
+    world.remove_everywhere(former)
+    world.score()
+    assert "Version 1 of churn cannot stand in for the champion: " in caplog.text
 
 
 @pytest.mark.parametrize("task", CANDIDATES)

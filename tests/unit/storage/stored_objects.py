@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.results import ArtifactRef, StepResult
 from airflow_mlops_provider.storage import local_path
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.storage import ArtifactStore
 
 KEY = "a" * 64
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
@@ -22,6 +25,12 @@ def receipt(artifacts: dict[str, ArtifactRef] | None = None, **changes: Any) -> 
         **changes,
     }
     return StepResult(**values)
+
+
+def commit(store: ArtifactStore, result: StepResult) -> None:
+    """Write a receipt as a step does: with its request."""
+    request = store.write_request(result.pipeline, result.step, result.key, "{}")
+    store.write_receipt(result, request)
 
 
 class Place:

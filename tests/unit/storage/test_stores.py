@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored_objects import KEY, Place, damage_changed, damage_missing, damage_truncated, forged, receipt
+from stored_objects import KEY, Place, commit, damage_changed, damage_missing, damage_truncated, forged, receipt
 
 from airflow_mlops_provider import failpoints
 from airflow_mlops_provider.exceptions import ArtifactError
@@ -105,9 +105,9 @@ def test_a_receipt_cannot_be_written_or_read_elsewhere(store: ArtifactStore, par
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (damage_missing, ("is missing", "recompute")),
+        (damage_missing, ("is missing", "Clear the task that made it: what is lost is computed again")),
         (damage_truncated, ("is damaged", "got 9 bytes", "expected 10 bytes")),
-        (damage_changed, ("was changed", "expected")),
+        (damage_changed, ("was changed", "expected", "recompute")),
     ],
 )
 def test_a_damaged_artifact_is_named_and_never_read(
@@ -173,7 +173,7 @@ def test_a_receipt_is_read_back_as_cached(store: ArtifactStore) -> None:
         failure=Failure(what="bad", got="1"),
     )
     assert store.read_receipt("tested", "train", KEY) is None
-    store.write_receipt(result)
+    commit(store, result)
     assert store.read_receipt("tested", "train", KEY) == result.model_copy(update={"cached": True})
     assert store.read_receipt("tested", "train", "b" * 64) is None
     assert store.read_receipt("other", "train", KEY) is None
@@ -194,22 +194,60 @@ def test_a_receipt_whose_artifact_is_gone_is_not_there(
     store: ArtifactStore, place: Place, damage: Callable[[Place, ArtifactRef], None]
 ) -> None:
     ref = store.add_bytes(b"some bytes", ".bin")
-    store.write_receipt(receipt({"model": ref}))
+    commit(store, receipt({"model": ref}))
     damage(place, ref)
     assert store.read_receipt("tested", "train", KEY) is None
     store.add_bytes(b"some bytes", ".bin")
     assert store.read_receipt("tested", "train", KEY) is not None
 
 
+def test_a_receipt_whose_request_is_gone_is_not_there(store: ArtifactStore, place: Place) -> None:
+    commit(store, receipt())
+    place.remove(f"receipts/tested/train/{KEY}/request.json")
+    assert store.read_receipt("tested", "train", KEY) is None
+    with pytest.raises(ArtifactError, match="Clear the task that made it: what is lost is computed again"):
+        store.read_request(receipt())
+
+
+@pytest.mark.parametrize("damage", [damage_missing, damage_truncated, damage_changed])
+def test_what_was_read_before_is_read_again_when_it_is_to_be_checked(
+    store: ArtifactStore, place: Place, damage: Callable[[Place, ArtifactRef], None]
+) -> None:
+    ref = store.add_bytes(b"some bytes", ".bin")
+    store.check(ref)
+    assert store.has(ref)
+    assert store.holds(ref)
+    damage(place, ref)
+    with pytest.raises(ArtifactError):
+        store.check(ref)
+    assert not store.holds(ref)
+    assert store.has(ref) == (damage is damage_changed)
+
+
+def test_only_the_very_artifact_is_put_back(store: ArtifactStore, place: Place) -> None:
+    ref = store.add_bytes(b"some bytes", ".bin")
+    damage_missing(place, ref)
+    for content in (b"some bytez", b"some"):
+        with store.workspace() as folder:
+            (folder / "copy").write_bytes(content)
+            with pytest.raises(ArtifactError):
+                store.put_back(ref, folder / "copy")
+        assert not store.has(ref)
+    with store.workspace() as folder:
+        (folder / "copy").write_bytes(b"some bytes")
+        store.put_back(ref, folder / "copy")
+    assert store.fetch(ref).read_bytes() == b"some bytes"
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"step": "train"}', b"\xff\xfe"])
 def test_an_unreadable_receipt_is_not_there(store: ArtifactStore, place: Place, content: bytes) -> None:
-    store.write_receipt(receipt())
+    commit(store, receipt())
     place.write(f"receipts/tested/train/{KEY}/receipt.json", content)
     assert store.read_receipt("tested", "train", KEY) is None
 
 
 def test_a_receipt_of_another_step_or_key_is_not_believed(store: ArtifactStore, place: Place) -> None:
-    store.write_receipt(receipt())
+    commit(store, receipt())
     content = place.read(f"receipts/tested/train/{KEY}/receipt.json")
     place.write(f"receipts/tested/train/{'b' * 64}/receipt.json", content)
     assert store.read_receipt("tested", "train", "b" * 64) is None
@@ -227,7 +265,7 @@ def add_same(root: str, barrier: Any, rounds: int) -> None:
     for index in range(rounds):
         barrier.wait()
         ref = store.add_bytes(f"payload {index}".encode() * 1000, ".bin")
-        store.write_receipt(receipt({"model": ref}, key=f"{index:064x}"))
+        commit(store, receipt({"model": ref}, key=f"{index:064x}"))
 
 
 def test_processes_that_race_on_the_same_objects_leave_them_whole(store: ArtifactStore, place: Place) -> None:
@@ -264,6 +302,7 @@ from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.storage import ArtifactStore
 store = ArtifactStore({store.root!r})
 ref = store.add_bytes(b"model", ".bin")
+store.write_request("tested", "train", {KEY!r}, "{{}}")
 store.write_receipt(StepResult(step="train", pipeline="tested", key={KEY!r}, as_of=datetime(2013, 3, 1, tzinfo=UTC),
                                artifacts={{"model": ref}}))
 """

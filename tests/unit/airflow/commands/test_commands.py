@@ -54,6 +54,8 @@ def test_two_versions_are_told_compared_promoted_and_rolled_back(
     code, out, _ = run("rollback", "iris", "--direct", "--reason", "seen", "-o", "json")
     [done] = json.loads(out)
     assert (code, done["outcome"], done["to version"]) == (0, "rolled back", 1)
+    found = {(one["subject"], one["check"]): one for one in json.loads(run("doctor", "-o", "json")[1])}
+    assert found["iris", "champions"]["detail"] == "version 1 can be loaded"
     code, out, err = run("rollback", "iris", "--reason", "again")
     assert (code, err.count("\n")) == (1, 1)
     assert "no champion is left before version 1" in err
