@@ -120,7 +120,7 @@ class StoredRequest(Document):
     :param identity: None of an earlier release.
     """
 
-    SCHEMA = 2
+    SCHEMA = 3
 
     request: StepRequest
     identity: dict[str, JsonValue] | None = None

@@ -28,7 +28,7 @@ class Rival(Frozen):
 class Rivals(Document):
     """Those that a training may be compared with, as they are stored: the later first."""
 
-    SCHEMA = 2
+    SCHEMA = 3
 
     rivals: list[Rival]
 
