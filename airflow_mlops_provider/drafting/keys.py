@@ -19,9 +19,8 @@ _WORDS = frozenset(
 _STUCK = re.compile(r"(?:id|uuid|guid|key)$", re.I)
 #: Words that end as a key's name does, and are none.
 _NO_KEYS = re.compile(
-    r"(?:p|un|pre|re)?paid$|(?:out)?bid$|grid$|humid|fluid|liquid|solid|acid$|covid|valid$|rapid|void$|avoid|android"
-    r"|hybrid|mid$|aid$|laid$|raid|kid$|lid$|rid$|said$|squid|druid|pyramid|thyroid|steroid|monkey|turkey|donkey|hockey"
-    r"|jockey|whiskey",
+    r"(?:paid|grid|humid|fluid|liquid|solid|acid|covid|valid|rapid|avoid|android|hybrid|squid|druid|pyramid|thyroid"
+    r"|steroid|monkey|turkey|donkey|hockey|jockey|whiskey)$|^(?:(?:out)?bid|mid|aid|laid|raid|kid|lid|rid|said|void)$",
     re.I,
 )
 #: Words that end a key's name and other names as well: beside another word only, as in `order no`.
