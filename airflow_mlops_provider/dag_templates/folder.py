@@ -97,11 +97,12 @@ def file_problems(file: Path) -> list[str]:
     parts: list[Callable[[], object]] = [
         lambda: training_schedule(pipeline),
         lambda: scoring_schedule(pipeline),
-        lambda: response_timeout(pipeline),
         lambda: notifiers(pipeline),
         lambda: check_event_notifiers(pipeline),
         lambda: check_containers(pipeline),
     ]
+    if pipeline.promotion.approval is not None:
+        parts.append(lambda: response_timeout(pipeline))
     parts += [partial(task_settings, pipeline, name) for name in pipeline.tasks]
     found = []
     for part in parts:
