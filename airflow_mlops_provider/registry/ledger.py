@@ -123,9 +123,11 @@ class LedgerEntry(Document):
         fields = self.stored(release=True, exclude={"seq"}, exclude_none=True)
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
-            # What can be told without them: together they take more room than the digest of the entry before.
-            for name in ("sha256", *(["action"] if self.action == "promote" else [])):
-                del fields[name]
+            # What can be told without: together that takes more room than the digest of the entry before.
+            fields = self.stored(exclude={"seq", "sha256"}, exclude_none=True)
+            for name in ("action", "metrics", "gates", "reason", "remarks"):
+                if getattr(self, name) in ("promote", {}, [], ""):
+                    fields.pop(name, None)
             text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
             sizes = {name: len(json.dumps(value)) for name, value in fields.items()}

@@ -12,7 +12,8 @@ from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import LedgerEntry, clock, quarantine
 from airflow_mlops_provider.registry.patience import Patience
-from airflow_mlops_provider.registry.promotion import PromotionOutcome, project, written_before
+from airflow_mlops_provider.registry.promotion import CHAMPION, PromotionOutcome, alias, project, written_before
+from airflow_mlops_provider.registry.witnesses import check_champion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,7 @@ def set_quarantine(
         patience.wait()
         chain = ledger.read()
         history = chain.history
+        check_champion(connection, ledger, model, alias(connection, model, CHAMPION), history)
         if (done := written_before(connection, ledger, history, model, idem)) is not None:
             return done
         if not history:
@@ -61,7 +63,7 @@ def set_quarantine(
             _check(connection, model, version, history)
         entry = chain.link(_entry(history, version, reason=reason.strip(), idem=idem, approver=approver, lift=lift))
         if ledger.append(entry):
-            project(connection, ledger, model)
+            project(connection, ledger, model, written=entry)
             now = "may be promoted again" if lift else "is in quarantine"
             return PromotionOutcome(
                 status="lifted" if lift else "quarantined",

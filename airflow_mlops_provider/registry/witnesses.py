@@ -29,11 +29,10 @@ def check_champion(
     """
     if history and history[-1].version != alias:
         check_same_model(connection, ledger, model, history[-1])
-    known = {entry.version for entry in history}
-    if alias is None or alias in known or not _tags(connection, model, alias).get(STATUS_TAG):
+    if alias is None or alias in _named(history) or not _tags(connection, model, alias).get(STATUS_TAG):
         return
     # The tag comes after the entry, so whoever reads the entries now sees it.
-    if alias not in {entry.version for entry in ledger.history()}:
+    if alias not in _named(ledger.history()):
         raise ledger.damaged(
             f"version {alias}, which the alias names, was made champion by an entry that is gone "
             f"(its tag {STATUS_TAG} says so)"
@@ -51,6 +50,11 @@ def check_same_model(connection: Connection, ledger: Ledger, model: str, head: L
             f"entry {head.seq} says that version {head.version} is model {head.digest[:16]}…, and MLflow holds "
             f"{registered[:16]}… under that number"
         )
+
+
+def _named(history: Sequence[LedgerEntry]) -> set[int | None]:
+    """Return the versions that got our tag by an entry: as champions, or barred by hand."""
+    return {version for entry in history for version in (entry.version, entry.quarantined)}
 
 
 def still_serving(connection: Connection, ledger: Ledger, model: str, alias: int | None) -> LedgerEntry | None:

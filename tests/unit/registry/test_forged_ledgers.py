@@ -219,7 +219,10 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         "entry 4 says that version 7 is model digest-1…, and MLflow holds digest-7…",
     ),
     "a rollback to what never was": (forge("seq-4", action="rollback", version=7), "rolls back to version 7, which no"),
-    "an unknown version in quarantine": (forge("seq-4", quarantined=9), "puts version 9 into quarantine, which no"),
+    "an unknown version in quarantine": (
+        forge("seq-4", version=5, digest="digest-5", quarantined=9),
+        "puts version 9 into quarantine, which no entry before it names",
+    ),
     "a quarantine lifted that is none": (forge("seq-4", lifted=2), "lifts the quarantine of version 2, which"),
     "an entry that comes before itself": (forge("seq-4", next_seq=2), "entry 4 says that entry 2 comes after it"),
     "an unknown action": (forge("seq-4", action="dance"), "entry 4 cannot be read"),
@@ -247,6 +250,7 @@ def test_a_forged_ledger_is_one_error_and_moves_no_alias(database: Database, att
         lambda: database.registry.reconcile("flights"),
         lambda: database.registry.promote(request(5, 5, compared_with=3)),
         lambda: database.registry.rollback("flights", to=1, reason="late", idem="back"),
+        lambda: database.registry.quarantine("flights", 6, reason="bad", idem="bar"),
     ):
         with pytest.raises(RegistryError, match="the ledger of model 'flights' .* is damaged: ") as caught:
             act()
@@ -278,7 +282,7 @@ def test_a_key_that_does_not_count_is_ignored_and_told(database: Database, key: 
     assert [entry.version for entry in database.registry.history("flights")] == [1, 2, 3, 5]
 
 
-@pytest.mark.parametrize("text", ["{}", "no json", "", "[" * 5000])
+@pytest.mark.parametrize("text", ["{}", "no json", "", "[" * 5000, '{"schema": 99}'])
 def test_what_lies_where_entries_are_to_come_is_stepped_over(database: Database, text: str) -> None:
     for number in (5, 6, 8):
         database.put(f"seq-{number}", text)
@@ -350,6 +354,14 @@ def test_what_serves_goes_on_serving_while_its_own_entry_is_what_mlflow_knows(
 
 def test_an_alias_moved_by_hand_is_set_right_by_the_entries_that_count(database: Database) -> None:
     database.put("seq-02", database.next(version=7))
+    database.sql("UPDATE registered_model_aliases SET version = 6 WHERE alias = 'champion'")
+
+    assert database.registry.reconcile("flights").repaired
+    assert database.alias() == 3
+
+
+def test_an_alias_set_by_hand_to_a_version_that_was_barred_is_set_right(database: Database) -> None:
+    database.registry.quarantine("flights", 6, reason="bad", idem="bar")
     database.sql("UPDATE registered_model_aliases SET version = 6 WHERE alias = 'champion'")
 
     assert database.registry.reconcile("flights").repaired
