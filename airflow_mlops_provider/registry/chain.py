@@ -11,13 +11,13 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_mlops_provider.exceptions import NewerDocumentError
-from airflow_mlops_provider.registry.errors import DamagedError
+from airflow_mlops_provider.exceptions import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from airflow_mlops_provider.registry.errors import DamagedError
     from airflow_mlops_provider.registry.ledger import LedgerEntry
     from airflow_mlops_provider.registry.write_once import WriteOnceLog
 
@@ -154,7 +154,7 @@ def readable(values: Mapping[str, str], log: WriteOnceLog, kind: type[LedgerEntr
     """Return every entry that can be read, by its place, also where one does not follow from another."""
     found = []
     for number, text in sorted(_numbered(values).items()):
-        with suppress(DamagedError, NewerDocumentError):
+        with suppress(RegistryError):
             found.append(log.parsed(f"entry {number}", text, kind, seq=number))
     return found
 
@@ -174,5 +174,5 @@ def _torn(log: WriteOnceLog, number: int, wrong: str) -> DamagedError:
 def _is_entry_left_behind(text: str, past: _Past, log: WriteOnceLog, kind: type[LedgerEntry]) -> bool:
     try:
         return past.is_forerunner_lost(log.parsed("value", text, kind, seq=1))
-    except (DamagedError, NewerDocumentError):
+    except RegistryError:
         return False
