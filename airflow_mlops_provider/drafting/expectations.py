@@ -21,16 +21,18 @@ _MAX_LISTED = 20
 _MOSTLY = 0.99
 #: How far beyond the range that was seen a value may lie, as a share of that range.
 _ROOM = 0.5
+#: Each expectation takes some hundredths of a second in every run: of wide data the first features are held to one.
+_MOST_FEATURES = 200
 
 
 def expectations_of(frame: pd.DataFrame, columns: Columns, task: Task) -> list[Expectation]:
     """Return what to expect of the typed rows of a dataset."""
     found = [_target(frame[columns.target], task)]
-    for name in columns.numeric:
+    for name in columns.numeric[:_MOST_FEATURES]:
         values = frame[name].dropna()
         low, high = bounds(float(values.min()), float(values.max()))
         found.append(_expect("values_to_be_between", name, min_value=low, max_value=high, mostly=_MOSTLY))
-    for name in columns.categorical:
+    for name in columns.categorical[:_MOST_FEATURES]:
         known = sorted(str(value) for value in frame[name].dropna().unique())
         if len(known) <= _MAX_LISTED:
             found.append(_expect("values_to_be_in_set", name, value_set=known, mostly=_MOSTLY))

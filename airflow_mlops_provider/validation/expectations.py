@@ -13,7 +13,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.data.tables import read_table, table_rows
 from airflow_mlops_provider.exceptions import SpecError, shorten
 from airflow_mlops_provider.spec.expectations import columns_of
 from airflow_mlops_provider.validation.bounds_of_time import in_utc_bounds
@@ -23,17 +23,18 @@ from airflow_mlops_provider.validation.guards import require_columns
 from airflow_mlops_provider.validation.patterns import pattern_problem, use_bounded_patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec import Expectation, Validation
-    from airflow_mlops_provider.spec.expectations import Condition
     from airflow_mlops_provider.storage import ArtifactStore
 
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 _SHOWN_VALUES = 5
+#: Values that are held at once: a column or two of ten million rows.
+_CELLS = 20_000_000
 
 
 def run_expectations(
@@ -60,8 +61,9 @@ def run_expectations(
     findings: dict[int, Finding] = {}
     problems: dict[int, str] = {}
     context = _context()
-    for (names, _), indices in groups.items():
-        validator = _validator(context, _frame(store, dataset, names, section.expectations[indices[0]].condition))
+    for indices, frame in _frames(store, dataset, groups):
+        condition = section.expectations[indices[0]].condition
+        validator = _validator(context, frame if condition is None else rows_where(frame, condition))
         for index in indices:
             outcome = _validate(validator, configurations[index], "BASIC")
             if (message := _exception(outcome.exception_info)) is not None:
@@ -144,13 +146,27 @@ def _context() -> Any:
     return context
 
 
-def _frame(
-    store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str], condition: Condition | None
-) -> pd.DataFrame:
-    frame = read_table(store, dataset, columns)
-    # Conditions on categories compare codes or fail: the library wants plain text.
-    frame = frame.astype({name: object for name in frame.select_dtypes("category").columns})
-    return frame if condition is None else rows_where(frame, condition)
+def _frames(
+    store: ArtifactStore, dataset: ArtifactRef, groups: Mapping[tuple[tuple[str, ...], str], list[int]]
+) -> Iterator[tuple[list[int], pd.DataFrame]]:
+    """Yield the expectations on each set of columns with a frame of these.
+
+    As many columns are read at once as memory allows: to open a table of a thousand columns takes longer than to read
+    one of them.
+    """
+    at_once = max(1, _CELLS // max(1, table_rows(store, dataset)))
+    waiting = list(groups.items())
+    while waiting:
+        names, taken = dict.fromkeys(waiting[0][0][0]), 1
+        while taken < len(waiting) and len(names | dict.fromkeys(waiting[taken][0][0])) <= at_once:
+            names |= dict.fromkeys(waiting[taken][0][0])
+            taken += 1
+        frame = read_table(store, dataset, list(names))
+        # Conditions on categories compare codes or fail: the library wants plain text.
+        frame = frame.astype({name: object for name in frame.select_dtypes("category").columns})
+        for (columns, _), indices in waiting[:taken]:
+            yield indices, frame[list(columns)]
+        del waiting[:taken]
 
 
 def _validator(context: Any, frame: pd.DataFrame) -> Any:

@@ -332,6 +332,27 @@ def test_a_hundred_columns_that_all_fail_stay_below_the_limits(steps: Any, tmp_p
     assert steps.store.fetch(result.artifacts["report"]).stat().st_size < 2_000_000
 
 
+def test_a_wide_table_is_opened_a_few_times_however_many_expectations_there_are(
+    steps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops_provider.data import tables
+    from airflow_mlops_provider.drafting.expectations import expectations_of
+
+    names = [f"x{index:03}" for index in range(250)]
+    frame = pd.DataFrame({name: np.arange(60.0) for name in names}).assign(late=[0, 1] * 30)
+    frame.to_parquet(tmp_path / "d.parquet", index=False)
+    made = steps.ingest(
+        {"source": {"uri": str(tmp_path / "d.parquet")}, "columns": {"target": "late", "numeric": names}}
+    )
+    drafted = expectations_of(frame, Columns(target="late", numeric=names), "binary")
+    assert len(drafted) == 201, "of wide data not every feature is held to one"
+    opened, once = [], tables._open
+    monkeypatch.setattr(tables, "_open", lambda *given: opened.append(given) or once(*given))
+    result = steps.validate(made, expectations=[one.model_dump(mode="json", exclude_none=True) for one in drafted])
+    assert (result.failure, result.facts["checks"] > 200) == (None, True)
+    assert len(opened) < 20
+
+
 def test_a_failed_check_of_many_columns_stays_below_the_limits(steps: Any, tmp_path: Path) -> None:
     names = [f"столбец_{index:03}" for index in range(100)]
     frame = pd.DataFrame({name: [1.0] * 50 for name in names}).assign(late=[0, 1] * 25)
