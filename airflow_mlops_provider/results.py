@@ -95,8 +95,8 @@ class Receipt(StepResult):
 
     def signed_with(self, secret: str) -> str:
         """Return the signature that it has to have."""
-        said = self.model_dump(mode="json", exclude={"signature", "cached"})
-        return hmac.new(secret.encode(), json.dumps(said, sort_keys=True).encode(), "sha256").hexdigest()
+        fields = self.model_dump(mode="json", exclude={"signature", "cached"})
+        return hmac.new(secret.encode(), json.dumps(fields, sort_keys=True).encode(), "sha256").hexdigest()
 
     def is_signed_with(self, secret: str) -> bool:
         """Return whether it was written by one who knows the secret, and is as it was written."""

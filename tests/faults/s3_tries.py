@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fault_proxy import DROP_AFTER, DROP_BEFORE, ERROR_500, SLOW_DOWN, TRUNCATE, Call
 
-from airflow_mlops_provider.results import StepResult
+from airflow_mlops_provider.results import Receipt, StepResult
 from airflow_mlops_provider.storage import ArtifactStore, S3Options
 
 if TYPE_CHECKING:
@@ -121,4 +121,4 @@ def check_objects(objects: dict[str, bytes], results: Collection[StepResult]) ->
         if name.startswith("objects/"):
             assert Path(name).name.startswith(hashlib.sha256(content).hexdigest())
         elif name.endswith("receipt.json"):
-            assert StepResult.model_validate_json(content) in results
+            assert Receipt.read(content, name).result() in results

@@ -212,7 +212,7 @@ def test_data_that_arrives_on_s3_is_waited_for_by_worker_and_triggerer(
 def test_waiting_with_a_wrong_key_ends_in_words(source: str, connection: Callable[..., None]) -> None:
     from airflow_mlops_provider.sensors.data import DataArrivalSensor
 
-    connection(password="wrong")
+    connection(password="no key of this store")
     waiting = DataArrivalSensor(task_id="arrived", uri=source)
     for look in (waiting.look, lambda memory: asyncio.run(waiting.trigger({}).look(memory))):
         with pytest.raises(StorageError, match=r"the secret key is wrong: .* Settings come from connection 's3'"):
