@@ -46,6 +46,9 @@ NOT_RUN = {
     "airflow mlops …": "a name",
     "airflow mlops": "a name",
     "airflow mlops init": "a name",
+    "airflow mlops promote": "a name; docs/cli.md has the commands",
+    "airflow mlops promote --approve-as NAME": "a form; tests/unit/airflow/commands/test_approval_by_hand.py",
+    "python tools/write_formats.py": "writes into the project; tests/unit/stored/test_formats.py",
 }
 #: Commands that need what others have done come after them, and what takes long without Airflow comes in between.
 _ORDER = ("_training", "unpause", "", "mlops backtest", "_scoring", "mlops promote", "rollback")

@@ -14,7 +14,7 @@ from airflow_mlops_provider.backtest import Steps, training
 from airflow_mlops_provider.effects.decisions import decide_window
 from airflow_mlops_provider.effects.watching import Watcher, reign_of
 from airflow_mlops_provider.pipelines import load_pipeline
-from airflow_mlops_provider.registry import Registry, promotion
+from airflow_mlops_provider.registry import Registry, ledger
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Past:
         published, model = self.published(as_of), self.pipeline.model_name
         gate = training.judged(self.steps, published)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(promotion, "datetime", type("At", (datetime,), {"now": lambda _: at}))
+            patch.setattr(ledger, "datetime", type("At", (datetime,), {"now": lambda _: at}))
             caller = ("by hand", as_of.isoformat())
             done = effects.promote(self.registry, self.steps.store, published, gate, model=model, caller=caller)
         assert not done.skipped, done.reason
