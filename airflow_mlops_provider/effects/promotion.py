@@ -107,7 +107,9 @@ def promote(
             registry, store, evaluation, gate, model, allow_older=allow_older, allow_list=allow_list
         )
         if refuses(gate):
-            return Promotion(gate, _not_promoted(gate), skipped=True, refused=gate)
+            # Measured again it is never the same to the byte; named by the effect, it is told of once.
+            of_the_effect = gate.model_copy(update={"key": idem})
+            return Promotion(gate, _not_promoted(gate), skipped=True, refused=of_the_effect)
     return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pandas as pd
@@ -95,9 +96,9 @@ def test_a_rollback_meanwhile_counts_as_well_though_its_version_is_an_older_one(
 
 def test_a_champion_that_never_stays_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.register(0)
-    head = world.registry.head(MODEL)
-    assert head is not None
-    monkeypatch.setattr(world.registry, "head", lambda _: head.model_copy(update={"seq": head.seq + 1}))
+    [head] = world.registry.serving(MODEL)
+    places = count(head.seq)
+    monkeypatch.setattr(world.registry, "serving", lambda _: [head.model_copy(update={"seq": next(places)})])
 
     with pytest.raises(TransientServiceError, match="changed 5 times"):
         world.score()

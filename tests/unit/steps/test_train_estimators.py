@@ -215,6 +215,7 @@ def test_the_same_data_and_settings_make_the_same_files_in_any_process(
 ) -> None:
     here = trained(candidate)
     request = request_behind(store, here).model_dump(mode="json")
+    request["allow_list"] = AllowList(modules=("lightgbm", "xgboost")).model_dump(mode="json")  # never stored
     other = tmp_path / "other"
     (tmp_path / "artifacts").rename(other)
     for receipt in other.glob("receipts/tests/train/*/receipt.json"):

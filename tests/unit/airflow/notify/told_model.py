@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, conf
 
 from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.operators.notify import NotifyOperator
 from airflow_mlops_provider.registry import PromotionRequest, Registry
-from airflow_mlops_provider.results import ArtifactRef, Failure, StepResult
+from airflow_mlops_provider.results import Failure, StepResult
+from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +49,14 @@ class World:
         run = self._client.create_run("0", tags={"airflow.dag_id": "churn_training", "airflow.run_id": "on+monday"})
         made = self._client.create_model_version("churn", str(self._folder), run.info.run_id, await_creation_for=None)
         version, history = int(made.version), self.registry.history("churn")
+        model = ArtifactStore(conf.get("mlops", "artifacts_uri")).add_bytes(b"model %d" % version, ".skops")
         asked = PromotionRequest(
             model="churn",
             idem=f"task-{version}",
             version=version,
             digest=f"digest-{version}",
-            sha256=SHA,
-            artifact=ArtifactRef(uri="file:///model.skops", sha256=SHA, size=3),
+            sha256=model.sha256,
+            artifact=model,
             lineage=f"lineage-{version}",
             order_key=MARCH + version * DAY,
             compared_with=history[-1].seq if history else None,
