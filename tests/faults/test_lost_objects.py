@@ -77,7 +77,8 @@ def test_every_later_run_works_or_says_what_to_do_and_no_champion_is_lost(
     assert found["wrong"] == []
     assert found["lost"] >= 5
     if share < 0.1:
-        assert found["told"] == {}, "what was lost is made anew, or comes back from MLflow"
+        # An old version's evaluation may be gone together with all that it could be made of; all else is made anew.
+        assert set(found["told"]) <= {"promote by hand"}
 
 
 # ---------------------------------------------------------------- rolling back
