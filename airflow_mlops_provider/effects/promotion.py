@@ -108,8 +108,8 @@ def promote(
         )
         if refuses(gate):
             # Measured again it is never the same to the byte; named by the effect, it is told of once.
-            of_the_effect = gate.model_copy(update={"key": idem})
-            return Promotion(gate, _not_promoted(gate), skipped=True, refused=of_the_effect)
+            gate = gate.model_copy(update={"key": idem})
+            return Promotion(gate, _not_promoted(gate), skipped=True, refused=gate)
     return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
 
 
