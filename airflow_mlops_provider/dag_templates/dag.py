@@ -21,4 +21,4 @@ class PipelineDAG(DAG):
         """Leave the DAG; Airflow would take up by itself what is half made when an error ends it."""
         if error is not None:
             self.auto_register = False
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # Airflow's own carries no types

@@ -62,13 +62,13 @@ def use_bounded_patterns() -> None:
 
             _pandas = on_pandas(lambda _cls, column, regex, **_: matches(column, regex))
 
-        class NotMatchRegex(ColumnMapMetricProvider):  # type: ignore[misc]
+        class NotMatchRegex(ColumnMapMetricProvider):  # type: ignore[misc]  # as above
             condition_metric_name = "column_values.not_match_regex"
             condition_value_keys = ("regex",)
 
             _pandas = on_pandas(lambda _cls, column, regex, **_: ~matches(column, regex))
 
-        class MatchRegexList(ColumnMapMetricProvider):  # type: ignore[misc]
+        class MatchRegexList(ColumnMapMetricProvider):  # type: ignore[misc]  # as above
             condition_metric_name = "column_values.match_regex_list"
             condition_value_keys = ("regex_list", "match_on")
             default_kwarg_values = {"match_on": "any"}  # the library's own way
@@ -77,7 +77,7 @@ def use_bounded_patterns() -> None:
                 lambda _, column, regex_list, match_on=None, **more: combined(column, regex_list, match_on)
             )
 
-        class NotMatchRegexList(ColumnMapMetricProvider):  # type: ignore[misc]
+        class NotMatchRegexList(ColumnMapMetricProvider):  # type: ignore[misc]  # as above
             condition_metric_name = "column_values.not_match_regex_list"
             condition_value_keys = ("regex_list",)
 
