@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEPS = ("ingest", "validate", "prepare", "search", "train", "evaluate", "gate", "drift", "estimate", "live", "score")
+STEPS = (
+    "ingest", "validate", "prepare", "search", "train", "evaluate", "latency", "gate", "drift", "estimate", "live",
+    "score",
+)  # fmt: skip
 
 
 _CLEAR = "Clear that task with the Param `recompute` set."

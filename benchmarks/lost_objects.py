@@ -119,11 +119,10 @@ class World:
         inputs = effects.evaluation_inputs(self.store, models)
         measured = self.steps.run("evaluate", as_of=as_of, section=section, inputs=inputs, champion=champion)
         gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
-        evaluation = effects.publish(
-            self.registry, self.store, effects.compared(measured, champion), model=NAME, tags={}, gates=gates
-        )
+        evaluation = effects.compared(measured, champion)
         section = {"gates": gates, "metrics": pipeline.metrics}
-        return evaluation, self.steps.run("gate", as_of=as_of, section=section, inputs={"evaluation": [evaluation]})
+        judged = self.steps.run("gate", as_of=as_of, section=section, inputs={"evaluation": [evaluation]})
+        return effects.publish(self.registry, self.store, evaluation, model=NAME, tags={}, gate=judged), judged
 
     def promoted(self, evaluation: StepResult, judged: StepResult, day: int) -> str:
         done = effects.promote(

@@ -16,6 +16,10 @@ from filelock import FileLock
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
+#: Workers that start an Airflow.
+_AIRFLOWS = 2
+_INTEGRATION = Path(__file__).parent / "integration"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -41,12 +45,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", r"ignore:The .airflow\.\S+( attribute)? is deprecated")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two workers a processor: tests on an Airflow wait for most of their time."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files into the order of a seed, where one is given: no file may rest on what another left behind."""
+    """Say which tests one worker does, and in which order: each file as a whole, those on an Airflow first.
+
+    Their files are dealt to few workers, since each starts an Airflow of its own; what the others do fills their
+    waiting. A seed shuffles the files: none may rest on what another left behind.
+    """
+    files = list(dict.fromkeys(item.path for item in items))
     if seed := os.environ.get("MLOPS_TESTS_SEED"):
-        files = sorted({item.path for item in items})
         random.Random(seed).shuffle(files)
-        items.sort(key=lambda item: files.index(item.path))
+    slow = [file for file in files if _INTEGRATION in file.parents]
+    groups = {file: f"airflow-{index % _AIRFLOWS}" for index, file in enumerate(slow)}
+    places = {file: (groups.get(file, "later"), index) for index, file in enumerate(files)}
+    items.sort(key=lambda item: places[item.path])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, f"file-{files.index(item.path)}")))
 
 
 @pytest.fixture(autouse=True)

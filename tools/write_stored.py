@@ -115,7 +115,7 @@ class Life:
         champion = effects.rival_of(self.store, rivals, models)
         section = {"metrics": METRICS, "candidates": list(candidates)}
         evaluation = effects.compared(self.step("evaluate", section, day, champion=champion, **inputs), champion)
-        published = effects.publish(self.registry, self.store, evaluation, model=MODEL, tags={}, gates=GATES)
+        published = effects.publish(self.registry, self.store, evaluation, model=MODEL, tags={})
         return self._known(f"{day} publish", published)
 
     def promote(self, day: int, evaluation: StepResult, *gates: dict[str, Any], ask: bool = False) -> None:

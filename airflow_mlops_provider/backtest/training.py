@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.effects.champions import as_champion, compared
+from airflow_mlops_provider.effects.gating import gate_inputs
 from airflow_mlops_provider.effects.promotion import promotion_request
 from airflow_mlops_provider.effects.publishing import evaluation_inputs
 from airflow_mlops_provider.evaluation.report import lineage_of
@@ -124,5 +125,9 @@ def judged(steps: Steps, evaluation: StepResult) -> StepResult:
     """Return what the gates say."""
     pipeline = steps.pipeline
     gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
-    section = {"gates": gates, "metrics": pipeline.metrics}
-    return steps.run("gate", as_of=evaluation.as_of, section=section, inputs={"evaluation": [evaluation]})
+
+    def run(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
+        return steps.run(step, as_of=evaluation.as_of, section=section, inputs=inputs)
+
+    inputs = gate_inputs(run, steps.store, evaluation, gates, calls=pipeline.evaluation.latency_calls)
+    return run("gate", {"gates": gates, "metrics": pipeline.metrics}, inputs)

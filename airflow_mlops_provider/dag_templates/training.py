@@ -81,20 +81,22 @@ def _tasks(pipeline: Pipeline) -> None:
         evaluation=section(pipeline.evaluation),
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
     )
-    gates = [{"kind": gate.kind, **section(gate)} for gate in pipeline.gates]
     gate = QualityGateOperator(
         **task_settings(pipeline, "gate"),
         **common,
         evaluation=evaluate.output,
         metrics=pipeline.metrics,
-        gates=gates,
+        gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
+        latency_calls=pipeline.evaluation.latency_calls,
     )
     publish = PublishModelOperator(
         **task_settings(pipeline, "publish"),
         **common,
         **mlflow,
         evaluation=evaluate.output,
-        gates=gates,
+        gate=gate.output,
+        # A model that fails its gates is shown, too.
+        trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         card={"intended_use": pipeline.description, **section(pipeline.card)},
         inlets=[asked],
     )

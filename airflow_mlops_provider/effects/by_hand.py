@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mlops_provider.effects.approval import answer
 from airflow_mlops_provider.effects.champions import compared
+from airflow_mlops_provider.effects.gating import gate_inputs
 from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
 from airflow_mlops_provider.effects.stored_files import champion_of, evaluation_behind
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
@@ -66,18 +67,21 @@ def promote_by_hand(
     history = registry.history(pipeline.model_name)
     evaluation = _evaluated_now(registry, store, pipeline, version, allow_older=allow_older, allow_list=allow_list)
     gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
-    judged = run_step(
-        StepRequest(
-            step="gate",
+
+    def run(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
+        request = StepRequest(
+            step=step,
             pipeline=pipeline.name,
             as_of=evaluation.as_of,
             seed=pipeline.seed,
-            section={"gates": gates, "metrics": pipeline.metrics},
-            inputs={"evaluation": [evaluation]},
+            section=section,
+            inputs=inputs,
             allow_list=allow_list,
-        ),
-        store,
-    )
+        )
+        return run_step(request, store)
+
+    inputs = gate_inputs(run, store, evaluation, gates, calls=pipeline.evaluation.latency_calls)
+    judged = run("gate", {"gates": gates, "metrics": pipeline.metrics}, inputs)
     # One effect for each champion that it replaces: asked for again after a rollback, it is another.
     caller = ("airflow mlops promote", pipeline.name, str(version), str(len(history)))
     approved = None

@@ -1,7 +1,6 @@
 """The card of a published version, and its page beside the champion: made once it has a number, kept with its run.
 
-What the gates say depends on the evaluation alone, so it is worked out here as the gates' own task does beside this:
-neither waits for the other, and a version whose gates fail has its card as well.
+A version whose gates fail has its card as well.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from airflow_mlops_provider import __version__
 from airflow_mlops_provider.data.privacy import PrivacyReport
 from airflow_mlops_provider.evaluation.card_facts import CardFacts, DataFacts
 from airflow_mlops_provider.evaluation.comparison_page import comparison_page
-from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.model_card import model_card
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
@@ -25,13 +23,11 @@ from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.registry import VersionPage
 from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.spec import Card, Data
-from airflow_mlops_provider.steps.gate import Section as Gates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import timedelta
 
-    from airflow_mlops_provider.evaluation.verdicts import Verdict
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -45,19 +41,19 @@ def keep_card(
     *,
     model: str,
     params: Mapping[str, Any],
-    gates: Sequence[Mapping[str, Any]],
+    verdicts: Verdicts,
     about: Mapping[str, Any],
 ) -> dict[str, ArtifactRef]:
     """Make the pages of a version and keep them with its run in MLflow. Return them by role, with what they rest on.
 
     :param published: the evaluation, with its version and run.
     :param params: of the winner.
-    :param gates: those of a pipeline file.
+    :param verdicts: what the gates said of the evaluation.
     :param about: the section `card` of a pipeline file.
-    :raises SpecError: for wrong gates or words.
+    :raises SpecError: for wrong words.
     """
     try:
-        verdicts, words = judge(Gates(gates=list(gates)).gates, report), Card.model_validate(about)
+        words = Card.model_validate(about)
     except ValidationError as error:
         raise SpecError(
             f"the card of {published.pipeline!r} cannot be made",
@@ -78,16 +74,16 @@ def renew_card(registry: Registry, store: ArtifactStore, published: StepResult, 
         return
     card = store.read_document(published.artifacts["card_facts"], CardFacts)
     report = store.read_document(published.artifacts["evaluation"], EvaluationReport)
-    verdicts = store.read_document(judged.artifacts["verdicts"], Verdicts).verdicts
+    verdicts = store.read_document(judged.artifacts["verdicts"], Verdicts)
     _keep(registry, store, card.model_copy(update={"evaluation": published.key}), report, verdicts)
 
 
 def _keep(
-    registry: Registry, store: ArtifactStore, card: CardFacts, report: EvaluationReport, verdicts: Sequence[Verdict]
+    registry: Registry, store: ArtifactStore, card: CardFacts, report: EvaluationReport, verdicts: Verdicts
 ) -> dict[str, ArtifactRef]:
     pages = {"card": model_card(card, report, verdicts)}
     if report.champion is not None:
-        pages["comparison"] = comparison_page(card, report, report.champion, verdicts)
+        pages["comparison"] = comparison_page(card, report, report.champion, verdicts.verdicts)
     kept = {name: VersionPage(ref=store.add_bytes(text.encode(), ".html"), text=text) for name, text in pages.items()}
     registry.keep_pages(card.model, card.version, card.run_id, kept)
     return {name: page.ref for name, page in kept.items()}

@@ -34,7 +34,28 @@ def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepRes
     :raises ArtifactError: something stored was changed; names the task to clear.
     """
     check_evaluation(store, evaluation)
-    request = request_behind(store, judged)
+    request = check_judged(store, evaluation, judged)
+    # They are a pure function of the evaluation and of what was timed, and take a millisecond.
+    again = gate.run(gate.Section.model_validate(request.section), Job(request, store))
+    verdicts = judged.artifacts.get("verdicts")
+    _same(
+        "the verdict of the gates",
+        judged,
+        got={"failure": judged.failure, "verdicts": verdicts and verdicts.sha256, **judged.facts},
+        expected={"failure": again.failure, "verdicts": again.artifacts["verdicts"].sha256, **_plain(again.facts)},
+    )
+
+
+def check_judged(
+    store: ArtifactStore, evaluation: StepResult, judged: StepResult, *, shown_only: bool = False
+) -> StepRequest:
+    """Return the request behind the gates' result, which judged this very evaluation.
+
+    :param shown_only: as `request_behind`.
+    :raises MLOpsError: they judged another one.
+    :raises ArtifactError: something stored was changed; names the task to clear.
+    """
+    request = request_behind(store, judged, shown_only=shown_only)
     given = [result.artifacts.get("evaluation") for result in request.inputs.get("evaluation", [])]
     if judged.step != "gate" or [ref.sha256 for ref in given if ref is not None] != [
         evaluation.artifacts["evaluation"].sha256
@@ -45,15 +66,7 @@ def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepRes
             expected="the result of the gates on what evaluate returned",
             hint="Clear the gate task, or pass the output of the gate operator that judged it.",
         )
-    # They are a pure function of the evaluation, and take a millisecond.
-    again = gate.run(gate.Section.model_validate(request.section), Job(request, store))
-    verdicts = judged.artifacts.get("verdicts")
-    _same(
-        "the verdict of the gates",
-        judged,
-        got={"failure": judged.failure, "verdicts": verdicts and verdicts.sha256, **judged.facts},
-        expected={"failure": again.failure, "verdicts": again.artifacts["verdicts"].sha256, **_plain(again.facts)},
-    )
+    return request
 
 
 def check_evaluation(store: ArtifactStore, evaluation: StepResult, *, shown_only: bool = False) -> StepRequest:

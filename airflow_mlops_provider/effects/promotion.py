@@ -238,7 +238,9 @@ def _gate_again(
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
     again = again.model_copy(update={"facts": {**again.facts, **published}})
     gates = request_behind(store, gate, allow_list=allow_list)
-    judged = run_step(gates.model_copy(update={"inputs": {"evaluation": [again]}, "recompute": True}), store)
+    # The model is the one that was timed a moment ago.
+    inputs = {**gates.inputs, "evaluation": [again]}
+    judged = run_step(gates.model_copy(update={"inputs": inputs, "recompute": True}), store)
     cards = {role: ref for role, ref in evaluation.artifacts.items() if role == "card_facts"}
     renew_card(registry, store, again.model_copy(update={"artifacts": {**again.artifacts, **cards}}), judged)
     return again, judged

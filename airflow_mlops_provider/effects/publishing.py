@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.effects.cards import keep_card
-from airflow_mlops_provider.effects.evidence import check_evaluation
+from airflow_mlops_provider.effects.evidence import check_evaluation, check_judged
 from airflow_mlops_provider.evaluation.report import EvaluationReport
+from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
 from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun, evaluation_file
@@ -57,17 +58,21 @@ def publish(
     *,
     model: str,
     tags: Mapping[str, str],
-    gates: Sequence[Mapping[str, Any]] = (),
+    gate: StepResult | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> StepResult:
     """Publish the candidates to MLflow, register the winner as challenger, and keep its card.
 
-    :param gates: those of a pipeline file; the card says what they got.
+    :param gate: what the gates said of the evaluation, for the card.
     :param about: the section `card` of a pipeline file.
     :return: the evaluation, whose facts now hold the version and the run, and its artifacts the card.
     """
     # Equal evaluations are of equal trainings: the stored request names them.
     inputs = check_evaluation(store, evaluation, shown_only=True).inputs
+    verdicts = Verdicts(verdicts=[])
+    if gate is not None:
+        check_judged(store, evaluation, gate, shown_only=True)
+        verdicts = store.read_document(gate.artifacts["verdicts"], Verdicts)
     dataset = inputs["dataset"][0]
     measured = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     snapshot = dataset.artifacts["dataset"]
@@ -112,7 +117,7 @@ def publish(
     }
     made = evaluation.model_copy(update={"facts": facts})
     params = candidates[measured.winner].params
-    pages = keep_card(registry, store, made, measured, model=model, params=params, gates=gates, about=about or {})
+    pages = keep_card(registry, store, made, measured, model=model, params=params, verdicts=verdicts, about=about or {})
     # The evaluation's own page is the evaluate task's to show.
     others = {role: ref for role, ref in evaluation.artifacts.items() if role != "report"}
     return made.model_copy(update={"artifacts": {**pages, **others}})
@@ -174,7 +179,7 @@ def _page(store: ArtifactStore, evaluation: StepResult, measured: EvaluationRepo
 
 
 def _evaluation_text(store: ArtifactStore, evaluation: StepResult) -> str:
-    """Return the evaluation byte for byte: it holds how long predictions took, so that no other is the same."""
+    """Return the evaluation byte for byte: the artifact store names it by its digest."""
     return store.fetch(evaluation.artifacts["evaluation"]).read_bytes().decode()
 
 

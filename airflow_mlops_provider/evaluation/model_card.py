@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mlops_provider.evaluation.card_facts import CardFacts
+    from airflow_mlops_provider.evaluation.probe_report import Latency
     from airflow_mlops_provider.evaluation.report import EvaluationReport, Slice
-    from airflow_mlops_provider.evaluation.verdicts import Verdict
+    from airflow_mlops_provider.evaluation.verdicts import Verdicts
     from airflow_mlops_provider.modeling.splits import SplitPlan
 
 _NOT_SAID = "Not said. It belongs into the section card of the pipeline file."
@@ -49,14 +50,14 @@ _FOOTER = (
 )
 
 
-def model_card(card: CardFacts, report: EvaluationReport, verdicts: Sequence[Verdict]) -> str:
-    """Return the page. Nothing in it depends on when or where it is made."""
+def model_card(card: CardFacts, report: EvaluationReport, verdicts: Verdicts) -> str:
+    """Return the page. Nothing in it but the latency depends on when or where it is made."""
     lines = [
         Cell(
             f"{report.winner} ({card.estimator}) for {shorten(card.target, LONG)}, trained on what was known at "
             f"{as_of_text(report.as_of)}: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out."
         ),
-        gates_line(verdicts),
+        gates_line(verdicts.verdicts),
         *(Cell(f"{remark}.", "warn") for remark in too_good(report)),
     ]
     sections = [
@@ -66,10 +67,10 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Sequence[Ver
         _metrics(report),
         *_errors(report),
         *_slices(report),
-        gates_section(verdicts),
+        gates_section(verdicts.verdicts),
         *fairness_sections(report.fairness),
         *explanation_sections(report.explanation),
-        _model(card, report),
+        _model(card, report, verdicts.latency),
         _lineage(card, report),
     ]
     return page(
@@ -204,9 +205,8 @@ def _slices(report: EvaluationReport) -> list[str]:
     return [table("Slices", ["Slice", "Rows", *report.metrics], rows, note)]
 
 
-def _model(card: CardFacts, report: EvaluationReport) -> str:
+def _model(card: CardFacts, report: EvaluationReport, latency: Latency | None) -> str:
     params = [f"{name} = {shorten(json.dumps(value), _VALUE)}" for name, value in card.params.items()]
-    speed = report.latency
     return facts(
         "Model",
         [
@@ -214,12 +214,20 @@ def _model(card: CardFacts, report: EvaluationReport) -> str:
             ("Parameters", _several(params) or "those of the estimator"),
             ("Threshold", None if card.threshold is None else f"{card.threshold:.4g}"),
             ("Size", f"{card.size / 1e6:,.2f} MB"),
-            ("Latency", f"one row in {speed.p50_ms:.2f} ms (median), {speed.p95_ms:.2f} ms (95th percentile)"),
-            ("Throughput", f"{speed.rows_per_second:,.0f} rows a second, on one thread"),
+            *_speed(latency),
             ("Others", f"the best of {len(report.candidates)}: {_several(sorted(report.candidates))}"),
             ("Requirements", _several(card.requirements)),
         ],
     )
+
+
+def _speed(latency: Latency | None) -> list[tuple[str, str]]:
+    if latency is None:
+        return []
+    return [
+        ("Latency", f"one row in {latency.p50_ms:.2f} ms (median), {latency.p95_ms:.2f} ms (95th percentile)"),
+        ("Throughput", f"{latency.rows_per_second:,.0f} rows a second, on one thread"),
+    ]
 
 
 def _lineage(card: CardFacts, report: EvaluationReport) -> str:

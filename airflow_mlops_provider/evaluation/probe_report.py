@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 
-class Latency(Frozen):
-    """How fast the winner predicts on this machine, on one thread."""
+class Latency(Document):
+    """How fast a model predicts on this machine, on one thread: of each row the fastest of several rounds.
+
+    :param p50_ms: median over one-row predictions, milliseconds, without the time that other processes took.
+    :param p95_ms: their 95th percentile.
+    :param wall_p95_ms: the same by the clock on the wall, with that time; null of an older measurement.
+    :param rows_per_second: of a prediction of `batch_rows` rows at once.
+    :param calls: rows that were timed one by one, in each of the rounds.
+    :param model: sha256 of the model file; null of an older measurement.
+    """
 
     p50_ms: Finite
     p95_ms: Finite
+    wall_p95_ms: Finite | None = None
     rows_per_second: Finite
     calls: int
     batch_rows: int
+    rounds: int = 1
+    model: str | None = None
 
 
 class PredictionStats(Frozen):

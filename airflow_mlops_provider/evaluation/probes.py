@@ -1,67 +1,20 @@
-"""What is measured on the winner itself: speed, importance of columns, the look of its predictions."""
+"""What is measured on the winner itself: importance of columns, the look of its predictions."""
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation.metrics import gain, measure, predictions_of
-from airflow_mlops_provider.evaluation.probe_report import ImportanceOf, Importances, Latency, PredictionStats
+from airflow_mlops_provider.evaluation.probe_report import ImportanceOf, Importances, PredictionStats
 from airflow_mlops_provider.exceptions import ModelError
-from airflow_mlops_provider.modeling.predictions import predict
+from airflow_mlops_provider.modeling.predictions import one_thread, predict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.spec.sections import Importance
-
-_WARMUP_CALLS = 3
-_BATCHES = 3
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Use one thread of OpenMP, BLAS and joblib, whatever `n_jobs` a model was stored with.
-
-    For few rows a pool costs more than it gains: starting one took a forest 20 of its 25 ms a row.
-    """
-    import joblib
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
-        yield
-
-
-def measure_latency(pipeline: Any, frame: pd.DataFrame, task: str, calls: int) -> Latency:
-    """Time one-row predictions, each of another row, and batches of the whole frame, on one thread.
-
-    So the figure depends little on what else the machine does, and is what a server with many callers sees.
-    """
-    import numpy as np
-
-    rows = [frame.iloc[[index % len(frame)]] for index in range(calls + _WARMUP_CALLS)]
-    with one_thread():
-        times = [_seconds(pipeline, row, task) for row in rows][_WARMUP_CALLS:]
-        batch = float(np.median([_seconds(pipeline, frame, task) for _ in range(_BATCHES)]))
-    p50, p95 = np.quantile(times, [0.5, 0.95]) * 1000
-    return Latency(
-        p50_ms=float(p50),
-        p95_ms=float(p95),
-        rows_per_second=len(frame) / max(batch, 1e-9),
-        calls=calls,
-        batch_rows=len(frame),
-    )
-
-
-def _seconds(pipeline: Any, frame: pd.DataFrame, task: str) -> float:
-    started = time.perf_counter()
-    predict(pipeline, frame, task)
-    return time.perf_counter() - started
 
 
 def measure_importance(

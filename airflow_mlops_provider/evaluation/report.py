@@ -212,6 +212,8 @@ class EvaluationReport(Document):
     :param confusion: of the winner; null for a regression, `residuals` for a classifier.
     """
 
+    SCHEMA = 2
+
     task: Task
     target: str | None = None
     as_of: datetime
@@ -240,7 +242,7 @@ class EvaluationReport(Document):
     optimism: Optimism | None = None
     fairness: FairnessReport | None = None
     explanation: ExplanationReport | None = None
-    latency: Latency
+    latency: Latency | None = Field(None, description="Of an older evaluation; today the gates have it measured.")
     predictions: PredictionStats
     model_bytes: int
     lineage: str

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from airflow_mlops_provider.documents import Document
+from airflow_mlops_provider.evaluation.probe_report import Latency
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 from airflow_mlops_provider.spec.gates import OnFail
 
@@ -46,9 +47,10 @@ class Verdict(Frozen):
 class Verdicts(Document):
     """What the gates said of one evaluation, as it is stored."""
 
-    SCHEMA = 2
+    SCHEMA = 3
 
     verdicts: list[Verdict]
+    latency: Latency | None = Field(None, description="As a gate had it measured; null where none asked for it.")
 
     @classmethod
     def upgraded(cls, raw: Any, schema: int) -> Any:

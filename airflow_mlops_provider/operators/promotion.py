@@ -40,27 +40,39 @@ class QualityGateOperator(StepOperator):
     :param evaluation: what `EvaluateModelOperator` returned.
     :param metrics: names of metrics; the first decides where a gate names none.
     :param gates: the `gates` of a pipeline file.
+    :param latency_calls: one-row predictions that a gate `latency` has timed, each time the task runs.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "evaluation", "gates")
     step = "gate"
 
-    def __init__(self, *, evaluation: Result, metrics: list[str], gates: list[dict[str, Any]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        evaluation: Result,
+        metrics: list[str],
+        gates: list[dict[str, Any]],
+        latency_calls: int = 50,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.latency_calls = latency_calls
         self.evaluation = evaluation
         self.metrics = metrics
         self.gates = gates
 
     def run(self, context: Context) -> StepResult:
         """Compute the verdicts and show them."""
+        from airflow_mlops_provider.effects.gating import gate_inputs
         from airflow_mlops_provider.evaluation.verdicts import Verdicts, gates_table
         from airflow_mlops_provider.gauges import send_gates
 
-        result = self.compute(
-            context,
-            {"gates": self.gates, "metrics": self.metrics},
-            {"evaluation": [parsed(self.evaluation, "evaluation")]},
-        )
+        def compute(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
+            return self.compute(context, section, inputs, step=step)
+
+        evaluation = parsed(self.evaluation, "evaluation")
+        inputs = gate_inputs(compute, self.store(), evaluation, self.gates, calls=self.latency_calls)
+        result = compute("gate", {"gates": self.gates, "metrics": self.metrics}, inputs)
         verdicts = self.store().read_document(result.artifacts["verdicts"], Verdicts).stored()["verdicts"]
         self.log.info("Gates of %s:\n%s", self.pipeline, gates_table(verdicts))
         remarks: Any = result.facts.get("remarks") or []

@@ -24,14 +24,21 @@ class PublishModelOperator(ModelOperator):
 
     .. code-block:: python
 
-        publish = PublishModelOperator(task_id="publish", pipeline="churn", evaluation=evaluate.output)
+        publish = PublishModelOperator(
+            task_id="publish",
+            pipeline="churn",
+            evaluation=evaluate.output,
+            gate=gate.output,
+            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+        )
 
     :param evaluation: what `EvaluateModelOperator` returned.
-    :param gates: the `gates` of a pipeline file, as `QualityGateOperator` has them: the model card says what they got.
+    :param gate: what `QualityGateOperator` returned, also when it failed: the model card says what the gates got. With
+        the trigger rule above, a model that fails its gates is shown too.
     :param card: the `card` of a pipeline file: what the model card says besides.
     """
 
-    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gates")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")
     operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
     step = "publish"
 
@@ -39,13 +46,13 @@ class PublishModelOperator(ModelOperator):
         self,
         *,
         evaluation: Result,
-        gates: list[dict[str, Any]] | None = None,
+        gate: Result = None,
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.evaluation = evaluation
-        self.gates = gates
+        self.gate = gate
         self.card = card
         self.mlflow_links: dict[str, str] = {}
 
@@ -60,7 +67,7 @@ class PublishModelOperator(ModelOperator):
             parsed(self.evaluation, "evaluation"),
             model=self.model_name,
             tags=airflow_tags(context) | retrain_tags(context, self.pipeline),
-            gates=self.gates or [],
+            gate=None if self.gate is None else parsed(self.gate, "gate"),
             about=self.card,
         )
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, result.facts)

@@ -32,6 +32,7 @@ _MADE_BY = {
     "models": "train",
     "champion": "champion",
     "evaluation": "evaluate",
+    "latency": "latency",
     "gate": "gate",
     "approval": "approve",
     "predictions": "score",

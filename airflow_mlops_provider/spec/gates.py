@@ -86,10 +86,12 @@ class SliceGate(_Gate):
 
 
 class LatencyGate(_Gate):
-    """The model answers fast enough on this machine."""
+    """The model answers fast enough on this machine. It is timed each time that the gate judges."""
 
     kind: Literal["latency"]
-    max_p95_ms: Finite = Field(100.0, gt=0, description="95th percentile of a one-row predict, milliseconds.")
+    max_p95_ms: Finite = Field(
+        100.0, gt=0, description="95th percentile of a one-row predict, milliseconds, whatever else the machine does."
+    )
     min_rows_per_second: Finite | None = Field(None, gt=0, description="Of one predict on many rows.")
 
 

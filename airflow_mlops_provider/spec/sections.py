@@ -321,6 +321,8 @@ class Evaluation(Frozen):
     min_slice_rows: PositiveInt = Field(200, description="A slice with fewer rows is counted and not measured.")
     bootstrap: Bootstrap = Field(Bootstrap(), description="Resampling behind every interval.")
     importance: Importance | None = Field(Importance(), description="Permutation importance; null turns it off.")
-    latency_calls: int = Field(50, ge=10, le=10_000, description="One-row predictions that are timed.")
+    latency_calls: int = Field(
+        50, ge=10, le=10_000, description="One-row predictions that a gate `latency` times, five times each."
+    )
     fairness: Fairness | None = Field(None, description="Whom the winner serves worse; not asked when left out.")
     explanation: Explanation | None = Field(None, description="What the winner relies on; not asked when left out.")

@@ -19,7 +19,7 @@ from airflow_mlops_provider.evaluation.folds import fold_intervals, fold_scores
 from airflow_mlops_provider.evaluation.holdout import read_holdout, sample_frame, stored_predictions
 from airflow_mlops_provider.evaluation.metrics import gain, measure_all
 from airflow_mlops_provider.evaluation.optimism import optimism_of
-from airflow_mlops_provider.evaluation.probes import measure_importance, measure_latency, prediction_stats
+from airflow_mlops_provider.evaluation.probes import measure_importance, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
 from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport, Rows, lineage_of, scores_of
 from airflow_mlops_provider.evaluation.resampling_report import Resampled
@@ -36,17 +36,16 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.evaluation.probe_report import Importances, Latency
+    from airflow_mlops_provider.evaluation.probe_report import Importances
     from airflow_mlops_provider.evaluation.report import Scores, WorstSlice
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.results import StepResult
 
 #: Raised when the stored evaluation holds more than before, or is measured otherwise: an older one is made again.
-FORMAT = 4
+FORMAT = 5
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20
-_PROBE_ROWS = 2000
 
 
 class Section(Frozen):
@@ -75,7 +74,6 @@ def run(section: Section, job: Job) -> Outcome:
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
-    importance, latency = _probe(section, job, holdout, said[winner], pipeline)
     worst, columns = worst_slices(section.metrics, slices), holdout.plan.columns
     report = EvaluationReport(
         task=holdout.plan.task,
@@ -100,7 +98,7 @@ def run(section: Section, job: Job) -> Outcome:
         too_small=too_small,
         worst_slices=worst,
         champion=comparison.champion,
-        importance=importance,
+        importance=_importance(section, job, holdout, said[winner], pipeline),
         optimism=optimism_of(
             section.metrics[0], winner, scores, said, section.evaluation.bootstrap.resamples, job.seed
         ),
@@ -114,7 +112,6 @@ def run(section: Section, job: Job) -> Outcome:
             worst=worst.get(section.metrics[0]),
             seed=job.seed,
         ),
-        latency=latency,
         predictions=prediction_stats(said[winner], holdout.training_target),
         model_bytes=model.size,
         lineage=lineage_of(results.values()),
@@ -191,20 +188,16 @@ def _candidate_scores(
 # ---------------------------------------------------------------- the winner
 
 
-def _probe(
-    section: Section, job: Job, holdout: Holdout, said: Predictions, pipeline: Any
-) -> tuple[Importances | None, Latency]:
+def _importance(section: Section, job: Job, holdout: Holdout, said: Predictions, pipeline: Any) -> Importances | None:
     import numpy as np
 
-    settings = section.evaluation.importance
-    size = min(len(holdout.rows), settings.rows if settings is not None else _PROBE_ROWS)
+    if (settings := section.evaluation.importance) is None:
+        return None
+    size = min(len(holdout.rows), settings.rows)
     chosen = np.sort(np.random.default_rng(job.seed).choice(len(holdout.rows), size=size, replace=False))
     frame = sample_frame(holdout, holdout.rows[chosen])
-    latency = measure_latency(pipeline, frame, holdout.plan.task, section.evaluation.latency_calls)
-    if settings is None:
-        return None, latency
     found = measure_importance(pipeline, frame, said.take(chosen), section.metrics[0], settings, job.seed)
-    return found.model_copy(update={"in_sample": holdout.cross_validated}), latency
+    return found.model_copy(update={"in_sample": holdout.cross_validated})
 
 
 def _facts(report: EvaluationReport) -> dict[str, Any]:

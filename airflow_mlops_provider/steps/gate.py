@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.plausibility import too_good
+from airflow_mlops_provider.evaluation.probe_report import Latency
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
+from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.results import Failure, first_within, text_within
 from airflow_mlops_provider.spec import Frozen, Gate
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.job import Job
 
 #: Raised when a gate judges otherwise than before, so that what was stored is judged anew.
-FORMAT = 1
+FORMAT = 2
 LIBRARIES: tuple[str, ...] = ()
 
 Decision = Literal["promote", "skip", "fail"]
@@ -47,8 +49,10 @@ def run(section: Section, job: Job) -> Outcome:
     :raises MLOpsError: when the result of evaluate is missing.
     """
     report = job.store.read_document(job.artifact("evaluation", "evaluation"), EvaluationReport)
-    if section.metrics:
-        report = report.model_copy(update={"metrics": section.metrics})
+    changed: dict[str, Any] = {"metrics": section.metrics} if section.metrics else {}
+    if job.request.inputs.get("latency"):
+        changed["latency"] = _measured(job)
+    report = report.model_copy(update=changed)
     verdicts = judge(section.gates, report)
     decision, remarks = decide(verdicts), too_good(report)
     facts: dict[str, Any] = {
@@ -58,8 +62,24 @@ def run(section: Section, job: Job) -> Outcome:
         "reason": "; ".join([reason_of(verdicts, decision), *remarks]),
         **({"remarks": list(remarks)} if remarks else {}),
     }
-    artifacts = {"verdicts": job.store.add_document(Verdicts(verdicts=verdicts))}
+    artifacts = {"verdicts": job.store.add_document(Verdicts(verdicts=verdicts, latency=report.latency))}
     return Outcome(artifacts, facts, _failure(verdicts) if decision == "fail" else None)
+
+
+def _measured(job: Job) -> Latency:
+    """Return how fast the challenger was.
+
+    :raises MLOpsError: another model was timed.
+    """
+    latency = job.store.read_document(job.artifact("latency", "latency"), Latency)
+    if latency.model != (model := job.artifact("evaluation", "model").sha256):
+        raise MLOpsError(
+            f"the latency given to the gates of {job.request.pipeline!r} is another model's",
+            got=latency.model,
+            expected=model,
+            hint="Clear the gate task.",
+        )
+    return latency
 
 
 def decide(verdicts: Sequence[Verdict]) -> Decision:

@@ -20,6 +20,7 @@ from sklearn.metrics import confusion_matrix
 
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.effects.gating import gate_inputs
 from airflow_mlops_provider.evaluation.card_facts import CardFacts
 from airflow_mlops_provider.evaluation.card_limits import measured_limits
 from airflow_mlops_provider.evaluation.comparison_page import comparison_page
@@ -29,8 +30,8 @@ from airflow_mlops_provider.evaluation.metrics import predictions_of
 from airflow_mlops_provider.evaluation.model_card import model_card
 from airflow_mlops_provider.evaluation.probe_report import ImportanceOf
 from airflow_mlops_provider.evaluation.report import EvaluationReport, Slice
-from airflow_mlops_provider.evaluation.verdicts import Verdict
-from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.evaluation.verdicts import Verdict, Verdicts
+from airflow_mlops_provider.exceptions import MLOpsError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.modeling.predictions import predictions_frame
 from airflow_mlops_provider.registry import Registry
@@ -51,6 +52,7 @@ TASKS = {
     "multiclass": (datasets.load_wine, "sklearn.linear_model.LogisticRegression", ["log_loss", "balanced_accuracy"]),
     "regression": (datasets.load_diabetes, "sklearn.linear_model.Ridge", ["rmse", "mae", "r2"]),
 }
+GATES: list[dict[str, Any]] = [{"kind": "baseline"}, {"kind": "champion"}]
 ABOUT = {"intended_use": "To show.", "limits": ["It was made by <hand>."], "contact": "the team"}
 
 
@@ -96,14 +98,13 @@ class Training:
                 "bootstrap": {"resamples": 40},
                 "slices": ["size"],
                 "min_slice_rows": 10,
-                "latency_calls": 10,
             },
         }
         inputs = effects.evaluation_inputs(self.store, [model])
         return effects.compared(self.run("evaluate", section, champion, **inputs), champion)
 
     def published(self, evaluation: StepResult, **changes: Any) -> StepResult:
-        asked: dict[str, Any] = {"gates": [{"kind": "baseline"}, {"kind": "champion"}], "about": ABOUT} | changes
+        asked: dict[str, Any] = {"gate": self.gate(evaluation, *GATES), "about": ABOUT} | changes
         return effects.publish(self.registry, self.store, evaluation, model=self.name, tags={}, **asked)
 
     def champion(self) -> Any:
@@ -113,7 +114,11 @@ class Training:
         return effects.as_champion(self.registry.history(self.name)[-1])
 
     def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
-        return self.run("gate", {"gates": list(gates), "metrics": self.metrics}, evaluation=[evaluation])
+        def run(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
+            return self.run(step, section, **inputs)
+
+        inputs = gate_inputs(run, self.store, evaluation, gates, calls=10)
+        return self.run("gate", {"gates": list(gates), "metrics": self.metrics}, **inputs)
 
     def dataset(self, evaluation: StepResult) -> StepResult:
         return request_behind(self.store, evaluation).inputs["dataset"][0]
@@ -278,6 +283,25 @@ def test_published_again_there_is_one_card_and_what_people_wrote_of_the_version_
         training.published(evaluation, about={"intended": "nothing"})
 
 
+def test_a_card_shows_the_latency_that_the_gates_judged(train: Callable[[str], Training]) -> None:
+    training = train("binary")
+    evaluation = training.evaluated(training.features)
+    assert "Latency" not in words(training.text(training.published(evaluation), "card"))
+    gate = training.gate(evaluation, {"kind": "latency", "max_p95_ms": 5000})
+    latency = training.store.read_document(gate.artifacts["verdicts"], Verdicts).latency
+    assert latency is not None
+    shown = words(training.text(training.published(evaluation, gate=gate), "card"))
+    assert f"one row in {latency.p50_ms:.2f} ms (median), {latency.p95_ms:.2f} ms" in shown
+    assert f"p95 {latency.p95_ms:.4g} ms" in shown
+
+
+def test_verdicts_on_another_evaluation_are_on_no_card(train: Callable[[str], Training]) -> None:
+    training = train("binary")
+    one, other = training.evaluated(training.features), training.evaluated(training.features[:-1])
+    with pytest.raises(MLOpsError, match="did not judge this evaluation"):
+        training.published(one, gate=training.gate(other))
+
+
 def test_held_against_a_champion_that_came_meanwhile_the_pages_say_so(train: Callable[[str], Training]) -> None:
     training = train("binary")
     made = training.published(training.evaluated(training.features))
@@ -348,14 +372,16 @@ def test_pages_of_many_columns_slices_and_classes_stay_small_and_say_what_they_l
         Verdict(name=f"gate {EVIL * 100}", kind="absolute", passed=False, got=EVIL * 100, expected="1", why=EVIL * 100)
     ] * 200
     for html in (
-        model_card(many, crowded, verdicts),
+        model_card(many, crowded, Verdicts(verdicts=verdicts)),
         comparison_page(many, crowded, report.champion.model_copy(update={"slices": slices}), verdicts),
     ):
         safe(html)
         assert len(html.encode()) < 500_000
         assert "The first 60 of 200 gates" in words(html)
         assert "The first 60 of 200 slices" in words(html)
-    assert "The first 60 of 500 features, by importance" in words(model_card(many, crowded, verdicts))
+    assert "The first 60 of 500 features, by importance" in words(
+        model_card(many, crowded, Verdicts(verdicts=verdicts))
+    )
     assert "The first 60 of 506 changed features" in words(comparison_page(many, crowded, report.champion, verdicts))
 
 

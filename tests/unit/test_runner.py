@@ -189,6 +189,7 @@ def sections() -> Iterator[Any]:
         "search": [{"name": "one", "candidate": candidate, "shard": 0}],
         "train": [{"name": "one", "candidate": candidate}],
         "evaluate": [{"metrics": ["log_loss"], "candidates": ["one"], "evaluation": {}}],
+        "latency": [{"calls": 5, "measured_at": "2026-01-01T00:00:00Z"}],
         "gate": [{"gates": [gate]} for gate in GATES],
         "drift": [{}, {"min_rows": 7}],
         "estimate": [{"metrics": ["log_loss"]}],

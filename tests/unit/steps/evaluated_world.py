@@ -30,7 +30,6 @@ MEAN = {"estimator": "sklearn.dummy.DummyRegressor"}
 QUICK = {
     "bootstrap": {"resamples": 40},
     "importance": {"repeats": 2, "rows": 100},
-    "latency_calls": 10,
     "min_slice_rows": 20,
 }
 
@@ -94,10 +93,11 @@ class World:
     def evaluate(
         self, models: list[StepResult], metrics: list[str], *, champion: Champion | None = None, **changes: Any
     ) -> StepResult:
+        recompute = changes.pop("recompute", False)
         asked = changes.pop("candidates", [str(model.facts["candidate"]) for model in models])
         section = {"evaluation": QUICK | changes, "metrics": metrics, "candidates": asked}
         inputs = {"dataset": self.dataset, "split": self.split, "models": models}
-        return self.run("evaluate", section, champion=champion, **inputs)
+        return self.run("evaluate", section, champion=champion, recompute=recompute, **inputs)
 
     def report(self, *args: Any, **kwargs: Any) -> EvaluationReport:
         return self.read(self.evaluate(*args, **kwargs))
@@ -105,9 +105,23 @@ class World:
     def read(self, result: StepResult) -> EvaluationReport:
         return EvaluationReport.model_validate(self.store.read_json(result.artifacts["evaluation"]))
 
-    def run(self, step: str, section: dict[str, Any], champion: Champion | None = None, **inputs: Any) -> StepResult:
+    def run(
+        self,
+        step: str,
+        section: dict[str, Any],
+        champion: Champion | None = None,
+        recompute: bool = False,
+        **inputs: Any,
+    ) -> StepResult:
         request = StepRequest(
-            step=step, pipeline="towns", as_of=AS_OF, seed=3, section=section, inputs=inputs, champion=champion
+            step=step,
+            pipeline="towns",
+            as_of=AS_OF,
+            seed=3,
+            section=section,
+            inputs=inputs,
+            champion=champion,
+            recompute=recompute,
         )
         return run_step(request, self.store)
 

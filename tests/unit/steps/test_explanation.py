@@ -58,7 +58,6 @@ def explained(
         evaluation = {
             "bootstrap": {"resamples": 20},
             "importance": None,
-            "latency_calls": 10,
             "slices": ["ward"],
             "min_slice_rows": 20,
             "explanation": {"rows": 80, "top": 2, **explanation},

@@ -58,7 +58,6 @@ def evaluated(
         evaluation = {
             "bootstrap": {"resamples": 50},
             "importance": None,
-            "latency_calls": 10,
             "fairness": {"groups": ["clinic"], "min_rows": 20, **fairness},
         }
         section = {"evaluation": evaluation, "metrics": METRICS[task], "candidates": ["only"]}

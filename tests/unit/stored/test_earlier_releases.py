@@ -209,7 +209,9 @@ def test_what_was_published_and_promoted_is_not_done_twice(left: Left) -> None:
     assert before == {"runs": before["runs"], "models": 3, "versions": 3, "entries": 4}
     for day, version in ((12, 1), (14, 2), (16, 3)):
         evaluation = left.results[f"{day} publish"]
-        again = effects.publish(left.registry, left.store, evaluation, model=MODEL, tags={}, gates=write_stored.GATES)
+        again = effects.publish(
+            left.registry, left.store, evaluation, model=MODEL, tags={}, gate=left.results[f"{day} gate"]
+        )
         assert again.facts["version"] == version
         done = effects.promote(
             left.registry,

@@ -78,7 +78,7 @@ def churn_dag(
             metrics=METRICS,
             gates=gates or [{"kind": "absolute", "metric": "roc_auc", "min": 0.7}, {"kind": "champion"}],
         )
-        publish = PublishModelOperator(task_id="publish", **common, evaluation=evaluate.output)
+        publish = PublishModelOperator(task_id="publish", **common, evaluation=evaluate.output, gate=gate.output)
         PromoteModelOperator(
             task_id="promote",
             **common,
