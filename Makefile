@@ -25,10 +25,10 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 	$(BIN)/python tools/demo.py up
 
 test: $(VENV)/dev  ## every test; the real scheduler's too
-	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
 nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects; an hour or more
-	$(BIN)/python -m pytest -m nightly -n auto --dist load
+	$(BIN)/python -m pytest -m nightly -n auto --dist worksteal
 	$(BIN)/python benchmarks/lost_objects.py --rounds 50 --out docs/lost-objects.json
 
 services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis, Chromium; as root

@@ -6,24 +6,35 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 from filelock import FileLock
+from xdist.scheduler import LoadScopeScheduling
 
 # Real services, for whoever needs one.
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from services.ceph import Ceph
+
 #: Workers that start an Airflow.
 _AIRFLOWS = 2
 _INTEGRATION = Path(__file__).parent / "integration"
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
-    from services.ceph import Ceph
+class ByFile(LoadScopeScheduling):
+    """Hands out files, and all files on one Airflow together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        airflow = _airflow_of(self.config.rootpath / file)
+        return file if airflow == _AIRFLOWS else f"airflow {airflow}"
+
 
 # Airflow reads these when it is first imported. Its home is this process's own, and goes with it.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -50,22 +61,30 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests one worker does, and in which order: each file as a whole, those on an Airflow first.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Give each file as a whole to one worker, and those on an Airflow to few: each worker starts one of its own."""
+    return None if config.getvalue("dist") == "worksteal" else ByFile(config, log)
 
-    Their files are dealt to few workers, since each starts an Airflow of its own; what the others do fills their
-    waiting. A seed shuffles the files: none may rest on what another left behind.
-    """
-    files = list(dict.fromkeys(item.path for item in items))
-    if seed := os.environ.get("MLOPS_TESTS_SEED"):
-        random.Random(seed).shuffle(files)
-    slow = [file for file in files if _INTEGRATION in file.parents]
-    groups = {file: f"airflow-{index % _AIRFLOWS}" for index, file in enumerate(slow)}
-    places = {file: (groups.get(file, "later"), index) for index, file in enumerate(files)}
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Do the files on an Airflow first: what the other workers do meanwhile fills their waiting."""
+    files = _in_order(dict.fromkeys(item.path for item in items))
+    places = {file: (_airflow_of(file), index) for index, file in enumerate(files)}
     items.sort(key=lambda item: places[item.path])
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, f"file-{files.index(item.path)}")))
+
+
+def _in_order(files: Iterable[Path]) -> list[Path]:
+    """Return files as they are, or as a seed shuffles them: none may rest on what another left behind."""
+    found = list(files)
+    if seed := os.environ.get("MLOPS_TESTS_SEED"):
+        random.Random(seed).shuffle(found)
+    return found
+
+
+def _airflow_of(file: Path) -> int:
+    """Return which of the Airflows a file's tests are on; as many as there are, of a file that needs none."""
+    slow = _in_order(sorted(_INTEGRATION.glob("test_*.py")))
+    return slow.index(file) % _AIRFLOWS if file in slow else _AIRFLOWS
 
 
 @pytest.fixture(autouse=True)
