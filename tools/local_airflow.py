@@ -73,7 +73,9 @@ class LocalAirflow:
         parts = (*PARTS, "triggerer") if triggerer else PARTS
         self.commands = {part: ["airflow", part, *quiet.get(part, [])] for part in parts}
         self.settings = {**self._settings(dags, pipelines), **(environment or {})}
-        self.environment = {**os.environ, **self.settings}
+        # Settings of the process that starts it are of another Airflow.
+        outside = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW_")}
+        self.environment = {**outside, **self.settings}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
 

@@ -29,7 +29,7 @@ class PublishModelOperator(ModelOperator):
             pipeline="churn",
             evaluation=evaluate.output,
             gate=gate.output,
-            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+            trigger_rule="all_done_min_one_success",
         )
 
     :param evaluation: what `EvaluateModelOperator` returned.

@@ -173,9 +173,11 @@ def train(world: World, around: Callable[[Callable[[], Any]], Any]) -> Trained:
         return found, effects.compared(found, champion)
 
     committed, evaluation = around(evaluate)
-    gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+    # Without the one that times the model: that is done anew each time.
+    judged = [gate for gate in pipeline.gates if gate.kind != "latency"]
+    gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in judged]
     gate = run("gate", {"gates": gates, "metrics": pipeline.metrics}, evaluation=[evaluation])
-    published = around(lambda: effects.publish(world.registry(), store(), evaluation, model=NAME, tags={}))
+    published = around(lambda: effects.publish(world.registry(), store(), evaluation, model=NAME, tags={}, gate=gate))
     caller = (f"{NAME}_training", "by hand", "promote", "-1")
     promotion = around(lambda: effects.promote(world.registry(), store(), published, gate, model=NAME, caller=caller))
     return Trained([*dataset, checked, *split, *models, committed, gate], rivals, published, promotion)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from local_airflow import LocalAirflow
 
 DAYS = ("2024-02-01", "2024-02-08", "2024-02-15")
-COMPUTE = (("ingest", -1), ("validate", -1), ("prepare", -1), ("train", 0), ("train", 1), ("gate", -1))
+COMPUTE = (("ingest", -1), ("validate", -1), ("prepare", -1), ("train", 0), ("train", 1), ("evaluate", -1))
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,10 @@ def test_clearing_a_whole_run_computes_nothing_and_adds_nothing(airflow: LocalAi
     run = three_days[-1].cleared()
     assert run.state == "success"
     assert mlflow_state(airflow, "three_days") == before
-    for task_id, map_index in (*COMPUTE, ("evaluate", -1)):
+    for task_id, map_index in COMPUTE:
         events = [entry["event"] for entry in run.log(task_id, map_index)]
         assert any("Nothing is computed" in event for event in events), (task_id, events)
+    assert any("step latency took" in entry["event"] for entry in run.log("gate")), "a model is timed anew"
 
 
 def test_a_second_run_for_the_same_date_adds_nothing(airflow: LocalAirflow, three_days: list[Run]) -> None:
