@@ -13,7 +13,8 @@ from airflow_mlops_provider.dag_templates.events import listeners, notify_of
 from airflow_mlops_provider.dag_templates.schedule import AS_OF, response_timeout, training_schedule
 from airflow_mlops_provider.dag_templates.settings import dag_settings, section, task_settings
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
-from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
+from airflow_mlops_provider.operators.gates import QualityGateOperator
+from airflow_mlops_provider.operators.promotion import PromoteModelOperator
 from airflow_mlops_provider.operators.publishing import PublishModelOperator
 from airflow_mlops_provider.operators.training import (
     EvaluateModelOperator,

@@ -1,18 +1,19 @@
-"""The winner beside the champion: on the same held-out rows where that is fair, else beside what was recorded."""
+"""The winner beside a dummy and the champion: on the same held-out rows where that is fair, else as was recorded."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.bootstrap import interval, resample
 from airflow_mlops_provider.evaluation.calibration import measure_calibration
+from airflow_mlops_provider.evaluation.differences import difference_of
 from airflow_mlops_provider.evaluation.error_analysis import measure_residuals
 from airflow_mlops_provider.evaluation.holdout import predict_holdout
-from airflow_mlops_provider.evaluation.metrics import gain, measure_all
+from airflow_mlops_provider.evaluation.metrics import gain, measure_all, too_rare
 from airflow_mlops_provider.evaluation.report import (
     ChampionScores,
-    Difference,
     EvaluationReport,
     SplitSignature,
     scores_of,
@@ -24,83 +25,110 @@ from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.threshold import threshold_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.evaluation.report import Interval, Scores
+    from airflow_mlops_provider.evaluation.report import Difference, Interval, Scores
     from airflow_mlops_provider.job import Champion, Job
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.spec import Evaluation
 
 
+#: Candidates that are resampled: the others are never the best on a resample.
+_MOST = 10
+#: No candidate is named by a number.
+_DUMMY, _CHAMPION = 0, 1
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """The winner's resampled metrics, and the champion beside it."""
+    """The winner's resampled metrics, beside those of a dummy and of the champion.
+
+    :param over_baseline: by how much it is better than the dummy.
+    """
 
     intervals: dict[str, Interval]
+    over_baseline: dict[str, Difference]
     champion: ChampionScores | None
 
 
-def compare_with_champion(
+def compare(
     metrics: Sequence[str],
     settings: Evaluation,
     job: Job,
     holdout: Holdout,
-    challenger: Predictions,
-    scores: Scores,
+    *,
+    winner: str,
+    said: Mapping[str, Predictions],
+    scores: Mapping[str, Scores],
+    baseline: Predictions,
 ) -> Comparison:
-    """Resample challenger and champion together.
+    """Resample all candidates, the dummy and the champion together.
 
     :param metrics: names; the first decides.
-    :param scores: of the challenger.
+    :param said: what each candidate said of the held-out rows.
+    :param scores: of each candidate.
+    :param baseline: what the dummy said of them.
     """
     champion, beside = _champion(metrics, settings, job, holdout)
-    statistics = {("challenger", name): each for name, each in statistics_of(metrics, challenger).items()}
+    judged: dict[str | int, Predictions] = dict(_closest(metrics[0], winner, said, scores)) | {_DUMMY: baseline}
     if beside is not None:
-        statistics |= {("champion", name): each for name, each in statistics_of(metrics, beside).items()}
+        judged[_CHAMPION] = beside
+    statistics = {
+        (whose, name): each for whose, one in judged.items() for name, each in statistics_of(metrics, one).items()
+    }
     bootstrap = settings.bootstrap
-    resampled = resample(statistics, challenger.rows, bootstrap.resamples, job.seed, challenger.groups)
+    drawn = resample(statistics, said[winner].drawn, bootstrap.resamples, job.seed)
 
-    def intervals(whose: str, known: Scores) -> dict[str, Interval]:
+    def intervals(whose: str | int, known: Scores) -> dict[str, Interval]:
         return {
-            name: interval(resampled.get((whose, name)), bootstrap.confidence, known.undefined.get(name))
+            name: interval(
+                drawn.get((whose, name)),
+                bootstrap.confidence,
+                known.undefined.get(name) or too_rare(name, said[winner]),
+            )
             for name in metrics
         }
 
-    own = intervals("challenger", scores)
+    def differences(others: Mapping[str, Draws | float | None], their: str) -> dict[str, Difference]:
+        own = {name: {whose: drawn.get((whose, name)) for whose in said} for name in metrics}
+        return {
+            name: difference_of(name, own[name], winner, others[name], their, too_rare(name, said[winner]))
+            for name in metrics
+        }
+
+    over = differences({name: drawn.get((_DUMMY, name)) for name in metrics}, "the dummy")
+    own = intervals(winner, scores[winner])
     if champion is None or champion.unusable is not None:
-        return Comparison(own, champion)
-    differences = {}
-    for name in metrics:
-        recorded = champion.metrics.get(name)
-        theirs = resampled.get(("champion", name)) if champion.compared == "paired" else recorded
-        differences[name] = _difference(
-            name, scores.metrics[name], recorded, resampled.get(("challenger", name)), theirs
-        )
-    found: dict[str, Any] = {"differences": differences}
-    if champion.compared == "paired":
-        found["intervals"] = intervals("champion", champion)
-    return Comparison(own, champion.model_copy(update=found))
+        return Comparison(own, over, champion)
+    paired = champion.compared == "paired"
+    theirs = {name: drawn.get((_CHAMPION, name)) if paired else champion.metrics.get(name) for name in metrics}
+    found: dict[str, Any] = {"differences": differences(theirs, "the champion")}
+    if paired:
+        found["intervals"] = intervals(_CHAMPION, champion)
+    return Comparison(own, over, champion.model_copy(update=found))
+
+
+def _closest(
+    metric: str, winner: str, said: Mapping[str, Predictions], scores: Mapping[str, Scores]
+) -> dict[str, Predictions]:
+    """Return what the winner said, and those that came closest to it."""
+
+    def rank(name: str) -> float:
+        value = scores[name].metrics[metric]
+        return math.inf if value is None else -gain(metric, value, 0.0)
+
+    return {name: said[name] for name in [winner, *sorted((one for one in said if one != winner), key=rank)][:_MOST]}
 
 
 def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
     """Return what decided which rows are held out."""
     keys = plan.columns.keys if plan.group is None else [plan.group]
     return SplitSignature(by=plan.by, seed=seed, holdout=plan.holdout, keys=keys, boundary=plan.boundary)
-
-
-def _difference(name: str, own: float | None, theirs: float | None, mine: Any, others: Any) -> Difference:
-    """Return the difference of one metric; `mine` and `others` are resampled values (or one recorded number)."""
-    import numpy as np
-
-    if own is None or theirs is None or mine is None or others is None:
-        whose = "the challenger" if own is None else "the champion"
-        return Difference(value=None, why=f"{name} of {whose} is undefined or was not recorded")
-    found, why = quantiles(np.asarray(gain(name, mine, others)))
-    return Difference(value=gain(name, own, theirs), quantiles=found, why=why)
 
 
 def _champion(

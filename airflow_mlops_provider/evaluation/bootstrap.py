@@ -1,103 +1,276 @@
-"""Percentile bootstrap of the metrics, fast enough to be on in every training.
+"""Bootstrap of the metrics by a plan of what is drawn, fast enough to be on in every training.
 
-A resample with replacement is a vector of counts, one a row (Efron & Tibshirani 1993, ch. 6 and 13). A metric is
-prepared once, with its sorting, and is then a function of counts: 200 resamples of 65,000 rows take tenths of a
-second. Two models share the counts, so their difference is paired.
+A resample with replacement is a vector of counts, one a unit (Efron & Tibshirani 1993, ch. 6 and 13). A metric is
+prepared once, with its sorting, and is then a function of counts. Models that are judged together share the counts, so
+their difference is paired.
 
-Where rows belong together (several of one customer), whole groups are drawn, with all their rows: the cluster
-bootstrap (Field & Welsh, "Bootstrapping clustered data", JRSS B 69, 2007; Cameron, Gelbach & Miller, "Bootstrap-Based
-Improvements for Inference with Clustered Errors", Review of Economics and Statistics 90, 2008). The rows of a resample
-are then more or fewer than those at hand. Else each row is drawn by itself, as if it were independent of all others;
-where it is not (many rows of one day), the intervals are narrower than the truth.
+An interval is the percentile one, made as much wider as few units, and units that follow each other, ask for: by
+Student's t over the normal quantile with as many degrees of freedom as there are independent units (Cameron, Gelbach &
+Miller 2008), and by the long-run variance of what each unit contributes (`dependence`). The contributions are those of
+the jackknife: the statistic without one unit after another.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.evaluation.dependence import long_run_factor
+from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.evaluation.report import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.evaluation.resampled_metrics import Statistic
-
+    from airflow_mlops_provider.evaluation.resampling import Units
 
 #: Counts held at once: 4 MB, which stays in a processor's cache.
 _CHUNK = 1_000_000
 #: Below this share of defined resamples the interval would be one of another population.
 _MIN_DEFINED = 0.5
-_MAX_QUANTILES = 1001
+_QUANTILES = 1001
+#: Fewer say nothing that could be relied on, whatever is made of them.
+FEWEST_BLOCKS, FEWEST_GROUPS = 5, 5
+#: Standard errors of the difference within which another candidate might as well have been the best.
+_CONTENDS = 2.0
 
 
-def resample(
-    statistics: Mapping[Any, Statistic], rows: int, resamples: int, seed: int, groups: NDArray[Any] | None = None
-) -> dict[Hashable, NDArray[Any]]:
-    """Return each statistic on the same resamples, one value a resample.
+@dataclass(frozen=True)
+class Draws:
+    """One statistic on the resamples of some units.
 
-    :param groups: of each row, equal for those that are drawn together; None draws each row by itself. Of one group
-        alone nothing can be said: the values are then NaN.
+    :param point: on the units as they are.
+    :param values: one a resample.
+    :param left_out: without one unit after another.
+    :param ordered: whether the units follow each other in time.
+    :param besides: without one after another of the groups, where blocks are drawn and rows belong to groups, too.
+    :param why: why nothing can be said; None when something can.
     """
+
+    point: float
+    values: NDArray[Any]
+    left_out: NDArray[Any]
+    ordered: bool = False
+    besides: NDArray[Any] | None = None
+    why: str | None = None
+
+    def gain_over(self, metric: str, other: Draws | float) -> Draws:
+        """Return by how much this is better than another on the same resamples, or than a number that is known."""
+        return self._combined(other, lambda mine, theirs: gain(metric, mine, theirs))
+
+    def share_of(self, other: Draws | float) -> Draws:
+        """Return by which share a loss is smaller than another: where the target grows, their ratio does not."""
+        import numpy as np
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._combined(other, lambda mine, theirs: 1 - mine / theirs)
+
+    def _combined(self, other: Draws | float, function: Callable[[Any, Any], Any]) -> Draws:
+        def over(part: str) -> Any:
+            return function(getattr(self, part), getattr(other, part) if isinstance(other, Draws) else other)
+
+        return Draws(
+            over("point"),
+            over("values"),
+            over("left_out"),
+            self.ordered,
+            None if self.besides is None else over("besides"),
+            self.why or (other.why if isinstance(other, Draws) else None),
+        )
+
+    @property
+    def wider(self) -> tuple[float, float]:
+        """By how much intervals have to be wider than the resamples say, and the degrees of freedom of their error."""
+        import numpy as np
+
+        units = len(self.left_out)
+        factor, freedom = long_run_factor(self.left_out) if self.ordered else (1.0, units - 1.0)
+        own, ratio = _error(self.left_out) * factor**0.5, factor * units / (units - 1)
+        if self.besides is not None and own > 0 and (other := _error(self.besides)) > own:
+            ratio, freedom = ratio * (other / own) ** 2, min(freedom, len(self.besides) - 1.0)
+        return float(np.sqrt(ratio)), freedom
+
+
+def widest(families: Sequence[Sequence[Draws]]) -> Draws:
+    """Return the largest distance between the members of a family, on the same resamples."""
+    import numpy as np
+
+    def spread(part: Callable[[Draws], Any]) -> Any:
+        stacked = [np.stack([part(one) for one in family]) for family in families]
+        return np.max([each.max(axis=0) - each.min(axis=0) for each in stacked], axis=0)
+
+    first = families[0][0]
+    besides = None if first.besides is None else spread(lambda one: one.besides)
+    return Draws(
+        float(spread(lambda one: one.point)),
+        spread(lambda one: one.values),
+        spread(lambda one: one.left_out),
+        first.ordered,
+        besides,
+        next((one.why for family in families for one in family if one.why is not None), None),
+    )
+
+
+def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, seed: int) -> dict[Any, Draws]:
+    """Return each statistic on the same resamples of the same units."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    if codes is not None and not codes.any():
-        return {key: np.full(resamples, np.nan) for key in statistics}
-    values: dict[Hashable, list[NDArray[Any]]] = {key: [] for key in statistics}
+    if (why := _too_few_units(units)) is not None:
+        return {key: Draws(np.nan, np.empty(0), np.empty(0), why=why) for key in statistics}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"), threadpool_limits(limits=1):
-        for counts in _counts(rows, resamples, seed, codes):
-            for key, statistic in statistics.items():
-                values[key].append(statistic(counts))
-    return {key: np.concatenate(parts) for key, parts in values.items()}
+        drawn = _counts(units.count, resamples, seed)
+        whole, without = np.ones((1, units.count)), 1 - np.eye(units.count)
+        values = _values(statistics, units, np.concatenate([whole, without, drawn]))
+        besides = {} if units.besides is None else _values(statistics, units.besides, 1 - np.eye(units.besides.count))
+    ordered, ends = units.drawn == "block", [1, 1 + units.count]
+    return {
+        key: Draws(float(point[0]), value, left_out, ordered, besides.get(key))
+        for key, (point, left_out, value) in ((key, np.split(each, ends)) for key, each in values.items())
+    }
 
 
-def interval(values: NDArray[Any] | None, confidence: float, why: str | None = None) -> Interval:
-    """Return the two-sided percentile interval of resampled values; `why` says why there are none."""
+def interval(draws: Draws | None, confidence: float, why: str | None = None) -> Interval:
+    """Return the two-sided interval of a resampled statistic; `why` says why there is none."""
     import numpy as np
 
-    if values is None or why is not None:
+    if draws is None or (why := why or draws.why) is not None:
         return Interval(low=None, high=None, confidence=confidence, resamples=0, why=why)
-    defined = values[np.isfinite(values)]
-    if why := _too_few(len(defined), len(values)):
+    defined = draws.values[np.isfinite(draws.values)]
+    if why := _too_few(len(defined), len(draws.values)) or _undecided(draws):
         return Interval(low=None, high=None, confidence=confidence, resamples=len(defined), why=why)
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = widened(draws, np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
     return Interval(low=float(low), high=float(high), confidence=confidence, resamples=len(defined))
 
 
-def quantiles(values: NDArray[Any]) -> tuple[list[float], str | None]:
-    """Return resampled values in ascending order (at most 1,001 quantiles of them), or why there are too few."""
+def quantiles(draws: Draws, rivals: Sequence[Draws] = ()) -> tuple[list[float], str | None]:
+    """Return 1,001 quantiles of a resampled statistic in ascending order, or why there are none.
+
+    :param rivals: the same statistic of those among which this one was chosen as the best.
+    """
     import numpy as np
 
-    defined = np.sort(values[np.isfinite(values)])
-    if why := _too_few(len(defined), len(values)):
+    defined = draws.values[np.isfinite(draws.values)]
+    if why := draws.why or _too_few(len(defined), len(draws.values)) or _undecided(draws):
         return [], why
-    if len(defined) > _MAX_QUANTILES:
-        defined = np.quantile(defined, np.linspace(0, 1, _MAX_QUANTILES))
-    return [float(value) for value in defined], None
+    return [float(value) for value in widened(draws, np.linspace(0, 1, _QUANTILES), rivals)], None
+
+
+def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) -> NDArray[Any]:
+    """Return quantiles of a statistic's error around its value: those of the resamples, wider as they have to be.
+
+    The lower ones of the best of several are simultaneous: they hold for whichever of them were chosen.
+
+    :param shares: ascending, from 0 to 1.
+    :param rivals: those among which it was chosen.
+    """
+    import numpy as np
+    from scipy.stats import norm, t
+
+    factor, freedom = draws.wider
+    defined = draws.values[np.isfinite(draws.values)]
+    inside = np.clip(shares, 0.5 / len(defined), 1 - 0.5 / len(defined))
+    normal = norm.ppf(inside)
+    # In the middle both are 0: there the factor is that of their slopes, and of no interest to an interval.
+    tails = np.where(np.abs(normal) > 1e-6, t.ppf(inside, freedom) / np.where(normal == 0, 1, normal), 1.0)
+    errors = (np.quantile(defined, inside) - draws.point) * factor * tails
+    if others := _contenders(draws, rivals):
+        errors = np.where(inside < 0.5, np.minimum(errors, _of_the_best(draws, others, inside)), errors)
+    return np.asarray(np.maximum.accumulate(draws.point + errors))
+
+
+def _contenders(draws: Draws, rivals: Sequence[Draws]) -> list[Draws]:
+    """Return the rivals that might as well have been chosen (Hansen, J. Bus. Econ. Stat. 23, 2005)."""
+    import numpy as np
+
+    found = []
+    for rival in rivals:
+        behind, error = draws.point - rival.point, _spread(draws.values - rival.values)
+        if np.isfinite(rival.point) and error > 0 and behind <= _CONTENDS * error:
+            found.append(rival)
+    return found
+
+
+def _of_the_best(draws: Draws, rivals: Sequence[Draws], shares: NDArray[Any]) -> NDArray[Any]:
+    """Return quantiles of the largest studentised error of several, in this one's unit (White 2000; Hansen 2005).
+
+    As wide as the one of them that has to be widest: what seems the best is often one whose error seems small.
+    """
+    import numpy as np
+    from scipy.stats import norm, t
+
+    together = [one for one in (draws, *rivals) if _spread(one.values) > 0]
+    if not together:
+        return np.zeros(len(shares))
+    factors, freedoms = zip(*(one.wider for one in together), strict=True)
+    above = np.stack([(one.values - one.point) / _spread(one.values) for one in together])
+    largest = above[:, np.isfinite(above).all(axis=0)].max(axis=0)
+    tails = t.isf(norm.sf(np.quantile(largest, 1 - shares)), min(freedoms))
+    return np.asarray(-_spread(draws.values) * max(factors) * tails)
+
+
+def _spread(values: NDArray[Any]) -> float:
+    import numpy as np
+
+    defined = values[np.isfinite(values)]
+    return float(defined.std()) if len(defined) else 0.0
+
+
+def _values(statistics: Mapping[Any, Statistic], units: Units, counts: NDArray[Any]) -> dict[Any, NDArray[Any]]:
+    """Return statistics of counts of units, in the order in which they were asked for."""
+    import numpy as np
+
+    functions = {key: one.of_units(units) for key, one in statistics.items()}
+    found = {key: function(counts) for key, function in functions.items() if function is not None}
+    slow = {key: statistics[key] for key, function in functions.items() if function is None}
+    parts: dict[Any, list[NDArray[Any]]] = {key: [] for key in slow}
+    size = max(1, _CHUNK // max(units.rows, 1))
+    for start in range(0, len(counts) if slow else 0, size):
+        # Whole numbers of four bytes: what is summed along the rows is summed fastest.
+        lines = counts[start : start + size].astype(np.int32)[:, units.codes]
+        for key, one in slow.items():
+            parts[key].append(one(lines))
+    found |= {key: np.concatenate(each) for key, each in parts.items()}
+    return {key: found[key] for key in statistics}
+
+
+def _counts(units: int, resamples: int, seed: int) -> NDArray[Any]:
+    """Return how often each unit is drawn, resamples x units."""
+    import numpy as np
+
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
+    return np.asarray(drawn, dtype=np.float64)
+
+
+def _error(left_out: NDArray[Any]) -> float:
+    """Return the jackknife's standard error (Efron & Tibshirani 1993, ch. 11), of units that are independent."""
+    import numpy as np
+
+    return float(np.sqrt((len(left_out) - 1) * left_out.var()))
+
+
+def _too_few_units(units: Units) -> str | None:
+    """Return why nothing can be said of so few units."""
+    least = FEWEST_BLOCKS if units.drawn == "block" else FEWEST_GROUPS
+    for each in filter(None, (units, units.besides)):
+        if each.count < least:
+            return f"the rows are of {each.described.things}: at least {least} are needed to say how sure it is"
+    return None
+
+
+def _undecided(draws: Draws) -> str | None:
+    """Return why the resamples say nothing of the error: it lies in few units."""
+    import numpy as np
+
+    if not np.isfinite(draws.left_out).all():
+        return "without one of the units that are drawn the metric is undefined: too few of a class"
+    return None
 
 
 def _too_few(defined: int, resamples: int) -> str | None:
     if defined >= max(2, _MIN_DEFINED * resamples):
         return None
     return f"the metric is defined on {defined} of {resamples} resamples: too few rows or groups, or too few of a class"
-
-
-def _counts(rows: int, resamples: int, seed: int, codes: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
-    """Yield how often each row is drawn, resamples x rows, some resamples at a time.
-
-    :param codes: number of each row's group, from 0 on.
-    """
-    import numpy as np
-
-    generator = np.random.default_rng(seed)
-    units = rows if codes is None else int(codes.max()) + 1
-    size = max(1, _CHUNK // rows)
-    for start in range(0, resamples, size):
-        chunk = np.empty((min(size, resamples - start), rows), dtype=np.int32)
-        for line in chunk:
-            drawn = np.bincount(generator.integers(units, size=units), minlength=units)
-            line[:] = drawn if codes is None else drawn[codes]
-        yield chunk

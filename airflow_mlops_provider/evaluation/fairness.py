@@ -5,7 +5,7 @@ Values are Fairlearn's `MetricFrame` (Bird et al. 2020): a gap is the largest va
 predicted class is the one that the model answers. Of several classes each is held against the rest, and the worst
 counts.
 
-Intervals are percentile bootstrap, drawn within each group, so that its size stays. The largest of several differences
+Intervals are bootstrap ones, of all groups on the same resamples. The largest of several differences
 is biased upwards, the more so the smaller the groups, and its interval with it: so small groups are not judged.
 """
 
@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, resample
+from airflow_mlops_provider.evaluation.bootstrap import interval, resample, widest
 from airflow_mlops_provider.evaluation.group_report import FairnessReport, Gap, Group, GroupMetric, SmallGroup
 from airflow_mlops_provider.evaluation.holdout import read_held_out
 from airflow_mlops_provider.evaluation.metrics import broken, measure, undefined
-from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+from airflow_mlops_provider.evaluation.resampled_metrics import mean_of, statistics_of
 from airflow_mlops_provider.evaluation.slices import MISSING
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.extras import import_extra
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.resampled_metrics import Statistic
@@ -122,17 +123,23 @@ class _Column:
             return [], [Gap(column=self.column, gap=gap, value=None, why=why) for gap in gaps]
         rates = _rates_of(self.said, gaps)
         frame = self._metric_frame(metrics, rates)
-        groups, drawn = [], {}
-        for value, size in self.judged.items():
+        groups, reasons = [], {}
+        statistics: dict[Any, Statistic] = {}
+        for value in self.judged:
             rows = (self.named == value).nonzero()[0]
             part = self.said.take(rows)
-            statistics = statistics_of(metrics, part) | {name: _resampled(rate, rows) for name, rate in rates.items()}
-            drawn[value] = resample(statistics, size, self.bootstrap.resamples, seed, part.groups)
-            reasons = {name: undefined(name, part) for name in metrics}
-            reasons |= {name: None if rate.among[rows].any() else rate.of for name, rate in rates.items()}
+            own = statistics_of(metrics, part) | {
+                name: mean_of(rate.values[rows], rate.among[rows]) for name, rate in rates.items()
+            }
+            statistics |= {(value, name): one.among(rows) for name, one in own.items()}
+            reasons[value] = {name: undefined(name, part) for name in metrics}
+            reasons[value] |= {name: None if rate.among[rows].any() else rate.of for name, rate in rates.items()}
+        # All groups on the same resamples: a customer, or a day, may have rows in several.
+        drawn = resample(statistics, self.said.drawn, self.bootstrap.resamples, seed)
+        for value, size in self.judged.items():
             measured = {
-                name: self._metric(frame.by_group.at[value, name], drawn[value][name], why)
-                for name, why in reasons.items()
+                name: self._metric(frame.by_group.at[value, name], drawn[value, name], why)
+                for name, why in reasons[value].items()
             }
             groups.append(Group(column=self.column, value=value, rows=size, metrics=measured))
         return groups, [self._gap(gap, frame, groups, drawn) for gap in gaps]
@@ -152,15 +159,13 @@ class _Column:
             metrics=functions, y_true=positions, y_pred=positions, sensitive_features=self.named[positions]
         )
 
-    def _metric(self, value: float, drawn: NDArray[Any], why: str | None) -> GroupMetric:
+    def _metric(self, value: float, drawn: Draws, why: str | None) -> GroupMetric:
         if why is not None or not math.isfinite(value):
             return GroupMetric(value=None, why=why or f"it is {value}")
         found = interval(drawn, self.bootstrap.confidence)
         return GroupMetric(value=float(value), low=found.low, high=found.high, why=found.why)
 
-    def _gap(self, gap: str, frame: Any, groups: list[Group], drawn: Mapping[str, Mapping[Any, NDArray[Any]]]) -> Gap:
-        import numpy as np
-
+    def _gap(self, gap: str, frame: Any, groups: list[Group], drawn: Mapping[Any, Draws]) -> Gap:
         names = [name for name in groups[0].metrics if name.partition("[")[0] in _RATES[gap]]
         for group in groups:
             for name in names:
@@ -170,8 +175,7 @@ class _Column:
         differences = frame.difference(method="between_groups")[names]
         worst = str(differences.idxmax())
         values = frame.by_group[worst]
-        stacked = [np.stack([drawn[group.value][name] for group in groups]) for name in names]
-        spread = np.max([each.max(axis=0) - each.min(axis=0) for each in stacked], axis=0)
+        spread = widest([[drawn[group.value, name] for group in groups] for name in names])
         found = interval(spread, self.bootstrap.confidence)
         return Gap(
             column=self.column,
@@ -203,12 +207,6 @@ def _mean(rate: _Rate) -> Callable[..., float]:
         return float(chosen.mean()) if len(chosen) else math.nan
 
     return mean
-
-
-def _resampled(rate: _Rate, rows: NDArray[Any]) -> Statistic:
-    among = rate.among[rows].astype(float)
-    values = rate.values[rows] * among
-    return lambda counts: (counts @ values) / (counts @ among)
 
 
 def _rates_of(said: Predictions, gaps: Sequence[str]) -> dict[str, _Rate]:

@@ -73,7 +73,7 @@ def fold_intervals(
     for number in range(1, holdout.plan.folds + 1):
         part = holdout.of_fold(predictions, number)
         undefined = {name: why for name, (_, why) in measure_all(metrics, part).items() if why is not None}
-        resampled = resample(statistics_of(metrics, part), part.rows, settings.resamples, seed, part.groups)
+        resampled = resample(statistics_of(metrics, part), part.drawn, settings.resamples, seed)
         for name in metrics:
             found[name].append(interval(resampled.get(name), settings.confidence, undefined.get(name)))
     return found

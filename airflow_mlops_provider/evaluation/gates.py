@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation.champion_gates import beats_champion, champion_age
+from airflow_mlops_provider.evaluation.champion_gates import beats_champion, champion_age, span
 from airflow_mlops_provider.evaluation.judgement_gates import max_gap, max_importance, min_group_metric
 from airflow_mlops_provider.evaluation.metrics import gain
+from airflow_mlops_provider.evaluation.report import Difference
 from airflow_mlops_provider.evaluation.verdicts import (
     ROUNDING,
     Verdict,
@@ -81,16 +82,29 @@ def _absolute(gate: AbsoluteGate, report: EvaluationReport) -> Verdict:
 def _baseline(gate: BaselineGate, report: EvaluationReport) -> Verdict:
     metric = gate.metric or report.metrics[0]
     value, dummy = finite(report.challenger.metrics.get(metric)), finite(report.baseline.metrics.get(metric))
-    gained = None if value is None or dummy is None else finite(gain(metric, value, dummy))
+    got = f"{metric} {number(value)} vs {number(dummy)}"
+    expected = (
+        f"better than a dummy by {'>=' if gate.min_gain else '>'} {number(gate.min_gain)} with {gate.confidence:g}"
+    )
+    if value is None or dummy is None:
+        why = reason_of(report.challenger if value is None else report.baseline, metric)
+        return verdict_of(gate, passed=False, got=got, expected=expected, why=why, metric=metric)
+    difference = report.over_baseline.get(metric, _not_resampled(gain(metric, value, dummy)))
+    low, high = span(difference.quantiles, gate.confidence)
     return verdict_of(
         gate,
-        passed=gained is not None and gained > ROUNDING * abs(value or 0) and gained >= gate.min_gain,
-        got=f"{metric} {number(value)} vs {number(dummy)}",
-        expected=f"better than a dummy by {'>=' if gate.min_gain else '>'} {number(gate.min_gain)}",
-        why="" if gained is not None else reason_of(report.challenger if value is None else report.baseline, metric),
+        passed=low is not None and low > ROUNDING * abs(value) and low >= gate.min_gain,
+        got=f"{got}, gain {number(difference.value)} [{number(low)}, {number(high)}]",
+        expected=expected,
+        why=difference.why or "",
         metric=metric,
-        margin=room(gained, gate.min_gain),
+        margin=room(low, gate.min_gain),
     )
+
+
+def _not_resampled(gained: float) -> Difference:
+    """Return what is known of a gain in an older evaluation, which was judged by it alone."""
+    return Difference(value=gained, quantiles=[gained, gained])
 
 
 def _slices(gate: SliceGate, report: EvaluationReport) -> Verdict:

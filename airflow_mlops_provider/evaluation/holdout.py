@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import iter_tables, read_table, table_info
 from airflow_mlops_provider.evaluation.metrics import Predictions, predictions_of
+from airflow_mlops_provider.evaluation.resampling import block_units, group_units, row_units
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
 from airflow_mlops_provider.modeling.predictions import (
     feature_frame,
@@ -16,7 +17,7 @@ from airflow_mlops_provider.modeling.predictions import (
     predictions_frame,
     probability_columns,
 )
-from airflow_mlops_provider.modeling.splits import read_split, row_hashes, train_mask
+from airflow_mlops_provider.modeling.splits import microseconds, read_split, row_hashes, train_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.results import ArtifactRef, StepResult
@@ -40,7 +42,7 @@ class Holdout:
     :param fold: every row: the fold in which it is held out, 0 for always trained on.
     :param rows: positions of the held-out rows in the dataset, ascending.
     :param trains_from: every row: the first fold that it trains for; None when all do from the first.
-    :param groups: held-out rows: a hash of the group of each; None when the split knows no groups.
+    :param units: held-out rows: what resamples draw.
     """
 
     store: ArtifactStore
@@ -50,7 +52,7 @@ class Holdout:
     fold: NDArray[Any]
     rows: NDArray[Any]
     trains_from: NDArray[Any] | None = None
-    groups: NDArray[Any] | None = None
+    units: Units | None = None
 
     @property
     def truth(self) -> NDArray[Any]:
@@ -85,7 +87,7 @@ class Holdout:
 
         :param threshold: decision threshold of the model.
         """
-        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold, self.groups)
+        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold, self.units)
 
     def of_fold(self, predictions: Predictions, fold: int) -> Predictions:
         """Return the predictions of one fold's rows."""
@@ -111,9 +113,18 @@ def read_holdout(job: Job) -> Holdout:
             hint="Give evaluate the results of one and the same run.",
         )
     held_out = np.flatnonzero(split.fold != 0)
-    group = split.plan.group
-    groups = None if group is None else row_hashes(job.store, dataset, [group])[held_out]
-    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from, groups)
+    units = _units(job.store, dataset, split.plan, held_out)
+    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from, units)
+
+
+def _units(store: ArtifactStore, dataset: ArtifactRef, plan: SplitPlan, rows: NDArray[Any]) -> Units:
+    """Return what resamples of some rows draw: blocks of time where there is a timestamp, groups where one is named."""
+    groups = None if plan.group is None else group_units(row_hashes(store, dataset, [plan.group])[rows], plan.group)
+    info = table_info(store, dataset)
+    if (timestamp := info.columns.timestamp) is None:
+        return row_units(len(rows)) if groups is None else groups
+    moments = microseconds(read_table(store, dataset, [timestamp])[timestamp])[rows]
+    return block_units(moments, info.label_delay, groups)
 
 
 def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:

@@ -69,8 +69,8 @@ def _of_resamples(
 
     statistics = {name: statistics_of([metric], one)[metric] for name, one in said.items()}
     first = next(iter(said.values()))
-    drawn = resample(statistics, first.rows, resamples, seed, first.groups)
-    table = np.stack(list(drawn.values())) * gain(metric, 1.0, 0.0)
+    drawn = resample(statistics, first.drawn, resamples, seed)
+    table = np.stack([one.values for one in drawn.values()]) * gain(metric, 1.0, 0.0)
     table = table[:, np.isfinite(table).all(axis=0)]
     if not table.shape[1]:
         return None

@@ -90,7 +90,7 @@ class CandidateScores(Scores, FoldScores):
 
 
 class Interval(Frozen):
-    """Two-sided percentile bootstrap interval. Null bounds: `why` says why."""
+    """Two-sided bootstrap interval. Null bounds: `why` says why."""
 
     low: Finite | None
     high: Finite | None
@@ -100,13 +100,16 @@ class Interval(Frozen):
 
 
 class Difference(Frozen):
-    """By how much the challenger is better than the champion: positive is better, also for a loss.
+    """By how much the challenger is better than something else: positive is better, also for a loss.
 
     :param quantiles: resampled differences in ascending order; at most 1,001 evenly spaced quantiles of them, so
-        that a gate can state the interval of its own confidence.
+        that a gate can state the interval of its own confidence. Those below the middle hold for the best of
+        several candidates.
+    :param candidates: how many there were to choose from.
     """
 
     value: Finite | None
+    candidates: int = 1
     quantiles: list[Finite] = Field(default_factory=list)
     why: str | None = None
 
@@ -212,7 +215,7 @@ class EvaluationReport(Document):
     :param confusion: of the winner; null for a regression, `residuals` for a classifier.
     """
 
-    SCHEMA = 2
+    SCHEMA = 3
 
     task: Task
     target: str | None = None
@@ -232,6 +235,10 @@ class EvaluationReport(Document):
         default_factory=dict, description="Of the winner, by metric, on each fold's rows alone."
     )
     baseline: Scores
+    over_baseline: dict[str, Difference] = Field(
+        default_factory=dict,
+        description="By how much the winner is better than the dummy; empty of an older evaluation.",
+    )
     confusion: Confusion | None = None
     residuals: Residuals | None = None
     slices: list[Slice] = Field(default_factory=list)
@@ -256,7 +263,7 @@ class EvaluationReport(Document):
     def intervals_by(self) -> str:
         """How intervals were made, as a sentence."""
         drawn = self.resampled or Resampled(units=self.rows.holdout)
-        return f"Intervals are percentile bootstraps of the held-out rows, {drawn.words}."
+        return f"Intervals are bootstraps of the held-out rows, {drawn.words}."
 
     @property
     def shown(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ Equal to `metrics.measure` of the repeated rows, which the tests hold to 1e-9; N
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mlops_provider.evaluation.metrics import broken
@@ -15,9 +16,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.evaluation.metrics import Predictions
+    from airflow_mlops_provider.evaluation.resampling import Units
 
-    #: Counts or other weights, resamples x rows, to one value a resample; NaN where the metric is undefined.
-    Statistic = Callable[[NDArray[Any]], NDArray[Any]]
+    #: Counts or other weights, resamples x rows or units, to one value a resample; NaN where the metric is undefined.
+    Counted = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+class Statistic:
+    """A metric of one model as a function of how often each row counts.
+
+    :param of_rows: of counts of rows.
+    :param of_units: makes the same function of counts of units, whose cost does not grow with rows; None where a metric
+        cannot be had from what was added up a unit.
+    """
+
+    def __init__(self, of_rows: Counted, of_units: Callable[[Units], Counted] | None = None) -> None:
+        self._of_rows, self._of_units = of_rows, of_units
+
+    def __call__(self, counts: NDArray[Any]) -> NDArray[Any]:
+        """Return the metric of each line of counts of rows."""
+        return self._of_rows(counts)
+
+    def of_units(self, units: Units) -> Counted | None:
+        """Return the function of counts of units; None where it needs those of rows."""
+        return None if self._of_units is None else self._of_units(units)
+
+    def among(self, rows: NDArray[Any]) -> Statistic:
+        """Return this statistic of some rows as one of all of them, so that it can be drawn with others.
+
+        :param rows: positions of its rows, ascending.
+        """
+        of_units = self._of_units
+        within = None if of_units is None else lambda units: of_units(replace(units, codes=units.codes[rows]))
+        return Statistic(lambda counts: self._of_rows(counts[:, rows]), within)
+
+
+def mean_of(values: NDArray[Any], among: NDArray[Any] | None = None) -> Statistic:
+    """Return the mean of a value of each row, over the rows that are meant."""
+    import numpy as np
+
+    weights = np.ones(len(values)) if among is None else among.astype(np.float64)
+    weighted = values * weights
+
+    def of_units(units: Units) -> Counted:
+        total, count = (np.bincount(units.codes, weights=each, minlength=units.count) for each in (weighted, weights))
+        return lambda counts: (counts @ total) / (counts @ count)
+
+    return Statistic(lambda counts: (counts @ weighted) / (counts @ weights), of_units)
+
+
+def _from(parts: Sequence[Statistic], function: Callable[..., NDArray[Any]]) -> Statistic:
+    """Return a statistic that is a function of others."""
+
+    def of_units(units: Units) -> Counted:
+        each = [counted for part in parts if (counted := part.of_units(units)) is not None]
+        return lambda counts: function(*(one(counts) for one in each))
+
+    return Statistic(lambda counts: function(*(part(counts) for part in parts)), of_units)
 
 
 def statistics_of(names: Sequence[str], predictions: Predictions) -> dict[str, Statistic]:
@@ -48,18 +103,25 @@ def _row_losses(name: str, predictions: Predictions) -> NDArray[Any]:
     return np.asarray(halves * np.square(scores - hits).sum(axis=1))
 
 
-def _mean(values: NDArray[Any]) -> Statistic:
-    return lambda counts: counts @ values / counts.sum(axis=1)
-
-
 def _classification(name: str, predictions: Predictions, ranked: list[_Ranked]) -> Statistic:
     import numpy as np
 
     if name in ("log_loss", "brier", "accuracy"):
-        return _mean(_row_losses(name, predictions))
+        return mean_of(_row_losses(name, predictions))
     if (one := _RANKING.get(name)) is None:
         return _confusion(name, predictions)
-    return lambda counts: np.mean([one(ranks.reached(counts)) for ranks in ranked], axis=0)
+
+    def of_rows(counts: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.mean([one(ranks.reached(counts)) for ranks in ranked], axis=0))
+
+    if name != "roc_auc":
+        return Statistic(of_rows)
+
+    def of_units(units: Units) -> Counted:
+        each = [ranks.wins(units) for ranks in ranked]
+        return lambda counts: np.asarray(np.mean([wins(counts) for wins in each], axis=0))
+
+    return Statistic(of_rows, of_units)
 
 
 class _Reached(NamedTuple):
@@ -94,6 +156,7 @@ class _Ranked:
         self._ends, self._starts = ends[steps], np.r_[0, ends][steps]
         self._hit_ends = np.searchsorted(hits, self._ends)
         self._last: tuple[NDArray[Any], _Reached] | None = None
+        self._positive, self._scores = positive, scores
 
     def reached(self, counts: NDArray[Any]) -> _Reached:
         """Return what is counted at each step; metrics of the same counts share the work."""
@@ -107,6 +170,33 @@ class _Ranked:
                 _Reached(gained, positives, rows[:, self._starts], rows[:, self._ends], counts.sum(axis=1)),
             )
         return self._last[1]
+
+    def wins(self, units: Units) -> Counted:
+        """Return the area under the ROC curve as a function of counts of units.
+
+        It is the share of pairs that a positive row wins, ties as halves; so many are won by the positives of one unit
+        over the negatives of another, whatever else is drawn.
+        """
+        import numpy as np
+
+        size, positive = units.count, self._positive
+        order = np.argsort(self._scores[positive], kind="stable")
+        scores, codes = self._scores[positive][order], units.codes[positive][order]
+        negatives, unit = self._scores[~positive], units.codes[~positive]
+        won = np.zeros((size, size))
+        for number, theirs in enumerate(_split(negatives, unit, size)):
+            beaten = np.searchsorted(theirs, scores, "left") + np.searchsorted(theirs, scores, "right")
+            won[:, number] = np.bincount(codes, weights=beaten / 2, minlength=size)
+        hits, misses = (np.bincount(each, minlength=size).astype(np.float64) for each in (codes, unit))
+        return lambda counts: ((counts @ won) * counts).sum(axis=1) / ((counts @ hits) * (counts @ misses))
+
+
+def _split(values: NDArray[Any], unit: NDArray[Any], size: int) -> list[NDArray[Any]]:
+    """Return the values of each unit, ascending."""
+    import numpy as np
+
+    order = np.lexsort((values, unit))
+    return np.split(values[order], np.searchsorted(unit[order], np.arange(1, size)))
 
 
 def _running(counts: NDArray[Any], order: NDArray[Any]) -> NDArray[Any]:
@@ -164,12 +254,17 @@ def _confusion(name: str, predictions: Predictions) -> Statistic:
     size = len(predictions.classes)
     cell = predictions.truth * size + predictions.labels
 
-    def score(counts: NDArray[Any]) -> NDArray[Any]:
+    def of_rows(counts: NDArray[Any]) -> NDArray[Any]:
         # One matrix product with a column a cell is as fast for two classes, and takes 64 numbers a row for eight.
         table = np.stack([np.bincount(cell, weights=line, minlength=size * size) for line in counts])
         return _CONFUSION[name](table.reshape(-1, size, size))
 
-    return score
+    def of_units(units: Units) -> Counted:
+        cells = np.bincount(units.codes * size * size + cell, minlength=units.count * size * size)
+        table = cells.reshape(units.count, size * size).astype(np.float64)
+        return lambda counts: _CONFUSION[name]((counts @ table).reshape(-1, size, size))
+
+    return Statistic(of_rows, of_units)
 
 
 def _recalls(table: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -226,29 +321,26 @@ _CONFUSION: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 def _rmse(truth: NDArray[Any], predicted: NDArray[Any]) -> Statistic:
     import numpy as np
 
-    mean = _mean(np.square(truth - predicted))
-    return lambda counts: np.sqrt(mean(counts))
+    return _from([mean_of(np.square(truth - predicted))], np.sqrt)
 
 
 def _mae(truth: NDArray[Any], predicted: NDArray[Any]) -> Statistic:
     import numpy as np
 
-    return _mean(np.abs(truth - predicted))
+    return mean_of(np.abs(truth - predicted))
 
 
 def _r2(truth: NDArray[Any], predicted: NDArray[Any]) -> Statistic:
     import numpy as np
 
     centred = truth - truth.mean()
-    residual, first, second = _mean(np.square(truth - predicted)), _mean(centred), _mean(np.square(centred))
 
-    def score(counts: NDArray[Any]) -> NDArray[Any]:
-        square = second(counts)
-        variance = square - np.square(first(counts))
+    def score(residual: NDArray[Any], first: NDArray[Any], square: NDArray[Any]) -> NDArray[Any]:
+        variance = square - np.square(first)
         # All resampled rows may have one target value: what is left of the variance is then rounding.
-        return np.asarray(1 - residual(counts) / np.where(variance > 1e-12 * square, variance, np.nan))
+        return np.asarray(1 - residual / np.where(variance > 1e-12 * square, variance, np.nan))
 
-    return score
+    return _from([mean_of(each) for each in (np.square(truth - predicted), centred, np.square(centred))], score)
 
 
 def _median_absolute_error(truth: NDArray[Any], predicted: NDArray[Any]) -> Statistic:
@@ -265,7 +357,7 @@ def _median_absolute_error(truth: NDArray[Any], predicted: NDArray[Any]) -> Stat
         upper = (reached < rows // 2 + 1).sum(axis=1)
         return np.asarray((ranked[lower] + ranked[upper]) / 2)
 
-    return median
+    return Statistic(median)
 
 
 def _max_error(truth: NDArray[Any], predicted: NDArray[Any]) -> Statistic:
@@ -273,7 +365,7 @@ def _max_error(truth: NDArray[Any], predicted: NDArray[Any]) -> Statistic:
     import numpy as np
 
     errors = np.abs(truth - predicted)
-    return lambda counts: np.asarray(np.where(counts > 0, errors, 0.0).max(axis=1))
+    return Statistic(lambda counts: np.asarray(np.where(counts > 0, errors, 0.0).max(axis=1)))
 
 
 _REGRESSION: dict[str, Callable[[NDArray[Any], NDArray[Any]], Statistic]] = {

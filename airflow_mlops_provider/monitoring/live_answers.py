@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.data.tables import read_table, table_info, table_schema
 from airflow_mlops_provider.evaluation.holdout import predict_rows
 from airflow_mlops_provider.evaluation.metrics import predictions_of
+from airflow_mlops_provider.evaluation.resampling import group_units
 from airflow_mlops_provider.exceptions import DataError, ModelError, shorten
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.splits import row_hashes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import EvaluationReport
+    from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.job import Champion, Job
     from airflow_mlops_provider.spec.frozen import Task
 
@@ -80,20 +82,18 @@ def truth_of(job: Job, task: Task, rows: NDArray[Any], answer: Answer | None) ->
     return codes, codes >= 0
 
 
-def groups_of(
-    job: Job, measured: EvaluationReport | None, rows: NDArray[Any]
-) -> tuple[str | None, NDArray[Any] | None]:
-    """Return the column whose rows are drawn together, and a hash of it for each row; nothing where there is none."""
+def units_of(job: Job, measured: EvaluationReport | None, rows: NDArray[Any]) -> tuple[str | None, Units | None]:
+    """Return the column whose rows are drawn together, and what is drawn; nothing where each row stands for itself."""
     if measured is None or measured.resampled is None or (group := measured.resampled.group) is None:
         return None, None
     dataset = job.artifact("dataset", "dataset")
     if group not in table_schema(job.store, dataset).names:
         return None, None
-    return group, row_hashes(job.store, dataset, [group])[rows]
+    return group, group_units(row_hashes(job.store, dataset, [group])[rows], group)
 
 
 def predictions_from(
-    task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any], groups: NDArray[Any] | None
+    task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any], units: Units | None
 ) -> Predictions | None:
     """Return an answer beside the truth, None when there is none.
 
@@ -101,5 +101,5 @@ def predictions_from(
     """
     if answer.scores is None:
         return None
-    together = None if groups is None else groups[known]
-    return predictions_of(task, truth[known], answer.scores[known], answer.classes, answer.threshold, together)
+    drawn = None if units is None else units.take(known.nonzero()[0])
+    return predictions_of(task, truth[known], answer.scores[known], answer.classes, answer.threshold, drawn)

@@ -1,4 +1,4 @@
-"""From a challenger to a champion: gates, then the ledger."""
+"""From a challenger to a champion: the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
 from airflow_mlops_provider.operators.model import ModelOperator
 from airflow_mlops_provider.operators.retrain_request import retrain_request
-from airflow_mlops_provider.operators.step import Result, StepOperator, allow_list, flag, parsed
+from airflow_mlops_provider.operators.step import Result, allow_list, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,67 +19,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_mlops_provider.results import StepResult
-
-
-class QualityGateOperator(StepOperator):
-    """Hold the challenger against every gate; all verdicts are computed and shown before one is acted on.
-
-    A failed gate with `on_fail: fail` fails the task. With `on_fail: skip` the task succeeds, and
-    `PromoteModelOperator` is skipped with the reason: a challenger that is not better is a normal day.
-
-    .. code-block:: python
-
-        gate = QualityGateOperator(
-            task_id="gate",
-            pipeline="churn",
-            evaluation=evaluate.output,
-            metrics=["roc_auc", "log_loss"],
-            gates=[{"kind": "absolute", "metric": "roc_auc", "min": 0.7}, {"kind": "champion"}],
-        )
-
-    :param evaluation: what `EvaluateModelOperator` returned.
-    :param metrics: names of metrics; the first decides where a gate names none.
-    :param gates: the `gates` of a pipeline file.
-    :param latency_calls: one-row predictions that a gate `latency` has timed, each time the task runs.
-    """
-
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "evaluation", "gates")
-    step = "gate"
-
-    def __init__(
-        self,
-        *,
-        evaluation: Result,
-        metrics: list[str],
-        gates: list[dict[str, Any]],
-        latency_calls: int = 50,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.latency_calls = latency_calls
-        self.evaluation = evaluation
-        self.metrics = metrics
-        self.gates = gates
-
-    def run(self, context: Context) -> StepResult:
-        """Compute the verdicts and show them."""
-        from airflow_mlops_provider.effects.gating import gate_inputs
-        from airflow_mlops_provider.evaluation.verdicts import Verdicts, gates_table
-        from airflow_mlops_provider.gauges import send_gates
-
-        def compute(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
-            return self.compute(context, section, inputs, step=step)
-
-        evaluation = parsed(self.evaluation, "evaluation")
-        inputs = gate_inputs(compute, self.store(), evaluation, self.gates, calls=self.latency_calls)
-        result = compute("gate", {"gates": self.gates, "metrics": self.metrics}, inputs)
-        verdicts = self.store().read_document(result.artifacts["verdicts"], Verdicts).stored()["verdicts"]
-        self.log.info("Gates of %s:\n%s", self.pipeline, gates_table(verdicts))
-        remarks: Any = result.facts.get("remarks") or []
-        for remark in remarks:
-            self.log.warning("%s.", remark)
-        send_gates(self.pipeline, verdicts)
-        return result
 
 
 class PromoteModelOperator(ModelOperator):

@@ -63,11 +63,16 @@ class ChampionGate(_Gate):
 
 
 class BaselineGate(_Gate):
-    """The challenger beats a dummy that knows only the training target; a tie does not beat it."""
+    """The challenger beats a dummy that knows only the training target; a tie does not beat it.
+
+    The lower bound of the two-sided interval of the gain decides, on the same held-out rows, for the best of so many
+    candidates.
+    """
 
     kind: Literal["baseline"]
     metric: str | None = Field(None, description=_FIRST)
     min_gain: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
+    confidence: OpenShare = Field(0.95, description="Of the two-sided bootstrap interval of the gain.")
 
 
 class SliceGate(_Gate):

@@ -302,7 +302,7 @@ class Training(Frozen):
 class Bootstrap(Frozen):
     """Resampling behind every interval (percentile bootstrap; Efron & Tibshirani 1993, ch. 13)."""
 
-    resamples: int = Field(200, ge=20, le=10_000, description="How often the held-out rows are drawn anew.")
+    resamples: int = Field(2000, ge=20, le=10_000, description="How often the held-out rows are drawn anew.")
     confidence: OpenShare = Field(0.95, description="Of the two-sided intervals that are reported.")
 
 

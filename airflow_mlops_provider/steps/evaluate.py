@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_mlops_provider.evaluation.against_champion import compare_with_champion, signature_of
+from airflow_mlops_provider.evaluation.against_champion import compare, signature_of
 from airflow_mlops_provider.evaluation.calibration import measure_calibration
 from airflow_mlops_provider.evaluation.error_analysis import measure_confusion, measure_residuals
 from airflow_mlops_provider.evaluation.evaluation_page import evaluation_page
@@ -22,7 +22,6 @@ from airflow_mlops_provider.evaluation.optimism import optimism_of
 from airflow_mlops_provider.evaluation.probes import measure_importance, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
 from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport, Rows, lineage_of, scores_of
-from airflow_mlops_provider.evaluation.resampling_report import Resampled
 from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slices
 from airflow_mlops_provider.exceptions import MLOpsError, shorten
 from airflow_mlops_provider.job import Outcome
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 #: Raised when the stored evaluation holds more than before, or is measured otherwise: an older one is made again.
-FORMAT = 5
+FORMAT = 6
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20
@@ -70,7 +69,10 @@ def run(section: Section, job: Job) -> Outcome:
     said = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
     scores = {name: _candidate_scores(section, holdout, said[name], result) for name, result in results.items()}
     winner = pick_winner(section.metrics[0], scores)
-    comparison = compare_with_champion(section.metrics, section.evaluation, job, holdout, said[winner], scores[winner])
+    dummy = holdout.predictions(baseline_scores(holdout))
+    comparison = compare(
+        section.metrics, section.evaluation, job, holdout, winner=winner, said=said, scores=scores, baseline=dummy
+    )
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
@@ -89,9 +91,10 @@ def run(section: Section, job: Job) -> Outcome:
         lost=sorted(set(section.candidates) - set(results)),
         winner=winner,
         intervals=comparison.intervals,
-        resampled=_resampled(holdout),
+        resampled=said[winner].drawn.described,
         fold_intervals=fold_intervals(section.metrics, holdout, said[winner], section.evaluation.bootstrap, job.seed),
-        baseline=scores_of(measure_all(section.metrics, holdout.predictions(baseline_scores(holdout)))),
+        baseline=scores_of(measure_all(section.metrics, dummy)),
+        over_baseline=comparison.over_baseline,
         confusion=measure_confusion(said[winner]),
         residuals=measure_residuals(said[winner]),
         slices=slices,
@@ -151,13 +154,6 @@ def baseline_scores(holdout: Holdout) -> NDArray[Any]:
         known = holdout.target[holdout.trained_on(fold)]
         scores[held_out_in == fold] = np.bincount(known, minlength=size) / len(known) if size else known.mean()
     return scores
-
-
-def _resampled(holdout: Holdout) -> Resampled:
-    import numpy as np
-
-    units = len(holdout.rows) if holdout.groups is None else len(np.unique(holdout.groups))
-    return Resampled(group=holdout.plan.group, units=units)
 
 
 def _candidates(job: Job) -> dict[str, StepResult]:

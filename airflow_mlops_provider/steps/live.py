@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import table_info, table_rows
 from airflow_mlops_provider.evaluation.bootstrap import interval, resample
-from airflow_mlops_provider.evaluation.metrics import broken, gain, measure_all
+from airflow_mlops_provider.evaluation.metrics import broken, measure_all
 from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.exceptions import MLOpsError
@@ -21,10 +21,10 @@ from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.monitoring.live_answers import (
     ask,
     comparable,
-    groups_of,
     predictions_from,
     spread,
     truth_of,
+    units_of,
 )
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
 from airflow_mlops_provider.results import text_within
@@ -33,13 +33,14 @@ from airflow_mlops_provider.spec import Bootstrap, Estimated, Frozen, Live, Prob
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import Interval
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.monitoring.live_answers import Answer
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
 _RESAMPLES = Bootstrap().resamples
@@ -94,8 +95,8 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
     usable = next((one for one in answers if one.scores is not None), None)
     truth, known = truth_of(job, report.task, chosen, usable)
     measured = _measured(job, champion)
-    group, groups = groups_of(job, measured, chosen)
-    said = [predictions_from(report.task, one, truth, known, groups) for one in answers]
+    group, units = units_of(job, measured, chosen)
+    said = [predictions_from(report.task, one, truth, known, units) for one in answers]
     names = list(dict.fromkeys([section.metric, *section.metrics]))
     scores, differences = _scores(names, answers, said, section.live.confidence, job.seed)
     report = report.model_copy(
@@ -146,7 +147,7 @@ def _scores(
     if not usable:
         return found, {}
     first = next(iter(usable.values()))
-    resampled = resample(statistics, first.rows, _RESAMPLES, seed, first.groups)
+    resampled = resample(statistics, first.drawn, _RESAMPLES, seed)
     for index in usable:
         spans = {
             name: interval(resampled.get((index, name)), confidence, found[index].undefined.get(name)) for name in names
@@ -156,7 +157,7 @@ def _scores(
         return found, {}
     why = {name: found[0].undefined.get(name) or found[1].undefined.get(name) for name in names}
     differences = {
-        name: interval(_gains(name, resampled.get((0, name)), resampled.get((1, name))), confidence, why[name])
+        name: interval(_gain(name, resampled.get((0, name)), resampled.get((1, name))), confidence, why[name])
         for name in names
     }
     return found, differences
@@ -171,8 +172,8 @@ def _point_values(names: list[str], answer: Answer, said: Predictions | None) ->
     return LiveScores(version=answer.version, unusable=unusable, **scores.model_dump())
 
 
-def _gains(name: str, mine: Any, others: Any) -> Any:
-    return None if mine is None or others is None else gain(name, mine, others)
+def _gain(name: str, mine: Draws | None, others: Draws | None) -> Draws | None:
+    return None if mine is None or others is None else mine.gain_over(name, others)
 
 
 def _with_estimates(

@@ -224,7 +224,7 @@ def test_a_task_that_gives_up_is_done_once_by_its_retry(fault: Fault, world: Wor
     given_up: set[str] = set()
 
     def retried(task: Callable[[], Any]) -> Any:
-        for _ in range(12):
+        for _ in range(20):
             stuck: list[str] = []
 
             def goes_on(call: Call, stuck: list[str] = stuck) -> bool:

@@ -45,7 +45,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from airflow_mlops_provider.dag_templates.settings import section
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
-from airflow_mlops_provider.operators.promotion import QualityGateOperator
+from airflow_mlops_provider.operators.gates import QualityGateOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
 from airflow_mlops_provider.pipelines import load_pipeline
 
@@ -117,8 +117,8 @@ class Chain:
         models = [done[f"train {name}"] for name in names]
         section = {"evaluation": spec.evaluation.model_dump(mode="json"), "metrics": metrics, "candidates": names}
         done["evaluate"] = self.step("evaluate", section, day, **data, models=models)
-        gates = {"gates": [gate.model_dump(mode="json") for gate in spec.gates if gate.kind != "latency"], "metrics": metrics}
-        done["gate"] = self.step("gate", gates, day, evaluation=[done["evaluate"]])
+        gates = [gate.model_dump(mode="json") for gate in spec.gates if gate.kind != "latency"]
+        done["gate"] = self.step("gate", {"gates": gates, "metrics": metrics}, day, evaluation=[done["evaluate"]])
         return {**done, **self.scored(done["evaluate"], day)}
 
     def scored(self, evaluation: StepResult, day: int) -> dict[str, StepResult]:

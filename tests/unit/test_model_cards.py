@@ -88,7 +88,7 @@ class Training:
         columns = {"target": "target", "numeric": features, "categorical": ["size"], "keys": ["key"]}
         data = {"source": {"uri": str(self.file)}, "columns": columns}
         dataset = [self.run("ingest", {"task": self.task, "data": data})]
-        split = [self.run("prepare", {"split": {"by": "random", "holdout": 0.4}}, dataset=dataset)]
+        split = [self.run("prepare", {"split": {"by": "random", "holdout": 0.6}}, dataset=dataset)]
         candidate = {"estimator": self.estimator, "params": params}
         model = self.run("train", {"name": "linear", "candidate": candidate}, dataset=dataset, split=split)
         section = {

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.bootstrap import Draws, interval, quantiles, resample
 from airflow_mlops_provider.evaluation.metrics import Predictions, measure, predictions_of
-from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+from airflow_mlops_provider.evaluation.resampled_metrics import Statistic, statistics_of
+from airflow_mlops_provider.evaluation.resampling import group_units, row_units
 from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 
@@ -51,15 +52,20 @@ def test_counts_give_what_the_repeated_rows_give(groups: int | None, name: str, 
         drawn = [np.concatenate([np.flatnonzero(group == one) for one in each]) for each in picked]
     counts = np.array([np.bincount(rows, minlength=predictions.rows) for rows in drawn])
     function = statistics_of([name], predictions)[name]
-    values = resample({"it": function}, predictions.rows, 1, 0)["it"]
-    assert values.shape == (1,)
-    found = function(counts)
-    for rows, value in zip(drawn, found, strict=True):
-        expected = measure(name, predictions.take(rows)).value
-        if expected is None:
-            assert not np.isfinite(value)
-        else:
-            assert value == pytest.approx(expected, abs=1e-9)
+    found = [function(counts)]
+    units = row_units(predictions.rows) if groups is None else group_units(group, "group")
+    if (of_units := function.of_units(units)) is not None:
+        first = np.unique(units.codes, return_index=True)[1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found.append(of_units(counts[:, first].astype(float)))
+    assert len(found) == 1 + (name not in ("average_precision", "median_absolute_error", "max_error"))
+    for values in found:
+        for rows, value in zip(drawn, values, strict=True):
+            expected = measure(name, predictions.take(rows)).value
+            if expected is None:
+                assert not np.isfinite(value)
+            else:
+                assert value == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f1", "precision", "recall", "balanced_accuracy"])
@@ -86,7 +92,7 @@ def test_predictions_that_are_not_finite_have_no_statistic() -> None:
 def test_the_interval_is_that_of_scipy() -> None:
     predictions = valued(400)
     function = statistics_of(["mae"], predictions)["mae"]
-    ours = interval(resample({"mae": function}, predictions.rows, 4000, 3)["mae"], 0.9)
+    ours = interval(resample({"mae": function}, row_units(predictions.rows), 4000, 3)["mae"], 0.9)
     errors = np.abs(predictions.truth - predictions.scores)
     theirs = stats.bootstrap(
         (errors,), np.mean, confidence_level=0.9, n_resamples=4000, method="percentile", rng=3
@@ -99,36 +105,32 @@ def test_the_interval_is_that_of_scipy() -> None:
 def test_the_same_seed_gives_the_same_resamples_however_many_statistics() -> None:
     predictions = classified(2)
     auc, loss = statistics_of(["roc_auc"], predictions)["roc_auc"], statistics_of(["log_loss"], predictions)["log_loss"]
-    alone = resample({"auc": auc}, predictions.rows, 50, 1)["auc"]
-    together = resample({"loss": loss, "auc": auc}, predictions.rows, 50, 1)["auc"]
-    other = resample({"auc": auc}, predictions.rows, 50, 2)["auc"]
+    units = row_units(predictions.rows)
+    alone = resample({"auc": auc}, units, 50, 1)["auc"].values
+    together = resample({"loss": loss, "auc": auc}, units, 50, 1)["auc"].values
+    other = resample({"auc": auc}, units, 50, 2)["auc"].values
     assert np.array_equal(alone, together)
     assert not np.array_equal(alone, other)
 
 
-@pytest.mark.parametrize("groups", [None, np.arange(60)], ids=["none", "each its own"])
-def test_rows_without_groups_are_drawn_as_they_always_were(groups: np.ndarray | None) -> None:
-    for name, predictions, expected in (
-        ("log_loss", classified(2), [0.32898491792596746, 0.3334679518976616, 0.33484332542271933]),
-        ("median_absolute_error", valued(), [3.0, 4.0, 3.5]),
-    ):
-        values = resample(statistics_of([name], predictions), predictions.rows, 3, 7, groups)[name]
-        assert values.tolist() == pytest.approx(expected, abs=1e-12)
-
-
-def test_only_whole_groups_are_drawn_and_one_alone_says_nothing() -> None:
-    groups = np.array([7, 3, 7, 9, 3, 7], np.uint64)
+def test_only_whole_groups_are_drawn_and_a_few_say_nothing() -> None:
+    groups = np.array([7, 3, 7, 9, 3, 7, 1, 0, 2], np.uint64)
     drawn: list[np.ndarray] = []
-    resample({"it": lambda counts: drawn.append(counts.copy()) or counts.sum(axis=1)}, 6, 200, 0, groups)
+    it = Statistic(lambda counts: drawn.append(counts.copy()) or counts.sum(axis=1))
+    resample({"it": it}, group_units(groups, "customer"), 200, 0)
     counts = np.concatenate(drawn)
-    for group in (3, 7, 9):
+    for group in np.unique(groups):
         of_group = counts[:, groups == group]
         assert (of_group == of_group[:, :1]).all()
-    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all(), "as many groups as there are"
-    assert counts[:, [0, 1, 3]].max() == 3
-    span = interval(resample({"it": lambda counts: counts[:, 0]}, 6, 200, 0, np.zeros(6))["it"], 0.95)
+    firsts = [0, 1, 3, 6, 7, 8]
+    whole, without, resampled = np.split(counts[:, firsts], [1, 7])
+    assert (whole == 1).all()
+    assert (without.sum(axis=1) == 5).all(), "the jackknife leaves one out"
+    assert (resampled.sum(axis=1) == 6).all(), "as many groups as there are"
+    assert resampled.max() > 2
+    span = interval(resample({"it": it}, group_units(groups % 4, "customer"), 200, 0)["it"], 0.95)
     assert (span.low, span.high) == (None, None)
-    assert "too few rows or groups" in str(span.why)
+    assert span.why == "the rows are of 4 groups by customer: at least 5 are needed to say how sure it is"
 
 
 def test_the_group_bootstrap_covers_what_the_row_bootstrap_misses() -> None:
@@ -142,8 +144,9 @@ def test_the_group_bootstrap_covers_what_the_row_bootstrap_misses() -> None:
         said = [predictions_of("regression", np.zeros(len(groups)), scores) for scores in (own, own + added)]
         statistics = {number: statistics_of(["mae"], one)["mae"] for number, one in enumerate(said)}
         for how, together in enumerate((None, groups)):
-            values = resample(statistics, len(groups), 200, seed, together)
-            spans = [interval(drawn, 0.95) for drawn in (values[0], values[1], values[1] - values[0])]
+            units = row_units(len(groups)) if together is None else group_units(together, "customer")
+            values = resample(statistics, units, 400, seed)
+            spans = [interval(drawn, 0.95) for drawn in (values[0], values[1], values[0].gain_over("mae", values[1]))]
             covered[how] += [span.low <= it <= span.high for span, it in zip(spans, truth, strict=True)]
     rows, together = covered / 150
     assert (rows < 0.6).all(), rows
@@ -156,12 +159,12 @@ def test_a_model_does_not_differ_from_itself_on_any_resample() -> None:
         statistics_of(["roc_auc"], predictions)["roc_auc"],
         statistics_of(["roc_auc"], predictions)["roc_auc"],
     )
-    values = resample({"a": ours, "b": theirs}, predictions.rows, 30, 0)
-    assert np.array_equal(values["a"], values["b"])
+    found = resample({"a": ours, "b": theirs}, row_units(predictions.rows), 30, 0)
+    assert quantiles(found["a"].gain_over("roc_auc", found["b"])) == ([0.0] * 1001, None)
 
 
 def test_too_few_defined_resamples_give_no_interval() -> None:
-    values = np.array([0.5] * 9 + [np.nan] * 11)
+    values = Draws(0.5, np.array([0.5] * 9 + [np.nan] * 11), np.full(20, 0.5))
     found = interval(values, 0.95)
     assert (found.low, found.high, found.resamples) == (None, None, 9)
     assert found.why is not None
@@ -171,11 +174,13 @@ def test_too_few_defined_resamples_give_no_interval() -> None:
 
 def test_quantiles_stay_few_however_many_resamples_there_are() -> None:
     values = np.random.default_rng(0).normal(size=5000)
-    kept, why = quantiles(values)
+    kept, why = quantiles(Draws(0.0, values, np.random.default_rng(1).normal(size=400)))
     assert why is None
     assert len(kept) == 1001
     assert kept == sorted(kept)
-    assert np.quantile(kept, [0.025, 0.975]) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-3)
+    # Wider by Student's t of 399 degrees of freedom, and for 400 units.
+    wider = stats.t.ppf(0.975, 399) / stats.norm.ppf(0.975) * np.sqrt(400 / 399)
+    assert np.quantile(kept, [0.025, 0.975]) == pytest.approx(wider * np.quantile(values, [0.025, 0.975]), rel=1e-2)
 
 
 @pytest.mark.parametrize("groups", [None, 30_000])
@@ -186,18 +191,18 @@ def test_four_metrics_of_sixty_five_thousand_rows_take_a_second_or_two(groups: i
     predictions = predictions_of("binary", truth, np.column_stack([1 - score, score]), (0, 1))
     names = ("roc_auc", "log_loss", "average_precision", "brier")
     prepared = statistics_of(names, predictions)
-    together = None if groups is None else generator.integers(groups, size=65_000)
-    # Processor time, since the machine may be busy; 0.8 s when it is quiet.
+    units = row_units(65_000) if groups is None else group_units(generator.integers(groups, size=65_000), "customer")
+    # Processor time, since the machine may be busy; 2 s when it is quiet, nearly all of it the average precision.
     started = time.process_time()
-    resample(prepared, predictions.rows, 200, 0, together)
-    assert time.process_time() - started < 4
+    resample(prepared, units, 2000, 0)
+    assert time.process_time() - started < 10
 
 
 def test_the_confusion_of_eight_classes_takes_little_memory() -> None:
     predictions = classified(8, rows=50_000)
     tracemalloc.start()
     try:
-        resample(statistics_of(["f1"], predictions), predictions.rows, 20, 0, np.arange(50_000) // 2)
+        resample(statistics_of(["f1"], predictions), group_units(np.arange(50_000) // 2, "pair"), 20, 0)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

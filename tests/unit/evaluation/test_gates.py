@@ -59,6 +59,10 @@ def report(**changes: Any) -> EvaluationReport:
         "winner": "forest",
         "intervals": {"roc_auc": Interval(low=0.7, high=0.74, confidence=0.95, resamples=200)},
         "baseline": Scores(metrics={"roc_auc": 0.5, "log_loss": 0.6}),
+        "over_baseline": {
+            "roc_auc": Difference(value=0.22, quantiles=[0.12, 0.22, 0.32]),
+            "log_loss": Difference(value=0.12, quantiles=[0.1, 0.12, 0.14]),
+        },
         "slices": [
             Slice(column="origin", value="EWR", rows=900, metrics={"roc_auc": 0.66, "log_loss": 0.51}),
             Slice(
@@ -114,8 +118,9 @@ UNDEFINED = {
         ({"kind": "absolute", "metric": "log_loss", "max": 0.47}, False, "log_loss 0.48"),
         ({"kind": "absolute", "metric": "roc_auc", "min": 0.5, "max": 0.7}, False, "roc_auc 0.72"),
         ({"kind": "baseline"}, True, "roc_auc 0.72 vs 0.5"),
-        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.1}, True, "log_loss 0.48 vs 0.6"),
-        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.13}, False, "log_loss 0.48 vs 0.6"),
+        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.1}, True, "gain 0.12 [0.101, 0.139]"),
+        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.102}, False, "log_loss 0.48 vs 0.6"),
+        ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.102, "confidence": 0.8}, True, "[0.104, 0.136]"),
         ({"kind": "worst_slice", "min": 0.66}, True, "roc_auc 0.66 (origin=EWR)"),
         ({"kind": "worst_slice", "min": 0.67}, False, "roc_auc 0.66 (origin=EWR)"),
         ({"kind": "worst_slice", "metric": "log_loss", "max": 0.5}, False, "log_loss 0.51 (origin=EWR)"),
@@ -239,7 +244,7 @@ def test_an_unpaired_comparison_says_so() -> None:
         ({"kind": "absolute", "metric": "roc_auc", "min": 0.7}, "roc_auc", 0.02),
         ({"kind": "absolute", "metric": "log_loss", "max": 0.4}, "log_loss", -0.08),
         ({"kind": "absolute", "metric": "roc_auc", "min": 0.5, "max": 0.75}, "roc_auc", 0.03),
-        ({"kind": "baseline", "min_gain": 0.1}, "roc_auc", 0.12),
+        ({"kind": "baseline", "min_gain": 0.1}, "roc_auc", 0.025),
         ({"kind": "worst_slice", "min": 0.6}, "roc_auc", 0.06),
         ({"kind": "champion", "confidence": 0.5}, "roc_auc", 0.015),
         ({"kind": "champion", "confidence": 0.5, "rule": "not_worse", "margin": 0.01}, "roc_auc", 0.025),
@@ -266,7 +271,28 @@ def test_a_champion_serves_its_time_in_data_time(days: int, passes: bool) -> Non
 
 @pytest.mark.parametrize("dummy", [0.72, 0.72 - 1e-16, 0.8])
 def test_a_tie_does_not_beat_the_dummy(dummy: float) -> None:
-    assert not one({"kind": "baseline"}, report(baseline=Scores(metrics={"roc_auc": dummy}))).passed
+    gained = Difference(value=0.72 - dummy, quantiles=[0.72 - dummy] * 2)
+    given = report(baseline=Scores(metrics={"roc_auc": dummy}), over_baseline={"roc_auc": gained})
+    assert not one({"kind": "baseline"}, given).passed
+
+
+def test_what_is_better_than_the_dummy_by_chance_does_not_beat_it() -> None:
+    gained = Difference(value=0.03, quantiles=[-0.01, 0.03, 0.07])
+    verdict = one({"kind": "baseline"}, report(over_baseline={"roc_auc": gained}))
+    assert not verdict.passed
+    assert "gain 0.03 [-0.008, 0.068]" in verdict.got
+    assert one({"kind": "baseline", "confidence": 0.5}, report(over_baseline={"roc_auc": gained})).passed
+
+
+def test_a_gain_of_which_nothing_can_be_said_does_not_beat_the_dummy() -> None:
+    gained = Difference(value=0.3, why="the rows are of 3 blocks of a day: at least 5 are needed to say how sure it is")
+    verdict = one({"kind": "baseline"}, report(over_baseline={"roc_auc": gained}))
+    assert (verdict.passed, verdict.why) == (False, gained.why)
+
+
+def test_an_older_evaluation_is_judged_by_its_gain_alone() -> None:
+    assert one({"kind": "baseline"}, report(over_baseline={})).passed
+    assert not one({"kind": "baseline", "min_gain": 0.23}, report(over_baseline={})).passed
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def test_a_champion_that_is_the_challenger_differs_by_nothing(world: World) -> N
     for name in METRICS:
         difference = report.champion.differences[name]
         assert difference.value == pytest.approx(0, abs=1e-12)
-        assert difference.quantiles == pytest.approx([0.0] * 40, abs=1e-9)
+        assert difference.quantiles == pytest.approx([0.0] * 1001, abs=1e-9)
 
 
 def test_a_better_challenger_gains_on_the_same_resamples(world: World) -> None:
@@ -72,6 +73,18 @@ def test_repeated_measurements_of_one_customer_are_drawn_together(store: Artifac
     assert "each row drawn by itself" in apart.intervals_by
 
 
+def test_rows_with_a_timestamp_are_judged_by_their_days(store: ArtifactStore) -> None:
+    frame = rows_of("binary", rows=1200).assign(at=pd.date_range("2013-01-01", periods=1200, freq="2h", tz="UTC"))
+    world = World(store).load(frame, split="time", roles={"timestamp": "at"})
+    logistic, stump = world.train(logistic=LOGISTIC, stump=STUMP)
+    result = world.evaluate([logistic, stump], METRICS, champion=champion_of(stump))
+    report = world.read(result)
+    assert report.resampled == Resampled(units=40, block=timedelta(days=1))
+    assert report.over_baseline["roc_auc"].candidates == 2
+    assert report.over_baseline["roc_auc"].quantiles[25] > 0
+    assert "40 blocks of a day" in store.fetch(result.artifacts["report"]).read_text(encoding="utf-8")
+
+
 def widths(report: EvaluationReport) -> list[float]:
     """Return those of the intervals of the challenger, the champion, their difference, and a group of fairness."""
     assert report.champion is not None
@@ -82,7 +95,7 @@ def widths(report: EvaluationReport) -> list[float]:
     return [high - low, *(span.high - span.low for span in spans)]
 
 
-@pytest.mark.parametrize(("groups", "words"), [(29, "of so few they are still too narrow"), (30, "")])
+@pytest.mark.parametrize(("groups", "words"), [(29, "they are few, so intervals are wider"), (30, "")])
 def test_few_groups_are_warned_of(groups: int, words: str) -> None:
     drawn = Resampled(group="customer", units=groups)
     assert drawn.few == bool(words)

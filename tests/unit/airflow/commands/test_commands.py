@@ -24,7 +24,7 @@ def test_two_versions_are_told_compared_promoted_and_rolled_back(
     file = pipelines / "iris.yaml"
     train(file)
     file.write_text(
-        file.read_text().replace("max_iter: 1000", "max_iter: 30\n        C: 0.01").replace(": 100\n", ": 5\n")
+        file.read_text().replace("max_iter: 1000", "max_iter: 30\n        C: 0.01").replace(": 100\n", ": 60\n")
     )
     assert train(file)["promote"].state == "skipped", "not better than the champion"
 

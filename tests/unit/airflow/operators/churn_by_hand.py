@@ -9,7 +9,8 @@ from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow_mlops_provider.assets import champion_alias, champion_asset, dataset_asset
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDataOperator, ValidateDataOperator
-from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
+from airflow_mlops_provider.operators.gates import QualityGateOperator
+from airflow_mlops_provider.operators.promotion import PromoteModelOperator
 from airflow_mlops_provider.operators.publishing import PublishModelOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator, FindChampionOperator, TrainModelOperator
 

@@ -9,7 +9,8 @@ from airflow.sdk import DAG, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException
 from churn_by_hand import METRICS, made, run_all
 
-from airflow_mlops_provider.operators.promotion import PromoteModelOperator, QualityGateOperator
+from airflow_mlops_provider.operators.gates import QualityGateOperator
+from airflow_mlops_provider.operators.promotion import PromoteModelOperator
 from airflow_mlops_provider.operators.publishing import PublishModelOperator
 from airflow_mlops_provider.operators.training import EvaluateModelOperator, TrainModelOperator
 from airflow_mlops_provider.registry import Registry

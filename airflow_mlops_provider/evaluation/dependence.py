@@ -1,0 +1,99 @@
+"""How much wider than independent units say the error of a statistic is, where its units follow each other in time.
+
+The long-run variance of a series over its variance, by several estimates, of which the largest counts, since each is
+biased downwards in short series: an autoregression of the first order with its small-sample bias taken out (Kendall
+1954), the same seen through noise, one of an order chosen by AIC (the sieve of Bühlmann 1997; prewhitening: Andrews &
+Monahan 1992), and means of ever longer batches, where they vary more than chance lets them (Conway 1963).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Of the estimated autocorrelation, in its standard errors, that are added: an interval must not be narrow by chance.
+_CAREFUL = 0.5
+_LARGEST = 0.97
+#: Fewest batches whose variance says something.
+_BATCHES = 10
+#: Standard errors by which the variance of batches, or the first autocorrelation, has to be large.
+_SIGNIFICANT, _NOTICED = 1.28, 0.84
+_ORDERS = 7
+_FEWEST = 4
+
+
+def long_run_factor(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the long-run variance of a series over its variance, and the degrees of freedom of its estimate.
+
+    Where the series says as much as fewer than `_FEWEST` independent values (a level that wanders, a trend), no model
+    of it can be trusted: the means of so many equal parts are taken (Ibragimov & Müller 2010).
+
+    :param values: of one unit after another, in the order of time.
+
+    >>> import numpy as np
+    >>> long_run_factor(np.array([1.0, -1.0] * 20))
+    (1.0, 39.0)
+    >>> long_run_factor(np.arange(100.0))[1]
+    3.0
+    """
+    import numpy as np
+
+    centred = values - values.mean()
+    size, variance = len(values), float(np.square(centred).mean())
+    if size < 4 or variance <= 1e-24 * float(np.square(values).mean()):
+        return 1.0, float(size - 1)
+    orders = min(_ORDERS, size // 8)
+    lags = np.array([float((centred[lag:] * centred[: size - lag]).sum()) for lag in range(max(orders, 3) + 1)])
+    correlations = lags / (size * variance)
+    found = [1.0, _first_order(correlations[1], size, _CAREFUL), _sieve(correlations[: orders + 1], size)]
+    if correlations[1] > _NOTICED / size**0.5:
+        found.append(_with_noise(correlations, size))
+    if (factor := max(*found, *_batches(values, size))) <= size / _FEWEST:
+        return factor, size / factor - 1
+    means = np.array([part.mean() for part in np.array_split(values, _FEWEST)])
+    return size / _FEWEST * float(means.var(ddof=1) / values.var(ddof=1)), _FEWEST - 1.0
+
+
+def _first_order(correlation: float, size: int, careful: float) -> float:
+    unbiased = correlation + (1 + 4 * max(correlation, 0.0)) / size
+    error = (max(1 - unbiased**2, 0.05) / size) ** 0.5 * max(unbiased, 0.0) ** 0.5
+    bounded = min(unbiased + careful * error, _LARGEST)
+    return max(1.0, float((1 + bounded) / (1 - bounded)))
+
+
+def _with_noise(correlations: NDArray[Any], size: int) -> float:
+    """Return the factor of an autoregression that is seen through noise: its correlations fall by one ratio."""
+    first, second, third = (float(one) + 1 / size for one in correlations[1:4])
+    ratio = 0.0 if second <= 0 else min(max((second + third) / (first + second), 0.0), 0.95)
+    return 1 + 2 * max(first, 0.0) / (1 - ratio)
+
+
+def _sieve(correlations: NDArray[Any], size: int) -> float:
+    """Return the factor of the autoregression whose order AIC chooses, by Levinson's recursion."""
+    import numpy as np
+
+    weights, left, best, factor = np.zeros(0), 1.0, 0.0, 1.0
+    for order in range(1, len(correlations)):
+        partial = (correlations[order] - float((weights * correlations[1:order][::-1]).sum())) / left
+        weights = np.append(weights - partial * weights[::-1], partial)
+        left = max(left * (1 - partial**2), 1e-12)
+        if (criterion := size * np.log(left) + 2 * order) < best:
+            best, factor = float(criterion), left / max(1 - float(weights.sum()), 0.05) ** 2
+    return factor
+
+
+def _batches(values: NDArray[Any], size: int) -> list[float]:
+    import numpy as np
+
+    found, length = [], 2
+    while (count := size // length) >= _BATCHES:
+        means = values[size - count * length :].reshape(count, length).mean(axis=1)
+        ratio = length * float(means.var(ddof=1)) / float(values.var(ddof=1))
+        if ratio > 1 + _SIGNIFICANT * (2 / count) ** 0.5:
+            centred = means - means.mean()
+            next_to = float((centred[1:] * centred[:-1]).sum() / np.square(centred).sum())
+            found.append(ratio * _first_order(next_to, count, 0.0))
+        length *= 2
+    return found
