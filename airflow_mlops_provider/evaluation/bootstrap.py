@@ -119,11 +119,12 @@ def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, 
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    if (why := _too_few_units(units)) is not None:
-        return {key: Draws(np.nan, np.empty(0), np.empty(0), why=why) for key in statistics}
+    why, whole = _too_few_units(units), np.ones((1, units.count))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"), threadpool_limits(limits=1):
-        drawn = _counts(units.count, resamples, seed)
-        whole, without = np.ones((1, units.count)), 1 - np.eye(units.count)
+        if why is not None:
+            points = _values(statistics, units, whole)
+            return {key: Draws(float(point[0]), np.empty(0), np.empty(0), why=why) for key, point in points.items()}
+        drawn, without = _counts(units.count, resamples, seed), 1 - np.eye(units.count)
         values = _values(statistics, units, np.concatenate([whole, without, drawn]))
         besides = {} if units.besides is None else _values(statistics, units.besides, 1 - np.eye(units.besides.count))
     ordered, ends = units.drawn == "block", [1, 1 + units.count]

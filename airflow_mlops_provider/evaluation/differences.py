@@ -62,4 +62,4 @@ def signed(found: Sequence[float], shares: Sequence[float]) -> list[float]:
 
 
 def _known(drawn: Draws | float) -> bool:
-    return not isinstance(drawn, Draws) or math.isfinite(drawn.point) or drawn.why is not None
+    return not isinstance(drawn, Draws) or math.isfinite(drawn.point)

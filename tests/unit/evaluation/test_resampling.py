@@ -61,9 +61,12 @@ def test_of_many_rows_or_groups_several_are_dealt_together_and_say_as_much(units
 def test_rows_of_too_few_days_say_nothing() -> None:
     units = block_units(np.arange(0, 96) * HOUR, timedelta(0))
     said = predictions_of("regression", np.zeros(96), np.arange(96.0), units=units)
-    found = interval(resample(statistics_of(["mae"], said), units, 100, 0)["mae"], 0.95)
+    drawn = resample(statistics_of(["mae"], said), units, 100, 0)["mae"]
+    found = interval(drawn, 0.95)
     assert (found.low, found.high) == (None, None)
     assert found.why == "the rows are of 4 blocks of a day: at least 5 are needed to say how sure it is"
+    gained = difference_of("mae", {"one": drawn}, "one", 50.0, "the champion")
+    assert (gained.value, gained.quantiles, gained.why) == (2.5, [], found.why)
 
 
 def test_where_customers_vary_more_than_days_they_count() -> None:
