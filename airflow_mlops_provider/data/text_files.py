@@ -133,11 +133,23 @@ def likely_separator(head: CsvHead, separator: str) -> str:
     """
     best, fields = separator, len(head.header)
     for other in _SEPARATORS:
-        lines = [next(csv.reader([separator.join(row)], delimiter=other), []) for row in (head.header, *head.rows)]
-        widths = {len(line) for line in lines[1:]}
-        if other != separator and len(lines[0]) > fields and (not widths or max(widths) >= len(lines[0])):
-            best, fields = other, len(lines[0])
+        width, *widths = (_width(separator.join(row), other) for row in (head.header, *head.rows))
+        if other != separator and width > fields and (not widths or max(widths) >= width):
+            best, fields = other, width
     return best
+
+
+def _width(row: str, separator: str) -> int:
+    r"""Return how many fields a row has by a separator.
+
+    >>> _width("id;age\r(years)", ";")
+    2
+    """
+    try:
+        # A line's end within a field stood in quotes, which the first reading took; here it would end the row.
+        return len(next(csv.reader([re.sub(r"[\r\n]", " ", row)], delimiter=separator), []))
+    except csv.Error:  # a whole row as one field, longer than the reader takes: it is not separated so
+        return 1
 
 
 def read_json_lines(path: Path, where: str, wanted: Wanted) -> Iterator[Batch]:

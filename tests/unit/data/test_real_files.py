@@ -15,6 +15,7 @@ from airflow_mlops_provider.drafting import draft_pipeline
 from airflow_mlops_provider.drafting.roles import Roles, roles_of
 from airflow_mlops_provider.drafting.sample import read_sample
 from airflow_mlops_provider.exceptions import DataError
+from airflow_mlops_provider.spec import Csv
 
 CASES = Path(__file__).parent / "cases"
 AS_OF = datetime(2030, 1, 1, tzinfo=UTC)
@@ -143,6 +144,36 @@ def test_what_cannot_be_read_is_one_line_that_fits_the_format(
         assert part in str(raised.value)
     assert "with commas" not in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'id,"age\r(years)",left\n1,20,0\n',
+        b'id,"age\n(years)",left\n1,20,0\n',
+        b"id,left\n1,0\n" + b'2,"a\rb"\n' * 3,
+        b"id," + b"a" * 70_000 + b"," + b"b" * 70_000 + b"\n1,2,3\n",
+    ],
+    ids=[
+        "carriage return in the header",
+        "newline in the header",
+        "carriage return in a row",
+        "header of 140,000 bytes",
+    ],
+)
+def test_a_column_that_is_not_there_is_named_whatever_the_fields_of_its_file_hold(
+    content: bytes, steps: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    assert read_sample(tmp_path / "rows.csv", "churned").csv == Csv()
+    data = {"source": {"uri": str(tmp_path / "rows.csv")}, "columns": {"target": "churned", "numeric": ["id"]}}
+    with pytest.raises(DataError, match="has no column.*'churned'"):
+        steps.ingest(data, task="binary", as_of=AS_OF)
+
+
+def test_another_separator_is_found_though_a_field_holds_the_end_of_a_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b'"age\r(years)";id;left\n20;1;0\n')
+    assert read_sample(tmp_path / "rows.csv", "left").csv == Csv(separator=";")
 
 
 def test_values_are_what_the_file_says(steps: Any, tmp_path: Path) -> None:
