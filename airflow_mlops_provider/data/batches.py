@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -76,23 +77,61 @@ class Wanted:
         return wanted
 
     def batch(self, table: pa.Table, where: str, first_row: int) -> Batch:
-        """Return rows without the texts that are no value."""
+        """Return rows without the texts that are no value.
+
+        :raises DataError: for bytes in a column of texts that are no UTF-8, with their row.
+        """
         import pyarrow as pa
 
-        values = [self._with_values(table[index]) for index in range(table.num_columns)]
-        return Batch(pa.table(values, names=table.column_names), where, first_row)
+        columns = []
+        for index, name in enumerate(table.column_names):
+            values = _plain_texts(table[index])
+            if is_text(values.type):
+                _refuse_other_bytes(values, name, where, first_row)
+                values = self._with_values(values)
+            columns.append(values)
+        return Batch(pa.table(columns, names=table.column_names), where, first_row)
 
     def _with_values(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if pa.types.is_dictionary(values.type) and is_text(values.type.value_type):
-            values = values.cast(values.type.value_type)
-        if not is_text(values.type):
-            return values
-        values = values if values.type == pa.string() else values.cast(pa.string())
         gone = pc.is_in(values, value_set=pa.array(self.csv.missing, pa.string()))
         return pc.if_else(gone, pa.scalar(None, pa.string()), values) if pc.any(gone).as_py() else values
+
+
+def _plain_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts of any encoding as Arrow's usual ones, other values as they are."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type) and is_text(values.type.value_type):
+        values = values.cast(values.type.value_type, safe=False)  # bytes that are no text are named later, by their row
+    return values.cast(pa.string()) if is_text(values.type) and values.type != pa.string() else values
+
+
+def _refuse_other_bytes(texts: pa.ChunkedArray, name: str, where: str, first_row: int) -> None:
+    """Refuse bytes that are no UTF-8: Parquet's reader lets them pass as texts, and Python fails to show them."""
+    import pyarrow as pa
+
+    if _is_utf8(texts):
+        return
+    odd = bisect_left(range(len(texts)), True, key=lambda index: not _is_utf8(texts.slice(0, index + 1)))
+    raise DataError(
+        f"column {name!r}, row {first_row + odd} of {where} cannot be used",
+        got=texts.slice(odd, 1).cast(pa.binary())[0].as_py(),
+        expected="UTF-8 text",
+        hint="Write it again as UTF-8.",
+    )
+
+
+def _is_utf8(texts: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _missing(missing: list[str], present: Sequence[str], wanted: list[str], where: str) -> DataError:

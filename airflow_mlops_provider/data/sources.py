@@ -114,7 +114,7 @@ def _readable(path: Path, where: str, expected: str) -> Iterator[None]:
         yield
     except (ConnectionError, TimeoutError):
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last for the name of a column
         if of_disk(error):
             raise
         if path.is_file():

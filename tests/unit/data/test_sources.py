@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_mlops_provider.data.batches import Wanted, read_frames
 from airflow_mlops_provider.data.sources import read_files, source_files
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
 from airflow_mlops_provider.spec import Data
@@ -175,6 +177,39 @@ def test_a_row_is_named_by_its_place_in_its_own_file(steps: Any, tmp_path: Path)
     )
     with pytest.raises(DataError, match=r"column 'late', row 5 of file .*b\.csv"):
         steps.ingest(data(tmp_path / "d").model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("column", ["id", "y", "c", "late", "at"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+def test_bytes_in_parquet_that_are_no_text_are_named_whatever_their_column_is_for(
+    column: str, kind: pa.DataType, steps: Any, tmp_path: Path
+) -> None:
+    frame = rows(50).astype({column: str})
+    frame.loc[24, column] = "an umlaut of old"
+    table = pa.Table.from_pandas(frame)
+    table = table.set_column(table.column_names.index(column), column, table[column].cast(kind))
+    file = tmp_path / "d.parquet"
+    pq.write_table(table, file, row_group_size=20, compression="none")
+    file.write_bytes(file.read_bytes().replace(b"an umlaut", b"an \xfcmlaut"))
+    with pytest.raises(
+        DataError, match=rf"column '{column}', row 25 of file .* got b'an .xfcmlaut of old'.*UTF-8 text"
+    ):
+        steps.ingest(data(file).model_dump(mode="json"))
+
+
+def test_a_column_of_parquet_whose_name_is_no_text_makes_the_file_unreadable(steps: Any, tmp_path: Path) -> None:
+    file = write(tmp_path / "d.parquet", rows())
+    file.write_bytes(file.read_bytes().replace(b"unused", b"un\xffsed"))
+    with pytest.raises(DataError, match=r"d\.parquet cannot be read: got 'utf-8' codec"):
+        steps.ingest(data(file).model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["plain", "dictionary"])
+def test_bytes_in_a_table_of_a_reader_that_are_no_text_are_named(encoded: bool) -> None:
+    texts = pa.array([b"Koeln", b"K\xf6ln"]).view(pa.string())
+    values = pa.DictionaryArray.from_arrays([0, 0, 1], texts) if encoded else texts.take(pa.array([0, 0, 1]))
+    with pytest.raises(DataError, match="column 'city', row 3 of reader 'r' cannot be used"):
+        list(read_frames([pa.table({"city": values})], "reader 'r'", Wanted()))
 
 
 def test_a_bad_value_far_down_a_large_csv_is_found(steps: Any, tmp_path: Path) -> None:
