@@ -8,7 +8,7 @@ import json
 import re
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow_mlops_provider.bounds import MAX_DOCUMENT_BYTES
@@ -102,14 +102,15 @@ def csv_head(path: Path, where: str, csv_form: Csv) -> CsvHead:
                     f"{where} is not a readable CSV file", got=str(error), expected="a header and rows"
                 ) from error
     header = rows[0] if rows else []
-    header[:1] = [name.removeprefix("\ufeff") for name in header[:1]]
     if bad := [name for name in header if re.search(r"\\x[0-9a-f]{2}", name)]:
         raise _not_text(where, csv_form, bad[0])
     return CsvHead(header, rows[1:])
 
 
 def _csv_rows(text: io.TextIOWrapper, separator: str) -> Iterator[list[str]]:
-    return (row for row in csv.reader(text, delimiter=separator) if row)
+    # A byte order mark begins the text, as Arrow has it, not a name: that may stand in quotes, or below an empty line.
+    start = (line.removeprefix("\ufeff") for line in islice(text, 1))
+    return (row for row in csv.reader(chain(start, text), delimiter=separator) if row)
 
 
 def _check_separator(head: CsvHead, where: str, wanted: Wanted) -> None:

@@ -171,6 +171,20 @@ def test_a_column_that_is_not_there_is_named_whatever_the_fields_of_its_file_hol
         steps.ingest(data, task="binary", as_of=AS_OF)
 
 
+@pytest.mark.parametrize(
+    "start", ['"id"', '\n"id"', "\r\nid"], ids=["in quotes", "in the second line", "not in quotes"]
+)
+def test_the_first_name_of_a_file_with_a_byte_order_mark_is_read_as_any_other(
+    start: str, steps: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(f"\ufeff{start},age,left\n1,20,0\n2,30,1\n".encode())
+    assert read_sample(path, "left").table.column_names == ["id", "age", "left"]
+    data = {"source": {"uri": str(path)}, "columns": {"target": "left", "keys": ["id"], "numeric": ["age"]}}
+    dataset = steps.ingest(data, task="binary", as_of=AS_OF).artifacts["dataset"]
+    assert read_table(steps.store, dataset)["id"].tolist() == ["1", "2"]
+
+
 def test_another_separator_is_found_though_a_field_holds_the_end_of_a_line(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b'"age\r(years)";id;left\n20;1;0\n')
     assert read_sample(tmp_path / "rows.csv", "left").csv == Csv(separator=";")
