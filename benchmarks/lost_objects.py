@@ -355,7 +355,11 @@ def main() -> None:
 def _quietly(seeds: range) -> list[dict[str, Any]]:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="mlops-bench-") as folder:
-        return rounds(Path(folder), seeds)
+        found = rounds(Path(folder), seeds)
+        # Where a world lay is by chance: the same is said in each.
+        return [
+            one | {"told": {name: words.replace(folder, "") for name, words in one["told"].items()}} for one in found
+        ]
 
 
 if __name__ == "__main__":
