@@ -53,9 +53,9 @@ SPEC: dict[str, Any] = {
     "task": "binary",
     "data": {
         "columns": {"target": "left", "timestamp": "at", "keys": ["id"], "numeric": ["age"], "categorical": ["plan"]},
-        "window": "8 days",
+        "window": "14 days",
     },
-    "preparation": {"split": {"by": "time", "holdout": 0.3}},
+    "preparation": {"split": {"by": "time", "holdout": 0.5}},
     "training": {
         "candidates": {
             "logistic": {"estimator": "sklearn.linear_model.LogisticRegression"},

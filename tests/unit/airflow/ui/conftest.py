@@ -32,7 +32,7 @@ USERS: dict[str, str | list[tuple[str, str]]] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     """Airflow's API server with the users and permissions of FAB, and the DAGs of two pipelines."""
     home = tmp_path_factory.mktemp("server")
@@ -56,6 +56,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
         write_dags(home)
         yield app
         purge_cached_app()
+        forget_database()
+
+
+def forget_database() -> None:
+    """Take Airflow's database away again: the tests of other files know a process without one."""
+    from airflow import settings
+    from airflow.configuration import conf
+
+    settings.dispose_orm(do_log=False)
+    Path(conf.get("database", "sql_alchemy_conn").removeprefix("sqlite:///")).unlink()
+    settings.configure_orm()
 
 
 def write_users(manager: Any) -> None:
