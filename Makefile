@@ -27,7 +27,7 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
-nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects; an hour or more
+nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects; half an hour
 	$(BIN)/python -m pytest -m nightly -n auto --dist worksteal
 	$(BIN)/python benchmarks/lost_objects.py --rounds 50 --out docs/lost-objects.json
 
