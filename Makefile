@@ -27,9 +27,10 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
-nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects; half an hour
+nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects, decisions in worlds whose truth is known; an hour
 	$(BIN)/python -m pytest -m nightly -n auto --dist worksteal
 	$(BIN)/python benchmarks/lost_objects.py --rounds 50 --out docs/lost-objects.json
+	$(BIN)/python benchmarks/judgement.py --out docs/judgement.json
 
 services:  ## what some tests need of Debian: Ceph, Docker, PostgreSQL, Redis, Chromium; as root
 	tests/integration/services/install.sh
