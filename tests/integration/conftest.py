@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gauges import Gauges
     from killing import Points
 
     from local_airflow import LocalAirflow
@@ -62,11 +62,11 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Points:
 
 
 @pytest.fixture(scope="session")
-def statsd() -> Iterator[socket.socket]:
+def statsd() -> Iterator[Gauges]:
     """A StatsD server: the gauges of the package that tasks of `airflow` send."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.setblocking(False)
+    from gauges import Gauges
+
+    with Gauges() as server:
         yield server
 
 
@@ -80,7 +80,7 @@ def databases(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, points: Points, databases: Path, statsd: socket.socket
+    tmp_path_factory: pytest.TempPathFactory, points: Points, databases: Path, statsd: Gauges
 ) -> Iterator[LocalAirflow]:
     """One Airflow for all tests of a worker, with the shipped DAGs and pipelines, and those of the tests."""
     from generated import write_pipelines
@@ -101,7 +101,7 @@ def airflow(
         **points.setting,
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
-        "AIRFLOW__METRICS__STATSD_PORT": str(statsd.getsockname()[1]),
+        "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),
         "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "^mlops",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ from runs import Run, events, mlflow_state, registry
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 if TYPE_CHECKING:
-    import socket
+    from gauges import Gauges
 
     from local_airflow import LocalAirflow
 
@@ -134,13 +133,8 @@ def test_a_lost_candidate_does_not_fail_the_others_and_is_reported(airflow: Loca
     assert any("broken" in entry["event"] for entry in run.log("evaluate") if entry["level"] == "warning")
 
 
-def test_tasks_set_gauges(three_days: list[Run], statsd: socket.socket) -> None:
-    sent = {}
-    with suppress(BlockingIOError):
-        while True:
-            for line in statsd.recv(65536).decode().splitlines():
-                name, _, value = line.rpartition(":")
-                sent[name] = value
+def test_tasks_set_gauges(three_days: list[Run], statsd: Gauges) -> None:
+    sent = statsd.latest
     assert sent["airflow.mlops.champion_version.three_days"] == "3|g"
     assert float(sent["airflow.mlops.gate_margin.three_days.latency"].removesuffix("|g")) > 0
 
