@@ -287,7 +287,7 @@ class LocalAirflow:
         request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
         for patience in reversed(range(5)):
             try:
-                with urllib.request.urlopen(request, timeout=30) as response:
+                with urllib.request.urlopen(request, timeout=_LOCK_SECONDS) as response:
                     return json.loads(response.read() or b"null")
             except urllib.error.HTTPError as error:
                 # SQLite lets one write at a time: a busy Airflow answers 500 to a request that it did not carry out.
