@@ -24,10 +24,9 @@ _BOM = b"\xef\xbb\xbf"
 _DESKTOP = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 #: What to do about a CSV file of another encoding.
 SET_ENCODING = "Save it as UTF-8, or name its encoding in data.source.csv.encoding."
-#: zipfile's words for a compression that it does not know, and for an archive with a password, are the last two.
 _DAMAGED = (
     zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, struct.error, UnicodeDecodeError,
-    NotImplementedError, RuntimeError,
+    NotImplementedError, RuntimeError,  # zipfile's, for a compression that it does not know, and for a password
 )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.evaluation.resampled_metrics import Statistic
     from airflow_mlops_provider.evaluation.resampling import Units
+    from airflow_mlops_provider.evaluation.statistic import Statistic
 
 #: Counts held at once: 4 MB, which stays in a processor's cache.
 _CHUNK = 1_000_000

@@ -18,8 +18,9 @@ from airflow_mlops_provider.evaluation.bootstrap import interval, resample, wide
 from airflow_mlops_provider.evaluation.group_report import FairnessReport, Gap, Group, GroupMetric, SmallGroup
 from airflow_mlops_provider.evaluation.holdout import read_held_out
 from airflow_mlops_provider.evaluation.metrics import broken, measure, undefined
-from airflow_mlops_provider.evaluation.resampled_metrics import mean_of, statistics_of
+from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.slices import MISSING
+from airflow_mlops_provider.evaluation.statistic import mean_of
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.extras import import_extra
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.evaluation.resampled_metrics import Statistic
+    from airflow_mlops_provider.evaluation.statistic import Statistic
     from airflow_mlops_provider.spec.sections import Bootstrap, Evaluation
 
 #: A column with more judged groups is an identifier, not a group.

@@ -9,8 +9,9 @@ from scipy import stats
 
 from airflow_mlops_provider.evaluation.bootstrap import Draws, interval, quantiles, resample
 from airflow_mlops_provider.evaluation.metrics import Predictions, measure, predictions_of
-from airflow_mlops_provider.evaluation.resampled_metrics import Statistic, statistics_of
+from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import group_units, row_units
+from airflow_mlops_provider.evaluation.statistic import Statistic
 from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 
