@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from local_processes import end, end_leftovers, free_port
 
 PARTS = ("api-server", "scheduler", "dag-processor")
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -340,43 +341,3 @@ class LocalAirflow:
             time.sleep(0.5)
         states = {f"{task['task_id']}[{task['map_index']}]": task["state"] for task in self.tasks(dag_id, run_id)}
         raise RuntimeError(f"{dag_id} {run_id} did not end in {seconds:.0f} s: {states}")
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def end(pids: list[int], patience: float = 5) -> None:
-    """End processes and all their descendants: politely, then not."""
-    family: dict[int, psutil.Process] = {}
-    for pid in pids:
-        try:
-            parent = psutil.Process(pid)
-            family |= {process.pid: process for process in (parent, *parent.children(recursive=True))}
-        except psutil.NoSuchProcess:
-            continue
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        for process in family.values():
-            try:
-                process.send_signal(sign)
-            except psutil.NoSuchProcess:
-                continue
-        _, alive = psutil.wait_procs(family.values(), timeout=patience)
-        family = {process.pid: process for process in alive}
-
-
-def end_leftovers(home: Path) -> None:
-    """End what an earlier Airflow of this folder left running."""
-    place = str(home.resolve())
-    left = []
-    for process in psutil.process_iter(["pid"]):
-        try:
-            if process.pid != os.getpid() and process.environ().get("AIRFLOW_HOME") == place:
-                left.append(process.pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    end(left)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.data.conversion import is_number
 from airflow_mlops_provider.data.forms import EXACT, exact_text, is_text
+from airflow_mlops_provider.data.kinds import is_number
 
 if TYPE_CHECKING:
     import pyarrow as pa

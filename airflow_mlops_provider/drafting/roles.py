@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.data.conversion import Column, is_number, to_moment, without_nan
+from airflow_mlops_provider.data.conversion import Column, to_moment
 from airflow_mlops_provider.data.forms import Forms, is_text
 from airflow_mlops_provider.data.guesses import guess_dates, odd_ones
+from airflow_mlops_provider.data.kinds import is_number, without_nan
 from airflow_mlops_provider.data.time_of_day import is_time_of_day
 from airflow_mlops_provider.drafting.keys import is_code, is_key, names_a_key
 from airflow_mlops_provider.exceptions import DataError, SpecError

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.data.batches import Wanted
-from airflow_mlops_provider.data.conversion import Column, is_uuid, uuid_texts
+from airflow_mlops_provider.data.conversion import Column
 from airflow_mlops_provider.data.forms import Forms, exact_text, is_text
 from airflow_mlops_provider.data.guesses import guess_numbers, guess_placeholders
+from airflow_mlops_provider.data.kinds import is_uuid, uuid_texts
 from airflow_mlops_provider.data.opening import opened
 from airflow_mlops_provider.data.sources import format_of, read_local
 from airflow_mlops_provider.data.text_files import csv_head, likely_separator

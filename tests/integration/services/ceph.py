@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from services.daemons import daemon
 from services.needs import needs
 
+from local_processes import free_ports
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -170,7 +172,7 @@ def ceph() -> Iterator[Ceph]:
 def _start(folder: Path, running: ExitStack) -> Ceph:
     for name in ("mon", "osd", "rgw"):
         (folder / name).mkdir()
-    first, second, port, secure = _free_ports(4)
+    first, second, port, secure = free_ports(4)
     # A monitor on v1 alone fails with "wrong fsid".
     mon, fsid = f"[v2:127.0.0.1:{first},v1:127.0.0.1:{second}]", str(uuid.uuid4())
     frontend = f"beast endpoint=127.0.0.1:{port} tcp_nodelay=1 ssl_endpoint=127.0.0.1:{secure}"
@@ -234,14 +236,6 @@ def _run(folder: Path, *command: str, stdin: str = "") -> str:
 
 def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "CEPH_CONF": str(folder / "ceph.conf")}
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def _listens(port: int) -> bool:

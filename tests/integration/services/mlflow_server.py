@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import secrets
-import socket
 import sys
 import urllib.request
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from services import bearer_tokens
 from services.daemons import daemon
+
+from local_processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ def mlflow_server(
     :raises RuntimeError: it does not answer within 90 seconds; holds the end of its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     place = artifacts or str(folder / "artifacts")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", database or f"sqlite:///{folder / 'mlflow.db'}"]
@@ -135,9 +136,3 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

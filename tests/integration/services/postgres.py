@@ -17,7 +17,7 @@ import psycopg2
 from services.daemons import daemon
 from services.needs import needs
 
-from local_airflow import free_port
+from local_processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from services.daemons import daemon
 from services.needs import needs
 
-from local_airflow import free_port
+from local_processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
