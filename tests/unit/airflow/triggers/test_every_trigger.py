@@ -87,7 +87,7 @@ def test_a_failing_look_warns_or_ends_the_wait(capsys: pytest.CaptureFixture[str
 
 
 WATCHED = """
-import asyncio, json, logging, sys, time
+import asyncio, json, logging, pathlib, sys, time
 from airflow_mlops_provider.triggers.arrival import DataArrivalTrigger
 from airflow_mlops_provider.triggers.champion import ChampionTrigger
 
@@ -97,12 +97,16 @@ class Slow(logging.Handler):
     def emit(self, record):
         slow.append(record.getMessage())
 
+def waited():
+    # How long this thread was kept from a processor: that is no fault of a trigger.
+    return int(pathlib.Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
 async def watch():
     global longest
     while True:
-        before = time.perf_counter()
+        before, already = time.perf_counter(), waited()
         await asyncio.sleep(0.005)
-        longest = max(longest, time.perf_counter() - before - 0.005)
+        longest = max(longest, time.perf_counter() - before - 0.005 - (waited() - already))
 
 async def drain(trigger):
     return [event async for event in trigger.run()]
@@ -138,7 +142,7 @@ def test_the_event_loop_is_never_held_for_100_ms_even_while_mlflow_is_imported(
         (folder / f"part-{number}.csv").write_text("1")
     seen: list[dict[str, Any]] = []
     # A busy machine can take the processor away for as long; a trigger that blocks does so every time.
-    for _ in range(8):
+    for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", WATCHED, str(folder)], capture_output=True, text=True, check=True, timeout=120
         )
