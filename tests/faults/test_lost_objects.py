@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import lost_objects
 import pytest
-from lost_objects import NAME, World
 
+import lost_objects
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.exceptions import ArtifactError, ModelUnavailableError, RegistryError
 from airflow_mlops_provider.registry.ledger import quarantine
 from airflow_mlops_provider.storage import local_path
+from lost_objects import NAME, World
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from airflow_mlops_provider.evaluation.bootstrap import Draws, interval, quantiles, resample
+from airflow_mlops_provider.evaluation.champion_gates import span
 from airflow_mlops_provider.evaluation.dependence import long_run_factor
 from airflow_mlops_provider.evaluation.differences import difference_of, signed
 from airflow_mlops_provider.evaluation.metrics import predictions_of, too_rare
@@ -18,10 +20,12 @@ from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import MOST, block_units, group_units, row_units
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-import judgement
+from judging import gates, worlds
+from judging.rates import Rate, table
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.metrics import Predictions
+    from airflow_mlops_provider.evaluation.resampling import Units
 
 HOUR = 3_600_000_000
 FEW = 300
@@ -47,7 +51,7 @@ def test_of_many_days_several_are_drawn_together() -> None:
 
 
 @pytest.mark.parametrize("units", [row_units(10_000), group_units(np.arange(10_000) // 2, "pair")])
-def test_of_many_rows_or_groups_several_are_dealt_together_and_say_as_much(units: judgement.Units) -> None:
+def test_of_many_rows_or_groups_several_are_dealt_together_and_say_as_much(units: Units) -> None:
     assert units.count == MOST
     assert units.things == 10_000 // (1 if units.drawn == "row" else 2)
     values = np.random.default_rng(0).normal(size=5000).repeat(2)
@@ -85,7 +89,7 @@ def test_where_customers_vary_more_than_days_they_count() -> None:
 
 def test_days_that_follow_each_other_say_less() -> None:
     free = np.random.default_rng(0).normal(size=200)
-    following = judgement.lfilter([0.6], [1, -0.8], free)
+    following = lfilter([0.6], [1, -0.8], free)
     assert long_run_factor(free)[0] < 1.6
     assert 4 < long_run_factor(following)[0] < 20
 
@@ -93,11 +97,11 @@ def test_days_that_follow_each_other_say_less() -> None:
 # ---------------------------------------------------------------- how often decisions are wrong
 
 
-def false_replacements(world: judgement.World, size: int, *, rows: bool = False, together: bool = True) -> float:
+def false_replacements(world: worlds.World, size: int, *, rows: bool = False, together: bool = True) -> float:
     """Return how often one of several models that are as good as the champion is held for better."""
     chance, wrong = np.random.default_rng(5), 0
     for number in range(FEW):
-        said = judgement.holdout(world, 1 + size, chance)
+        said = worlds.holdout(world, 1 + size, chance)
         wrong += _better(said[0], said[1:], number, rows=rows, together=together)
     return wrong / FEW
 
@@ -110,28 +114,28 @@ def _better(champion: Predictions, said: list[Predictions], seed: int, *, rows: 
     champion_too = drawn.pop("champion")
     winner = min(drawn, key=lambda name: drawn[name].point)
     candidates = drawn if together else {winner: drawn[winner]}
-    low, _ = judgement.span(difference_of("log_loss", candidates, winner, champion_too, "").quantiles, 0.95)
+    low, _ = span(difference_of("log_loss", candidates, winner, champion_too, "").quantiles, 0.95)
     return low is not None and low > 0
 
 
 def test_by_days_a_model_that_is_no_better_seldom_seems_so_and_by_rows_often() -> None:
-    world = judgement.World(60, 50, 0.5, "ar", by="day")
+    world = worlds.World(60, 50, 0.5, "ar", by="day")
     assert false_replacements(world, 1, rows=True) > 0.15
     assert false_replacements(world, 1) <= 0.045, "2.5 % are stated, and two standard errors of 300 are 1.8"
 
 
 def test_the_best_of_ten_is_judged_as_that() -> None:
-    world = judgement.WORLDS["500 independent rows"]
+    world = worlds.WORLDS["500 independent rows"]
     assert false_replacements(world, 10, together=False) > 0.08
     assert false_replacements(world, 10) <= 0.045
 
 
 def test_noise_does_not_become_champion() -> None:
-    world, chance, wrong = judgement.WORLDS["60 days, 5 % in common"], np.random.default_rng(6), 0
+    world, chance, wrong = worlds.WORLDS["60 days, 5 % in common"], np.random.default_rng(6), 0
     for number in range(100):
-        one, other = judgement.holdout(world, 2, chance, noise=True)
-        dummy = {"dummy": judgement.nothing_known(one)}
-        low, _ = judgement.judged({"first": one, "other": other}, dummy, "roc_auc", number)["dummy"]
+        one, other = worlds.holdout(world, 2, chance, noise=True)
+        dummy = {"dummy": worlds.nothing_known(one)}
+        low, _ = gates.judged({"first": one, "other": other}, dummy, "roc_auc", number)["dummy"]
         wrong += low is not None and low > 0
     assert wrong <= 6, "2.5 % are stated"
 
@@ -167,3 +171,17 @@ def test_with_few_rows_of_a_class_nobody_says_how_sure_a_metric_is() -> None:
     same = {"one": Draws(0.8, np.full(50, 0.8), np.full(200, 0.8))}
     found = difference_of("roc_auc", same, "one", 0.5, "the dummy", too_rare("roc_auc", said))
     assert (found.value, found.quantiles, found.why) == (pytest.approx(0.3), [], too_rare("roc_auc", said))
+
+
+# ---------------------------------------------------------------- what the benchmark says of a rate
+
+
+def test_a_rate_holds_when_its_bound_is_within_two_monte_carlo_errors() -> None:
+    within, above = (
+        Rate("gates", "any", "wrong", 4, 100, at_most=0.025),
+        Rate("gates", "any", "wrong", 12, 100, at_most=0.025),
+    )
+    assert (within.holds, above.holds) == (True, False)
+    assert not Rate("gates", "any", "found", 80, 100, at_least=0.93).holds
+    assert Rate("gates", "any", "wrong", 0, 10).error > 0.05, "ten without a fault prove little"
+    assert "| any | wrong | now | 12.0% ± 3.3% of 100 | ≤ 2.5% | missed |" in table([within, above])

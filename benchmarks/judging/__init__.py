@@ -1,0 +1,1 @@
+"""How often each decision is wrong, one module a decision."""

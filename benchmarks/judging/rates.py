@@ -1,0 +1,90 @@
+"""A rate that was counted, with its Monte Carlo error and what it should be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened in a world whose truth is known.
+
+    :param rule: `now`, or `before` for what an earlier rule of the package did in the same world.
+    :param happened: of `of` repetitions.
+    :param at_most: what the rate may be; None where no such bound is stated.
+    :param at_least: what the rate must reach; None where no such bound is stated.
+    """
+
+    decision: str
+    world: str
+    what: str
+    happened: int
+    of: int
+    rule: str = "now"
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """The share of the repetitions; not a number when there was none."""
+        return self.happened / self.of if self.of else math.nan
+
+    @property
+    def error(self) -> float:
+        """The Monte Carlo standard error, by Agresti and Coull's estimate: 0 of few is no certainty."""
+        likely = (self.happened + 2) / (self.of + 4)
+        return math.sqrt(likely * (1 - likely) / (self.of + 4))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bounds lie within two Monte Carlo errors of the rate."""
+        high = self.at_most is None or self.rate - 2 * self.error <= self.at_most
+        return high and (self.at_least is None or self.rate + 2 * self.error >= self.at_least)
+
+    @property
+    def bound(self) -> str:
+        """The bounds, as a table shows them."""
+        bounds = [
+            f"{sign} {bound:.1%}" for sign, bound in (("≤", self.at_most), ("≥", self.at_least)) if bound is not None
+        ]
+        return ", ".join(bounds) or "-"
+
+    def stored(self) -> dict[str, Any]:
+        """Return it as JSON keeps it."""
+        return {
+            "decision": self.decision,
+            "world": self.world,
+            "what": self.what,
+            "rule": self.rule,
+            "rate": round(self.rate, 5) if self.of else None,
+            "error": round(self.error, 5),
+            "of": self.of,
+            **({} if self.at_most is None else {"at_most": self.at_most}),
+            **({} if self.at_least is None else {"at_least": self.at_least}),
+            "holds": self.holds,
+        }
+
+
+def table(rates: Sequence[Rate]) -> str:
+    """Return rates as they stand in the documentation, one table a decision."""
+    parts = []
+    for decision, group in groupby(rates, key=lambda one: one.decision):
+        lines = [
+            f"**{decision}**",
+            "",
+            "| World | What | Rule | Rate | Stated | |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {one.world} | {one.what} | {one.rule} | {one.rate:.1%} ± {one.error:.1%} of {one.of:,} | {one.bound} "
+            f"| {'' if one.holds else 'missed'} |"
+            for one in group
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

@@ -1,0 +1,122 @@
+"""Worlds whose truth is known: holdouts of models that are all equally good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.signal import lfilter
+
+from airflow_mlops_provider.evaluation.metrics import predictions_of
+from airflow_mlops_provider.evaluation.resampling import block_units, group_units, row_units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mlops_provider.evaluation.metrics import Predictions
+    from airflow_mlops_provider.evaluation.resampling import Units
+
+    Noise = Callable[[np.random.Generator], np.ndarray]
+
+DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class World:
+    """Where holdouts come from.
+
+    :param units: days or customers; as many as rows where each row stands for itself.
+    :param rows: of each unit.
+    :param share: of a model's error that all rows of a unit have in common.
+    :param level: how that share goes on from one unit to the next.
+    :param by: `day`, `customer` or `row`.
+    :param positives: share of rows of the positive class.
+    :param tails: how a regression's errors are distributed; a binary task where it is None.
+    """
+
+    units: int
+    rows: int = 1
+    share: float = 0.0
+    level: str = "independent"
+    by: str = "row"
+    positives: float = 0.3
+    tails: str | None = None
+
+    @property
+    def metrics(self) -> list[str]:
+        """What is judged."""
+        return ["roc_auc", "log_loss"] if self.tails is None else ["rmse", "mae"]
+
+    def unit(self) -> np.ndarray:
+        """Return the unit of each row."""
+        return np.repeat(np.arange(self.units), self.rows)
+
+    def drawn(self) -> Units:
+        """Return what the package draws of such rows."""
+        if self.by == "day":
+            return block_units(self.unit() * DAY, timedelta(0))
+        return row_units(self.units * self.rows) if self.by == "row" else group_units(self.unit(), "customer")
+
+    def common(self, chance: np.random.Generator) -> np.ndarray:
+        """Return what all rows of a unit have in common, one value a unit, of variance 1."""
+        free = chance.standard_normal(self.units + 200)
+        if self.level == "ar":
+            return lfilter([0.6], [1, -0.8], free)[200:]
+        if self.level == "week":
+            return np.where(np.arange(self.units) % 7 >= 5, 1.58, -0.63)
+        return free[200:]
+
+
+WORLDS = {
+    "500 independent rows": World(500),
+    "2,000 independent rows": World(2000),
+    "60 days, nothing in common": World(60, 50, by="day"),
+    "60 days, 5 % in common": World(60, 50, 0.05, by="day"),
+    "60 days, 20 % in common": World(60, 50, 0.2, by="day"),
+    "60 days, 20 % follow an AR(0.8)": World(60, 50, 0.2, "ar", by="day"),
+    "60 days, 20 % follow the week": World(60, 50, 0.2, "week", by="day"),
+    "20 days, 20 % in common": World(20, 100, 0.2, by="day"),
+    "100 customers, 20 % in common": World(100, 20, 0.2, by="customer"),
+    "3,000 rows, 2 % positive": World(3000, positives=0.02),
+    "300 rows, normal errors": World(300, tails="normal"),
+    "300 rows, errors of Student's t(3)": World(300, tails="t3"),
+}
+
+
+def holdout(world: World, models: int, chance: np.random.Generator, *, noise: bool = False) -> list[Predictions]:
+    """Return what equally good models say of one holdout; nothing of the target where there is only noise."""
+    size, unit, drawn = world.units * world.rows, world.unit(), world.drawn()
+
+    def error() -> np.ndarray:
+        own, common = chance.standard_normal(size), world.common(chance)[unit]
+        return np.sqrt(1 - world.share) * own + np.sqrt(world.share) * common
+
+    signal = chance.standard_normal(size)
+    if world.tails is not None:
+        spread: dict[str, Noise] = {
+            "normal": lambda g: g.standard_normal(size),
+            "t3": lambda g: g.standard_t(3, size),
+        }
+        truth = signal + spread[world.tails](chance)
+        said = [(0 if noise else signal) + 0.5 * error() for _ in range(models)]
+        return [predictions_of("regression", truth, one, units=drawn) for one in said]
+    score = (0 if noise else 1.2) * signal + chance.logistic(size=size)
+    truth = (score > np.quantile(score, 1 - world.positives)).astype(int)
+    level = np.log(world.positives / (1 - world.positives))
+    found = []
+    for _ in range(models):
+        logit = level + (0.0 if noise else 1.0) * signal + (0.3 if noise else 0.7) * error()
+        likely = 1 / (1 + np.exp(-logit))
+        found.append(predictions_of("binary", truth, np.column_stack([1 - likely, likely]), (0, 1), units=drawn))
+    return found
+
+
+def nothing_known(like: Predictions) -> Predictions:
+    """Return what a dummy says of the same rows."""
+    if like.task == "regression":
+        return predictions_of("regression", like.truth, np.full(like.rows, like.truth.mean()), units=like.units)
+    share = like.truth.mean()
+    scores = np.tile([1 - share, share], (like.rows, 1))
+    return predictions_of(like.task, like.truth, scores, like.classes, units=like.units)
