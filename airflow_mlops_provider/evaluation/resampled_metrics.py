@@ -60,12 +60,9 @@ def _classification(name: str, predictions: Predictions, ranked: list[Ranked]) -
     def of_rows(counts: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.mean([one(ranks.reached(counts)) for ranks in ranked], axis=0))
 
-    if name != "roc_auc":
-        return Statistic(of_rows)
-
     def of_units(units: Units) -> Counted:
-        each = [ranks.wins(units) for ranks in ranked]
-        return lambda counts: np.asarray(np.mean([wins(counts) for wins in each], axis=0))
+        each = [ranks.wins(units) if name == "roc_auc" else ranks.precision(units) for ranks in ranked]
+        return lambda counts: np.asarray(np.mean([counted(counts) for counted in each], axis=0))
 
     return Statistic(of_rows, of_units)
 
