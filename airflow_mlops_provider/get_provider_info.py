@@ -255,8 +255,9 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "0",
                     },
                     "warm_imports": {
-                        "description": "Import the ML libraries in the scheduler before it forks its workers, so that "
-                        "tasks do not pay for it. Linux and LocalExecutor only; costs the scheduler about 200 MB.",
+                        "description": "Import the ML libraries and this package in the scheduler before it forks its "
+                        "workers, so that tasks do not pay for it. Linux and LocalExecutor only; costs the scheduler "
+                        "about 200 MB.",
                         "version_added": "0.1.0",
                         "type": "boolean",
                         "example": "True",

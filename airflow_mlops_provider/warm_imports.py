@@ -1,4 +1,4 @@
-"""A listener that imports the ML libraries in the scheduler, before it forks its workers.
+"""A listener that imports the ML libraries and this package in the scheduler, before it forks its workers.
 
 LocalExecutor forks the scheduler into workers and a worker into each task: what the scheduler has imported, no task
 imports again, and each saves one to three seconds. Import only: a library that has started threads does not survive
@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import importlib
 import logging
+import pkgutil
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 from airflow.sdk import conf
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 log = logging.getLogger(__name__)
 
-_MODULES = (
+_LIBRARIES = (
     "pandas",
+    "pyarrow.acero",
+    "pyarrow.csv",
+    "pyarrow.dataset",
     "pyarrow.parquet",
     "sklearn.compose",
     "sklearn.ensemble",
@@ -33,6 +40,8 @@ _MODULES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
 )
+#: Packages of this one whose modules tasks import one by one.
+_PACKAGES = ("dag_templates", "effects", "hooks", "operators", "steps")
 
 
 @hookimpl
@@ -48,13 +57,22 @@ def on_starting(component: Any) -> None:
 
 
 def import_all() -> None:
-    """Import the ML libraries into this process; one that is missing is logged, and no error."""
+    """Import the ML libraries, and then this package, into this process; what is missing is logged, and no error."""
     # Great Expectations logs a line for each of hundreds of functions while it is imported.
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries' own making; each task would show them again
-        for module in _MODULES:
+        for module in (*_LIBRARIES, *_own_modules()):
             try:
                 importlib.import_module(module)
             except ImportError as error:
                 log.warning("Not warmed: %s (%s)", module, error)
+
+
+def _own_modules() -> Iterator[str]:
+    """Yield what tasks import of this package; what stands below is imported with it."""
+    root = __name__.rpartition(".")[0]
+    for name in _PACKAGES:
+        package = importlib.import_module(f"{root}.{name}")
+        yield from (found.name for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."))
+    yield f"{root}.runner"
