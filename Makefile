@@ -25,6 +25,8 @@ demo-up: $(VENV)/examples  ## the web pages of what the demo left, until Ctrl-C
 	$(BIN)/python tools/demo.py up
 
 test: $(VENV)/dev  ## every test; the real scheduler's too
+	@# Where Python is told to write no bytecode, each of a thousand processes would compile the package anew.
+	$(BIN)/python -m compileall -q airflow_mlops_provider plugins tools
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
 nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects, decisions in worlds whose truth is known; an hour
