@@ -38,7 +38,12 @@ def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
                 "tree": {"estimator": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3}},
             }
         },
-        "evaluation": {"metrics": ["log_loss", "roc_auc"], "min_slice_rows": 20, "slices": ["colour"]},
+        "evaluation": {
+            "metrics": ["log_loss", "roc_auc"],
+            "min_slice_rows": 20,
+            "slices": ["colour"],
+            "latency_calls": 10,
+        },
         "gates": [{"kind": "absolute", "metric": "roc_auc", "min": 0.6}, {"kind": "latency", "max_p95_ms": 1000}],
     }
     return small_pipeline(name, csv, **sections | changes)
