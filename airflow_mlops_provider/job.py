@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
@@ -30,6 +30,7 @@ class Champion(Frozen):
 
     :param reference: the data it comes from, sampled, with what it said of held-out rows; None of an old ledger entry.
     :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
+    :param unseen: how much data came, in the data's time, since a look at a replacement of it; None before the first.
     :param lost: which of `model`, `reference` and `evaluation` are gone for good; the last two are None then.
     """
 
@@ -41,6 +42,7 @@ class Champion(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None
+    unseen: timedelta | None = None
     lost: tuple[str, ...] = ()
 
     def without(self, role: str) -> str:

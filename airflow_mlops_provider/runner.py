@@ -257,7 +257,8 @@ def _asked(section: Frozen, request: StepRequest) -> dict[str, Any]:
         # After a rollback the same version may carry another order_key, which its age is told from.
         else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"})
         # What is computed without a lost file is computed again once it is back.
-        | ({"lost": list(request.champion.lost)} if request.champion.lost else {}),
+        | ({"lost": list(request.champion.lost)} if request.champion.lost else {})
+        | ({} if (unseen := request.champion.unseen) is None else {"unseen": unseen.total_seconds()}),
     }
 
 

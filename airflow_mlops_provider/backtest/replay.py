@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.backtest.steps import Steps
     from airflow_mlops_provider.monitoring.governor import Decision
     from airflow_mlops_provider.registry import LedgerEntry
+    from airflow_mlops_provider.registry.looks import Look
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Monitoring, Pipeline, Scoring
 
@@ -48,6 +49,7 @@ class World:
     steps: Steps
     tell: Callable[[Event], None]
     history: list[LedgerEntry] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     trainings: int = 0
     promotions: int = 0
     rollbacks: int = 0
@@ -59,7 +61,7 @@ class World:
     def retrain(self, as_of: datetime, why: str) -> None:
         """Train, and promote what passes the gates."""
         self.trainings += 1
-        done = train(self.steps, as_of, self.history, why)
+        done = train(self.steps, as_of, self.history, why, self.looks)
         if done.entry is None:
             self.say(as_of, "training failed" if done.failed else "not promoted", why, done.reason)
             return

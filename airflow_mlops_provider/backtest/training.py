@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.effects.champions import as_champion, compared
-from airflow_mlops_provider.effects.gating import gate_inputs
+from airflow_mlops_provider.effects.gating import champion_gates, gate_inputs
+from airflow_mlops_provider.effects.looks import look_of, recipe_behind
 from airflow_mlops_provider.effects.promotion import promotion_request
 from airflow_mlops_provider.effects.publishing import evaluation_inputs
 from airflow_mlops_provider.evaluation.report import lineage_of
 from airflow_mlops_provider.exceptions import DataError, ModelError
 from airflow_mlops_provider.registry.ledger import champion_for
+from airflow_mlops_provider.registry.looks import unseen_by
 from airflow_mlops_provider.registry.promotion import promotion_entry, refusal
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.backtest.steps import Steps
     from airflow_mlops_provider.registry import LedgerEntry
+    from airflow_mlops_provider.registry.looks import Look
     from airflow_mlops_provider.results import StepResult
+    from airflow_mlops_provider.spec import Pipeline
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,23 @@ class Training:
     failed: bool = False
 
 
-def train(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], asked: str) -> Training:
+def train(
+    steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], asked: str, looks: list[Look] | None = None
+) -> Training:
     """Train on what was known at a moment, and hold the best candidate against the champion of a ledger.
 
     :param asked: why, which the ledger entry keeps.
+    :param looks: at replacements of champions so far; this one is added.
     """
+    looks = [] if looks is None else looks
     try:
         models = candidates(steps, as_of)
-        evaluation = evaluated(steps, as_of, history, models)
+        evaluation = evaluated(steps, as_of, history, models, looks)
     except (DataError, ModelError) as error:
         return Training(str(error), failed=True)
     gate = judged(steps, evaluation)
+    if (look := look_of(steps.store, evaluation, gate)) is not None:
+        looks.append(look)
     reason = str(gate.facts.get("reason") or "")
     if gate.failure is not None or not gate.facts.get("passed"):
         return Training(f"the gates refuse it: {reason}")
@@ -100,15 +110,25 @@ def candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
     return models
 
 
-def evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], models: list[StepResult]) -> StepResult:
+def evaluated(
+    steps: Steps,
+    as_of: datetime,
+    history: Sequence[LedgerEntry],
+    models: list[StepResult],
+    looks: Sequence[Look] = (),
+) -> StepResult:
     """Return what the candidates are worth beside the champion of a ledger."""
-    pipeline = steps.pipeline
-    entry = champion_for(history, as_of=as_of, lineage=lineage_of(models))
+    pipeline, lineage = steps.pipeline, lineage_of(models)
+    entry = champion_for(history, as_of=as_of, lineage=lineage)
     champion = None if entry is None else as_champion(entry)
+    if champion is not None:
+        unseen = unseen_by(looks, recipe_behind(steps.store, champion), lineage, as_of)
+        champion = champion.model_copy(update={"unseen": unseen})
     section = {
         "evaluation": pipeline.evaluation.model_dump(mode="json", exclude_defaults=True),
         "metrics": pipeline.metrics,
         "candidates": list(pipeline.training.candidates),
+        "gates": champion_gates(_gates(pipeline)),
     }
     result = steps.run(
         "evaluate",
@@ -124,10 +144,14 @@ def evaluated(steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], mod
 def judged(steps: Steps, evaluation: StepResult) -> StepResult:
     """Return what the gates say."""
     pipeline = steps.pipeline
-    gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+    gates = _gates(pipeline)
 
     def run(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
         return steps.run(step, as_of=evaluation.as_of, section=section, inputs=inputs)
 
     inputs = gate_inputs(run, steps.store, evaluation, gates, calls=pipeline.evaluation.latency_calls)
     return run("gate", {"gates": gates, "metrics": pipeline.metrics}, inputs)
+
+
+def _gates(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]

@@ -49,6 +49,7 @@ def _tasks(pipeline: Pipeline) -> None:
     common = {**own, "as_of": AS_OF}
     mlflow = {"model": pipeline.model_name, "mlflow_conn_id": pipeline.promotion.conn_id}
     candidates = pipeline.candidates
+    gates: list[dict[str, Any]] = [{"kind": gate.kind, **section(gate)} for gate in pipeline.gates]
     asked = retrain_asset(pipeline.name)
     ingest = IngestDataOperator(
         **task_settings(pipeline, "ingest"),
@@ -80,6 +81,7 @@ def _tasks(pipeline: Pipeline) -> None:
         metrics=pipeline.metrics,
         candidates=list(candidates),
         evaluation=section(pipeline.evaluation),
+        gates=[gate for gate in gates if gate["kind"] == "champion"],
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
     )
     gate = QualityGateOperator(
@@ -87,7 +89,7 @@ def _tasks(pipeline: Pipeline) -> None:
         **common,
         evaluation=evaluate.output,
         metrics=pipeline.metrics,
-        gates=[{"kind": gate.kind, **section(gate)} for gate in pipeline.gates],
+        gates=gates,
         latency_calls=pipeline.evaluation.latency_calls,
     )
     publish = PublishModelOperator(

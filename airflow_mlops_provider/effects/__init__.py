@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from airflow_mlops_provider.effects.approval import Question, Unasked, answer, asked_event, question
 from airflow_mlops_provider.effects.champions import as_champion, compared, find_rivals, rival_of
+from airflow_mlops_provider.effects.gating import champion_gates
 from airflow_mlops_provider.effects.promotion import Promotion, promote
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
 from airflow_mlops_provider.effects.rollback import roll_back
@@ -19,6 +20,7 @@ __all__ = [
     "Unasked",
     "answer",
     "as_champion",
+    "champion_gates",
     "asked_event",
     "compared",
     "evaluation_inputs",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_mlops_provider.effects.approval import answer
 from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.gating import gate_inputs
+from airflow_mlops_provider.effects.looks import with_unseen
 from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
 from airflow_mlops_provider.effects.stored_files import champion_of, evaluation_behind
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
@@ -157,8 +158,11 @@ def _evaluated_now(
     )
     name = pipeline.model_name
     champion = None if entry is None else champion_of(registry, store, pipeline.name, name, entry)
+    champion = with_unseen(registry, store, name, champion, lineage=str(receipt.facts["lineage"]), as_of=receipt.as_of)
     if measured.champion != champion:
-        receipt = run_step(measured.model_copy(update={"champion": champion}), store)
+        # The version is of this winner, whoever would be chosen now.
+        section = {**measured.section, "winner": receipt.facts["winner"]}
+        receipt = run_step(measured.model_copy(update={"champion": champion, "section": section}), store)
     published = {"version": version, "run_id": run.run_id, "experiment_id": run.experiment_id}
     evaluation = compared(receipt, champion)
     return evaluation.model_copy(update={"facts": {**evaluation.facts, **published}})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.report import lineage_of
 from airflow_mlops_provider.job import Champion
+from airflow_mlops_provider.registry.looks import Look, unseen_by
 from airflow_mlops_provider.results import StepResult
 from airflow_mlops_provider.spec import Frozen
 
@@ -19,18 +20,26 @@ if TYPE_CHECKING:
 
 
 class Rival(Frozen):
-    """A champion that a challenger of another lineage is compared with."""
+    """A champion that a challenger of another lineage is compared with.
+
+    :param recipe: what its replacements are looked at by; None of an earlier release.
+    """
 
     lineage: str
     champion: Champion
+    recipe: str | None = None
 
 
 class Rivals(Document):
-    """Those that a training may be compared with, as they are stored: the later first."""
+    """Those that a training may be compared with, as they are stored: the later first.
 
-    SCHEMA = 3
+    :param looks: at replacements of them.
+    """
+
+    SCHEMA = 4
 
     rivals: list[Rival]
+    looks: list[Look] = []
 
     @classmethod
     def upgraded(cls, raw: Any, schema: int) -> Any:
@@ -46,13 +55,18 @@ def find_rivals(
     Asked before the candidates are known, since evaluation reads no service; so the champion is there and, for a
     repeated training that made it, the one before it.
     """
+    from airflow_mlops_provider.effects.looks import recipe_behind
     from airflow_mlops_provider.effects.stored_files import champion_of
 
     entries = registry.rivals(model, as_of=as_of, allow_older=allow_older)
+    champions = [champion_of(registry, store, pipeline, model, entry) for entry in entries]
     found = [
-        Rival(lineage=entry.lineage, champion=champion_of(registry, store, pipeline, model, entry)) for entry in entries
+        Rival(lineage=entry.lineage, champion=champion, recipe=recipe_behind(store, champion))
+        for entry, champion in zip(entries, champions, strict=True)
     ]
-    ref = store.add_document(Rivals(rivals=found))
+    recipes = {rival.recipe for rival in found}
+    looks = [look for look in registry.looks(model).history() if look.recipe in recipes] if found else []
+    ref = store.add_document(Rivals(rivals=found, looks=looks))
     return StepResult(
         step="champion",
         pipeline=pipeline,
@@ -69,8 +83,12 @@ def rival_of(store: ArtifactStore, rivals: StepResult, models: Sequence[StepResu
     :param rivals: what `find_rivals` returned.
     """
     lineage = lineage_of(models)
-    found = store.read_document(rivals.artifacts["rivals"], Rivals).rivals
-    return next((rival.champion for rival in found if rival.lineage != lineage), None)
+    found = store.read_document(rivals.artifacts["rivals"], Rivals)
+    rival = next((one for one in found.rivals if one.lineage != lineage), None)
+    if rival is None or rival.recipe is None:
+        return None if rival is None else rival.champion
+    unseen = unseen_by(found.looks, rival.recipe, lineage, rivals.as_of)
+    return rival.champion.model_copy(update={"unseen": unseen})
 
 
 def compared(evaluation: StepResult, champion: Champion | None) -> StepResult:

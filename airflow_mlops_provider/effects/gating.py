@@ -21,6 +21,14 @@ class StepRunner(Protocol):
         """Return its result."""
 
 
+def champion_gates(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the gates that hold a challenger against the champion, which choose the winner with `evaluate`.
+
+    :param gates: those of a pipeline file.
+    """
+    return [dict(gate) for gate in gates if gate.get("kind") == "champion"]
+
+
 def gate_inputs(
     run: StepRunner, store: ArtifactStore, evaluation: StepResult, gates: Sequence[Mapping[str, Any]], *, calls: int
 ) -> dict[str, list[StepResult]]:

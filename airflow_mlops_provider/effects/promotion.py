@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.effects.cards import renew_card
 from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.evidence import check_evidence
+from airflow_mlops_provider.effects.looks import keep_look, with_unseen
 from airflow_mlops_provider.effects.publishing import stored_model
 from airflow_mlops_provider.effects.stored_files import EVALUATION, FILES, champion_of, lost_files
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
@@ -97,11 +98,13 @@ def promote(
     for _ in range(_PATIENCE):
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
         check_promotion(registry, store, evaluation.pipeline, request, read=True)
-        outcome = registry.promote(_explained(request, asked, approval, approver=approver, why=why))
-        if outcome.status != "stale":
-            return _settled(evaluation, outcome, idem)
-        if approval is not None:
+        changed = None if despite_gates else keep_look(registry, store, evaluation, gate, model=model)
+        if changed is None:
+            outcome = registry.promote(_explained(request, asked, approval, approver=approver, why=why))
+            if outcome.status != "stale":
+                return _settled(evaluation, outcome, idem)
             changed = f"the champion changed after it was approved: {outcome.reason}"
+        if approval is not None:
             return Promotion(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
         evaluation, gate = _gate_again(
             registry, store, evaluation, gate, model, allow_older=allow_older, allow_list=allow_list
@@ -234,7 +237,11 @@ def _gate_again(
     lineage = str(evaluation.facts["lineage"])
     entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
     champion = None if entry is None else champion_of(registry, store, evaluation.pipeline, model, entry)
-    again = compared(run_step(measured.model_copy(update={"champion": champion, "recompute": True}), store), champion)
+    champion = with_unseen(registry, store, model, champion, lineage=lineage, as_of=evaluation.as_of)
+    # The version is of this winner, whoever would be chosen now.
+    section = {**measured.section, "winner": evaluation.facts["winner"]}
+    asked = measured.model_copy(update={"champion": champion, "section": section, "recompute": True})
+    again = compared(run_step(asked, store), champion)
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
     again = again.model_copy(update={"facts": {**again.facts, **published}})
     gates = request_behind(store, gate, allow_list=allow_list)

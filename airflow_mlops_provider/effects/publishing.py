@@ -9,6 +9,7 @@ from urllib.parse import quote
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.effects.cards import keep_card
 from airflow_mlops_provider.effects.evidence import check_evaluation, check_judged
+from airflow_mlops_provider.effects.looks import keep_look
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import MLOpsError
@@ -73,6 +74,8 @@ def publish(
     if gate is not None:
         check_judged(store, evaluation, gate, shown_only=True)
         verdicts = store.read_document(gate.artifacts["verdicts"], Verdicts)
+        # Also of a challenger that was refused: it might have passed. Whether it holds is promote's to see.
+        keep_look(registry, store, evaluation, gate, model=model)
     dataset = inputs["dataset"][0]
     measured = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     snapshot = dataset.artifacts["dataset"]

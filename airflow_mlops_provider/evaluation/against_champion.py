@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, resample
 from airflow_mlops_provider.evaluation.calibration import measure_calibration
-from airflow_mlops_provider.evaluation.differences import difference_of
+from airflow_mlops_provider.evaluation.champion_gates import held_against, is_refresh
 from airflow_mlops_provider.evaluation.error_analysis import measure_residuals
 from airflow_mlops_provider.evaluation.holdout import predict_holdout
-from airflow_mlops_provider.evaluation.metrics import gain, measure_all, too_rare
+from airflow_mlops_provider.evaluation.metrics import measure_all
 from airflow_mlops_provider.evaluation.report import (
     ChampionScores,
     EvaluationReport,
+    HeldBack,
     SplitSignature,
     scores_of,
 )
-from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+from airflow_mlops_provider.evaluation.resampled_together import DUMMY, resampled_together
 from airflow_mlops_provider.evaluation.slices import measure_slices
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, ModelError, shorten
 from airflow_mlops_provider.modeling.model_file import load_model
@@ -26,34 +24,17 @@ from airflow_mlops_provider.modeling.threshold import threshold_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.evaluation.report import Difference, Interval, Scores
+    from airflow_mlops_provider.evaluation.report import CandidateScores
+    from airflow_mlops_provider.evaluation.resampled_together import Comparison, Together
     from airflow_mlops_provider.job import Champion, Job
     from airflow_mlops_provider.modeling.splits import SplitPlan
-    from airflow_mlops_provider.spec import Evaluation
-
-
-#: Candidates that are resampled: the others are never the best on a resample.
-_MOST = 10
-#: No candidate is named by a number.
-_DUMMY, _CHAMPION = 0, 1
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The winner's resampled metrics, beside those of a dummy and of the champion.
-
-    :param over_baseline: by how much it is better than the dummy.
-    """
-
-    intervals: dict[str, Interval]
-    over_baseline: dict[str, Difference]
-    champion: ChampionScores | None
+    from airflow_mlops_provider.spec import ChampionGate, Evaluation
 
 
 def compare(
@@ -62,67 +43,66 @@ def compare(
     job: Job,
     holdout: Holdout,
     *,
-    winner: str,
+    best: str,
     said: Mapping[str, Predictions],
-    scores: Mapping[str, Scores],
+    scores: Mapping[str, CandidateScores],
     baseline: Predictions,
+    gates: Sequence[ChampionGate] = (),
+    chosen: bool = False,
 ) -> Comparison:
-    """Resample all candidates, the dummy and the champion together.
+    """Resample all candidates, the dummy and the champion together, and choose the winner.
+
+    That is the best candidate, unless it is another recipe than the champion's, is not proven better, and the
+    champion's own recipe is among the candidates: then this one goes on, on newer data.
 
     :param metrics: names; the first decides.
     :param said: what each candidate said of the held-out rows.
     :param scores: of each candidate.
     :param baseline: what the dummy said of them.
+    :param gates: that a replacement has to pass; the best candidate is the winner where there are none, or one of them
+        knows no refresh.
+    :param chosen: `best` was chosen before, and is the winner.
     """
     champion, beside = _champion(metrics, settings, job, holdout)
-    judged: dict[str | int, Predictions] = dict(_closest(metrics[0], winner, said, scores)) | {_DUMMY: baseline}
-    if beside is not None:
-        judged[_CHAMPION] = beside
-    statistics = {
-        (whose, name): each for whose, one in judged.items() for name, each in statistics_of(metrics, one).items()
-    }
-    bootstrap = settings.bootstrap
-    drawn = resample(statistics, said[winner].drawn, bootstrap.resamples, job.seed)
+    own = next((name for name, one in scores.items() if is_refresh(one, champion)), None)
+    together = resampled_together(
+        metrics,
+        said,
+        scores,
+        settings.bootstrap,
+        job.seed,
+        closest_to=best,
+        besides={name: said[name] for name in (own,) if name is not None} | {DUMMY: baseline},
+        champion=beside,
+    )
+    return choose(together, champion, best, own, gates, chosen=chosen)
 
-    def intervals(whose: str | int, known: Scores) -> dict[str, Interval]:
-        return {
-            name: interval(
-                drawn.get((whose, name)),
-                bootstrap.confidence,
-                known.undefined.get(name) or too_rare(name, said[winner]),
-            )
-            for name in metrics
-        }
 
-    def differences(others: Mapping[str, Draws | float | None], their: str) -> dict[str, Difference]:
-        own = {name: {whose: drawn.get((whose, name)) for whose in said} for name in metrics}
-        return {
-            name: difference_of(name, own[name], winner, others[name], their, too_rare(name, said[winner]))
-            for name in metrics
-        }
+def choose(
+    together: Together,
+    champion: ChampionScores | None,
+    best: str,
+    own: str | None,
+    gates: Sequence[ChampionGate],
+    *,
+    chosen: bool = False,
+) -> Comparison:
+    """Return the winner beside the champion; parameters as `compare`.
 
-    over = differences({name: drawn.get((_DUMMY, name)) for name in metrics}, "the dummy")
-    own = intervals(winner, scores[winner])
+    :param own: the candidate of the champion's recipe, where there is one.
+    """
     if champion is None or champion.unusable is not None:
-        return Comparison(own, over, champion)
-    paired = champion.compared == "paired"
-    theirs = {name: drawn.get((_CHAMPION, name)) if paired else champion.metrics.get(name) for name in metrics}
-    found: dict[str, Any] = {"differences": differences(theirs, "the champion")}
-    if paired:
-        found["intervals"] = intervals(_CHAMPION, champion)
-    return Comparison(own, over, champion.model_copy(update=found))
-
-
-def _closest(
-    metric: str, winner: str, said: Mapping[str, Predictions], scores: Mapping[str, Scores]
-) -> dict[str, Predictions]:
-    """Return what the winner said, and those that came closest to it."""
-
-    def rank(name: str) -> float:
-        value = scores[name].metrics[metric]
-        return math.inf if value is None else -gain(metric, value, 0.0)
-
-    return {name: said[name] for name in [winner, *sorted((one for one in said if one != winner), key=rank)][:_MOST]}
+        return together.of(best, champion)
+    champion = together.measured(champion)
+    refreshed = bool(gates) and all(gate.refresh for gate in gates)
+    if own is None or own == best or chosen or not refreshed:
+        return together.of(best, together.against(champion, best, alone=refreshed and own == best))
+    against = together.against(champion, best)
+    verdicts = [held_against(gate, together.metrics[0], together.scores[best], against) for gate in gates]
+    if all(verdict.passed for verdict in verdicts):
+        return together.of(best, against)
+    held_back = HeldBack(candidate=best, verdicts=verdicts)
+    return together.of(own, together.against(champion, own, alone=True), held_back)
 
 
 def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
@@ -139,10 +119,11 @@ def _champion(
     if champion is None:
         return None, None
     known: Any = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
+    known |= {"unseen": _unseen(champion, holdout)}
     now, then = signature_of(holdout.plan, job.seed), _measured(job, champion)
     if then is not None:
-        known |= {"candidate": then.winner, "rows": then.rows, "features": then.features}
-        known |= {"importance": then.importance}
+        known |= {"candidate": then.winner, "recipe": then.challenger.recipe, "rows": then.rows}
+        known |= {"features": then.features, "importance": then.importance}
     if then is not None and (other := _of_another_kind(then, holdout.plan)) is not None:
         return _unusable(metrics, known, other), None
     if (seen := (now if then is None else then.split).trained_on_holdout_of(now)) is not None:
@@ -165,6 +146,13 @@ def _champion(
         slices=measure_slices(metrics[:1], settings, holdout, said)[0],
     )
     return found, said
+
+
+def _unseen(champion: Champion, holdout: Holdout) -> timedelta | None:
+    """Return the length of the held-out data that no look at a replacement has used; None where there is no time."""
+    described = None if holdout.units is None else holdout.units.described
+    whole = None if described is None or described.block is None else described.units * described.block
+    return min((span for span in (champion.unseen, whole) if span is not None), default=None)
 
 
 def _unusable(metrics: Sequence[str], known: dict[str, Any], why: str) -> ChampionScores:

@@ -183,6 +183,25 @@ def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) ->
     return np.asarray(np.maximum.accumulate(draws.point + errors))
 
 
+def lower_ends(draws: Draws, rates: Sequence[float], rivals: Sequence[Draws] = ()) -> tuple[float, list[float]]:
+    """Return the standard error of a statistic, and its lower ends at error rates that no number of resamples resolves.
+
+    By Student's t, and for the best of several by Bonferroni among those that might as well have been chosen: far out
+    in the tails the largest error of several is hardly smaller.
+
+    :param rates: one-sided, each below 0.5.
+    :param rivals: those among which it was chosen.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    together = [draws, *_contenders(draws, rivals)]
+    factors, freedoms = zip(*(one.wider for one in together), strict=True)
+    error = _spread(draws.values) * max(factors)
+    tails = t.isf(np.asarray(rates) / len(together), min(freedoms))
+    return error, [float(each) for each in draws.point - error * tails]
+
+
 def _contenders(draws: Draws, rivals: Sequence[Draws]) -> list[Draws]:
     """Return the rivals that might as well have been chosen (Hansen, J. Bus. Econ. Stat. 23, 2005)."""
     import numpy as np

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.evaluation.tails import lower_end, visible
 from airflow_mlops_provider.evaluation.verdicts import ROUNDING, Verdict, finite, number, reason_of, room, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.evaluation.report import ChampionScores, EvaluationReport
+    from airflow_mlops_provider.evaluation.report import (
+        CandidateScores,
+        ChampionScores,
+        Difference,
+        EvaluationReport,
+    )
     from airflow_mlops_provider.spec.gates import ChampionAgeGate, ChampionGate
 
 NO_CHAMPION = "no champion yet"
@@ -21,31 +27,101 @@ WAY_OUT = (
 
 
 def beats_champion(gate: ChampionGate, report: EvaluationReport) -> Verdict:
-    """Return whether the challenger is better than the champion, or not worse by more than a margin."""
-    metric = gate.metric or report.metrics[0]
-    value = finite(report.challenger.metrics.get(metric))
-    bound = gate.margin if gate.rule == "better" else -gate.margin
-    expected = f"{gate.rule}: gain {'>' if gate.rule == 'better' else '>='} {number(bound)} with {gate.confidence:g}"
-    if report.champion is None:
-        return _first(gate, metric, value, expected, report)
-    champion = report.champion
+    """Return whether the challenger may take the champion's place: as a refresh of it, or as its replacement."""
+    return held_against(gate, report.metrics[0], report.challenger, report.champion)
+
+
+def held_against(
+    gate: ChampionGate, first: str, challenger: CandidateScores, champion: ChampionScores | None
+) -> Verdict:
+    """Return whether a candidate may take the champion's place.
+
+    :param first: the metric that decides where the gate names none.
+    """
+    metric = gate.metric or first
+    value = finite(challenger.metrics.get(metric))
+    refresh = gate.refresh and is_refresh(challenger, champion)
+    expected = _expected(gate, champion, refresh=refresh)
+    if champion is None:
+        why = NO_CHAMPION if value is not None else reason_of(challenger, metric)
+        return verdict_of(gate, passed=value is not None, got=f"{metric} {number(value)}", expected=expected, why=why)
     got = f"{metric} {number(value)} vs v{champion.version} {number(champion.metrics.get(metric))}"
     difference = champion.differences.get(metric)
     if champion.unusable is not None or difference is None or finite(difference.value) is None or difference.why:
         why = champion.unusable or (difference.why if difference is not None else None) or "it was not compared"
         return _incomparable(gate, f"champion v{champion.version}: {why}", got, expected, measured=value is not None)
-    low, high = span(difference.quantiles, gate.confidence)
-    noise = ROUNDING * abs(value or 0)
-    passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)
+    judged = _refresh if refresh else _replacement
+    low, high, bound, passed, why = judged(gate, champion, difference, ROUNDING * abs(value or 0))
     return verdict_of(
         gate,
         passed=passed,
         got=f"{got}, gain {number(difference.value)} [{number(low)}, {number(high)}]",
         expected=expected,
-        why="; ".join(filter(None, ["" if passed else _not(gate, champion), _compared(champion)])),
+        why="; ".join(filter(None, [why, _compared(champion)])),
         metric=metric,
-        margin=room(low, bound),
+        margin=room(high if refresh else low, bound),
+        spent=None if refresh else rate_of(gate, champion),
     )
+
+
+def is_refresh(challenger: CandidateScores, champion: ChampionScores | None) -> bool:
+    """Return whether a candidate is the champion's own recipe on newer data. Of an older champion nobody knows."""
+    return champion is not None and challenger.recipe is not None and challenger.recipe == champion.recipe
+
+
+def rate_of(gate: ChampionGate, champion: ChampionScores) -> float:
+    """Return the one-sided error rate that a look at a replacement may spend; 0 where there is nothing new to look at.
+
+    In proportion to the held-out data that no earlier look at a replacement of this champion has used, and no more than
+    a single look has: so the rates of all looks add up to `alpha` in each `alpha_period` (Bonferroni; spending by
+    information: Lan & DeMets 1983), whatever they have in common.
+    """
+    single = (1 - gate.confidence) / 2
+    if gate.alpha is None or champion.unseen is None:
+        return single
+    return min(single, gate.alpha * (champion.unseen / gate.alpha_period))
+
+
+_Judged = tuple[float | None, float | None, float, bool, str]
+
+
+def _refresh(gate: ChampionGate, champion: ChampionScores, difference: Difference, noise: float) -> _Judged:
+    """Return the interval, the bound of its upper end, whether that holds, and what the interval cannot rule out."""
+    low, high = span(difference.quantiles, gate.confidence)
+    passed = high is not None and high >= -gate.margin - noise
+    if not passed:
+        return low, high, -gate.margin, False, f"a refresh that is worse than champion v{champion.version}"
+    seen = visible(difference, (1 - gate.confidence) / 2)
+    unseen = "" if seen is None else f", and 8 in 10 of {number(gate.margin + seen)} are found"
+    why = f"a refresh of v{champion.version}: a loss of {number(max(0.0, -(low or 0.0)))} is not ruled out{unseen}"
+    return low, high, -gate.margin, True, why
+
+
+def _replacement(gate: ChampionGate, champion: ChampionScores, difference: Difference, noise: float) -> _Judged:
+    """Return the interval at the rate of this look, the bound of its lower end, whether it holds, and why not."""
+    rate, bound = rate_of(gate, champion), gate.margin if gate.rule == "better" else -gate.margin
+    low, high = span(difference.quantiles, gate.confidence)
+    if rate < (1 - gate.confidence) / 2:
+        low = lower_end(difference, rate)
+    if rate <= 0:
+        why = (
+            "all data up to now was looked at before, so this look has no chance of error left to spend: the next one "
+            "has with newer data"
+        )
+        return None, high, bound, False, why
+    passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)
+    seen = visible(difference, rate)
+    could = "" if seen is None else f"8 in 10 challengers better by {number(bound + seen)} are found"
+    return low, high, bound, passed, "; ".join(filter(None, ["" if passed else _not(gate, champion), could]))
+
+
+def _expected(gate: ChampionGate, champion: ChampionScores | None, *, refresh: bool) -> str:
+    """Return in words what is asked for."""
+    if refresh:
+        return f"refresh: no loss > {number(gate.margin)} with {gate.confidence:g}"
+    confidence = gate.confidence if champion is None else max(gate.confidence, 1 - 2 * rate_of(gate, champion))
+    asked = f"> {number(gate.margin)}" if gate.rule == "better" else f">= {number(-gate.margin)}"
+    return f"{gate.rule}: gain {asked} with {confidence:.6g}"
 
 
 def _incomparable(gate: ChampionGate, why: str, got: str, expected: str, *, measured: bool) -> Verdict:
@@ -58,12 +134,6 @@ def _incomparable(gate: ChampionGate, why: str, got: str, expected: str, *, meas
     elif measured:
         why += f" {WAY_OUT}"
     return verdict_of(judged, passed=passed, got=got, expected=expected, why=why)
-
-
-def _first(gate: ChampionGate, metric: str, value: float | None, expected: str, report: EvaluationReport) -> Verdict:
-    """Return the verdict when there is no champion: a number passes, none fails."""
-    why = NO_CHAMPION if value is not None else reason_of(report.challenger, metric)
-    return verdict_of(gate, passed=value is not None, got=f"{metric} {number(value)}", expected=expected, why=why)
 
 
 def champion_age(gate: ChampionAgeGate, report: EvaluationReport) -> Verdict:

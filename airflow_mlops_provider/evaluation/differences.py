@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.evaluation.bootstrap import Draws, quantiles
+from airflow_mlops_provider.evaluation.bootstrap import Draws, lower_ends, quantiles
 from airflow_mlops_provider.evaluation.report import Difference
+from airflow_mlops_provider.evaluation.tails import RATES, least
 from airflow_mlops_provider.evaluation.verdicts import finite
 from airflow_mlops_provider.spec.metrics import LOSSES
 
@@ -37,11 +38,22 @@ def difference_of(
         return Difference(value=None, why=f"{metric} of {whose} is undefined or was not recorded")
     rivals = [one for whose, one in candidates.items() if one is not None and whose != winner]
     gained = own.gain_over(metric, other)
-    found, why = ([], unsure) if unsure else quantiles(gained, [one.gain_over(metric, other) for one in rivals])
+    others = [one.gain_over(metric, other) for one in rivals]
+    found, why = ([], unsure) if unsure else quantiles(gained, others)
+    error, tail = (None, []) if why is not None else lower_ends(gained, RATES, others)
     if metric in LOSSES and why is None and (other.point if isinstance(other, Draws) else other) > 0:
-        shares, unknown = quantiles(own.share_of(other), [one.share_of(other) for one in rivals])
-        found = found if unknown is not None else signed(found, shares)
-    return Difference(value=finite(gained.point), quantiles=found, why=why, candidates=len(candidates))
+        share, their_shares = own.share_of(other), [one.share_of(other) for one in rivals]
+        shares, unknown = quantiles(share, their_shares)
+        if unknown is None:
+            found, tail = signed(found, shares), signed(tail, lower_ends(share, RATES, their_shares)[1])
+    return Difference(
+        value=finite(gained.point),
+        quantiles=found,
+        error=error,
+        tail=least(tail, found),
+        why=why,
+        candidates=len(candidates),
+    )
 
 
 def signed(found: Sequence[float], shares: Sequence[float]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
@@ -15,6 +15,7 @@ from airflow_mlops_provider.evaluation.explanation_report import ExplanationRepo
 from airflow_mlops_provider.evaluation.group_report import FairnessReport
 from airflow_mlops_provider.evaluation.probe_report import Importances, Latency, PredictionStats
 from airflow_mlops_provider.evaluation.resampling_report import Resampled
+from airflow_mlops_provider.evaluation.verdicts import Verdict
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 
 if TYPE_CHECKING:
@@ -81,10 +82,12 @@ class Calibration(Frozen):
 class CandidateScores(Scores, FoldScores):
     """A candidate on the held-out rows; under cross-validation each fold as well.
 
+    :param recipe: digest of what the pipeline file asks for, with the features; null of an older training.
     :param calibration: null for a regression.
     :param threshold: the decision threshold in the stored model; null when the most probable class is predicted.
     """
 
+    recipe: str | None = None
     calibration: Calibration | None = None
     threshold: Finite | None = None
 
@@ -106,11 +109,16 @@ class Difference(Frozen):
         that a gate can state the interval of its own confidence. Those below the middle hold for the best of
         several candidates.
     :param candidates: how many there were to choose from.
+    :param error: standard error of `value`, as wide as few units, and units that follow each other, ask for.
+    :param tail: lower ends that hold for the best of several but for one of `tails.RATES` each, smaller than resamples
+        can tell.
     """
 
     value: Finite | None
     candidates: int = 1
     quantiles: list[Finite] = Field(default_factory=list)
+    error: Finite | None = None
+    tail: list[Finite] = Field(default_factory=list)
     why: str | None = None
 
 
@@ -175,7 +183,9 @@ class ChampionScores(Scores):
     :param unusable: why the champion cannot predict this data, or predicts another target; null when it can.
     :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as
         its metrics; what was not measured then is not there.
-    :param candidate: like `rows`, `features` and `importance` what its own evaluation says; nothing of an old one.
+    :param candidate: like `recipe`, `rows`, `features` and `importance` what its own evaluation says; nothing of an old
+        one.
+    :param unseen: length of the held-out data that no look at a replacement of it has used; null where nobody knows.
     """
 
     seq: int
@@ -190,6 +200,8 @@ class ChampionScores(Scores):
     residuals: Residuals | None = None
     slices: list[Slice] = Field(default_factory=list)
     candidate: str | None = None
+    recipe: str | None = None
+    unseen: timedelta | None = None
     rows: Rows | None = None
     features: Features = Field(default_factory=dict)
     importance: Importances | None = None
@@ -207,6 +219,16 @@ class Optimism(Frozen):
     candidates: int
 
 
+class HeldBack(Frozen):
+    """The best candidate, which is not the challenger: another recipe than the champion's, and not proven better.
+
+    :param verdicts: of the champion's gates.
+    """
+
+    candidate: str
+    verdicts: list[Verdict]
+
+
 class EvaluationReport(Document):
     """Everything that evaluate found out. The first metric decides.
 
@@ -215,7 +237,7 @@ class EvaluationReport(Document):
     :param confusion: of the winner; null for a regression, `residuals` for a classifier.
     """
 
-    SCHEMA = 3
+    SCHEMA = 4
 
     task: Task
     target: str | None = None
@@ -245,6 +267,7 @@ class EvaluationReport(Document):
     too_small: dict[str, int] = Field(default_factory=dict, description="By column: values with too few rows.")
     worst_slices: dict[str, WorstSlice] = Field(default_factory=dict)
     champion: ChampionScores | None = None
+    held_back: HeldBack | None = Field(None, description="Whom the champion's own recipe goes before.")
     importance: Importances | None = None
     optimism: Optimism | None = None
     fairness: FairnessReport | None = None

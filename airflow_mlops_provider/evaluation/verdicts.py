@@ -31,6 +31,7 @@ class Verdict(Frozen):
     :param metric: what was held against the bound, where it is a metric.
     :param margin: how far that lies on the good side of the bound, in its own unit, and below zero beyond it; None
         where there is no such number, or several of different units.
+    :param spent: chance of a false replacement that this look took; None where it was no look at one.
     """
 
     name: str
@@ -42,12 +43,13 @@ class Verdict(Frozen):
     why: str = Field("", description="Empty when got and expected say it all.")
     metric: str | None = None
     margin: Finite | None = None
+    spent: Finite | None = None
 
 
 class Verdicts(Document):
     """What the gates said of one evaluation, as it is stored."""
 
-    SCHEMA = 3
+    SCHEMA = 4
 
     verdicts: list[Verdict]
     latency: Latency | None = Field(None, description="As a gate had it measured; null where none asked for it.")
@@ -99,6 +101,7 @@ def verdict_of(
     why: str = "",
     metric: str | None = None,
     margin: float | None = None,
+    spent: float | None = None,
 ) -> Verdict:
     """Return the verdict of a gate."""
     return Verdict(
@@ -111,6 +114,7 @@ def verdict_of(
         why=why,
         metric=metric,
         margin=finite(margin),
+        spent=spent,
     )
 
 

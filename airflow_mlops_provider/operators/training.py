@@ -129,9 +129,11 @@ class EvaluateModelOperator(StepOperator):
         would be another direct upstream task, and `all_done_min_one_success` takes its success for a candidate's.
         Without it the candidates are measured alone, and `PromoteModelOperator` holds the winner against the champion.
     :param evaluation: the `evaluation` section of a pipeline file.
+    :param gates: the `gates` of a pipeline file, of which those of kind `champion` count: where the best candidate does
+        not pass them and the champion's own recipe is among the candidates, that one is the winner, on newer data.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "models", "champion", "evaluation")
+    template_fields: Sequence[str] = (*StepOperator.template_fields, "models", "champion", "evaluation", "gates")
     step = "evaluate"
 
     def __init__(
@@ -142,6 +144,7 @@ class EvaluateModelOperator(StepOperator):
         candidates: list[str],
         champion: Result | None = None,
         evaluation: dict[str, Any] | None = None,
+        gates: list[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -150,6 +153,7 @@ class EvaluateModelOperator(StepOperator):
         self.candidates = candidates
         self.champion = champion
         self.evaluation = evaluation
+        self.gates = gates
 
     def run(self, context: Context) -> StepResult:
         """Evaluate the candidates that were trained."""
@@ -162,7 +166,12 @@ class EvaluateModelOperator(StepOperator):
         rivals = None if self.champion is None else parsed(said, "champion")
         champion = None if rivals is None else effects.rival_of(self.store(), rivals, models)
         asked = asked_for(context, self.candidates)
-        section = {"evaluation": self.evaluation or {}, "metrics": self.metrics, "candidates": asked}
+        section = {
+            "evaluation": self.evaluation or {},
+            "metrics": self.metrics,
+            "candidates": asked,
+            "gates": effects.champion_gates(self.gates or []),
+        }
         result = self.compute(context, section, inputs, champion=champion)
         lost: Any = result.facts.get("lost") or []
         for name in lost:

@@ -15,6 +15,7 @@ from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.errors import DamagedError
 from airflow_mlops_provider.registry.files import download_copy
 from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
+from airflow_mlops_provider.registry.looks import Looks
 from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
 from airflow_mlops_provider.registry.remarks import remarks
@@ -282,6 +283,11 @@ class Registry:
     def write_approval(self, model: str, approval: Approval) -> Approval:
         """Keep an answer; of several to one question the first holds, for good. Return the one that holds."""
         return self._approvals_of(model).write(approval)
+
+    def looks(self, model: str) -> Looks:
+        """Return the log of looks at replacements of the model's champions."""
+        _check_name(model)
+        return Looks(self._connection, model)
 
     def notices(self, model: str) -> Notices:
         """Return the log of who was told of which event."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -42,9 +43,10 @@ class AbsoluteGate(_Gate):
 class ChampionGate(_Gate):
     """The challenger is better than the champion on the same holdout, or not worse by more than a margin.
 
-    The lower bound of the two-sided interval of the gain decides. Without a champion the gate passes. With one that
-    cannot be compared, since it needs a feature that is no longer read or predicts another target, `on_incomparable`
-    decides, whatever `on_fail` says.
+    The lower bound of the gain decides, at an error rate that all looks at this champion share. The champion's own
+    recipe on newer data is a refresh, which passes unless the interval shows it worse. Without a champion the gate
+    passes. With one that cannot be compared, since it needs a feature that is no longer read or predicts another
+    target, `on_incomparable` decides, whatever `on_fail` says.
     """
 
     kind: Literal["champion"]
@@ -53,7 +55,24 @@ class ChampionGate(_Gate):
         "better", description="The gain is above the margin, or a loss is at most the margin."
     )
     margin: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
-    confidence: OpenShare = Field(0.95, description="Of the two-sided bootstrap interval of the gain.")
+    confidence: OpenShare = Field(
+        0.95, description="Of the two-sided interval of the gain: of a refresh, and of a single look at a replacement."
+    )
+    refresh: bool = Field(
+        True,
+        description="Let the champion's own recipe pass on newer data unless the interval shows it worse than the "
+        "margin, and put it in the place of a better one that is not proven better. `false` holds every challenger to "
+        "`rule`.",
+    )
+    alpha: OpenShare | None = Field(
+        0.05,
+        description="Chance of a false replacement in `alpha_period`, over all looks; null judges each look by itself.",
+    )
+    alpha_period: Span = Field(
+        timedelta(days=90),
+        gt=timedelta(0),
+        description="Length of held-out data over which `alpha` is spent, in the data's time, such as `90 days`.",
+    )
     on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
     on_incomparable: Literal["fail", "skip", "pass"] = Field(
         "fail",

@@ -26,7 +26,7 @@ from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slice
 from airflow_mlops_provider.exceptions import MLOpsError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.spec import Evaluation, Frozen
+from airflow_mlops_provider.spec import ChampionGate, Evaluation, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 #: Raised when the stored evaluation holds more than before, or is measured otherwise: an older one is made again.
-FORMAT = 6
+FORMAT = 7
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20
@@ -52,11 +52,15 @@ class Section(Frozen):
 
     :param metrics: names; the first decides.
     :param candidates: every candidate that was asked for, so that a lost one is noticed.
+    :param gates: those that a replacement of the champion has to pass, to be the winner before its own recipe.
+    :param winner: who was chosen before, to be measured again; the best is chosen where it is None.
     """
 
     evaluation: Evaluation = Evaluation()
     metrics: list[str] = Field(min_length=1)
     candidates: list[str]
+    gates: list[ChampionGate] = []
+    winner: str | None = None
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -68,11 +72,21 @@ def run(section: Section, job: Job) -> Outcome:
     holdout = read_holdout(job)
     said = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
     scores = {name: _candidate_scores(section, holdout, said[name], result) for name, result in results.items()}
-    winner = pick_winner(section.metrics[0], scores)
+    best = section.winner or pick_winner(section.metrics[0], scores)
     dummy = holdout.predictions(baseline_scores(holdout))
     comparison = compare(
-        section.metrics, section.evaluation, job, holdout, winner=winner, said=said, scores=scores, baseline=dummy
+        section.metrics,
+        section.evaluation,
+        job,
+        holdout,
+        best=best,
+        said=said,
+        scores=scores,
+        baseline=dummy,
+        gates=section.gates,
+        chosen=section.winner is not None,
     )
+    winner = comparison.winner
     slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
@@ -101,10 +115,11 @@ def run(section: Section, job: Job) -> Outcome:
         too_small=too_small,
         worst_slices=worst,
         champion=comparison.champion,
+        held_back=comparison.held_back,
         importance=_importance(section, job, holdout, said[winner], pipeline),
-        optimism=optimism_of(
-            section.metrics[0], winner, scores, said, section.evaluation.bootstrap.resamples, job.seed
-        ),
+        optimism=None
+        if comparison.held_back is not None
+        else optimism_of(section.metrics[0], winner, scores, said, section.evaluation.bootstrap.resamples, job.seed),
         fairness=measure_fairness(section.metrics, section.evaluation, holdout, said[winner], job.seed),
         explanation=explain(
             section.evaluation.explanation,
@@ -175,6 +190,7 @@ def _candidate_scores(
     return CandidateScores(
         metrics=whole.metrics,
         undefined=whole.undefined,
+        recipe=result.facts.get("recipe"),
         calibration=measure_calibration(predictions),
         threshold=result.facts.get("threshold"),
         **dict(folds),

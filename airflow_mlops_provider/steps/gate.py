@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.job import Job
 
 #: Raised when a gate judges otherwise than before, so that what was stored is judged anew.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES: tuple[str, ...] = ()
 
 Decision = Literal["promote", "skip", "fail"]

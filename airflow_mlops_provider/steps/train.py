@@ -28,6 +28,7 @@ from airflow_mlops_provider.modeling.model_file import (
     save_model,
 )
 from airflow_mlops_provider.modeling.predictions import predict, write_predictions
+from airflow_mlops_provider.modeling.recipes import recipe_of
 from airflow_mlops_provider.modeling.splits import Split, read_split
 from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.results import first_within
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Raised when the same candidate is fitted otherwise than before, so that what was stored is fitted again.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 _MAX_WARNINGS = 5
@@ -97,6 +98,7 @@ def run(section: Section, job: Job) -> Outcome:
         facts={
             "candidate": section.name,
             "estimator": section.candidate.estimator,
+            "recipe": recipe_of(section.candidate, split.plan, job.allow_list),
             "digest": info.digest,
             "model_bytes": info.size,
             "fit_seconds": round(training.fit_seconds, 3),

@@ -1,0 +1,142 @@
+"""The candidates, the dummy and the champion on the same resamples: what is said of one beside another is paired."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.evaluation.bootstrap import interval, resample
+from airflow_mlops_provider.evaluation.differences import difference_of
+from airflow_mlops_provider.evaluation.metrics import gain, too_rare
+from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from airflow_mlops_provider.evaluation.bootstrap import Draws
+    from airflow_mlops_provider.evaluation.metrics import Predictions
+    from airflow_mlops_provider.evaluation.report import (
+        CandidateScores,
+        ChampionScores,
+        Difference,
+        HeldBack,
+        Interval,
+        Scores,
+    )
+    from airflow_mlops_provider.spec.sections import Bootstrap
+
+#: Candidates that are resampled: the others are never the best on a resample.
+_MOST = 10
+#: No candidate is named by a number.
+DUMMY, CHAMPION = 0, 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner's resampled metrics, beside those of a dummy and of the champion.
+
+    :param over_baseline: by how much it is better than the dummy.
+    :param held_back: the best candidate, where another one is the winner.
+    """
+
+    winner: str
+    intervals: dict[str, Interval]
+    over_baseline: dict[str, Difference]
+    champion: ChampionScores | None
+    held_back: HeldBack | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """What was resampled together.
+
+    :param scores: of each candidate.
+    :param drawn: by whose they are and by metric.
+    :param rare: why nobody can say how sure a metric is, by metric.
+    """
+
+    metrics: Sequence[str]
+    scores: Mapping[str, CandidateScores]
+    drawn: Mapping[tuple[str | int, str], Draws]
+    rare: Mapping[str, str | None]
+    confidence: float
+
+    def of(self, winner: str, champion: ChampionScores | None, held_back: HeldBack | None = None) -> Comparison:
+        """Return a winner's intervals, and by how much it is better than the dummy."""
+        dummy = {name: self.drawn.get((DUMMY, name)) for name in self.metrics}
+        over = self._differences(winner, self.scores, dummy, "the dummy")
+        return Comparison(winner, self._intervals(winner, self.scores[winner]), over, champion, held_back)
+
+    def measured(self, champion: ChampionScores) -> ChampionScores:
+        """Return a champion with the intervals of its metrics, where it was measured on the same rows."""
+        if champion.compared != "paired":
+            return champion
+        return champion.model_copy(update={"intervals": self._intervals(CHAMPION, champion)})
+
+    def against(self, champion: ChampionScores, name: str, *, alone: bool = False) -> ChampionScores:
+        """Return a champion with by how much a candidate is better than it.
+
+        :param alone: the candidate is a refresh, which was not chosen as the best of several on these rows.
+        """
+        paired = champion.compared == "paired"
+        theirs = {one: self.drawn.get((CHAMPION, one)) if paired else champion.metrics.get(one) for one in self.metrics}
+        found = self._differences(name, [name] if alone else self.scores, theirs, "the champion")
+        return champion.model_copy(update={"differences": found})
+
+    def _intervals(self, whose: str | int, known: Scores) -> dict[str, Interval]:
+        return {
+            name: interval(self.drawn.get((whose, name)), self.confidence, known.undefined.get(name) or self.rare[name])
+            for name in self.metrics
+        }
+
+    def _differences(
+        self, whose: str, among: Iterable[str], others: Mapping[str, Draws | float | None], their: str
+    ) -> dict[str, Difference]:
+        return {
+            name: difference_of(
+                name, {one: self.drawn.get((one, name)) for one in among}, whose, others[name], their, self.rare[name]
+            )
+            for name in self.metrics
+        }
+
+
+def resampled_together(
+    metrics: Sequence[str],
+    said: Mapping[str, Predictions],
+    scores: Mapping[str, CandidateScores],
+    bootstrap: Bootstrap,
+    seed: int,
+    *,
+    closest_to: str,
+    besides: Mapping[str | int, Predictions],
+    champion: Predictions | None,
+) -> Together:
+    """Return the metrics of several models on the same resamples.
+
+    :param said: what each candidate said of the held-out rows.
+    :param closest_to: the best candidate; those far behind it are left out.
+    :param besides: what has to be there whatever it is worth.
+    """
+    judged: dict[str | int, Predictions] = {**besides}
+    judged.update(_closest(metrics[0], closest_to, said, scores))
+    if champion is not None:
+        judged[CHAMPION] = champion
+    statistics = {
+        (whose, name): each for whose, one in judged.items() for name, each in statistics_of(metrics, one).items()
+    }
+    drawn = resample(statistics, said[closest_to].drawn, bootstrap.resamples, seed)
+    rare = {name: too_rare(name, said[closest_to]) for name in metrics}
+    return Together(metrics, scores, drawn, rare, bootstrap.confidence)
+
+
+def _closest(
+    metric: str, winner: str, said: Mapping[str, Predictions], scores: Mapping[str, Scores]
+) -> dict[str, Predictions]:
+    """Return what the winner said, and those that came closest to it."""
+
+    def rank(name: str) -> float:
+        value = scores[name].metrics[metric]
+        return math.inf if value is None else -gain(metric, value, 0.0)
+
+    return {name: said[name] for name in [winner, *sorted((one for one in said if one != winner), key=rank)][:_MOST]}
