@@ -1,0 +1,250 @@
+"""How often a champion is replaced falsely by somebody who challenges it each day for 90 days, and how soon rightly.
+
+Each day the champion's own recipe and several others are judged on a holdout that moved on by a day, so that looks
+share most of their rows. What judges is the package's own: the choice of the winner, its gate, what a look may spend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from airflow_mlops_provider.evaluation.against_champion import choose
+from airflow_mlops_provider.evaluation.champion_gates import held_against, rate_of
+from airflow_mlops_provider.evaluation.metrics import gain, measure, predictions_of
+from airflow_mlops_provider.evaluation.report import CandidateScores, ChampionScores
+from airflow_mlops_provider.evaluation.resampled_together import resampled_together
+from airflow_mlops_provider.evaluation.resampling import block_units, row_units
+from airflow_mlops_provider.registry.looks import Look, unseen_by
+from airflow_mlops_provider.spec import ChampionGate
+from airflow_mlops_provider.spec.sections import Bootstrap
+from judging.rates import Rate
+from judging.worlds import DAY, World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.evaluation.metrics import Predictions
+
+DAYS, SOON = 90, 14
+START = datetime(2013, 1, 1, tzinfo=UTC)
+OWN = "the champion's recipe"
+WORLDS = {
+    "2,000 independent rows, 100 of them new": World(20, 100),
+    "60 days, nothing in common": World(60, 50, by="day"),
+    "60 days, 5 % in common": World(60, 50, 0.05, by="day"),
+    "60 days, 20 % in common": World(60, 50, 0.2, by="day"),
+    "60 days, 20 % follow an AR(0.8)": World(60, 50, 0.2, "ar", by="day"),
+    "60 days, 20 % follow the week": World(60, 50, 0.2, "week", by="day"),
+}
+NOW, BEFORE = ChampionGate(kind="champion"), ChampionGate(kind="champion", refresh=False, alpha=None)
+#: Of a model's error that is another one each day, since it is trained anew.
+_REFITTED = 0.2
+_ERROR = 0.7
+#: By how much larger a model's errors are whose roc_auc is lower by 0.03.
+_WORSE_BY_003 = 0.288
+#: Plain standard errors of a gain of which no interval at 97.5 % lies above zero.
+_HOPELESS = 1.8
+
+
+def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) -> list[Rate]:
+    """Return how often the champion is replaced falsely in 90 daily challenges, and rightly in 14; and refreshed."""
+    seeds = range(seed * 1_000_000, seed * 1_000_000 + repetitions)
+    found = [
+        Rate(
+            "challenges",
+            name,
+            f"any false replacement in {DAYS} daily challenges of the best of {rivals}",
+            sum(falsely_replaced(WORLDS[name], rivals, gate, one) for one in some),
+            len(some),
+            rule,
+            at_most=0.05 if rule == "now" else None,
+        )
+        for name in worlds
+        for rivals in (1, 3)
+        # Of the earlier rule, a few tell enough.
+        for rule, gate, some in (("before", BEFORE, seeds[: max(repetitions // 10, 1)]), ("now", NOW, seeds))
+    ]
+    return [*found, *_power(seeds[: max(repetitions // 4, 1)]), *_refreshes(seeds[: max(repetitions // 4, 1)])]
+
+
+def _power(seeds: Sequence[int]) -> list[Rate]:
+    """Return how often a recipe that is better by 0.03 of roc_auc is promoted."""
+    name = "2,000 independent rows, 100 of them new"
+    days = [days_until_replaced(WORLDS[name], NOW, one) for one in seeds]
+    what = "a recipe better by 0.03 of roc_auc takes the champion's place"
+    return [
+        Rate("challenges", name, f"{what} {when}", sum(map(took, days)), len(days), at_least=0.9)
+        for when, took in (
+            ("at a single gate", lambda day: day == 0),
+            (f"within {SOON} daily challenges", lambda day: day is not None),
+        )
+    ]
+
+
+def _refreshes(seeds: Sequence[int]) -> list[Rate]:
+    """Return how often the champion's own recipe goes on, as good as it was, and worse by twice the margin."""
+    name, margin = "2,000 independent rows, 100 of them new", ChampionGate(kind="champion", margin=0.015)
+    as_good = [
+        Rate("challenges", name, "the champion's recipe is refreshed, as good as it was", happened, len(seeds), rule)
+        for rule, gate in (("before", BEFORE), ("now", NOW))
+        for happened in (sum(refreshed(WORLDS[name], gate, one) for one in seeds),)
+    ]
+    refused = sum(not refreshed(WORLDS[name], margin, one, own_worse=_WORSE_BY_003) for one in seeds)
+    what = "a refresh worse than the champion by twice the margin of 0.015 is refused"
+    return [*as_good, Rate("challenges", name, what, refused, len(seeds))]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows that go on from day to day, and what several recipes say of them.
+
+    :param world: a holdout of it is judged each day.
+    :param worse: by how much larger the champion's errors are; and those of its own recipe today.
+    """
+
+    world: World
+    chance: np.random.Generator
+    recipes: int
+    days: int
+    worse: float = 0.0
+    own_worse: float = 0.0
+    signal: np.ndarray = field(init=False)
+    truth: np.ndarray = field(init=False)
+    errors: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Draw all days at once."""
+        size = (self.world.units + self.days) * self.world.rows
+        signal = self.chance.standard_normal(size)
+        score = 1.2 * signal + self.chance.logistic(size=size)
+        truth = (score > np.quantile(score, 1 - self.world.positives)).astype(int)
+        whole = World(self.world.units + self.days, self.world.rows, level=self.world.level)
+        share, unit = self.world.share, whole.unit()
+        errors = np.stack(
+            [
+                np.sqrt(share) * whole.common(self.chance)[unit]
+                + np.sqrt(1 - share) * self.chance.standard_normal(size)
+                for _ in range(self.recipes + 1)
+            ]
+        )
+        for name, value in (("signal", signal), ("truth", truth), ("errors", errors)):
+            object.__setattr__(self, name, value)
+
+    def said(self, day: int) -> tuple[Predictions, dict[str, Predictions]]:
+        """Return what the champion and the candidates of a day say of its holdout."""
+        rows = slice(day * self.world.rows, (day + self.world.units) * self.world.rows)
+        units = row_units(self.world.units * self.world.rows)
+        if self.world.by == "day":
+            moments = (day + self.world.unit()) * DAY
+            units = block_units(moments, timedelta(0))
+        signal, truth = self.signal[rows], self.truth[rows]
+        level = np.log(self.world.positives / (1 - self.world.positives))
+
+        def one(place: int, worse: float, *, refitted: bool) -> Predictions:
+            error = self.errors[place, rows]
+            if refitted:
+                fresh = self.chance.standard_normal(len(error))
+                error = np.sqrt(1 - _REFITTED) * error + np.sqrt(_REFITTED) * fresh
+            likely = 1 / (1 + np.exp(-(level + signal + (_ERROR + worse) * error)))
+            return predictions_of("binary", truth, np.column_stack([1 - likely, likely]), (0, 1), units=units)
+
+        others = {f"recipe {place}": one(place, 0.0, refitted=True) for place in range(1, self.recipes + 1)}
+        return one(0, self.worse, refitted=False), {OWN: one(0, self.own_worse, refitted=True), **others}
+
+
+def challenged(
+    champion: Predictions,
+    said: dict[str, Predictions],
+    gate: ChampionGate,
+    looks: list[Look],
+    as_of: datetime,
+    metric: str,
+    *,
+    screened: bool = False,
+    resamples: int = 2000,
+) -> str | None:
+    """Return which candidate takes the champion's place, and keep the look at a replacement; None when none does.
+
+    :param screened: do not resample where the best is so little better that no interval could lie above zero.
+    """
+    values = {name: _value(metric, one) for name, one in said.items()}
+    scores = {name: CandidateScores(metrics={metric: value}, recipe=name) for name, value in values.items()}
+    best = max(values, key=lambda name: gain(metric, values[name], 0.0))
+    unseen, drawn = unseen_by(looks, OWN, str(as_of), as_of), champion.drawn.described
+    whole = None if drawn.block is None else drawn.units * drawn.block
+    beside = ChampionScores(
+        seq=1,
+        version=1,
+        order_key=START,
+        compared="paired",
+        metrics={metric: _value(metric, champion)},
+        recipe=OWN,
+        unseen=min((span for span in (unseen, whole) if span is not None), default=None),
+    )
+    if best != OWN or not gate.refresh:
+        spent, later = rate_of(gate, beside), as_of + timedelta(days=1)
+        looks.append(Look(recipe=OWN, lineage=str(as_of), as_of=as_of, spent=spent, candidate=best, at=later))
+    if screened and _plain(champion, said[best]) < _HOPELESS:
+        return None
+    together = resampled_together(
+        [metric],
+        said,
+        scores,
+        Bootstrap(resamples=resamples),
+        len(looks),
+        closest_to=best,
+        besides={OWN: said[OWN]} if OWN in said else {},
+        champion=champion,
+    )
+    found = choose(together, beside, best, OWN if OWN in said else None, [gate])
+    return found.winner if held_against(gate, metric, scores[found.winner], found.champion).passed else None
+
+
+def _value(metric: str, said: Predictions) -> float:
+    # The package's own takes ten times as long, by checking what is known here.
+    return float(_losses(said).mean()) if metric == "log_loss" else float(measure(metric, said).value or 0)
+
+
+def _losses(said: Predictions) -> np.ndarray:
+    return -np.log(said.scores[np.arange(said.rows), said.truth])
+
+
+def _plain(champion: Predictions, best: Predictions) -> float:
+    """Return the mean fall of the log loss in its plain standard errors, which no interval is narrower than."""
+    falls, units = _losses(champion) - _losses(best), champion.drawn
+    each = np.bincount(units.codes, weights=falls - falls.mean())
+    return float(falls.sum() / np.sqrt(np.square(each).sum()))
+
+
+def falsely_replaced(world: World, rivals: int, gate: ChampionGate, seed: int) -> bool:
+    """Return whether one of so many equally good recipes takes the champion's place within 90 daily challenges."""
+    stream, looks = Stream(world, np.random.default_rng(seed), rivals, DAYS), []
+    for day in range(DAYS):
+        champion, said = stream.said(day)
+        del said[OWN]
+        if challenged(
+            champion, said, gate, looks, START + timedelta(days=day), "log_loss", screened=True, resamples=1000
+        ):
+            return True
+    return False
+
+
+def days_until_replaced(world: World, gate: ChampionGate, seed: int) -> int | None:
+    """Return on which of 14 daily challenges a recipe that is better by 0.03 of roc_auc takes the champion's place."""
+    stream, looks = Stream(world, np.random.default_rng(seed), 1, SOON, worse=_WORSE_BY_003), []
+    for day in range(SOON):
+        champion, said = stream.said(day)
+        del said[OWN]
+        if challenged(champion, said, gate, looks, START + timedelta(days=day), "roc_auc"):
+            return day
+    return None
+
+
+def refreshed(world: World, gate: ChampionGate, seed: int, own_worse: float = 0.0) -> bool:
+    """Return whether the champion's own recipe takes its place, beside two others that are as good as the champion."""
+    champion, said = Stream(world, np.random.default_rng(seed), 2, 1, own_worse=own_worse).said(0)
+    return challenged(champion, said, gate, [], START, "roc_auc") == OWN
