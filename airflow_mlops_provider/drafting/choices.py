@@ -132,7 +132,7 @@ def _gates(roles: Roles, frame: pd.DataFrame) -> list[Choice]:
         Choice({"kind": "model_size", "max_mb": 100}, "of the stored model, in megabytes"),
         Choice(
             {"kind": "champion", "metric": metric, "rule": "better"},
-            "surely better than the champion on the same rows; the first one passes",
+            "the champion's recipe goes on with newer data unless it is surely worse; another has to be surely better",
         ),
     ]
 

@@ -92,8 +92,8 @@ def _refresh(gate: ChampionGate, champion: ChampionScores, difference: Differenc
     if not passed:
         return low, high, -gate.margin, False, f"a refresh that is worse than champion v{champion.version}"
     seen = visible(difference, (1 - gate.confidence) / 2)
-    unseen = "" if seen is None else f", and 8 in 10 of {number(gate.margin + seen)} are found"
-    why = f"a refresh of v{champion.version}: a loss of {number(max(0.0, -(low or 0.0)))} is not ruled out{unseen}"
+    could = "" if seen is None else f"; one of {number(gate.margin + seen)} would be seen 8 times in 10"
+    why = f"a refresh of v{champion.version}: a loss of {number(max(0.0, -(low or 0.0)))} is not ruled out{could}"
     return low, high, -gate.margin, True, why
 
 
@@ -111,7 +111,7 @@ def _replacement(gate: ChampionGate, champion: ChampionScores, difference: Diffe
         return None, high, bound, False, why
     passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)
     seen = visible(difference, rate)
-    could = "" if seen is None else f"8 in 10 challengers better by {number(bound + seen)} are found"
+    could = "" if seen is None else f"a gain of {number(bound + seen)} would be seen 8 times in 10"
     return low, high, bound, passed, "; ".join(filter(None, ["" if passed else _not(gate, champion), could]))
 
 

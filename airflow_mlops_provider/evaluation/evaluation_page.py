@@ -18,7 +18,7 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
     """Return the page: every candidate, the winner first, then the winner's calibration curve."""
     names = sorted(report.candidates, key=lambda name: (name != report.winner, name))
     lines = [
-        Cell(f"The challenger is {report.winner}, the best of {len(names)} by {report.metrics[0]}."),
+        Cell(_chosen(report)),
         Cell(f"Measured on {report.rows.holdout} held-out rows; {report.rows.training} rows train."),
     ]
     if (bias := report.optimism) is not None and bias.value > 0:
@@ -46,6 +46,17 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         )
     )
     return page(f"Evaluation of {pipeline}", lines, sections, footer)
+
+
+def _chosen(report: EvaluationReport) -> str:
+    """Return in words who the challenger is, and why."""
+    metric, held = report.metrics[0], report.held_back
+    if held is None:
+        return f"The challenger is {report.winner}, the best of {len(report.candidates)} by {metric}."
+    why = "; ".join(verdict.why for verdict in held.verdicts if not verdict.passed and verdict.why)
+    return (
+        f"The challenger is {report.winner}, the champion's recipe. {held.candidate} has the best {metric}, but: {why}."
+    )
 
 
 def _candidate(report: EvaluationReport, name: str) -> list[Cell]:

@@ -166,7 +166,18 @@ def test_all_verdicts_are_stored_before_any_is_acted_on(store: ArtifactStore) ->
         ("latency", True, "fail"),
         ("model_size", True, "fail"),
     ]
-    assert set(verdicts[0]) == {"name", "kind", "passed", "on_fail", "got", "expected", "why", "metric", "margin"}
+    assert set(verdicts[0]) == {
+        "name",
+        "kind",
+        "passed",
+        "on_fail",
+        "got",
+        "expected",
+        "why",
+        "metric",
+        "margin",
+        "spent",
+    }
 
 
 def test_a_gate_that_names_no_metric_uses_the_first_of_the_gates_own_list(store: ArtifactStore) -> None:
