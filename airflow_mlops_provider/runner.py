@@ -123,7 +123,7 @@ class StoredRequest(Document):
     :param identity: None of an earlier release.
     """
 
-    SCHEMA = 3
+    SCHEMA = 4
 
     request: StepRequest
     identity: dict[str, JsonValue] | None = None

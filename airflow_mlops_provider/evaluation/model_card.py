@@ -215,10 +215,17 @@ def _model(card: CardFacts, report: EvaluationReport, latency: Latency | None) -
             ("Threshold", None if card.threshold is None else f"{card.threshold:.4g}"),
             ("Size", f"{card.size / 1e6:,.2f} MB"),
             *_speed(latency),
-            ("Others", f"the best of {len(report.candidates)}: {_several(sorted(report.candidates))}"),
+            ("Others", _others(report)),
             ("Requirements", _several(card.requirements)),
         ],
     )
+
+
+def _others(report: EvaluationReport) -> str:
+    names = _several(sorted(report.candidates))
+    if (held := report.held_back) is None:
+        return f"the best of {len(report.candidates)}: {names}"
+    return f"the champion's recipe, while {held.candidate}, the best of {names}, is not proven better"
 
 
 def _speed(latency: Latency | None) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ DAYS, SOON = 90, 14
 START = datetime(2013, 1, 1, tzinfo=UTC)
 OWN = "the champion's recipe"
 WORLDS = {
-    "2,000 independent rows, 100 of them new": World(20, 100),
+    "2,000 independent rows, 100 of them new": World(20, 100, positives=0.5),
     "60 days, nothing in common": World(60, 50, by="day"),
     "60 days, 5 % in common": World(60, 50, 0.05, by="day"),
     "60 days, 20 % in common": World(60, 50, 0.2, by="day"),
@@ -41,11 +41,13 @@ WORLDS = {
     "60 days, 20 % follow the week": World(60, 50, 0.2, "week", by="day"),
 }
 NOW, BEFORE = ChampionGate(kind="champion"), ChampionGate(kind="champion", refresh=False, alpha=None)
-#: Of a model's error that is another one each day, since it is trained anew.
-_REFITTED = 0.2
 _ERROR = 0.7
-#: By how much larger a model's errors are whose roc_auc is lower by 0.03.
-_WORSE_BY_003 = 0.288
+#: Share of a model's error that it has in common with all others.
+_COMMON = 0.7
+#: Size of the error that is another one each day, since a model is trained anew.
+_REFITTED = 0.1
+#: Size of errors beyond those, of a model whose roc_auc is lower by 0.03.
+_WORSE_BY_003 = 0.7
 #: Plain standard errors of a gain of which no interval at 97.5 % lies above zero.
 _HOPELESS = 1.8
 
@@ -102,8 +104,10 @@ def _refreshes(seeds: Sequence[int]) -> list[Rate]:
 class Stream:
     """Rows that go on from day to day, and what several recipes say of them.
 
+    Most of a model's error is that of all models, which know the same features.
+
     :param world: a holdout of it is judged each day.
-    :param worse: by how much larger the champion's errors are; and those of its own recipe today.
+    :param worse: size of the champion's errors beyond those of the others; and of those of its own recipe today.
     """
 
     world: World
@@ -115,6 +119,7 @@ class Stream:
     signal: np.ndarray = field(init=False)
     truth: np.ndarray = field(init=False)
     errors: np.ndarray = field(init=False)
+    beyond: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         """Draw all days at once."""
@@ -124,14 +129,17 @@ class Stream:
         truth = (score > np.quantile(score, 1 - self.world.positives)).astype(int)
         whole = World(self.world.units + self.days, self.world.rows, level=self.world.level)
         share, unit = self.world.share, whole.unit()
+        everybody = self.chance.standard_normal(size)
         errors = np.stack(
             [
-                np.sqrt(share) * whole.common(self.chance)[unit]
-                + np.sqrt(1 - share) * self.chance.standard_normal(size)
+                np.sqrt(_COMMON) * everybody
+                + np.sqrt((1 - _COMMON) * share) * whole.common(self.chance)[unit]
+                + np.sqrt((1 - _COMMON) * (1 - share)) * self.chance.standard_normal(size)
                 for _ in range(self.recipes + 1)
             ]
         )
-        for name, value in (("signal", signal), ("truth", truth), ("errors", errors)):
+        beyond = self.chance.standard_normal(size)
+        for name, value in (("signal", signal), ("truth", truth), ("errors", errors), ("beyond", beyond)):
             object.__setattr__(self, name, value)
 
     def said(self, day: int) -> tuple[Predictions, dict[str, Predictions]]:
@@ -144,16 +152,14 @@ class Stream:
         signal, truth = self.signal[rows], self.truth[rows]
         level = np.log(self.world.positives / (1 - self.world.positives))
 
-        def one(place: int, worse: float, *, refitted: bool) -> Predictions:
-            error = self.errors[place, rows]
-            if refitted:
-                fresh = self.chance.standard_normal(len(error))
-                error = np.sqrt(1 - _REFITTED) * error + np.sqrt(_REFITTED) * fresh
-            likely = 1 / (1 + np.exp(-(level + signal + (_ERROR + worse) * error)))
+        def one(place: int, worse: float) -> Predictions:
+            error = _ERROR * self.errors[place, rows] + worse * self.beyond[rows]
+            error = error + _REFITTED * self.chance.standard_normal(len(error))
+            likely = 1 / (1 + np.exp(-(level + signal + error)))
             return predictions_of("binary", truth, np.column_stack([1 - likely, likely]), (0, 1), units=units)
 
-        others = {f"recipe {place}": one(place, 0.0, refitted=True) for place in range(1, self.recipes + 1)}
-        return one(0, self.worse, refitted=False), {OWN: one(0, self.own_worse, refitted=True), **others}
+        others = {f"recipe {place}": one(place, 0.0) for place in range(1, self.recipes + 1)}
+        return one(0, self.worse), {OWN: one(0, self.own_worse), **others}
 
 
 def challenged(

@@ -44,12 +44,21 @@ class Training:
     names: tuple[str, ...]
     day: int
 
-    def judged(self) -> tuple[StepResult, StepResult]:
+    def found(self) -> StepResult:
+        """Return what the task `champion` finds now."""
+        return effects.find_rivals(
+            self.world.registry,
+            self.world.store,
+            pipeline=CHURN,
+            model=CHURN,
+            as_of=START + timedelta(days=self.day),
+            allow_older=False,
+        )
+
+    def judged(self, rivals: StepResult | None = None) -> tuple[StepResult, StepResult]:
         """Return the published evaluation and what the gates said of it."""
         world, as_of = self.world, START + timedelta(days=self.day)
-        rivals = effects.find_rivals(
-            world.registry, world.store, pipeline=CHURN, model=CHURN, as_of=as_of, allow_older=False
-        )
+        rivals = self.found() if rivals is None else rivals
         models = [world.trained(name, as_of) for name in self.names]
         champion = effects.rival_of(world.store, rivals, models)
         section = {"metrics": ["log_loss"], "candidates": list(self.names), "gates": GATES}
@@ -138,7 +147,8 @@ def test_the_champion_goes_on_and_spends_nothing_of_its_own(world: World) -> Non
 def test_of_two_looks_at_the_same_data_one_may_replace_the_champion(world: World) -> None:
     world.training("poor", day=0).run()
     one, other = world.training("good", day=1), world.training("twin", day=1)
-    judged, also = one.judged(), other.judged()
+    found = other.found()
+    judged, also = one.judged(), other.judged(found)
     assert [gate.facts["passed"] for _, gate in (judged, also)] == [True, True]
     # What the slower one was judged by is spent.
     refused = other.promote(also)
