@@ -67,6 +67,7 @@ def import_all() -> None:
                 importlib.import_module(module)
             except ImportError as error:
                 log.warning("Not warmed: %s (%s)", module, error)
+        _complete_models()
 
 
 def _own_modules() -> Iterator[str]:
@@ -76,3 +77,14 @@ def _own_modules() -> Iterator[str]:
         package = importlib.import_module(f"{root}.{name}")
         yield from (found.name for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."))
     yield f"{root}.runner"
+
+
+def _complete_models() -> None:
+    """Build what validates the models of this package, which they put off until they are used first."""
+    from airflow_mlops_provider.spec import Frozen
+
+    models: list[type[Frozen]] = [Frozen]
+    while models:
+        model = models.pop()
+        model.model_rebuild(raise_errors=False)
+        models += model.__subclasses__()
