@@ -28,17 +28,22 @@ SecretReader = Callable[[str], "str | None"]
 class Champion(Frozen):
     """The version that a challenger is compared with, that predicts, and that is watched.
 
+    :param model: the one that serves.
+    :param judged: the one that the gates judged; None when that serves itself.
+    :param trained_to: last row that the serving model saw, data time; None when nobody knows.
     :param reference: the data it comes from, sampled, with what it said of held-out rows; None of an old ledger entry.
     :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
     :param unseen: how much data came, in the data's time, since a look at a replacement of it; None before the first.
-    :param lost: which of `model`, `reference` and `evaluation` are gone for good; the last two are None then.
+    :param lost: which of `model`, `judged`, `reference` and `evaluation` are gone for good; the last two are None then.
     """
 
     seq: int
     version: int
     digest: str
     model: ArtifactRef
+    judged: ArtifactRef | None = None
     order_key: datetime
+    trained_to: datetime | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     reference: ArtifactRef | None = None
     evaluation: ArtifactRef | None = None

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEPS = (
-    "ingest", "validate", "prepare", "search", "train", "evaluate", "latency", "gate", "drift", "estimate", "live",
-    "score",
+    "ingest", "validate", "prepare", "search", "train", "evaluate", "latency", "gate", "refit", "drift", "estimate",
+    "live", "score",
 )  # fmt: skip
 
 
@@ -256,6 +256,8 @@ def _asked(section: Frozen, request: StepRequest) -> dict[str, Any]:
         if request.champion is None
         # After a rollback the same version may carry another order_key, which its age is told from.
         else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"})
+        # The champion gate asks the one that was judged.
+        | ({} if (judged := request.champion.judged) is None else {"judged": judged.sha256})
         # What is computed without a lost file is computed again once it is back.
         | ({"lost": list(request.champion.lost)} if request.champion.lost else {})
         | ({} if (unseen := request.champion.unseen) is None else {"unseen": unseen.total_seconds()}),

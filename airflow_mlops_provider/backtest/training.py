@@ -11,6 +11,7 @@ from airflow_mlops_provider.effects.gating import champion_gates, gate_inputs
 from airflow_mlops_provider.effects.looks import look_of, recipe_behind
 from airflow_mlops_provider.effects.promotion import promotion_request
 from airflow_mlops_provider.effects.publishing import evaluation_inputs
+from airflow_mlops_provider.effects.refitting import refit_work, with_refit
 from airflow_mlops_provider.evaluation.report import lineage_of
 from airflow_mlops_provider.exceptions import DataError, ModelError
 from airflow_mlops_provider.registry.ledger import champion_for
@@ -62,6 +63,10 @@ def train(
     reason = str(gate.facts.get("reason") or "")
     if gate.failure is not None or not gate.facts.get("passed"):
         return Training(f"the gates refuse it: {reason}")
+    refit = refitted(steps, evaluation, gate)
+    if refit.failure is not None:
+        return Training(str(refit.failure.as_error()))
+    evaluation = with_refit(evaluation, refit)
     request = promotion_request(
         steps.store, evaluation, gate, steps.pipeline.model_name, f"backtest {as_of.isoformat()}", False, False
     )
@@ -155,3 +160,9 @@ def judged(steps: Steps, evaluation: StepResult) -> StepResult:
 
 def _gates(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+
+
+def refitted(steps: Steps, evaluation: StepResult, gate: StepResult) -> StepResult:
+    """Return the model that serves."""
+    section, inputs = refit_work(steps.store, evaluation, gate, refit=steps.pipeline.training.refit)
+    return steps.run("refit", as_of=evaluation.as_of, section=section, inputs=inputs)

@@ -45,6 +45,7 @@ def _row(reign: Reign, metric: str) -> dict[str, Any]:
         "served from": moment(reign.since),
         "to": "now" if reign.until is None else moment(reign.until),
         "data until": moment(reign.as_of),
+        "trained to": "-" if reign.trained_to is None else moment(reign.trained_to),
         metric: number(reign.metrics.get(metric)),
         "by": reign.approver,
         "reason": "; ".join([reign.reason, *notes]),

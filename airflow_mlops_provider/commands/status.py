@@ -46,6 +46,7 @@ def _row(overview: PipelineOverview) -> dict[str, Any]:
         "champion": "none" if champion is None else f"version {champion.version}",
         "since": "-" if champion is None else f"{moment(champion.since)} ({_age(champion)})",
         "data until": "-" if champion is None else moment(champion.as_of),
+        "trained to": "-" if champion is None or champion.trained_to is None else moment(champion.trained_to),
         "metric": "-"
         if champion is None
         else f"{overview.metric} {number(champion.value)}{' (too good to be true?)' * bool(champion.remarks)}",

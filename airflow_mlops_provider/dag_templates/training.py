@@ -16,6 +16,7 @@ from airflow_mlops_provider.operators.data import IngestDataOperator, PrepareDat
 from airflow_mlops_provider.operators.gates import QualityGateOperator
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator
 from airflow_mlops_provider.operators.publishing import PublishModelOperator
+from airflow_mlops_provider.operators.refit import RefitModelOperator
 from airflow_mlops_provider.operators.training import (
     EvaluateModelOperator,
     FindChampionOperator,
@@ -92,12 +93,20 @@ def _tasks(pipeline: Pipeline) -> None:
         gates=gates,
         latency_calls=pipeline.evaluation.latency_calls,
     )
+    refit = RefitModelOperator(
+        **task_settings(pipeline, "refit"),
+        **common,
+        evaluation=evaluate.output,
+        gate=gate.output,
+        refit=pipeline.training.refit,
+    )
     publish = PublishModelOperator(
         **task_settings(pipeline, "publish"),
         **common,
         **mlflow,
         evaluation=evaluate.output,
         gate=gate.output,
+        refit=refit.output,
         # A model that fails its gates is shown, too.
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         card={"intended_use": pipeline.description, **section(pipeline.card)},

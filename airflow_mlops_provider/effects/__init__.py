@@ -8,8 +8,9 @@ from __future__ import annotations
 from airflow_mlops_provider.effects.approval import Question, Unasked, answer, asked_event, question
 from airflow_mlops_provider.effects.champions import as_champion, compared, find_rivals, rival_of
 from airflow_mlops_provider.effects.gating import champion_gates
-from airflow_mlops_provider.effects.promotion import Promotion, promote
+from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
+from airflow_mlops_provider.effects.refitting import refit_work, with_refit
 from airflow_mlops_provider.effects.rollback import roll_back
 from airflow_mlops_provider.effects.scoring import score
 from airflow_mlops_provider.effects.shards import joining
@@ -30,7 +31,10 @@ __all__ = [
     "promote",
     "publish",
     "question",
+    "refit_work",
+    "refuses",
     "rival_of",
     "roll_back",
     "score",
+    "with_refit",
 ]

@@ -9,6 +9,7 @@ from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.effects.events import KEY_LENGTH, MAX_REASON, Event, metrics_text, run_path, shown
 from airflow_mlops_provider.effects.evidence import check_evidence
 from airflow_mlops_provider.effects.promotion import effect_id, promotion_request
+from airflow_mlops_provider.effects.refitting import serving_of
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.scorecard import scorecard
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
@@ -79,7 +80,7 @@ def question(
     verdicts = store.read_document(gate.artifacts["verdicts"], Verdicts).stored()["verdicts"]
     return Question(
         f"Promote version {request.version} of {model} to champion?",
-        scorecard(report, verdicts, version=request.version, url=url),
+        scorecard(report, verdicts, version=request.version, serves=serving_of(store, evaluation).sentence(), url=url),
     )
 
 

@@ -9,6 +9,7 @@ from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.gating import gate_inputs
 from airflow_mlops_provider.effects.looks import with_unseen
 from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
+from airflow_mlops_provider.effects.refitting import refit_behind, with_refit
 from airflow_mlops_provider.effects.stored_files import champion_of, evaluation_behind
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
 from airflow_mlops_provider.job import StepRequest
@@ -17,7 +18,7 @@ from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.allow_list import AllowList
-    from airflow_mlops_provider.registry import Registry
+    from airflow_mlops_provider.registry import Registry, VersionRun
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Pipeline
     from airflow_mlops_provider.storage import ArtifactStore
@@ -165,7 +166,28 @@ def _evaluated_now(
         receipt = run_step(measured.model_copy(update={"champion": champion, "section": section}), store)
     published = {"version": version, "run_id": run.run_id, "experiment_id": run.experiment_id}
     evaluation = compared(receipt, champion)
-    return evaluation.model_copy(update={"facts": {**evaluation.facts, **published}})
+    evaluation = evaluation.model_copy(update={"facts": {**evaluation.facts, **published}})
+    return evaluation if run.refit is None else with_refit(evaluation, _refitted(store, pipeline, run, allow_list))
+
+
+def _refitted(store: ArtifactStore, pipeline: Pipeline, run: VersionRun, allow_list: AllowList) -> StepResult:
+    """Return what made the model that a version is, once the gates had let it pass; made again when it is not whole.
+
+    :raises RegistryError: it is lost.
+    """
+    try:
+        refit = run_step(refit_behind(store, pipeline.name, str(run.refit), allow_list=allow_list), store)
+        got = refit.facts.get("digest")
+    except ArtifactError as error:
+        got = error.what
+    if got != run.digest:
+        raise RegistryError(
+            f"how version {run.version} of {pipeline.model_name!r} was fitted on all rows is lost",
+            got=got,
+            expected=f"the receipt {run.refit} of the step refit, which gives {run.digest}",
+            hint="Clear the task refit of its training, which makes it again; or train it again.",
+        )
+    return refit
 
 
 def _measured(

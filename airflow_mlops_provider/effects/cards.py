@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from airflow_mlops_provider import __version__
 from airflow_mlops_provider.data.privacy import PrivacyReport
-from airflow_mlops_provider.evaluation.card_facts import CardFacts, DataFacts
+from airflow_mlops_provider.effects.refitting import serving_of
+from airflow_mlops_provider.evaluation.card_facts import CardFacts, DataFacts, ServingFacts
 from airflow_mlops_provider.evaluation.comparison_page import comparison_page
 from airflow_mlops_provider.evaluation.model_card import model_card
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import SpecError, shorten
-from airflow_mlops_provider.modeling.model_file import ModelInfo
 from airflow_mlops_provider.modeling.splits import SplitPlan
 from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.registry import VersionPage
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from airflow_mlops_provider.effects.refitting import Serving
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -98,7 +99,8 @@ def _facts(
     about: Card,
 ) -> CardFacts:
     inputs = request_behind(store, published, shown_only=True).inputs
-    info = store.read_document(published.artifacts["model_info"], ModelInfo)
+    serving = serving_of(store, published)
+    info = serving.info
     winner = next(one for one in inputs["models"] if one.facts["candidate"] == report.winner)
     facts: Any = published.facts
     return CardFacts(
@@ -120,7 +122,15 @@ def _facts(
         evaluation=published.key,
         training=winner.key,
         package=__version__,
+        **_serves(serving),
     )
+
+
+def _serves(serving: Serving) -> dict[str, Any]:
+    known: dict[str, Any] = {"trained_to": None if serving.trained_to is None else serving.trained_to.isoformat()}
+    if serving.judged is not None and serving.report is not None:
+        known["refitted"] = ServingFacts(judged=serving.judged.sha256, rows=serving.report.rows)
+    return known
 
 
 def _data(store: ArtifactStore, dataset: StepResult) -> DataFacts:

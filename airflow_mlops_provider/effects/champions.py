@@ -104,6 +104,8 @@ def as_champion(entry: LedgerEntry) -> Champion:
         version=entry.version,
         digest=entry.digest,
         model=entry.artifact,
+        judged=entry.judged,
+        trained_to=entry.trained_to,
         order_key=entry.order_key,
         metrics=entry.metrics,
         reference=entry.reference,

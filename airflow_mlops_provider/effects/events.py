@@ -213,6 +213,7 @@ def _of_entry(pipeline: str, model: str, entry: LedgerEntry, before: LedgerEntry
         by: entry.approver or "",
         "Metrics": metrics_text(entry.metrics),
         "Data up to": as_of_text(entry.order_key),
+        "Trained to": "" if entry.trained_to is None else as_of_text(entry.trained_to),
     }
     return Event(
         key=f"entry-{entry.seq}",

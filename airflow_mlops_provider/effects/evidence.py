@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import in_utc
+from airflow_mlops_provider.effects.refitting import check_refit
 from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
 from airflow_mlops_provider.job import Job
@@ -27,13 +28,13 @@ _MODEL = ("model", "model_info")
 
 
 def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepResult) -> None:
-    """Refuse an evaluation or a verdict of gates that does not follow from what it names.
+    """Refuse an evaluation, a verdict of gates or a refitted model that does not follow from what it names.
 
     :raises MLOpsError: the gates judged another evaluation, such as one of an earlier try after evaluate alone was
-        cleared.
+        cleared; or they passed, and the refit has no result.
     :raises ArtifactError: something stored was changed; names the task to clear.
     """
-    check_evaluation(store, evaluation)
+    measured = check_evaluation(store, evaluation)
     request = check_judged(store, evaluation, judged)
     # They are a pure function of the evaluation and of what was timed, and take a millisecond.
     again = gate.run(gate.Section.model_validate(request.section), Job(request, store))
@@ -44,6 +45,8 @@ def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepRes
         got={"failure": judged.failure, "verdicts": verdicts and verdicts.sha256, **judged.facts},
         expected={"failure": again.failure, "verdicts": again.artifacts["verdicts"].sha256, **_plain(again.facts)},
     )
+    if judged.facts.get("passed"):
+        check_refit(store, evaluation, measured)
 
 
 def check_judged(

@@ -11,7 +11,7 @@ from airflow_mlops_provider.effects.cards import renew_card
 from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.evidence import check_evidence
 from airflow_mlops_provider.effects.looks import keep_look, with_unseen
-from airflow_mlops_provider.effects.publishing import stored_model
+from airflow_mlops_provider.effects.refitting import REFIT, carried, serving_of
 from airflow_mlops_provider.effects.stored_files import EVALUATION, FILES, champion_of, lost_files
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
 from airflow_mlops_provider.registry import PromotionRequest
@@ -187,6 +187,7 @@ def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Pr
             "reason": outcome.reason,
             "champion": None if entry is None else entry.version,
             "seq": None if entry is None else entry.seq,
+            "trained_to": None if entry is None or entry.trained_to is None else entry.trained_to.isoformat(),
             "metrics": evaluation.facts.get("metrics"),
         },
     )
@@ -215,7 +216,7 @@ def check_promotion(
             f"version {request.version} of {request.model!r} cannot be promoted: "
             f"its {' and its '.join(lost)} {'is' if len(lost) == 1 else 'are'} lost",
             got="; ".join(lost.values()),
-            hint="Nothing was changed. Clear the training's tasks `train` and `evaluate`: they make it again.",
+            hint="Nothing was changed. Clear the training's tasks `train`, `evaluate` and `refit`: they make it again.",
         )
 
 
@@ -243,7 +244,10 @@ def _gate_again(
     asked = measured.model_copy(update={"champion": champion, "section": section, "recompute": True})
     again = compared(run_step(asked, store), champion)
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
-    again = again.model_copy(update={"facts": {**again.facts, **published}})
+    # The model that serves is of the same winner, whoever the champion is.
+    facts, refs = carried(evaluation)
+    changed = {"facts": {**again.facts, **published, **facts}, "artifacts": {**again.artifacts, **refs}}
+    again = again.model_copy(update=changed)
     gates = request_behind(store, gate, allow_list=allow_list)
     # The model is the one that was timed a moment ago.
     inputs = {**gates.inputs, "evaluation": [again]}
@@ -264,13 +268,16 @@ def promotion_request(
 ) -> PromotionRequest:
     """Return the request that makes the winner of an evaluation champion."""
     facts: Any = evaluation.facts
+    serving = serving_of(store, evaluation)
     return PromotionRequest(
         model=model,
         idem=idem,
         version=facts["version"],
-        digest=stored_model(store, evaluation).digest,
-        sha256=evaluation.artifacts["model"].sha256,
-        artifact=evaluation.artifacts["model"],
+        digest=serving.info.digest,
+        sha256=serving.artifact.sha256,
+        artifact=serving.artifact,
+        judged=serving.judged,
+        trained_to=serving.trained_to,
         lineage=facts["lineage"],
         order_key=evaluation.as_of,
         compared_with=facts["compared_with"],
@@ -288,5 +295,6 @@ def promotion_request(
 
 def effect_id(caller: tuple[str, ...], evaluation: StepResult) -> str:
     """Return the idempotency key of an effect: who it is of, and what it is about."""
-    digests = {role: ref.sha256 for role, ref in evaluation.artifacts.items() if role in ("model", "model_info")}
+    roles = ("model", "model_info", REFIT)
+    digests = {role: ref.sha256 for role, ref in evaluation.artifacts.items() if role in roles}
     return hashlib.sha256(json.dumps([*caller, digests], sort_keys=True).encode()).hexdigest()

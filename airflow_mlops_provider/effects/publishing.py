@@ -10,10 +10,10 @@ from airflow_mlops_provider import __version__
 from airflow_mlops_provider.effects.cards import keep_card
 from airflow_mlops_provider.effects.evidence import check_evaluation, check_judged
 from airflow_mlops_provider.effects.looks import keep_look
+from airflow_mlops_provider.effects.refitting import REFIT, serving_of
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import MLOpsError
-from airflow_mlops_provider.modeling.model_file import ModelInfo as StoredModel
 from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun, evaluation_file
 from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.spec.search import with_values
@@ -21,6 +21,7 @@ from airflow_mlops_provider.spec.search import with_values
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_mlops_provider.effects.refitting import Serving
     from airflow_mlops_provider.evaluation.report import CandidateScores
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import StepResult
@@ -77,6 +78,7 @@ def publish(
         # Also of a challenger that was refused: it might have passed. Whether it holds is promote's to see.
         keep_look(registry, store, evaluation, gate, model=model)
     dataset = inputs["dataset"][0]
+    serving = serving_of(store, evaluation)
     measured = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     snapshot = dataset.artifacts["dataset"]
     everywhere = {**tags, **_environment()}
@@ -106,9 +108,12 @@ def publish(
             metrics=_defined(measured.candidates[measured.winner].metrics) | measured.shown,
             files=_page(store, evaluation, measured),
             winner=measured.winner,
-            model_info=_published_model(store, evaluation),
+            model_info=_published_model(serving),
             evaluation=evaluation.key,
-            model_file=lambda: store.fetch(evaluation.artifacts["model"]),
+            refit=None if serving.judged is None else str(evaluation.facts[REFIT]),
+            judged=None if serving.judged is None else serving.judged.sha256,
+            trained_to=serving.trained_to,
+            model_file=lambda: store.fetch(serving.artifact),
         )
     )
     facts = {
@@ -139,11 +144,6 @@ def links(ui_url: str | None, model: str, facts: Mapping[str, Any]) -> dict[str,
     if "version" in facts:
         found["MLflow model version"] = f"{ui_url}/#/models/{quote(model, safe='')}/versions/{facts['version']}"
     return found
-
-
-def stored_model(store: ArtifactStore, evaluation: StepResult) -> StoredModel:
-    """Return what the winner of an evaluation is."""
-    return store.read_document(evaluation.artifacts["model_info"], StoredModel)
 
 
 def _candidate(
@@ -221,12 +221,12 @@ def _trials(searched: SearchReport) -> list[TrialRun]:
     return runs
 
 
-def _published_model(store: ArtifactStore, evaluation: StepResult) -> ModelInfo:
-    model = stored_model(store, evaluation)
+def _published_model(serving: Serving) -> ModelInfo:
+    model = serving.info
     return ModelInfo(
         digest=model.digest,
-        sha256=evaluation.artifacts["model"].sha256,
-        artifact=evaluation.artifacts["model"],
+        sha256=serving.artifact.sha256,
+        artifact=serving.artifact,
         numeric=[feature.name for feature in model.features if feature.kind == "numeric"],
         categorical=[feature.name for feature in model.features if feature.kind == "categorical"],
         target=model.target,

@@ -1,7 +1,8 @@
 """The files of a version: read before anything is written that rests on them, and put back where that can be done.
 
 Of the model and of the evaluation MLflow has a copy, checked by digest. The reference holds rows, which do not belong
-there: it is made anew by the step that made it, from equal inputs with equal bytes.
+there: like the model that was judged, when another one serves, it is made anew by the step that made it, from equal
+inputs with equal bytes.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, REFERENCE, EVALUATION = "model", "reference", "evaluation"
-FILES = frozenset({MODEL, REFERENCE, EVALUATION})
+MODEL, JUDGED, REFERENCE, EVALUATION = "model", "judged", "reference", "evaluation"
+FILES = frozenset({MODEL, JUDGED, REFERENCE, EVALUATION})
 #: How many other versions are looked at when a rollback is refused.
 _MOST_OFFERED = 10
 
@@ -49,7 +50,11 @@ class Version(Protocol):
 
     @property
     def artifact(self) -> ArtifactRef:
-        """The model."""
+        """The model that serves."""
+
+    @property
+    def judged(self) -> ArtifactRef | None:
+        """The model that was judged, which the next challenger is compared with; None when that serves."""
 
     @property
     def reference(self) -> ArtifactRef | None:
@@ -71,7 +76,7 @@ def champion_of(registry: Registry, store: ArtifactStore, pipeline: str, model: 
         return champion
     for role, why in lost.items():
         log.warning("The %s of version %s of %s is lost: %s", role, entry.version, model, why)
-    gone = {role: None for role in lost if role != MODEL}
+    gone = {role: None for role in lost if role not in (MODEL, JUDGED)}
     return champion.model_copy(update={**gone, "lost": tuple(sorted(lost))})
 
 
@@ -88,6 +93,11 @@ def lost_files(
         why = put_back_model(registry, store, model, version)
         if why is not None:
             lost[MODEL] = why
+    ref = version.judged
+    if ref is not None and not _is_there(store, ref, read=read):
+        trouble = _train_anew(registry, store, pipeline, model, version, ref)
+        if not _is_there(store, ref, read=read):
+            lost[JUDGED] = trouble or "what is trained today is not what was lost"
     ref = version.evaluation
     if ref is not None and not _is_there(store, ref, read=read):
         why = _put_back(registry, store, model, version.version, ref, evaluation_file(ref.sha256))
@@ -196,14 +206,42 @@ def _is_there(store: ArtifactStore, ref: ArtifactRef, *, read: bool) -> bool:
     return True
 
 
+def _train_anew(
+    registry: Registry, store: ArtifactStore, pipeline: str, model: str, version: Version, judged: ArtifactRef
+) -> str | None:
+    """Train the model that was judged as it was trained; return why that cannot be done."""
+
+    def train(measured: StepRequest) -> None:
+        for trained in measured.inputs["models"]:
+            if trained.artifacts["model"].sha256 == judged.sha256:
+                run_step(request_behind(store, trained).model_copy(update={"recompute": True}), store)
+
+    return _again(registry, store, pipeline, model, version, train)
+
+
 def _make_anew(registry: Registry, store: ArtifactStore, pipeline: str, model: str, version: Version) -> str | None:
     """Evaluate a version again as it was evaluated; return why that cannot be done."""
+
+    def evaluate(measured: StepRequest) -> None:
+        run_step(measured.model_copy(update={"recompute": True}), store)
+
+    return _again(registry, store, pipeline, model, version, evaluate)
+
+
+def _again(
+    registry: Registry,
+    store: ArtifactStore,
+    pipeline: str,
+    model: str,
+    version: Version,
+    do: Callable[[StepRequest], None],
+) -> str | None:
+    """Do again what is behind a version, given the request by which it was evaluated; return why that cannot be."""
     try:
         key = registry.version_run(model, version.version).evaluation
         if key is None:
             return "how it was evaluated is not stored any more"
-        request = evaluation_behind(store, pipeline, key)
-        run_step(request.model_copy(update={"recompute": True}), store)
+        do(evaluation_behind(store, pipeline, key))
     except (RegistryError, ArtifactError, ValueError, ImportError) as error:
-        return f"it cannot be evaluated again: {error.what if isinstance(error, MLOpsError) else error}"
+        return f"it cannot be made again: {error.what if isinstance(error, MLOpsError) else error}"
     return None

@@ -74,13 +74,15 @@ class Drift(NamedTuple):
 class Reign:
     """Who is champion, and who was before.
 
-    :param trained: data time up to which either of them has seen labels (before label_delay is taken off).
+    :param trained: data time up to which either of them was trained or judged (before label_delay is taken off).
+    :param trained_to: last row that either of them saw, as they serve; None when nobody knows of either.
     """
 
     incumbent: Incumbent
     champion: Champion
     former: Champion | None
     trained: datetime
+    trained_to: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -190,13 +192,15 @@ def live_section(monitoring: Monitoring, metrics: Sequence[str], reign: Reign) -
 
 
 def live_start(as_of: datetime, data: Data, scoring: Scoring, reign: Reign) -> datetime | None:
-    """Return from when on labelled rows are measured: those of the window that no training has seen.
+    """Return from when on labelled rows are measured: those of the window that no model that is measured has seen.
 
-    None when the data knows no time.
+    What happened within `label_delay` of the last row that one saw may still be of that row's label, as before a
+    holdout. None when the data knows no time.
     """
     if data.columns.timestamp is None:
         return None
-    return max(as_of - scoring.window, in_utc(reign.trained)) - data.label_delay
+    unseen = max(as_of - scoring.window, in_utc(reign.trained)) - data.label_delay
+    return unseen if reign.trained_to is None else max(unseen, reign.trained_to + data.label_delay)
 
 
 def reign_of(
@@ -211,13 +215,19 @@ def reign_of(
     head, former = made_champion(history), former_champion(history)
     trained = _trained(history, head)
     incumbent = Incumbent(
-        seq=head.seq, version=head.version, since=head.order_key, trained=trained, promoted=head.action == "promote"
+        seq=head.seq,
+        version=head.version,
+        since=head.order_key,
+        trained=trained,
+        trained_to=head.trained_to,
+        promoted=head.action == "promote",
     )
     seen = [trained] if former is None else [trained, _trained(history, former)]
     before = None if former is None else champion_of(former)
     if before is not None and "model" in before.lost:
         before = None  # there is nothing to compare with, nor to roll back to by itself
-    return Reign(incumbent, champion_of(head), before, max(seen))
+    known = [one.trained_to for one in (head, former) if one is not None and one.trained_to is not None]
+    return Reign(incumbent, champion_of(head), before, max(seen), max(known, default=None))
 
 
 def _trained(history: Sequence[LedgerEntry], entry: LedgerEntry) -> datetime:

@@ -120,6 +120,7 @@ def _champion(
         return None, None
     known: Any = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
     known |= {"unseen": _unseen(champion, holdout)}
+    known |= {"refitted": champion.judged is not None}
     now, then = signature_of(holdout.plan, job.seed), _measured(job, champion)
     if then is not None:
         known |= {"candidate": then.winner, "recipe": then.challenger.recipe, "rows": then.rows}
@@ -169,15 +170,16 @@ def _of_another_kind(then: EvaluationReport, plan: SplitPlan) -> str | None:
 
 
 def _load(job: Job, champion: Champion) -> Any:
-    """Return the champion.
+    """Return the champion as it was judged: what serves may be fitted on the rows that are held out now.
 
     :raises ModelError: its file is lost, or cannot be loaded.
     :raises ArtifactError: its file was lost since it was looked up.
     """
-    if "model" in champion.lost:
+    judged = champion.judged or champion.model
+    if ("model" if champion.judged is None else "judged") in champion.lost:
         raise ModelError("its model is gone from the artifact store and from MLflow")
     try:
-        return load_model(job.store, champion.model, job.allow_list)
+        return load_model(job.store, judged, job.allow_list)
     except ArtifactError as error:
         raise ArtifactError(
             f"the model of the champion, version {champion.version}, is lost: {error.what}",

@@ -32,6 +32,17 @@ class DataFacts(Frozen):
     privacy: dict[str, str] = Field(default_factory=dict)
 
 
+class ServingFacts(Frozen):
+    """What serves, where it is not the model that was judged.
+
+    :param judged: sha256 of the file of the model that was judged: every figure is that one's.
+    :param rows: that the serving model was fitted on.
+    """
+
+    judged: str
+    rows: int
+
+
 class CardFacts(Document):
     """What a version is and where it comes from. Equal trainings give equal facts, whichever run publishes them.
 
@@ -40,7 +51,11 @@ class CardFacts(Document):
     :param evaluation: key of the evaluation, `training` that of the winner's training.
     :param requirements: exact pip requirements of the model.
     :param threshold: probability from which on a row is of the second class.
+    :param trained_to: last row that it saw (ISO 8601); None without timestamps.
+    :param refitted: None when it is the very model that was judged.
     """
+
+    SCHEMA = 2
 
     pipeline: str
     model: str
@@ -60,3 +75,5 @@ class CardFacts(Document):
     evaluation: str
     training: str
     package: str
+    trained_to: str | None = None
+    refitted: ServingFacts | None = None

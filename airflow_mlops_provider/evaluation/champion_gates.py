@@ -175,4 +175,6 @@ def _not(gate: ChampionGate, champion: ChampionScores) -> str:
 def _compared(champion: ChampionScores) -> str:
     if champion.compared == "recorded":
         return f"{champion.seen or 'the champion has seen these rows'}, so its recorded metric is compared, unpaired"
+    if champion.refitted:
+        return "the judged models are compared, each before it is fitted on all rows: two procedures, not what serves"
     return ""

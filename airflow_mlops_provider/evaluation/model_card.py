@@ -36,7 +36,7 @@ from airflow_mlops_provider.reports import Cell, facts, page, points, share_bar,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.evaluation.card_facts import CardFacts
+    from airflow_mlops_provider.evaluation.card_facts import CardFacts, ServingFacts
     from airflow_mlops_provider.evaluation.probe_report import Latency
     from airflow_mlops_provider.evaluation.report import EvaluationReport, Slice
     from airflow_mlops_provider.evaluation.verdicts import Verdicts
@@ -57,6 +57,7 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Verdicts) ->
             f"{report.winner} ({card.estimator}) for {shorten(card.target, LONG)}, trained on what was known at "
             f"{as_of_text(report.as_of)}: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out."
         ),
+        *([] if card.refitted is None else [Cell(_refitted(card.refitted, card, report))]),
         gates_line(verdicts.verdicts),
         *(Cell(f"{remark}.", "warn") for remark in too_good(report)),
     ]
@@ -75,6 +76,14 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Verdicts) ->
     ]
     return page(
         f"Model card: {card.model}, version {card.version}", lines, sections, f"{report.intervals_by} {_FOOTER}"
+    )
+
+
+def _refitted(serves: ServingFacts, card: CardFacts, report: EvaluationReport) -> str:
+    to = "" if card.trained_to is None else f", the last of {card.trained_to}"
+    return (
+        f"What serves was then fitted anew on all {serves.rows:,} rows{to}. Every figure is that of the judged model, "
+        f"which was fitted on {report.rows.training:,}: of the serving one no row is left to measure on."
     )
 
 
@@ -213,6 +222,8 @@ def _model(card: CardFacts, report: EvaluationReport, latency: Latency | None) -
             ("Estimator", card.estimator),
             ("Parameters", _several(params) or "those of the estimator"),
             ("Threshold", None if card.threshold is None else f"{card.threshold:.4g}"),
+            ("Trained to", card.trained_to),
+            ("Judged model", None if card.refitted is None else f"sha256 {card.refitted.judged}"),
             ("Size", f"{card.size / 1e6:,.2f} MB"),
             *_speed(latency),
             ("Others", _others(report)),

@@ -181,6 +181,7 @@ class ChampionScores(Scores):
         champion had when it was registered, since it has seen rows that are held out now.
     :param seen: why it has, null when it has not.
     :param unusable: why the champion cannot predict this data, or predicts another target; null when it can.
+    :param refitted: what serves was fitted anew on more rows: the judged model is the one that is compared.
     :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as
         its metrics; what was not measured then is not there.
     :param candidate: like `recipe`, `rows`, `features` and `importance` what its own evaluation says; nothing of an old
@@ -194,6 +195,7 @@ class ChampionScores(Scores):
     compared: Literal["paired", "recorded"]
     seen: str | None = None
     unusable: str | None = None
+    refitted: bool = False
     differences: dict[str, Difference] = Field(default_factory=dict)
     intervals: dict[str, Interval] = Field(default_factory=dict)
     calibration: Calibration | None = None

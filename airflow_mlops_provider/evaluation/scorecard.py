@@ -17,12 +17,18 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~&-])")
 
 
 def scorecard(
-    report: EvaluationReport, verdicts: Sequence[Mapping[str, Any]], *, version: int, url: str | None = None
+    report: EvaluationReport,
+    verdicts: Sequence[Mapping[str, Any]],
+    *,
+    version: int,
+    serves: str | None = None,
+    url: str | None = None,
 ) -> str:
     """Return metrics with intervals, the worst slices and every gate, in Markdown.
 
     :param verdicts: what the gates said, as stored.
     :param version: of the challenger.
+    :param serves: in a sentence which model will serve.
     :param url: where the version is shown.
     """
     champion = report.champion
@@ -32,6 +38,7 @@ def scorecard(
         [
             f"Candidate **{_text(report.winner)}** ({name}), trained on what was known at {report.as_of:%Y-%m-%d %H:%M}"
             f" UTC: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out. Champion: {against}.",
+            *([] if serves is None else [_text(serves)]),
             *(f"**{_text(remark)}.**" for remark in too_good(report)),
             *([f"Lost on the way: {_text(', '.join(report.lost))}."] if report.lost else []),
             "",

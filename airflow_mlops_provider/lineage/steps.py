@@ -159,6 +159,13 @@ def _gate(told: _Told, done: Computed) -> None:
     told.edges.read(*(_candidate(found, "winner", gates) for found in done.request.inputs.get("evaluation", [])))
 
 
+def _refit(told: _Told, done: Computed) -> None:
+    told.read_kept(done, "dataset", "split")
+    told.edges.read(*(_candidate(model, "candidate") for model in done.request.inputs.get("models", [])))
+    if done.result is not None and done.result.facts["refitted"]:
+        told.edges.made(_candidate(done.result, "candidate"))
+
+
 def _score(told: _Told, done: Computed) -> None:
     """Add a scoring, unless another one has taken its place: the champion may change meanwhile, or not load."""
     published = told.work.result if told.work.step == "score" else None
@@ -226,6 +233,7 @@ _STEPS: dict[str, Callable[[_Told, Computed], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "gate": _gate,
+    "refit": _refit,
     "score": _score,
     "drift": _drift,
     "live": _live,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.exceptions import MLOpsError, ModelError
 from airflow_mlops_provider.modeling.estimators import nested_names
 from airflow_mlops_provider.modeling.predictions import read_features
 
@@ -56,3 +57,21 @@ def one_thread_each(names: Iterable[str], allow_list: AllowList) -> Iterator[Non
         allow_list.load(name)
     with threadpool_limits(1):
         yield
+
+
+@contextmanager
+def named(candidate: str, estimator: str, doing: str) -> Iterator[None]:
+    """Name the candidate in whatever goes wrong.
+
+    :raises ModelError: of what the estimator raises.
+    """
+    try:
+        yield
+    except (MLOpsError, MemoryError):
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"candidate {candidate!r} ({estimator}) could not {doing}",
+            got=f"{type(error).__name__}: {error}",
+            hint="Correct its parameters, or its impute_numeric, encode and scale.",
+        ) from error

@@ -49,6 +49,7 @@ class Incumbent(Frozen):
     :param seq: the ledger entry that made it champion.
     :param since: data time of that entry.
     :param trained: data time of the training that made the version.
+    :param trained_to: last row that it saw, as it serves; None when nobody knows.
     :param promoted: False when a rollback brought it back: it is no news then, and on no probation.
     """
 
@@ -56,7 +57,13 @@ class Incumbent(Frozen):
     version: int
     since: datetime
     trained: datetime
+    trained_to: datetime | None = None
     promoted: bool = True
+
+    @property
+    def knows_up_to(self) -> datetime:
+        """Data time from which its age counts."""
+        return self.trained_to or self.trained
 
 
 class Decision(Document):
@@ -196,9 +203,9 @@ def _judge(
     if decay or drifted or fallen:
         rule: Rule = "decay" if decay else "drift" if drifted else "estimate"
         return found("retrain", rule, *decay, *drifted, *guessed, bad=True)
-    age = window.as_of - champion.trained
+    age = window.as_of - champion.knows_up_to
     if policy.max_age is not None and age > policy.max_age:
-        known = f"version {champion.version} knows data up to {as_of_text(champion.trained)}, {_days(age)} ago"
+        known = f"version {champion.version} knows data up to {as_of_text(champion.knows_up_to)}, {_days(age)} ago"
         return found("retrain", "stale", f"{known}; max_age is {_days(policy.max_age)}")
     words = [_drift_words(drift), _live_words(live, on_probation=_on_probation(policy, window, champion))]
     speaks = _speaks(drift) or _speaks(live) or _speaks(estimate or {})

@@ -138,7 +138,7 @@ class DecideOperator(PolicyOperator):
         registry, model, ti = self.registry(), self.model_name, context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
         if (reign := watching.reign_of(registry.history(model))) is not None:
-            send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.trained)
+            send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.knows_up_to)
         kept = decisions.decide_window(
             registry,
             model,

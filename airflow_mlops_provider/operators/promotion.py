@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
 from airflow_mlops_provider.operators.model import ModelOperator
@@ -89,6 +90,9 @@ class PromoteModelOperator(ModelOperator):
         self.log.info("%s", promotion.reason)
         if promotion.mine:
             announce_champion(self, context, self.model_name, promotion.result)
-        if promotion.result.facts["status"] == "promoted":
-            send_champion(self.pipeline, int(str(promotion.result.facts["champion"])), timedelta(0))
+        facts: Any = promotion.result.facts
+        if facts["status"] == "promoted":
+            to = facts["trained_to"]
+            age = timedelta(0) if to is None else in_utc(promotion.result.as_of) - datetime.fromisoformat(to)
+            send_champion(self.pipeline, int(facts["champion"]), age)
         return promotion.result

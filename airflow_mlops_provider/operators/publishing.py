@@ -29,16 +29,19 @@ class PublishModelOperator(ModelOperator):
             pipeline="churn",
             evaluation=evaluate.output,
             gate=gate.output,
+            refit=refit.output,
             trigger_rule="all_done_min_one_success",
         )
 
     :param evaluation: what `EvaluateModelOperator` returned.
     :param gate: what `QualityGateOperator` returned, also when it failed: the model card says what the gates got. With
         the trigger rule above, a model that fails its gates is shown too.
+    :param refit: what `RefitModelOperator` returned: that model becomes the version. Where it is given and that task
+        has no result, the judged model is shown, and not promoted. Left out, the judged model serves.
     :param card: the `card` of a pipeline file: what the model card says besides.
     """
 
-    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate", "refit")
     operator_extra_links = (MlflowRunLink(), MlflowVersionLink())
     step = "publish"
 
@@ -47,12 +50,16 @@ class PublishModelOperator(ModelOperator):
         *,
         evaluation: Result,
         gate: Result = None,
+        refit: Result = None,
         card: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.evaluation = evaluation
         self.gate = gate
+        self.refit = refit
+        # Rendered, a result that is missing is None, too.
+        self._is_refitted = refit is not None
         self.card = card
         self.mlflow_links: dict[str, str] = {}
 
@@ -61,10 +68,13 @@ class PublishModelOperator(ModelOperator):
         from airflow_mlops_provider import effects
 
         hook = self.mlflow()
+        evaluation = parsed(self.evaluation, "evaluation")
+        if self._is_refitted:
+            evaluation = effects.with_refit(evaluation, None if self.refit is None else parsed(self.refit, "refit"))
         result = effects.publish(
             hook.registry(),
             self.store(),
-            parsed(self.evaluation, "evaluation"),
+            evaluation,
             model=self.model_name,
             tags=airflow_tags(context) | retrain_tags(context, self.pipeline),
             gate=None if self.gate is None else parsed(self.gate, "gate"),

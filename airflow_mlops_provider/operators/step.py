@@ -34,6 +34,7 @@ _MADE_BY = {
     "evaluation": "evaluate",
     "latency": "latency",
     "gate": "gate",
+    "refit": "refit",
     "approval": "approve",
     "predictions": "score",
     "drift": "drift",

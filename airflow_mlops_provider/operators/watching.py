@@ -189,7 +189,7 @@ class WatchPredictionsOperator(PolicyOperator):
             scored = watcher.score(as_of, reign)  # what was lost is made anew
         drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
         estimate = watcher.estimate(scored, reign)
-        gauges.send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.trained)
+        gauges.send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.knows_up_to)
         gauges.send_drift(self.pipeline, drift.facts)
         gauges.send_live(self.pipeline, live)
         gauges.send_estimate(self.pipeline, {} if estimate is None else estimate.facts)

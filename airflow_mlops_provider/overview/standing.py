@@ -25,6 +25,7 @@ class ChampionSheet(Frozen):
 
     :param since: wall time from which on it serves.
     :param as_of: data time of its ledger entry.
+    :param trained_to: last row that it saw, data time; None when nobody knows.
     :param value: its value of the pipeline's first metric, on its holdout.
     :param remarks: what looked odd of it though its gates passed.
     :param probation_until: data time until which monitoring may roll it back by itself; None when it is on none:
@@ -37,6 +38,7 @@ class ChampionSheet(Frozen):
     action: str
     since: datetime
     as_of: datetime
+    trained_to: datetime | None = None
     value: Finite | None
     metrics: dict[str, Finite] = Field(default_factory=dict)
     reason: str = ""
@@ -136,6 +138,7 @@ def _champion(pipeline: Pipeline, head: LedgerEntry, decided: Sequence[Decision]
         action=head.action,
         since=head.at,
         as_of=head.order_key,
+        trained_to=head.trained_to,
         value=head.metrics.get(pipeline.metrics[0]),
         metrics=head.metrics,
         reason=head.reason,

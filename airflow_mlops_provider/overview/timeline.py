@@ -37,6 +37,7 @@ class Reign(Frozen):
     :param since: wall time from which on the version served.
     :param until: wall time of the next entry; None of the champion.
     :param as_of: data time of the entry. A rollback carries the larger of its own and what it replaced.
+    :param trained_to: last row that the version saw, data time; None when nobody knows.
     :param quarantined: version that this entry put into quarantine.
     :param in_quarantine: the version may not be promoted today.
     """
@@ -47,6 +48,7 @@ class Reign(Frozen):
     since: datetime
     until: datetime | None
     as_of: datetime
+    trained_to: datetime | None = None
     reason: str
     approver: str | None
     metrics: dict[str, Finite] = Field(default_factory=dict)
@@ -99,7 +101,8 @@ def _reign(
     return Reign(
         **entry.model_dump(
             include={
-                "seq", "version", "reason", "approver", "metrics", "compared_with", "quarantined", "lifted",
+                "seq", "version", "trained_to", "reason", "approver", "metrics", "compared_with", "quarantined",
+                "lifted",
             }
         ),
         action=_action(entry, before),

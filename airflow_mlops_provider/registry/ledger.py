@@ -43,6 +43,8 @@ class LedgerEntry(Document):
     :param nonce: makes every written value different, so that of equal writers only one has won.
     :param digest: canonical digest of the model: what it is.
     :param sha256: of the stored model file: which bytes it is.
+    :param judged: the model that the gates judged, which never saw the holdout; None when that serves itself.
+    :param trained_to: last row that the serving model saw, data time; None without a timestamp, or of an older release.
     :param lineage: the training that made the version; a repeated training has the same.
     :param order_key: data time (`as_of`). A rollback carries the larger of the head's and its own.
     :param at: wall time of the event, never before that of the entry before.
@@ -68,6 +70,8 @@ class LedgerEntry(Document):
     digest: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     artifact: ArtifactRef
+    judged: ArtifactRef | None = None
+    trained_to: datetime | None = None
     lineage: str
     order_key: datetime
     at: datetime
@@ -91,9 +95,11 @@ class LedgerEntry(Document):
             return {**fields, "sha256": fields["artifact"].get("sha256")}
         return fields
 
-    @field_validator("order_key", "at")
+    @field_validator("order_key", "at", "trained_to")
     @classmethod
-    def _in_utc(cls, moment: datetime) -> datetime:
+    def _in_utc(cls, moment: datetime | None) -> datetime | None:
+        if moment is None:
+            return None
         if moment.tzinfo is None:
             raise ValueError("a time zone is needed")
         try:

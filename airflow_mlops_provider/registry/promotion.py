@@ -48,6 +48,8 @@ class PromotionRequest(Frozen):
     digest: str
     sha256: str
     artifact: ArtifactRef
+    judged: ArtifactRef | None = None
+    trained_to: datetime | None = None
     lineage: str
     order_key: datetime
     compared_with: int | None = None

@@ -111,6 +111,9 @@ class Publication(Frozen):
     :param files: texts that the parent run keeps, by name.
     :param winner: name of the candidate whose model is registered.
     :param evaluation: key of the evaluation that named the winner.
+    :param refit: key of the step that made the model; None when it is the very one that was judged.
+    :param judged: sha256 of the model that was judged, when it is another one.
+    :param trained_to: last row that the model saw, data time.
     :param model_file: the winner's `model.skops`, or what fetches it; called only when it must be uploaded.
     """
 
@@ -127,6 +130,9 @@ class Publication(Frozen):
     winner: str
     model_info: ModelInfo
     evaluation: str | None = None
+    refit: str | None = None
+    judged: str | None = None
+    trained_to: datetime | None = None
     model_file: Path | Callable[[], Path]
 
     @model_validator(mode="after")

@@ -24,8 +24,11 @@ from airflow_mlops_provider.registry.versions import (
     AS_OF_TAG,
     DIGEST_TAG,
     EVALUATION_TAG,
+    JUDGED_TAG,
+    REFIT_TAG,
     SHA256_TAG,
     SIZE_TAG,
+    TRAINED_TO_TAG,
 )
 from airflow_mlops_provider.registry.write_once import experiment_id
 from airflow_mlops_provider.storage import is_s3, temporary_folder
@@ -279,7 +282,13 @@ def _digest(publication: Publication) -> str:
 
 
 def _version_tags(publication: Publication) -> dict[str, str]:
-    info = publication.model_info
+    info, to = publication.model_info, publication.trained_to
+    known = {
+        EVALUATION_TAG: publication.evaluation,
+        REFIT_TAG: publication.refit,
+        JUDGED_TAG: publication.judged,
+        TRAINED_TO_TAG: None if to is None else to.isoformat(),
+    }
     return {
         LINEAGE_TAG: publication.lineage,
         DIGEST_TAG: info.digest,
@@ -287,5 +296,5 @@ def _version_tags(publication: Publication) -> dict[str, str]:
         SIZE_TAG: str(info.artifact.size),
         AS_OF_TAG: publication.as_of.isoformat(),
         ARTIFACT_TAG: info.artifact.uri,
-        **({} if publication.evaluation is None else {EVALUATION_TAG: publication.evaluation}),
+        **{name: value for name, value in known.items() if value is not None},
     }

@@ -99,8 +99,8 @@ def _entry(
     head = history[-1]
     what_serves = head.model_dump(
         include={
-            "action", "version", "digest", "sha256", "artifact", "lineage", "order_key", "metrics", "gates", "remarks",
-            "reference", "evaluation",
+            "action", "version", "digest", "sha256", "artifact", "judged", "trained_to", "lineage", "order_key",
+            "metrics", "gates", "remarks", "reference", "evaluation",
         }
     )  # fmt: skip
     return LedgerEntry(

@@ -151,8 +151,11 @@ def rollback_entry(
     """Return the entry by which an earlier champion serves again, and this one is in quarantine."""
     head, at = history[-1], clock(history)
     what_it_is = target.model_dump(
-        include={"version", "digest", "sha256", "artifact", "lineage", "metrics", "remarks", "reference", "evaluation"}
-    )
+        include={
+            "version", "digest", "sha256", "artifact", "judged", "trained_to", "lineage", "metrics", "remarks",
+            "reference", "evaluation",
+        }
+    )  # fmt: skip
     return LedgerEntry(
         **what_it_is,
         seq=len(history) + 1,

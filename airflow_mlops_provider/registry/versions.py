@@ -28,6 +28,8 @@ ARTIFACT_TAG = "mlops.artifact"
 AS_OF_TAG = "mlops.as_of"
 #: Key of the evaluation that measured it: its receipt holds everything that gates and pages want to know.
 EVALUATION_TAG = "mlops.evaluation"
+#: Key of the step that fitted it on all rows; the sha256 of the judged model; the last row that it saw, data time.
+REFIT_TAG, JUDGED_TAG, TRAINED_TO_TAG = "mlops.refit", "mlops.judged_sha256", "mlops.trained_to"
 #: Of a run.
 CANDIDATE_TAG, DATASET_TAG = "mlops.candidate", "mlops.dataset_digest"
 
@@ -49,6 +51,9 @@ class VersionRun(Frozen):
     """A version with the run that made it: what MLflow itself knows of it.
 
     :param evaluation: key of the evaluation that measured it; None of one that an older release published.
+    :param refit: key of the step that fitted it on all rows; None when it is the very model that was judged.
+    :param judged: sha256 of the model that was judged, when it is another one.
+    :param trained_to: last row that it saw, data time; None when nobody knows.
     :param dataset: sha256 of the data that it was trained and measured on.
     :param pages: where the artifact store keeps the pages about it: `card`, `comparison`.
     :param airflow: DAG and run id of the Airflow run that published it.
@@ -61,6 +66,9 @@ class VersionRun(Frozen):
     digest: str | None = None
     as_of: datetime | None = None
     evaluation: str | None = None
+    refit: str | None = None
+    judged: str | None = None
+    trained_to: datetime | None = None
     candidate: str | None = None
     dataset: str | None = None
     airflow: tuple[str, str] | None = None
@@ -83,6 +91,9 @@ def version_run(connection: Connection, model: str, version: int) -> VersionRun:
         "digest": tags.get(DIGEST_TAG),
         "as_of": tags.get(AS_OF_TAG),
         "evaluation": tags.get(EVALUATION_TAG),
+        "refit": tags.get(REFIT_TAG),
+        "judged": tags.get(JUDGED_TAG),
+        "trained_to": tags.get(TRAINED_TO_TAG),
         "pages": pages_of(tags),
     }
     if found.run_id:

@@ -84,6 +84,7 @@ TaskName = Literal[
     "train",
     "evaluate",
     "gate",
+    "refit",
     "publish",
     "approve",
     "promote",

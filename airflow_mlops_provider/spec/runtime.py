@@ -60,7 +60,9 @@ class Docker(Frozen):
 Runtime = Annotated[InProcess | Docker, Field(discriminator="kind")]
 
 #: Tasks that compute. The others only talk to MLflow and Airflow, which a container cannot.
-COMPUTING = ("ingest", "validate", "prepare", "search", "train", "evaluate", "gate", "score_shard", "score", "watch")
+COMPUTING = (
+    "ingest", "validate", "prepare", "search", "train", "evaluate", "gate", "refit", "score_shard", "score", "watch",
+)  # fmt: skip
 #: Those that read the source.
 _READING = ("ingest", "watch")
 

@@ -289,6 +289,10 @@ def with_metric(candidate: Candidate, metric: str) -> Candidate:
     return candidate.model_copy(update={"search": search.model_copy(update={"metric": metric})})
 
 
+#: Which rows a model that passed the gates is fitted on once more.
+Refit = Literal["all", "none"]
+
+
 class Training(Frozen):
     """The candidates, by name."""
 
@@ -296,6 +300,11 @@ class Training(Frozen):
         min_length=1,
         max_length=50,
         description="Each is trained by a mapped task of its own; the best is the challenger.",
+    )
+    refit: Refit = Field(
+        "all",
+        description="What serves: the candidate that passed the gates, fitted anew on `all` rows, the held-out ones "
+        "too; or, with `none`, the very model that was judged.",
     )
 
 

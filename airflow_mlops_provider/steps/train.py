@@ -14,19 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.exceptions import MLOpsError, ModelError, shorten
+from airflow_mlops_provider.exceptions import ModelError, shorten
 from airflow_mlops_provider.job import Job, Outcome
 from airflow_mlops_provider.modeling.calibration import check_task, fitted_and_validation_rows, settle
-from airflow_mlops_provider.modeling.estimators import MISSING, build_pipeline
-from airflow_mlops_provider.modeling.fitting import libraries_of, names_of, one_thread_each, read_rows
-from airflow_mlops_provider.modeling.model_file import (
-    SUFFIX,
-    Feature,
-    ModelInfo,
-    canonical_digest,
-    requirements_for,
-    save_model,
-)
+from airflow_mlops_provider.modeling.estimators import build_pipeline
+from airflow_mlops_provider.modeling.fitted import Fitted, store_model
+from airflow_mlops_provider.modeling.fitting import libraries_of, named, names_of, one_thread_each, read_rows
 from airflow_mlops_provider.modeling.predictions import predict, write_predictions
 from airflow_mlops_provider.modeling.recipes import recipe_of
 from airflow_mlops_provider.modeling.splits import Split, read_split
@@ -53,7 +46,6 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 _MAX_WARNINGS = 5
 _WARNINGS_BYTES = 1200
-_EXAMPLE_ROWS = 3
 
 
 class Section(Frozen):
@@ -87,7 +79,8 @@ def run(section: Section, job: Job) -> Outcome:
     with one_thread_each(names(section), job.allow_list):
         predictions = training.hold_out()
         pipeline = training.final()
-    info, model = _store_model(training, pipeline)
+    fitted = Fitted(section.name, section.candidate, split.plan, frame[split.train_mask(1)], pipeline)
+    info, model = store_model(job.store, job.allow_list, fitted)
     return Outcome(
         artifacts={
             "model": model,
@@ -217,62 +210,10 @@ class _Training:
         name, estimator = self.section.name, self.section.candidate.estimator
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            try:
+            with named(name, estimator, doing):
                 yield
-            except (MLOpsError, MemoryError):
-                raise
-            except Exception as error:
-                raise ModelError(
-                    f"candidate {name!r} ({estimator}) could not {doing}",
-                    got=f"{type(error).__name__}: {error}",
-                    hint="Correct its parameters, or its impute_numeric, encode and scale.",
-                ) from error
         for warning in caught:
             text = shorten(f"{warning.category.__name__}: {' '.join(str(warning.message).split())}", 200)
             if text not in self.warnings and len(self.warnings) < _MAX_WARNINGS:
                 log.warning("Candidate %s: %s", name, text)
                 self.warnings[text] = None
-
-
-def _store_model(training: _Training, pipeline: Any) -> tuple[ModelInfo, ArtifactRef]:
-    job, plan = training.job, training.split.plan
-    candidate = training.section.candidate
-    with job.store.workspace() as folder:
-        path = folder / f"model{SUFFIX}"
-        trusted = save_model(pipeline, path, job.allow_list)
-        digest = canonical_digest(path)
-        ref = job.store.add(path, SUFFIX)
-    libraries = {name.partition(".")[0] for name in names(training.section)}
-    info = ModelInfo(
-        task=plan.task,
-        candidate=training.section.name,
-        estimator=candidate.estimator,
-        target=plan.columns.target,
-        classes=plan.classes,
-        features=[
-            *(Feature(name=name, kind="numeric") for name in plan.columns.numeric),
-            *(Feature(name=name, kind="categorical") for name in plan.columns.categorical),
-        ],
-        digest=digest,
-        size=ref.size,
-        threshold=threshold_of(pipeline),
-        predict_fn="predict" if plan.task == "regression" else "predict_proba",
-        trusted_types=trusted,
-        requirements=requirements_for(frozenset(libraries & set(job.allow_list.modules))),
-        input_example=_example(training),
-    )
-    return info, ref
-
-
-def _example(training: _Training) -> dict[str, list[Any]]:
-    """Return the first complete training rows; where there are too few, the columns' first known values."""
-    frame = training.frame[training.split.train_mask(1)]
-    rows = frame.head(10_000).dropna().head(_EXAMPLE_ROWS)
-    if len(rows) == _EXAMPLE_ROWS:
-        return {str(name): rows[name].tolist() for name in rows}
-    known = {str(name): frame[name].dropna().head(_EXAMPLE_ROWS).tolist() for name in frame}
-    numeric = set(training.split.plan.columns.numeric)
-    return {
-        name: ((values or [0.0 if name in numeric else MISSING]) * _EXAMPLE_ROWS)[:_EXAMPLE_ROWS]
-        for name, values in known.items()
-    }

@@ -117,4 +117,4 @@ def told(csv: Path) -> dict[str, Any]:
     return spec
 
 
-TASKS = ("champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "publish", "promote")
+TASKS = ("champion", "ingest", "validate", "prepare", "train", "evaluate", "gate", "refit", "publish", "promote")

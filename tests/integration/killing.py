@@ -22,7 +22,7 @@ def _receipts(*steps: str) -> set[str]:
 _CHAMPION = _pairs("ledger.write", "alias.write", "champion.event")
 #: The points that the tasks of each DAG pass through.
 POINTS = {
-    "training": _receipts("ingest", "validate", "prepare", "search", "train", "evaluate", "latency", "gate")
+    "training": _receipts("ingest", "validate", "prepare", "search", "train", "evaluate", "latency", "gate", "refit")
     | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register", "publish.pages")
     | _CHAMPION,
     "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),

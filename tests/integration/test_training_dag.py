@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from local_airflow import LocalAirflow
 
 DAYS = ("2024-02-01", "2024-02-08", "2024-02-15")
-COMPUTE = (("ingest", -1), ("validate", -1), ("prepare", -1), ("train", 0), ("train", 1), ("evaluate", -1))
+COMPUTE = (
+    ("ingest", -1),
+    ("validate", -1),
+    ("prepare", -1),
+    ("train", 0),
+    ("train", 1),
+    ("evaluate", -1),
+    ("refit", -1),
+)
 
 
 @pytest.fixture(scope="module")

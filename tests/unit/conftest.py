@@ -5,6 +5,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +17,12 @@ from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from airflow_mlops_provider.job import SqlReader
     from airflow_mlops_provider.results import StepResult
+
+# What tests of effects share.
+sys.path.insert(0, str(Path(__file__).parent))
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
 

@@ -191,6 +191,7 @@ def sections() -> Iterator[Any]:
         "evaluate": [{"metrics": ["log_loss"], "candidates": ["one"], "evaluation": {}}],
         "latency": [{"calls": 5, "measured_at": "2026-01-01T00:00:00Z"}],
         "gate": [{"gates": [gate]} for gate in GATES],
+        "refit": [{"name": "one", "candidate": candidate, "metric": "log_loss", "max_mb": 5.0}],
         "drift": [{}, {"min_rows": 7}],
         "estimate": [{"metrics": ["log_loss"]}],
         "live": [{"live": {}, "probation": {}, "metrics": ["log_loss"], "former": None}],

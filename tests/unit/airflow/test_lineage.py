@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
-TRAINING = ["ingest", "validate", "prepare", "train 0", "champion", "evaluate", "gate", "publish", "promote"]
+TRAINING = ["ingest", "validate", "prepare", "train 0", "champion", "evaluate", "gate", "refit", "publish", "promote"]
 SECRET = "hush-hush"
 YOUNG: dict[str, Any] = {
     "type": "expect_column_values_to_be_between",

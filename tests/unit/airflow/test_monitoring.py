@@ -66,7 +66,18 @@ def champion(worker: Any, dag: DAG, data: dict[str, Any]) -> None:
     candidates = {"forest": {"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 30}}}
     settings = {"name": "churn", "task": "binary", "data": data, "training": {"candidates": candidates}}
     training = training_dag(parse_pipeline(settings, where="churn.yaml"))
-    for task in ["ingest", "validate", "prepare", "train", "champion", "evaluate", "gate", "publish", "promote"]:
+    for task in [
+        "ingest",
+        "validate",
+        "prepare",
+        "train",
+        "champion",
+        "evaluate",
+        "gate",
+        "refit",
+        "publish",
+        "promote",
+    ]:
         index = {"map_index": 0} if task == "train" else {}
         ended = worker.run(training.task_dict[task], **index, run_after=START + timedelta(days=28))
         assert ended.state == "success", (task, ended.message)

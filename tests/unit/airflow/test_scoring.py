@@ -50,7 +50,18 @@ def train(worker: Any, mlflow: str) -> Callable[..., None]:
 
     def run(pipeline: Any, **settings: Any) -> None:
         dag = training_dag(pipeline)
-        for task in ["ingest", "validate", "prepare", "train", "champion", "evaluate", "gate", "publish", "promote"]:
+        for task in [
+            "ingest",
+            "validate",
+            "prepare",
+            "train",
+            "champion",
+            "evaluate",
+            "gate",
+            "refit",
+            "publish",
+            "promote",
+        ]:
             index = {"map_index": 0} if task == "train" else {}
             ended = worker.run(dag.task_dict[task], **index, **settings)
             assert ended.state == "success", (task, ended.message)

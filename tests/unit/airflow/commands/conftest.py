@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # What the tests of the commands share.
 sys.path.insert(0, str(Path(__file__).parent))
 
-TASKS = ["ingest", "validate", "prepare", "champion", "train", "evaluate", "gate", "publish", "promote"]
+TASKS = ["ingest", "validate", "prepare", "champion", "train", "evaluate", "gate", "refit", "publish", "promote"]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from airflow_mlops_provider.dag_templates import training_dag
 from airflow_mlops_provider.pipelines import load_pipeline
 
 SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "pipelines").glob("*.yaml"))
-TASKS = ["ingest", "validate", "prepare", "champion", "train", "evaluate", "gate", "publish", "promote"]
+TASKS = ["ingest", "validate", "prepare", "champion", "train", "evaluate", "gate", "refit", "publish", "promote"]
 
 
 @pytest.fixture(params=SHIPPED, ids=lambda file: file.stem)
@@ -32,8 +32,9 @@ def test_a_shipped_pipeline_is_one_chain_with_mapped_candidates(shipped: Any) ->
         "validate": {"prepare"},
         "prepare": {"train"},
         "train": {"evaluate"},
-        "evaluate": {"gate", "publish"},
-        "gate": {"publish", "promote"},
+        "evaluate": {"gate", "refit", "publish"},
+        "gate": {"refit", "publish", "promote"},
+        "refit": {"publish"},
         "publish": {"promote"},
         "promote": set(),
     }
