@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Gate, Pipeline
 
 
+_WHAT_SERVES = ("", "What passes the gates is fitted anew on all rows, the held-out ones too: that model serves.")
+
+
 def training_doc(pipeline: Pipeline) -> str:
     """Return what the training DAG's page says."""
     data, split = pipeline.data, pipeline.preparation.split
@@ -37,6 +40,7 @@ def training_doc(pipeline: Pipeline) -> str:
         "",
         f"The champion is the alias `champion` of the MLflow model `{pipeline.model_name}`. A challenger that is not "
         "better is a normal day: the run is green, `promote` is skipped and says why. Red means: a person must act.",
+        *(_WHAT_SERVES if pipeline.training.refit == "all" and split.by != "cross_validation" else ()),
     ]
     return "\n".join(lines)
 
@@ -100,7 +104,7 @@ def monitoring_doc(pipeline: Pipeline) -> str:
         f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of that | retrain |",
         f"| drift | columns with {policy.drift.share:.0%} of the champion's importance drifted, or its predictions did "
         "| retrain |",
-        *([f"| stale | the training is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
+        *([f"| stale | its last training row is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
         "",
         f"A retraining is asked for after {governor.after} bad windows in a row, not within {_span(governor.cooldown)} "
         f"of the last one, at most {governor.budget} times within {_span(governor.period)}, and with at least "

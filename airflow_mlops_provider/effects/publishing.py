@@ -110,7 +110,7 @@ def publish(
             winner=measured.winner,
             model_info=_published_model(serving),
             evaluation=evaluation.key,
-            refit=None if serving.judged is None else str(evaluation.facts[REFIT]),
+            refit=None if serving.report is None else str(evaluation.facts[REFIT]),
             judged=None if serving.judged is None else serving.judged.sha256,
             trained_to=serving.trained_to,
             model_file=lambda: store.fetch(serving.artifact),

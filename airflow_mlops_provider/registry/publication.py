@@ -111,7 +111,7 @@ class Publication(Frozen):
     :param files: texts that the parent run keeps, by name.
     :param winner: name of the candidate whose model is registered.
     :param evaluation: key of the evaluation that named the winner.
-    :param refit: key of the step that made the model; None when it is the very one that was judged.
+    :param refit: key of the step that says what serves; None where there was no such step.
     :param judged: sha256 of the model that was judged, when it is another one.
     :param trained_to: last row that the model saw, data time.
     :param model_file: the winner's `model.skops`, or what fetches it; called only when it must be uploaded.

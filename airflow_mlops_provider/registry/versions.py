@@ -28,7 +28,7 @@ ARTIFACT_TAG = "mlops.artifact"
 AS_OF_TAG = "mlops.as_of"
 #: Key of the evaluation that measured it: its receipt holds everything that gates and pages want to know.
 EVALUATION_TAG = "mlops.evaluation"
-#: Key of the step that fitted it on all rows; the sha256 of the judged model; the last row that it saw, data time.
+#: Key of the step that says what serves; the sha256 of the judged model; the last row that it saw, data time.
 REFIT_TAG, JUDGED_TAG, TRAINED_TO_TAG = "mlops.refit", "mlops.judged_sha256", "mlops.trained_to"
 #: Of a run.
 CANDIDATE_TAG, DATASET_TAG = "mlops.candidate", "mlops.dataset_digest"
@@ -51,7 +51,7 @@ class VersionRun(Frozen):
     """A version with the run that made it: what MLflow itself knows of it.
 
     :param evaluation: key of the evaluation that measured it; None of one that an older release published.
-    :param refit: key of the step that fitted it on all rows; None when it is the very model that was judged.
+    :param refit: key of the step that says what serves; None where there was no such step.
     :param judged: sha256 of the model that was judged, when it is another one.
     :param trained_to: last row that it saw, data time; None when nobody knows.
     :param dataset: sha256 of the data that it was trained and measured on.
