@@ -104,7 +104,7 @@ def monitoring_doc(pipeline: Pipeline) -> str:
         f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of that | retrain |",
         f"| drift | columns with {policy.drift.share:.0%} of the champion's importance drifted, or its predictions did "
         "| retrain |",
-        *([f"| stale | its last training row is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
+        *([f"| stale | its last row is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
         "",
         f"A retraining is asked for after {governor.after} bad windows in a row, not within {_span(governor.cooldown)} "
         f"of the last one, at most {governor.budget} times within {_span(governor.period)}, and with at least "

@@ -12,6 +12,7 @@ from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.lineage.nodes import Assertion, Edges, Node
 from airflow_mlops_provider.lineage.places import Place, kept_place, registry_namespace
 from airflow_mlops_provider.lineage.sources import columns_of, sources_of
+from airflow_mlops_provider.modeling.refit_report import RefitReport
 from airflow_mlops_provider.validation.checks import ValidationReport
 
 if TYPE_CHECKING:
@@ -212,7 +213,13 @@ def _measured(told: _Told, done: Computed, role: str) -> None:
 
 def _publish(told: _Told, result: StepResult) -> None:
     facts: Any = result.facts
-    told.edges.read(_candidate(result, "winner"), _kept(result.artifacts["evaluation"], "evaluation", result.pipeline))
+    told.edges.read(_kept(result.artifacts["evaluation"], "evaluation", result.pipeline))
+    refit = result.artifacts.get("refit")
+    if refit is None:
+        told.edges.read(_candidate(result, "winner"))
+    elif (report := told.stored(refit, RefitReport)) is not None:
+        serving = result.model_copy(update={"artifacts": {"model": report.model}})
+        told.edges.read(_candidate(serving, "winner"))
     told.edges.made(*told.version(facts["version"]))
 
 

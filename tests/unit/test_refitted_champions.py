@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from churn_world import BETTER, CHURN, World, churn_world
+from churn_world import BETTER, CANDIDATES, CHURN, World, churn_world
 from sklearn.metrics import log_loss
 
 from airflow_mlops_provider import effects
@@ -15,7 +16,7 @@ from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.effects.stored_files import champion_of
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
-from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
+from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, RegistryError
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.predictions import predictions_frame
 from airflow_mlops_provider.modeling.refit_report import RefitReport
@@ -230,3 +231,45 @@ def test_a_rollback_brings_both_back(world: World) -> None:
     head = world.registry.head(CHURN)
     assert head is not None
     assert (head.judged, head.trained_to) == (first.judged, first.trained_to)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def _by_hand(world: World) -> Any:
+    from airflow_mlops_provider.allow_list import AllowList
+    from airflow_mlops_provider.effects.by_hand import promote_by_hand
+    from airflow_mlops_provider.pipelines import parse_pipeline
+
+    settings = {
+        "name": CHURN,
+        "task": "binary",
+        "data": {"source": {"uri": str(world.customers)}, "columns": {"target": "left", "numeric": ["age"]}},
+        "training": {"candidates": {"good": CANDIDATES["good"]}},
+        "evaluation": {"metrics": ["log_loss"]},
+    }
+    pipeline = parse_pipeline(settings, where="churn.yaml")
+    return promote_by_hand(
+        world.registry, world.store, pipeline, 1, reason="fits", approver=None, allow_list=AllowList()
+    )
+
+
+@pytest.mark.parametrize("refit", ["all", "none"])
+def test_a_promotion_by_hand_serves_what_the_version_is(world: World, refit: str) -> None:
+    published, _ = world.refitted(world.trained("good"), refit=refit)
+    report = report_of(world, published)
+
+    assert not _by_hand(world).skipped
+
+    [entry] = world.registry.history(CHURN)
+    assert (entry.artifact, entry.trained_to) == (report.model, report.trained_to)
+    assert entry.judged == (report.judged if refit == "all" else None)
+
+
+def test_a_promotion_by_hand_needs_the_result_of_the_refit(world: World, tmp_path: Path) -> None:
+    world.refitted(world.trained("good"))
+    [receipts] = tmp_path.rglob("receipts/churn/refit")
+    shutil.rmtree(receipts)
+    with pytest.raises(RegistryError, match=r"how version 1 of 'churn' was fitted on all rows is lost.*Clear the task"):
+        _by_hand(world)
+    assert world.registry.history(CHURN) == []
