@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from judging import challenges, gates
+from judging import challenges, drift, gates
 from judging.rates import table
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: How each decision is measured, and how many repetitions the full form takes.
 DECISIONS: dict[str, tuple[Callable[[int, int], list[Rate]], int]] = {
+    "drift": (drift.rates, 100),
     "gates": (gates.rates, 4000),
     "challenges": (challenges.rates, 1000),
 }

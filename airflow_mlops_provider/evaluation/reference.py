@@ -27,9 +27,9 @@ MAX_ROWS = 50_000
 def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
     """Store features and target of a sample of the rows, trained on and held out, and predictions of the held-out ones.
 
-    Columns: the features that the model uses, the target, then `prediction_columns`, null where a row was not held
-    out. The rows lie evenly spread over the dataset's order, which is by time where there is one: equal models of equal
-    data have equal references. A feature that bears the name of a prediction column gives way to it.
+    Columns: the features that the model uses, the target, the timestamp, then `prediction_columns`, null where a row
+    was not held out. The rows lie evenly spread over the dataset's order, which is by time where there is one: equal
+    models of equal data have equal references. A feature that bears the name of a prediction column gives way to it.
 
     :param said: what the model said of the held-out rows; under cross-validation that of each fold.
     """
@@ -37,7 +37,8 @@ def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
     import pyarrow as pa
 
     plan = holdout.plan
-    names = [*plan.columns.features, plan.columns.target]
+    timestamp = plan.columns.timestamp
+    names = [*plan.columns.features, plan.columns.target, *([timestamp] if timestamp else [])]
     rows = evenly_spread(np.arange(len(holdout.fold)), MAX_ROWS)
     table = pa.concat_tables(tables_of(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
     values = np.full((len(holdout.fold), *said.scores.shape[1:]), np.nan)
@@ -52,7 +53,7 @@ def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
     for name, column in answers.items():
         table = table.append_column(name, column)
     roles = {
-        "timestamp": None,
+        "timestamp": None if timestamp in answers else timestamp,
         "keys": [],
         "numeric": [name for name in plan.columns.numeric if name not in answers],
         "categorical": [name for name in plan.columns.categorical if name not in answers],

@@ -1,9 +1,4 @@
-"""Compares a window with the champion's reference, column by column.
-
-Evidently measures the distance. Around it stands what Evidently does not do: it takes a column that is missing, all
-null or of another type for one that did not drift, leaves missing and infinite values out without a word, and knows
-neither how many rows a distance rests on nor what is normal in them.
-"""
+"""Compares a window with the champion's reference, column by column: how far it lies, what is usual, what is broken."""
 
 from __future__ import annotations
 
@@ -12,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, Problem, Side
-from airflow_mlops_provider.monitoring.effect_sizes import Pair, distances, noise
+from airflow_mlops_provider.monitoring.effect_sizes import Scale, categories, distance, numbers
+from airflow_mlops_provider.monitoring.ranges import outside
 from airflow_mlops_provider.monitoring.sampling import fits
+from airflow_mlops_provider.monitoring.usual import ALONE, AMONG_OTHERS, Usual, usual_distance, usual_shift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.monitoring.drift_report import ProblemKind, Role
-    from airflow_mlops_provider.monitoring.effect_sizes import Method
     from airflow_mlops_provider.monitoring.sampling import Kind, Observed
+    from airflow_mlops_provider.monitoring.usual import Stretches
     from airflow_mlops_provider.spec.operations import Drift
 
 _BINS = 20
 _LABELS = 10
-#: Share of the rows that may lie outside the reference's range before it is reported.
-_OUTSIDE = 0.01
 _NAMED = 5
 
 
@@ -60,46 +55,97 @@ def unreadable(name: str, kind: Kind, schema: pa.Schema) -> Problem | None:
     return None
 
 
-def compare(
-    subjects: Sequence[Subject], settings: Drift, seed: int, *, measure: bool = True, with_page: bool = False
-) -> tuple[list[ColumnDrift], list[Problem], bytes | None]:
-    """Return the verdict on each column, what is wrong with the data, and Evidently's page when it is asked for.
+@dataclass(frozen=True)
+class Pair:
+    """Both sides of a column on one scale.
 
-    :param measure: False when there are too few rows: only what is broken is told then.
+    :param reference: the bin of each value.
+    :param of: the stretch of each value of the reference; None when it knows no time.
+    :param threshold: the least distance that matters.
     """
-    problems = {subject.name: list(_problems(subject, settings)) for subject in subjects}
-    pairs = {
-        subject.name: pair
-        for subject in subjects
-        if measure and (pair := _pair(subject, settings)) is not None
-        if not any(problem.broken for problem in problems[subject.name])
-    }
-    found, page = distances(list(pairs.values()), with_page=with_page)
-    measured = {
-        name: (pair.method, value, noise(pair, seed) if value >= pair.threshold else None)
-        for (name, pair), value in zip(pairs.items(), found, strict=True)
-    }
-    columns = [
-        _verdict(subject, settings, problems[subject.name], measured.get(subject.name), measure=measure)
-        for subject in subjects
-    ]
-    return columns, [problem for each in problems.values() for problem in each], page
+
+    scale: Scale
+    reference: NDArray[Any]
+    current: NDArray[Any]
+    of: NDArray[Any] | None
+    threshold: float
+    alone: bool = False
+
+    @property
+    def distance(self) -> float:
+        """How far they lie apart."""
+        return float(distance(self.scale, *(self.scale.counts(side) for side in (self.reference, self.current))))
+
+    def usual(self, seed: int) -> Usual:
+        """Return how far they may lie apart."""
+        counts = self.scale.counts(self.reference)
+        if self.scale.places is None:
+            # Those that are rare on both sides are what makes the distance of small samples large.
+            counts = counts + self.scale.counts(self.current)
+        return usual_distance(
+            self.scale,
+            self.reference,
+            self.of,
+            shares=counts / counts.sum(),
+            rows=len(self.current),
+            threshold=self.threshold,
+            deviations=ALONE if self.alone else AMONG_OTHERS,
+            seed=seed,
+        )
 
 
-def _pair(subject: Subject, settings: Drift) -> Pair | None:
-    """Return what Evidently compares; None when a side has no values."""
+def pairs_of(subjects: Sequence[Subject], settings: Drift, stretches: Stretches | None) -> dict[str, Pair]:
+    """Return both sides of each column that can be compared: those that are not broken, and have values."""
+    found = {}
+    for subject in subjects:
+        if any(problem.broken for problem in _problems(subject, settings)):
+            continue
+        if (pair := _pair(subject, settings, stretches)) is not None:
+            found[subject.name] = pair
+    return found
+
+
+def compare(
+    subjects: Sequence[Subject],
+    pairs: Mapping[str, Pair],
+    usual_of: Callable[[str], Usual],
+    settings: Drift,
+    stretches: Stretches | None,
+    *,
+    measure: bool = True,
+) -> tuple[list[ColumnDrift], list[Problem]]:
+    """Return the verdict on each column, and what is wrong with the data.
+
+    :param pairs: the columns that can be compared.
+    :param usual_of: how far each of them may lie from its reference.
+    :param measure: False when there are too few rows: only what is broken is reported then.
+    """
+    columns, problems = [], []
+    for subject in subjects:
+        wrong = list(_problems(subject, settings))
+        pair = pairs.get(subject.name) if measure else None
+        columns.append(_verdict(subject, pair, usual_of, settings, wrong, stretches, measure=measure))
+        problems.extend(wrong)
+    return columns, problems
+
+
+def _pair(subject: Subject, settings: Drift, stretches: Stretches | None) -> Pair | None:
+    """Return both sides on one scale; None when a side has no values."""
     if subject.current is None:
         return None
     reference, current = subject.reference.values(), subject.current.values()
     if not len(reference) or not len(current):
         return None
-    if subject.kind == "categorical":
-        return Pair(subject.name, "jensenshannon", settings.categorical_threshold, reference, current)
-    if reference.min() == reference.max():
-        # There is no standard deviation to measure in: what counts is how many rows differ.
-        sides = [_same(values, reference[0]) for values in (reference, current)]
-        return Pair(subject.name, "jensenshannon", settings.categorical_threshold, *sides)
-    return Pair(subject.name, "wasserstein", settings.numeric_threshold, reference, current)
+    of = None if stretches is None else stretches.of[subject.reference.present()]
+    numeric = subject.kind == "numeric"
+    if numeric and reference.min() == reference.max():
+        # There are no ranks to measure by: what counts is how many rows differ.
+        reference, current = (_same(values, reference[0]) for values in (reference, current))
+        numeric = False
+    scale = numbers(reference) if numeric else categories(reference, current)
+    threshold = settings.numeric_threshold if numeric else settings.categorical_threshold
+    alone = subject.role == "prediction"
+    return Pair(scale, scale.codes(reference), scale.codes(current), of, threshold, alone)
 
 
 def _same(values: NDArray[Any], constant: Any) -> NDArray[Any]:
@@ -110,33 +156,37 @@ def _same(values: NDArray[Any], constant: Any) -> NDArray[Any]:
 
 def _verdict(
     subject: Subject,
+    pair: Pair | None,
+    usual_of: Callable[[str], Usual],
     settings: Drift,
     problems: Sequence[Problem],
-    measured: tuple[Method, float, float | None] | None,
+    stretches: Stretches | None,
     *,
     measure: bool,
 ) -> ColumnDrift:
-    method, statistic, expected = measured or (None, None, None)
-    threshold = settings.numeric_threshold if method == "wasserstein" else settings.categorical_threshold
-    if method is None and subject.kind == "numeric":
-        threshold = settings.numeric_threshold
+    numeric = pair.scale.method == "wasserstein" if pair is not None else subject.kind == "numeric"
+    threshold = settings.numeric_threshold if numeric else settings.categorical_threshold
+    statistic = None if pair is None else pair.distance
+    usual = usual_of(subject.name) if statistic is not None and statistic >= threshold else None
     broken = next((problem for problem in problems if problem.broken), None)
-    moved = statistic is not None and statistic >= threshold
-    beyond = moved and (expected is None or (statistic or 0.0) > expected)
+    shift = _missing_shift(subject)
     lost = measure and any(problem.kind == "missing_share" for problem in problems)
+    lost = lost and shift >= usual_shift(subject.reference.absent(), stretches, settings.categorical_threshold)
+    beyond = usual is not None and statistic is not None and statistic > usual.bound
     reference, current, edges, labels = _sides(subject)
     return ColumnDrift(
         column=subject.name,
         role=subject.role,
         kind=subject.kind,
-        method=method,
+        method=None if pair is None else pair.scale.method,
         statistic=statistic,
         threshold=threshold,
-        noise=expected,
-        missing_shift=_missing_shift(subject),
+        bound=None if usual is None else usual.bound,
+        bound_by=None if usual is None else usual.by,
+        missing_shift=shift,
         drifted=broken is not None or beyond or lost,
         broken=broken is not None,
-        why=_why(broken, measured=measured is not None, moved=moved, beyond=beyond, lost=lost, measure=measure),
+        why=_why(broken, pair, usual, beyond=beyond, lost=lost, measure=measure),
         reference=reference,
         current=current,
         edges=edges,
@@ -144,17 +194,22 @@ def _verdict(
     )
 
 
-def _why(broken: Problem | None, *, measured: bool, moved: bool, beyond: bool, lost: bool, measure: bool) -> str | None:
+def _why(
+    broken: Problem | None, pair: Pair | None, usual: Usual | None, *, beyond: bool, lost: bool, measure: bool
+) -> str | None:
     """Return the verdict in words where the distance alone does not explain it."""
     if broken is not None:
         return f"{broken.kind.replace('_', ' ')}: got {broken.got}, expected {broken.expected}"
     if not measure:
         return "too few rows"
-    if not measured:
+    if pair is None:
         return "no values on either side"
     if lost and not beyond:
         return "values are missing in another share of the rows"
-    return "within the noise of so few rows" if moved and not beyond else None
+    if usual is None or beyond:
+        return None
+    by_stretches = usual.by == "stretches"
+    return "no farther than stretches of the reference lie" if by_stretches else "within the noise of so few rows"
 
 
 # ---------------------------------------------------------------- data quality
@@ -203,15 +258,8 @@ def _new_categories(subject: Subject, current: Observed) -> Iterator[Problem]:
 
 
 def _outside(subject: Subject, current: Observed) -> Iterator[Problem]:
-    low, high = subject.reference.low, subject.reference.high
-    if low is None or high is None or current.low is None or current.high is None or low == high:
-        return
-    # A new row lies outside the range of n others with probability 2 / (n + 1), and the range itself is uncertain.
-    usual = _OUTSIDE + 4 / (subject.reference.rows + 1)
-    far = current.low < low - (high - low) or current.high > high + (high - low)
-    if far or current.outside / current.rows > usual:
-        got = f"{current.low:.6g} to {current.high:.6g}, {current.outside / current.rows:.2%} of the rows outside"
-        yield _problem(subject, "out_of_range", got, f"{low:.6g} to {high:.6g}")
+    if (found := outside(subject.reference, current)) is not None:
+        yield _problem(subject, "out_of_range", *found)
 
 
 def _missing_shift(subject: Subject) -> float:

@@ -18,7 +18,7 @@ _HEADERS = [
     "Column",
     "Verdict",
     "Distance",
-    "Threshold",
+    "Bound",
     "Weight",
     "Reference (filled) and window (line)",
     "Reference",
@@ -34,6 +34,8 @@ def drift_page(report: DriftReport, pipeline: str) -> str:
     calm = report.judged and not any(column.drifted or column.broken for column in report.columns)
     verdict = "bad" if report.drifted else "good" if calm else "warn"
     lines = [Cell(report.why, verdict), Cell(_about(report))]
+    if report.usual_by is not None:
+        lines.append(Cell(report.usual_by, "" if report.stretches else "warn"))
     if report.prediction_drift is not None:
         lines.append(_said("The predictions", report.prediction_drift))
     if report.target_drift is not None:
@@ -45,8 +47,8 @@ def drift_page(report: DriftReport, pipeline: str) -> str:
         if columns:
             sections.append(table(heading, _HEADERS, [_row(column) for column in columns]))
     footer = (
-        "Distances by Evidently on bounded samples: numbers by Wasserstein in standard deviations of the reference, "
-        "categories by Jensen-Shannon. Missing values, ranges and categories are counted in every row."
+        "Distances on bounded samples: numbers by Wasserstein on the normal scores of the reference, in standard "
+        "deviations, categories by Jensen-Shannon. Missing values, ranges and categories are counted in every row."
     )
     return page(f"Drift of {pipeline}", lines, sections, footer)
 
@@ -91,7 +93,7 @@ def _row(column: ColumnDrift) -> list[Cell]:
         Cell(name),
         Cell(verdict + (f": {column.why}" if column.why else ""), kind),
         Cell(f"{method}{_number(column.statistic)}", "number"),
-        Cell(_number(column.threshold), "number"),
+        Cell(_number(column.threshold if column.bound is None else column.bound), "number"),
         Cell(f"{column.weight:.1%}" if column.role == "feature" else "", "number"),
         Cell("", figure=two_histograms(before, after, f"Distribution of {name}") if before and after else ""),
         Cell(_side(column, column.reference)),

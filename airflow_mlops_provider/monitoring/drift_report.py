@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -80,9 +80,11 @@ class Side(Frozen):
 class ColumnDrift(Frozen):
     """One column of the window beside the reference.
 
-    :param method: Evidently's name of the distance; null when nothing could be measured, and `why` says why.
-    :param noise: the distance that samples of these sizes show though nothing has changed; computed once the threshold
-        is reached. A distance within it is no drift.
+    :param method: the distance; null when nothing could be measured, and `why` says why.
+    :param threshold: the least distance that matters.
+    :param bound: what is usual; measured once the threshold is reached. A distance within it is no drift.
+    :param bound_by: what the bound follows from: the threshold, what independent rows show by chance, or what
+        stretches of the reference show.
     :param missing_shift: by how much the share of missing values differs; at the categorical threshold it is drift.
     :param importance: permutation importance in the champion, as evaluate measured it.
     :param weight: the column's part in the weighted share; 0 for what is no feature.
@@ -96,7 +98,8 @@ class ColumnDrift(Frozen):
     method: Literal["wasserstein", "jensenshannon"] | None = None
     statistic: Finite | None = None
     threshold: Finite
-    noise: Finite | None = None
+    bound: Finite | None = None
+    bound_by: Literal["threshold", "chance", "stretches"] | None = None
     missing_shift: Finite = 0.0
     drifted: bool
     broken: bool = False
@@ -110,9 +113,13 @@ class ColumnDrift(Frozen):
 
     @property
     def force(self) -> float:
-        """How much the column matters to the verdict: its weight times how far it lies over its threshold."""
-        size = max((self.statistic or 0.0) / self.threshold, float(self.broken))
-        return size * (self.weight or 1e-9)
+        """How much the column matters to the verdict: its weight times how far it lies over its bound."""
+        return max(self.ratio, float(self.broken)) * (self.weight or 1e-9)
+
+    @property
+    def ratio(self) -> float:
+        """The distance over the bound."""
+        return (self.statistic or 0.0) / max(self.bound or 0.0, self.threshold)
 
 
 class DriftReport(Document):
@@ -126,10 +133,17 @@ class DriftReport(Document):
     :param share: of the features, those that drifted.
     :param weighted_share: of the champion's importance, what lies in features that drifted.
     :param least_share: a window drifts from this weighted share on.
+    :param level: how far over its bound each of the features lies that hold `least_share` together.
+    :param usual_level: what stretches of the reference show of it, measured once they drift; a level within it is no
+        drift of the window.
+    :param usual_by: in one sentence, what is usual follows from.
+    :param stretches: of the reference that were measured; 0 where it knows no time.
     :param weights: what the weights are: permutation importance, or equal where none was measured.
     :param prediction_drift: null when predictions could not be compared.
     :param target_drift: null as long as labels are missing.
     """
+
+    SCHEMA: ClassVar[int] = 2
 
     version: int
     rows: int
@@ -142,12 +156,25 @@ class DriftReport(Document):
     share: Share | None = None
     weighted_share: Share | None = None
     least_share: Share
+    level: Finite | None = None
+    usual_level: Finite | None = None
+    usual_by: str | None = None
+    stretches: int = 0
     weights: Literal["importance", "equal"]
     metric: str | None = None
     prediction_drift: bool | None = None
     target_drift: bool | None = None
     columns: list[ColumnDrift]
     problems: list[Problem] = Field(default_factory=list)
+
+    @classmethod
+    def upgraded(cls, raw: Any, schema: int) -> Any:
+        """Read the first schema: only what independent rows show was held against a distance, as `noise`."""
+        columns = []
+        for column in raw["columns"]:
+            noise = column.pop("noise", None)
+            columns.append(column | ({} if noise is None else {"bound": noise, "bound_by": "chance"}))
+        return raw | {"columns": columns}
 
     @property
     def worst_problems(self) -> list[Problem]:

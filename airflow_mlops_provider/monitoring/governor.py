@@ -236,12 +236,26 @@ def _obstacles(
     learned = max([champion.trained, *passed])
     if (rows := found.rows + sum(one.rows for one in past if one.as_of > learned)) < settings.min_rows:
         obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
-    if passed and found.as_of - passed[-1] < settings.cooldown:
-        obstacles.append(f"cooldown of {_days(settings.cooldown)} since the request of {as_of_text(passed[-1])}")
+    if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, passed)):
+        since = f"cooldown of {_days(cooldown)} since the request of {as_of_text(passed[-1])}"
+        longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests made no champion"
+        obstacles.append(since + longer)
     recent = [moment for moment in passed if moment > found.as_of - settings.period]
     if len(recent) >= settings.budget:
         obstacles.append(f"budget: {len(recent)} of {settings.budget} requests within {_days(settings.period)}")
     return obstacles
+
+
+def _cooldown(settings: Retraining, found: Decision, champion: Incumbent, passed: Sequence[datetime]) -> timedelta:
+    """Return how long to wait after the last request: twice as long for each in a row from which no champion came.
+
+    A model that was measured to fall may be trained anew as often as the settings allow: of decay there is proof.
+    """
+    in_vain = sum(moment > champion.trained for moment in passed)
+    if found.rule == "decay" or in_vain < 2:
+        return settings.cooldown
+    doubled: timedelta = settings.cooldown * (1 << min(in_vain - 1, 10))
+    return doubled
 
 
 def _bad_in_a_row(champion: Incumbent, past: Sequence[Decision]) -> int:

@@ -75,9 +75,20 @@ class Observed:
 
         if self.sample is None:
             return np.empty(0)
-        there = np.isfinite(self.sample) if self.kind == "numeric" else self.sample != np.array(None)
-        usable: NDArray[Any] = self.sample[there]
+        usable: NDArray[Any] = self.sample[self.present()]
         return usable
+
+    def present(self) -> NDArray[Any]:
+        """Return which sampled rows have a usable value."""
+        import numpy as np
+
+        if self.sample is None:
+            return np.empty(0, bool)
+        return np.asarray(np.isfinite(self.sample) if self.kind == "numeric" else self.sample != np.array(None))
+
+    def absent(self) -> NDArray[Any]:
+        """Return which sampled rows have none."""
+        return ~self.present()
 
 
 @dataclass(frozen=True)
@@ -85,11 +96,13 @@ class Survey:
     """A table as far as drift needs to know it.
 
     :param sampled: rows in the sample.
+    :param moments: of the sampled rows, in microseconds since 1970; None when they were not asked for.
     """
 
     rows: int
     sampled: int
     columns: dict[str, Observed]
+    moments: NDArray[Any] | None = None
 
 
 def survey(
@@ -99,12 +112,14 @@ def survey(
     size: int,
     seed: int,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    timestamp: str | None = None,
 ) -> Survey:
     """Read some columns of a table.
 
     :param kinds: the columns, each of a type that `fits` its kind.
     :param size: rows of the sample.
     :param ranges: by numeric column, the range outside which values are counted.
+    :param timestamp: the column that says when each row was.
     """
     import numpy as np
 
@@ -112,8 +127,10 @@ def survey(
     positions = sample_positions(rows, size, seed)
     found = {name: Observed(kind) for name, kind in kinds.items()}
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in kinds}
+    moments: list[NDArray[Any]] = []
+    read = [*kinds, *([timestamp] if timestamp else [])]
     start = 0
-    for table in iter_tables(store, ref, list(kinds)) if kinds else ():
+    for table in iter_tables(store, ref, read) if read else ():
         first, last = np.searchsorted(positions, [start, start + len(table)])
         chosen = positions[first:last] - start
         for name, observed in found.items():
@@ -122,10 +139,12 @@ def survey(
             else:
                 _count_categories(observed, table[name])
                 parts[name].append(_text(table[name].take(chosen)))
+        if timestamp:
+            moments.append(_microseconds(table[timestamp].take(chosen)))
         start += len(table)
     for name, observed in found.items():
         observed.sample = np.concatenate(parts[name]) if parts[name] else np.empty(0)
-    return Survey(rows, len(positions), found)
+    return Survey(rows, len(positions), found, np.concatenate(moments) if moments else None)
 
 
 def sample_positions(rows: int, size: int, seed: int) -> NDArray[Any]:
@@ -181,6 +200,13 @@ def _count_numbers(observed: Observed, column: pa.ChunkedArray, bounds: tuple[fl
         if bounds is not None and (low < bounds[0] or high > bounds[1]):
             observed.outside += int(((finite < bounds[0]) | (finite > bounds[1])).sum())
     return values
+
+
+def _microseconds(column: pa.ChunkedArray) -> NDArray[Any]:
+    import pyarrow as pa
+
+    moments: NDArray[Any] = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_numpy()
+    return moments
 
 
 def _count_categories(observed: Observed, column: pa.ChunkedArray) -> None:

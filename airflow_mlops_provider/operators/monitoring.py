@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.operators.model import PolicyOperator
@@ -63,12 +64,14 @@ class DetectDriftOperator(PolicyOperator):
                 f"model {self.model_name!r} has no champion whose reference a window could be compared with",
                 hint="Promote one first.",
             )
-        settings = self.policy().drift
+        settings, dataset = self.policy().drift, parsed(self.dataset, "dataset")
+        start = dataset.facts.get("start")
+        window = None if start is None else (dataset.as_of - datetime.fromisoformat(str(start))).total_seconds()
         result = self.compute(
             context,
-            {**settings.model_dump(mode="json"), "keep_evidently": self.keep_evidently},
+            {**settings.model_dump(mode="json"), "window": window, "keep_evidently": self.keep_evidently},
             {
-                "dataset": [parsed(self.dataset, "dataset")],
+                "dataset": [dataset],
                 "predictions": [parsed(self.predictions, "predictions")],
             },
             champion=self.champion_finder(registry)(head),

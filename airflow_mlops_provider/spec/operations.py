@@ -25,10 +25,13 @@ class Drift(Frozen):
     """How far the current window may lie from the champion's reference. Effect sizes, never p-values."""
 
     numeric_threshold: Finite = Field(
-        0.1, gt=0, description="Wasserstein distance in standard deviations of the reference (numeric columns)."
+        0.1,
+        gt=0,
+        description="The least distance that matters, in standard deviations of the reference (numeric columns). "
+        "What is usual in the reference may ask for more.",
     )
     categorical_threshold: Finite = Field(
-        0.1, gt=0, description="Jensen-Shannon distance (categorical columns; 0 to 0.83)."
+        0.1, gt=0, description="The least Jensen-Shannon distance that matters (categorical columns; 0 to 0.83)."
     )
     share: Share = Field(
         0.5, description="A window drifts when columns with this share of the champion's importance drift."
@@ -63,7 +66,10 @@ class Retraining(Frozen):
     """The governor: which bad windows lead to a retraining."""
 
     after: PositiveInt = Field(2, description="Bad windows in a row.")
-    cooldown: Span = Field(timedelta(days=7), description="Between two requests, in data time.")
+    cooldown: Span = Field(
+        timedelta(days=7),
+        description="Between two requests, in data time; doubled with each from which no champion came.",
+    )
     budget: int = Field(4, ge=0, description="Requests within the period.")
     period: Span = Field(timedelta(days=30), gt=timedelta(0), description="Of the budget, in data time.")
     min_rows: int = Field(1000, ge=0, description="New rows since the last training.")

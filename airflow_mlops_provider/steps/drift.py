@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
@@ -15,11 +16,16 @@ from airflow_mlops_provider.evaluation.probe_report import Importances
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError, shorten
 from airflow_mlops_provider.job import Outcome
-from airflow_mlops_provider.monitoring.drift import Subject, compare, unreadable
+from airflow_mlops_provider.monitoring.drift import Subject, compare, pairs_of, unreadable
 from airflow_mlops_provider.monitoring.drift_page import drift_page
 from airflow_mlops_provider.monitoring.drift_report import DriftReport, Problem, weighted
+from airflow_mlops_provider.monitoring.evidently_page import evidently_page
+from airflow_mlops_provider.monitoring.ranges import range_of
 from airflow_mlops_provider.monitoring.sampling import survey
+from airflow_mlops_provider.monitoring.usual import cut
+from airflow_mlops_provider.monitoring.window_verdict import judge, usual_by
 from airflow_mlops_provider.results import first_within, text_within
+from airflow_mlops_provider.spec.frozen import Span  # noqa: TC001  # pydantic reads it
 from airflow_mlops_provider.spec.operations import Drift
 
 if TYPE_CHECKING:
@@ -28,13 +34,13 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.job import Champion, Job
     from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, Role
-    from airflow_mlops_provider.monitoring.sampling import Kind, Observed, Survey
+    from airflow_mlops_provider.monitoring.sampling import Kind, Survey
     from airflow_mlops_provider.results import ArtifactRef
 
 log = logging.getLogger(__name__)
 
 #: Raised when a window is compared otherwise than before, so that what was stored is made anew.
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("evidently", "numpy", "pandas", "pyarrow", "scipy")
 
 #: What of the report goes into XCom, in bytes of JSON; the artifact holds it whole.
@@ -49,9 +55,11 @@ _VERSION = "model_version"
 class Section(Drift):
     """How drift is measured.
 
-    :param keep_evidently: store Evidently's own page as well, gzipped: 1.5 MB and more, and about as long again.
+    :param window: how much time the window holds: as long are the stretches of the reference that say what is usual.
+    :param keep_evidently: store Evidently's own page as well, gzipped: 1.5 MB and more, and some seconds.
     """
 
+    window: Span | None = None
     keep_evidently: bool = False
 
 
@@ -68,9 +76,12 @@ def run(section: Section, job: Job) -> Outcome:
     known = _survey_reference(section, job, reference, info)
     subjects, current, problems = _subjects(section, job, known, info)
     enough = current.rows >= section.min_rows
-    found, wrong, page = compare(
-        subjects, section, job.seed, measure=enough, with_page=section.keep_evidently and enough
-    )
+    stretches = None
+    if known.moments is not None and section.window:
+        stretches = cut(known.moments, job.as_of, section.window)
+    pairs = pairs_of(subjects, section, stretches)
+    usual_of = cache(lambda name: pairs[name].usual(job.seed))
+    found, wrong = compare(subjects, pairs, usual_of, section, stretches, measure=enough)
     columns = weighted(found, importances)
     labels = [column.current for column in columns if column.role == "target"]
     report = DriftReport(
@@ -81,51 +92,21 @@ def run(section: Section, job: Job) -> Outcome:
         labelled=_labelled(current, info.columns.target),
         judged=enough,
         least_share=section.share,
+        usual_by=usual_by(stretches, section.window, dated=known.moments is not None),
+        stretches=0 if stretches is None else stretches.count,
         weights="importance" if importances is not None and importances.columns else "equal",
         metric=None if importances is None else importances.metric,
         prediction_drift=_any_drifted(columns, "prediction") if enough else None,
         target_drift=_any_drifted(columns, "target") if enough and labels else None,
         columns=columns,
         problems=[*problems, *wrong],
-        **_judge(section, columns, current.rows, enough=enough),
+        **judge(section, columns, usual_of, current.rows, enough=enough),
     )
     for problem in report.worst_problems[:_LOGGED_PROBLEMS]:
         log.warning("%s", problem.words)
     log.info("%s", report.why)
+    page = evidently_page(pairs) if section.keep_evidently and enough and pairs else None
     return Outcome(_artifacts(job, report, page), _facts(report))
-
-
-def _judge(section: Section, columns: Sequence[ColumnDrift], rows: int, *, enough: bool) -> dict[str, Any]:
-    """Return the verdict on the window.
-
-    It drifts when enough of the champion's importance lies in features that drifted, or when a feature that it uses,
-    or its predictions, are broken: then the rest says nothing either.
-    """
-    if not enough:
-        words = f"Nothing is said of {rows} row{'' if rows == 1 else 's'}: drift needs {section.min_rows}."
-        return {"drifted": False, "why": words}
-    features = [column for column in columns if column.role == "feature"]
-    moved = [column for column in features if column.drifted]
-    share = len(moved) / len(features)
-    heavy = min(1.0, sum(column.weight for column in moved))
-    broken = [column.column for column in columns if column.broken and (column.weight or column.role == "prediction")]
-    reached = heavy > 0 and heavy >= section.share
-    names = ", ".join(repr(shorten(column.column, 40)) for column in sorted(moved, key=lambda one: -one.force)[:3])
-    words = f"none of {len(features)} features drifted"
-    if moved:
-        words = (
-            f"{len(moved)} of {len(features)} features drifted, such as {names}; "
-            f"they hold {heavy:.0%} of the importance, and a window drifts from {section.share:.0%} on"
-        )
-    if broken:
-        words = f"{', '.join(repr(shorten(name, 40)) for name in broken[:3])} cannot be compared; {words}"
-    verdict = "Drift" if reached or broken else "Drift below the limit" if moved else "No drift"
-    return {
-        "drifted": bool(reached or broken),
-        "why": f"{verdict}: {words}.",
-        "share": share,
-        "weighted_share": heavy,
-    }
 
 
 # ---------------------------------------------------------------- what is compared
@@ -169,7 +150,8 @@ def _survey_reference(section: Section, job: Job, reference: ArtifactRef, info: 
     for name, kind in kinds.items():
         if (problem := unreadable(name, kind, schema)) is not None:
             raise ArtifactError(f"the reference {reference.uri} is damaged: {problem.words}")
-    found = survey(job.store, reference, kinds, section.sample_rows, job.seed)
+    timestamp = info.columns.timestamp if info.columns.timestamp in table_schema(job.store, reference).names else None
+    found = survey(job.store, reference, kinds, section.sample_rows, job.seed, timestamp=timestamp)
     if not found.rows:
         raise ArtifactError(f"the reference {reference.uri} holds no row", hint="Train and promote a champion anew.")
     return found
@@ -248,12 +230,9 @@ def _survey_window(
     wanted = {name: kind for name, kind in kinds.items() if name not in problems}
     if _VERSION in schema.names and unreadable(_VERSION, "categorical", schema) is None and _VERSION not in kinds:
         wanted[_VERSION] = "categorical"
-    ranges = {name: bounds for name, observed in known.columns.items() if (bounds := _range(observed)) is not None}
+    found = {name: range_of(observed) for name, observed in known.columns.items()}
+    ranges = {name: (bounds.low, bounds.high) for name, bounds in found.items() if bounds is not None}
     return survey(job.store, ref, wanted, section.sample_rows, job.seed, ranges), problems
-
-
-def _range(observed: Observed) -> tuple[float, float] | None:
-    return None if observed.low is None or observed.high is None else (observed.low, observed.high)
 
 
 def _other_scoring(job: Job, said: Survey, rows: int) -> list[Problem]:
@@ -307,6 +286,7 @@ def _facts(report: DriftReport) -> dict[str, Any]:
         "version": report.version,
         "share": report.share,
         "weighted_share": report.weighted_share,
+        "stretches": report.stretches,
         "prediction_drift": report.prediction_drift,
         "target_drift": report.target_drift,
         "columns": first_within((text_within(column.column, _NAME_BYTES) for column in moved), _COLUMNS_BYTES),

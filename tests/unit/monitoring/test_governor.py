@@ -226,9 +226,31 @@ def test_bad_windows_of_a_former_champion_do_not_count() -> None:
 
 
 def test_the_cooldown_ends_when_it_is_over() -> None:
-    history = days(policy(cooldown=timedelta(days=3)), [DRIFT] * 7)
-    assert passed(history) == [0, 3, 6]
+    history = days(policy(cooldown=timedelta(days=3)), [DRIFT] * 4)
+    assert passed(history) == [0, 3]
     assert history[1].why == "cooldown of 3 days since the request of 2013-03-01"
+
+
+def test_the_cooldown_doubles_with_each_request_from_which_no_champion_came() -> None:
+    history = days(policy(cooldown=timedelta(days=3)), [DRIFT] * 30)
+    assert passed(history) == [0, 3, 9, 21]
+    assert history[4].why == (
+        "cooldown of 6 days since the request of 2013-03-04: doubled, since the last requests made no champion"
+    )
+
+
+def test_a_champion_that_came_of_a_request_ends_the_doubling() -> None:
+    rules, history = policy(cooldown=timedelta(days=3)), days(policy(cooldown=timedelta(days=3)), [DRIFT] * 10)
+    promoted = champion(2, since=START + 9 * DAY)
+    for number in range(10, 16):
+        history.append(day(number, history, rules, drift=DRIFT, incumbent=promoted))
+    assert passed(history) == [0, 3, 9, 12, 15]
+
+
+def test_a_model_that_was_measured_to_fall_waits_no_longer() -> None:
+    rules = policy(cooldown=timedelta(days=3))
+    history = days(rules, [QUIET] * 10, live=DECAY)
+    assert passed(history) == [0, 3, 6, 9]
 
 
 def test_the_budget_is_one_of_any_period() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from drift_windows import Window, frame, spoilt
+from drift_windows import AS_OF, Window, frame, spoilt
 
 
 def test_a_window_like_the_reference_does_not_drift(window: Window) -> None:
@@ -26,6 +26,7 @@ def test_a_window_like_the_reference_does_not_drift(window: Window) -> None:
         "version": 3,
         "share": 0.0,
         "weighted_share": 0.0,
+        "stretches": 0,
         "prediction_drift": False,
         "target_drift": False,
         "columns": [],
@@ -41,8 +42,7 @@ def test_a_shift_of_half_a_deviation_is_measured_as_that(window: Window) -> None
     assert column.drifted
     assert column.statistic == pytest.approx(0.5, abs=0.06)
     assert column.threshold == 0.1
-    assert column.noise is not None
-    assert column.noise < 0.1
+    assert (column.bound, column.bound_by) == (0.1, "threshold")
     assert (column.importance, column.weight) == (0.3, pytest.approx(0.6))
     assert result.facts["columns"] == ["x"]
     assert result.facts["weighted_share"] == pytest.approx(0.6)
@@ -97,8 +97,8 @@ def test_a_small_window_of_many_categories_is_no_drift_by_chance(window: Window)
     after["c"] = rng.integers(0, 100, len(after)).astype(str)
     column = window.column(window.run(after, before), "c")
     assert column.statistic is not None
-    assert column.noise is not None
-    assert column.threshold < column.statistic < column.noise
+    assert column.bound is not None
+    assert column.threshold < column.statistic < column.bound
     assert (column.drifted, column.why) == (False, "within the noise of so few rows")
 
 
@@ -145,3 +145,58 @@ def test_the_same_window_is_not_compared_again(window: Window) -> None:
     assert (first.cached, again.cached) == (False, True)
     changed = window.run(frame(shift=1), reference, numeric_threshold=0.2)
     assert not changed.cached
+
+
+def dated(days: int, *, last: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
+    """Return days of 100 rows, of which x has its own level each day, up to some days before as_of."""
+    data = frame(100 * days, seed=seed)
+    data["x"] += np.repeat(np.random.default_rng(seed).normal(shift, 0.5, days), 100)
+    ago = np.repeat(np.arange(days)[::-1] + last, 100) + 0.5
+    data["at"] = pd.Timestamp(AS_OF) - pd.to_timedelta(ago, unit="D")
+    return data
+
+
+def test_days_differ_in_the_reference_too(window: Window) -> None:
+    window.columns = window.columns | {"timestamp": "at"}
+    before, after = dated(60, last=1, seed=1), dated(1, last=0, seed=4)
+    after["x"] += 0.5 - after["x"].mean()
+    result = window.run(after, before, window=86_400, min_rows=50)
+    column = window.column(result, "x")
+    assert (column.drifted, column.bound_by) == (False, "stretches")
+    assert column.why == "no farther than stretches of the reference lie"
+    assert (result.facts["stretches"], result.facts["drifted"]) == (60, False)
+    assert window.report(result).usual_by == "Usual is what 60 stretches of 1 day of the reference show."
+    moved = window.run(after.assign(x=after["x"] + 2), before, window=86_400, min_rows=50)
+    assert window.column(moved, "x").drifted
+    assert moved.facts["drifted"]
+
+
+def test_one_column_that_decides_alone_has_to_lie_farther_than_it_ever_did(window: Window) -> None:
+    window.columns = window.columns | {"timestamp": "at"}
+    before, after = dated(60, last=1, seed=1), dated(1, last=0, seed=4)
+    after["x"] += 1.1 - after["x"].mean()
+    result = window.run(after, before, window=86_400, min_rows=50)
+    report = window.report(result)
+    assert window.column(result, "x").drifted
+    assert report.level is not None
+    assert report.usual_level is not None
+    assert 1 < report.level < report.usual_level
+    assert result.facts["drifted"] is False
+    assert "but no farther than they do together in the reference" in str(result.facts["why"])
+
+
+def test_a_reference_that_knows_no_time_says_so(window: Window) -> None:
+    result = window.run(frame(), window=86_400)
+    said = window.report(result).usual_by
+    assert said is not None
+    assert said.startswith("Usual is what independent rows show")
+    assert "does not say when its rows were" in said
+    assert said in window.store.fetch(result.artifacts["report"]).read_text().replace("&#x27;", "'")
+
+
+def test_shorter_stretches_are_named(window: Window) -> None:
+    window.columns = window.columns | {"timestamp": "at"}
+    before, after = dated(28, last=7, seed=1), dated(7, last=0, seed=2)
+    said = window.report(window.run(after, before, window=7 * 86_400)).usual_by
+    assert said is not None
+    assert "stretches of 1.75 days of the reference show: it holds too few of 7 days" in said

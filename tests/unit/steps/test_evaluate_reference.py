@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 from evaluated_world import LOGISTIC, RIDGE, STUMP, World, rows_of
 
@@ -38,6 +39,15 @@ def test_the_reference_is_the_data_and_what_the_winner_said_of_rows_held_out(
     if task != "regression":
         classes = np.array(sorted(frame["target"].unique()))
         assert found["prediction"].dropna().tolist() == classes[said[names].to_numpy().argmax(axis=1)].tolist()
+
+
+def test_the_reference_says_when_its_rows_were(store: ArtifactStore) -> None:
+    frame = rows_of("binary")
+    frame["at"] = pd.date_range("2013-01-01", periods=len(frame), freq="h", tz="UTC")
+    world = World(store).load(frame, roles={"timestamp": "at"})
+    result = world.evaluate(world.train(one=LOGISTIC), ["log_loss"])
+    assert table_info(store, result.artifacts["reference"]).columns.timestamp == "at"
+    assert read_table(store, result.artifacts["reference"], ["at"])["at"].tolist() == frame["at"].tolist()
 
 
 def held_out_rows(world: World) -> list[int]:
