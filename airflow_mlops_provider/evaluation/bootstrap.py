@@ -13,9 +13,11 @@ the jackknife: the statistic without one unit after another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation.dependence import long_run_factor
+from airflow_mlops_provider.evaluation.heavy_tails import LEAST_INDEX, tail_index, wider_on
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.evaluation.report import Interval
 
@@ -34,8 +36,11 @@ _MIN_DEFINED = 0.5
 _QUANTILES = 1001
 #: Fewer say nothing that could be relied on, whatever is made of them.
 FEWEST_BLOCKS, FEWEST_GROUPS = 5, 5
-#: Standard errors of the difference within which another candidate might as well have been the best.
-_CONTENDS = 2.0
+#: Of a unit that holds half of all rows nothing says how much it varies.
+_FEWEST_EQUAL = 4
+#: Standard errors of the difference within which another candidate might as well have been the best. Where one is the
+#: best by chance, the others lie two and more behind it.
+_CONTENDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Draws:
     :param ordered: whether the units follow each other in time.
     :param besides: without one after another of the groups, where blocks are drawn and rows belong to groups, too.
     :param why: why nothing can be said; None when something can.
+    :param effective: as how many units of equal size they count; their number when left out.
     """
 
     point: float
@@ -56,6 +62,7 @@ class Draws:
     ordered: bool = False
     besides: NDArray[Any] | None = None
     why: str | None = None
+    effective: float | None = None
 
     def gain_over(self, metric: str, other: Draws | float) -> Draws:
         """Return by how much this is better than another on the same resamples, or than a number that is known."""
@@ -79,6 +86,7 @@ class Draws:
             self.ordered,
             None if self.besides is None else over("besides"),
             self.why or (other.why if isinstance(other, Draws) else None),
+            self.effective,
         )
 
     @property
@@ -86,8 +94,9 @@ class Draws:
         """By how much intervals have to be wider than the resamples say, and the degrees of freedom of their error."""
         import numpy as np
 
-        units = len(self.left_out)
+        units = self.effective or len(self.left_out)
         factor, freedom = long_run_factor(self.left_out) if self.ordered else (1.0, units - 1.0)
+        freedom = min(freedom, units - 1.0)
         own, ratio = _error(self.left_out) * factor**0.5, factor * units / (units - 1)
         if self.besides is not None and own > 0 and (other := _error(self.besides)) > own:
             ratio, freedom = ratio * (other / own) ** 2, min(freedom, len(self.besides) - 1.0)
@@ -111,6 +120,7 @@ def widest(families: Sequence[Sequence[Draws]]) -> Draws:
         first.ordered,
         besides,
         next((one.why for family in families for one in family if one.why is not None), None),
+        first.effective,
     )
 
 
@@ -127,9 +137,9 @@ def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, 
         drawn, without = _counts(units.count, resamples, seed), 1 - np.eye(units.count)
         values = _values(statistics, units, np.concatenate([whole, without, drawn]))
         besides = {} if units.besides is None else _values(statistics, units.besides, 1 - np.eye(units.besides.count))
-    ordered, ends = units.drawn == "block", [1, 1 + units.count]
+    ordered, ends, effective = units.drawn == "block", [1, 1 + units.count], units.effective
     return {
-        key: Draws(float(point[0]), value, left_out, ordered, besides.get(key))
+        key: Draws(float(point[0]), value, left_out, ordered, besides.get(key), effective=effective)
         for key, (point, left_out, value) in ((key, np.split(each, ends)) for key, each in values.items())
     }
 
@@ -172,12 +182,14 @@ def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) ->
     from scipy.stats import norm, t
 
     factor, freedom = draws.wider
+    below, above = wider_on(draws.left_out)
     defined = draws.values[np.isfinite(draws.values)]
     inside = np.clip(shares, 0.5 / len(defined), 1 - 0.5 / len(defined))
     normal = norm.ppf(inside)
     # In the middle both are 0: there the factor is that of their slopes, and of no interest to an interval.
     tails = np.where(np.abs(normal) > 1e-6, t.ppf(inside, freedom) / np.where(normal == 0, 1, normal), 1.0)
-    errors = (np.quantile(defined, inside) - draws.point) * factor * tails
+    errors = (_at(defined, inside) - draws.point) * factor * tails
+    errors *= np.where(inside < 0.5, below, above)
     if others := _contenders(draws, rivals):
         errors = np.where(inside < 0.5, np.minimum(errors, _of_the_best(draws, others, inside)), errors)
     return np.asarray(np.maximum.accumulate(draws.point + errors))
@@ -199,7 +211,8 @@ def lower_ends(draws: Draws, rates: Sequence[float], rivals: Sequence[Draws] = (
     factors, freedoms = zip(*(one.wider for one in together), strict=True)
     error = _spread(draws.values) * max(factors)
     tails = t.isf(np.asarray(rates) / len(together), min(freedoms))
-    return error, [float(each) for each in draws.point - error * tails]
+    below = max(wider_on(one.left_out)[0] for one in together)
+    return error, [float(each) for each in draws.point - error * below * tails]
 
 
 def _contenders(draws: Draws, rivals: Sequence[Draws]) -> list[Draws]:
@@ -228,8 +241,15 @@ def _of_the_best(draws: Draws, rivals: Sequence[Draws], shares: NDArray[Any]) ->
     factors, freedoms = zip(*(one.wider for one in together), strict=True)
     above = np.stack([(one.values - one.point) / _spread(one.values) for one in together])
     largest = above[:, np.isfinite(above).all(axis=0)].max(axis=0)
-    tails = t.isf(norm.sf(np.quantile(largest, 1 - shares)), min(freedoms))
+    tails = t.isf(norm.sf(_at(largest, 1 - shares)), min(freedoms))
     return np.asarray(-_spread(draws.values) * max(factors) * tails)
+
+
+def _at(values: NDArray[Any], shares: NDArray[Any]) -> NDArray[Any]:
+    """Return many quantiles as `numpy.quantile` has them, which finds each place anew."""
+    import numpy as np
+
+    return np.interp(shares * (len(values) - 1), np.arange(len(values)), np.sort(values))
 
 
 def _spread(values: NDArray[Any]) -> float:
@@ -257,12 +277,15 @@ def _values(statistics: Mapping[Any, Statistic], units: Units, counts: NDArray[A
     return {key: found[key] for key in statistics}
 
 
+@lru_cache(maxsize=1)
 def _counts(units: int, resamples: int, seed: int) -> NDArray[Any]:
-    """Return how often each unit is drawn, resamples x units."""
+    """Return how often each unit is drawn, resamples x units; an evaluation asks for the same ones again and again."""
     import numpy as np
 
     drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
-    return np.asarray(drawn, dtype=np.float64)
+    counts = np.asarray(drawn, dtype=np.float64)
+    counts.setflags(write=False)
+    return counts
 
 
 def _error(left_out: NDArray[Any]) -> float:
@@ -278,6 +301,11 @@ def _too_few_units(units: Units) -> str | None:
     for each in filter(None, (units, units.besides)):
         if each.count < least:
             return f"the rows are of {each.described.things}: at least {least} are needed to say how sure it is"
+        if each.effective < _FEWEST_EQUAL:
+            return (
+                f"the rows are of {each.described.things} so unequal that they say as much as {each.effective:.1f} "
+                f"equal ones: at least {_FEWEST_EQUAL} are needed to say how sure it is"
+            )
     return None
 
 
@@ -287,6 +315,11 @@ def _undecided(draws: Draws) -> str | None:
 
     if not np.isfinite(draws.left_out).all():
         return "without one of the units that are drawn the metric is undefined: too few of a class"
+    if (index := tail_index(draws.left_out)) < LEAST_INDEX:
+        return (
+            f"a few rows carry the error (tail index {index:.2g}, at least {LEAST_INDEX:g} is needed), and larger ones "
+            "may come: judge by mae, or transform the target"
+        )
     return None
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops_provider.evaluation.resampling_report import FEW
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,6 +24,8 @@ _BATCHES = 10
 _SIGNIFICANT, _NOTICED = 1.28, 0.84
 _ORDERS = 7
 _FEWEST = 4
+#: Of few values: standard errors that are added to the correlation, the largest one, and the fewest degrees of freedom.
+_NOT_EXCLUDED, _LARGEST_OF_FEW, _FEWEST_FREE = 1.28, 0.9, 2.0
 
 
 def long_run_factor(values: NDArray[Any]) -> tuple[float, float]:
@@ -51,9 +55,29 @@ def long_run_factor(values: NDArray[Any]) -> tuple[float, float]:
     if correlations[1] > _NOTICED / size**0.5:
         found.append(_with_noise(correlations, size))
     if (factor := max(*found, *_batches(values, size))) <= size / _FEWEST:
-        return factor, size / factor - 1
+        return _wider((factor, size / factor - 1), _of_few(correlations[1], size))
     means = np.array([part.mean() for part in np.array_split(values, _FEWEST)])
-    return size / _FEWEST * float(means.var(ddof=1) / values.var(ddof=1)), _FEWEST - 1.0
+    parts = size / _FEWEST * float(means.var(ddof=1) / values.var(ddof=1)), _FEWEST - 1.0
+    return _wider(parts, _of_few(correlations[1], size))
+
+
+def _of_few(correlation: float, size: int) -> tuple[float, float]:
+    """Return the factor of the largest correlation that so few values do not exclude, and its degrees of freedom.
+
+    Of 20 days with an AR(0.8) level intervals held the truth 83 % of the time without it, of 5 days 59 %. Of
+    independent days they are 1.4 and 3 times as wide with it. From 60 values on it counts for nothing.
+    """
+    bound = _NOT_EXCLUDED * min(1.0, max(0.0, 2 * FEW / size - 1)) / size**0.5
+    largest = min(correlation + (1 + 4 * max(correlation, 0.0)) / size + bound, _LARGEST_OF_FEW)
+    factor = max(1.0, float((1 + largest) / (1 - largest))) if bound else 1.0
+    return factor, max(size / factor - 1, _FEWEST_FREE)
+
+
+def _wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Return the one of two that makes the wider interval."""
+    from scipy.stats import t
+
+    return max(one, other, key=lambda each: each[0] ** 0.5 * float(t.ppf(0.975, each[1])))
 
 
 def _first_order(correlation: float, size: int, careful: float) -> float:

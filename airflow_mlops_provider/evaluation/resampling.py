@@ -51,6 +51,14 @@ class Units:
         """Number of rows."""
         return len(self.codes)
 
+    @property
+    def effective(self) -> float:
+        """Of how many units of equal size these say as much (Kish 1965; Carter, Schnepel & Steigerwald 2017)."""
+        import numpy as np
+
+        sizes = np.bincount(self.codes, minlength=self.count)
+        return float(sizes.sum() ** 2 / max(np.square(sizes.astype(np.float64)).sum(), 1))
+
     def take(self, rows: NDArray[Any]) -> Units:
         """Return the units of some of the rows."""
         import numpy as np

@@ -23,35 +23,49 @@ from judging.worlds import WORLDS, holdout, nothing_known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
+    from judging.worlds import World
 
 RESAMPLES = 2000
-REPLACED, NOISE, DIFFERENCE, METRIC = (
+#: Holdouts whose mean is a metric's truth.
+TRUTH = 1000
+#: The world in which a gate has to see a better challenger, and the share of its own error that it has left.
+SEEN, BETTER = "2,000 independent rows", 0.57
+REPLACED, NOISE, DIFFERENCE, METRIC, GIVEN = (
     "false replacement, best of {}",
     "noise becomes champion",
     "a difference's interval holds the truth",
     "a metric's interval holds the truth",
+    "an interval is given",
 )
 
 
 def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) -> list[Rate]:
-    """Return how often gates are wrong and intervals hold the truth, by world and metric."""
-    return [
+    """Return how often gates are wrong and intervals hold the truth, by world and metric; and what they can see."""
+    found = [
         rate for name in worlds for metric in WORLDS[name].metrics for rate in _counted(name, metric, repetitions, seed)
     ]
+    return [*found, power(repetitions, seed)]
 
 
 def judged(said: dict[str, Predictions], others: dict[str, Predictions], metric: str, seed: int) -> dict[str, Any]:
     """Return what the package says of the best of several models beside others: intervals, and the gates' bounds."""
-    everything = said | others
-    drawn = resample(
-        {name: statistics_of([metric], one)[metric] for name, one in everything.items()},
-        next(iter(everything.values())).drawn,
-        RESAMPLES,
-        seed,
-    )
+    return bounds_of(said, others, metric, drawn_of({**said, **others}, metric, seed))
+
+
+def drawn_of(models: dict[str, Predictions], metric: str, seed: int) -> dict[str, Draws]:
+    """Return one metric of models on the same resamples."""
+    statistics = {name: statistics_of([metric], one)[metric] for name, one in models.items()}
+    return resample(statistics, next(iter(models.values())).drawn, RESAMPLES, seed)
+
+
+def bounds_of(
+    said: dict[str, Predictions], others: dict[str, Predictions], metric: str, drawn: dict[str, Draws]
+) -> dict[str, Any]:
+    """Return intervals and the gates' bounds, of models that were drawn together with more."""
     sign = -1 if metric in LOSSES else 1
-    winner = max(said, key=lambda name: sign * (measure(metric, said[name]).value or 0))
+    winner = max(said, key=lambda name: sign * drawn[name].point)
     rare = too_rare(metric, said[winner])
     found: dict[str, Any] = {"interval": interval(drawn["first"], 0.95, rare) if "first" in drawn else None}
     for name in others:
@@ -60,33 +74,57 @@ def judged(said: dict[str, Predictions], others: dict[str, Predictions], metric:
     return found
 
 
+def power(repetitions: int, seed: int) -> Rate:
+    """Return how often a better challenger, whose gain in roc_auc is 0.03, is promoted by a gate that stands alone."""
+    world, chance, passed = WORLDS[SEEN], np.random.default_rng(seed), 0
+    for _ in range(repetitions):
+        champion, better = holdout(world, 2, chance, better=BETTER)
+        low, _ = judged({"first": better}, {"champion": champion}, "roc_auc", seed)["champion"]
+        passed += low is not None and low > 0
+    return Rate("gates", f"{SEEN}, roc_auc", "a gain of 0.03 is seen", passed, repetitions, at_least=0.9)
+
+
 def _counted(name: str, metric: str, repetitions: int, seed: int) -> list[Rate]:
     world = WORLDS[name]
     chance = np.random.default_rng(seed)
-    truth = np.mean([measure(metric, holdout(world, 1, chance)[0]).value for _ in range(max(repetitions, 400))])
+    truth = _truth(world, metric, chance)
     counted: dict[str, list[bool]] = defaultdict(list)
-    for number in range(repetitions):
+    # All holdouts by the same resamples, which are drawn once.
+    for _ in range(repetitions):
         names = ["champion", "first", *(f"other {index}" for index in range(9))]
         models = dict(zip(names, holdout(world, len(names), chance), strict=True))
+        drawn = drawn_of(models, metric, seed)
         champion = {"champion": models.pop("champion")}
         for size in (1, 3, 10):
-            found = judged(dict(list(models.items())[:size]), champion, metric, number)
+            found = bounds_of(dict(list(models.items())[:size]), champion, metric, drawn)
             low, high = found["champion"]
             counted[REPLACED.format(size)].append(low is not None and low > 0)
-            if size == 1 and low is not None and high is not None:
-                counted[DIFFERENCE].append(low <= 0 <= high)
+            if size == 1:
                 own = found["interval"]
-                counted[METRIC].append(own.low <= truth <= own.high)
+                counted[GIVEN].append(own.low is not None)
+                if low is not None:
+                    counted[DIFFERENCE].append(low <= 0 <= high)
+                if own.low is not None:
+                    counted[METRIC].append(own.low <= truth <= own.high)
         first, other = holdout(world, 2, chance, noise=True)
-        low, _ = judged({"first": first, "other": other}, {"dummy": nothing_known(first)}, metric, number)["dummy"]
+        low, _ = judged({"first": first, "other": other}, {"dummy": nothing_known(first)}, metric, seed)["dummy"]
         counted[NOISE].append(low is not None and low > 0)
+    # Where rows are independent and many, an interval that is too wide is wrong, too.
     bounds: dict[str, dict[str, float]] = {
         **{REPLACED.format(size): {"at_most": 0.025} for size in (1, 3, 10)},
         NOISE: {"at_most": 0.05},
-        DIFFERENCE: {"at_least": 0.93},
-        METRIC: {"at_least": 0.93},
+        DIFFERENCE: {"at_least": 0.93} | ({"at_most": 0.97} if world.by == "row" else {}),
+        METRIC: {"at_least": 0.93} | ({"at_most": 0.97} if world.by == "row" and world.tails is None else {}),
+        GIVEN: {},
     }
     return [
         Rate("gates", f"{name}, {metric}", what, sum(counted[what]), len(counted[what]), **bound)
         for what, bound in bounds.items()
     ]
+
+
+def _truth(world: World, metric: str, chance: np.random.Generator) -> float:
+    """Return what a metric is on all rows that a world could ever have."""
+    if metric == "rmse":
+        return float(np.sqrt(world.square + 0.25))
+    return float(np.mean([measure(metric, holdout(world, 1, chance)[0]).value for _ in range(TRUTH)]))
