@@ -249,7 +249,7 @@ def _at(values: NDArray[Any], shares: NDArray[Any]) -> NDArray[Any]:
     """Return many quantiles as `numpy.quantile` has them, which finds each place anew."""
     import numpy as np
 
-    return np.interp(shares * (len(values) - 1), np.arange(len(values)), np.sort(values))
+    return np.asarray(np.interp(shares * (len(values) - 1), np.arange(len(values)), np.sort(values)))
 
 
 def _spread(values: NDArray[Any]) -> float:
