@@ -62,7 +62,8 @@ class Topology:
 def write_pipelines(folder: Path, engine: Dockerd) -> None:
     """Write two shipped pipelines: the wines' as it is, the flights' run by hand and with settings of its tasks.
 
-    And a small one, whose training in a container lasts until the test says so.
+    The flights' have smaller candidates: each is trained twice. And a third pipeline is small, and its training in a
+    container lasts until the test says so.
     """
     shipped = PROJECT / "config" / "pipelines"
     folder.mkdir()
@@ -79,6 +80,9 @@ def write_pipelines(folder: Path, engine: Dockerd) -> None:
         "gate": {"executor_config": {"note": "for the executor"}},
     }
     assert "monitoring" in spec
+    spec["training"]["candidates"]["forest"]["params"] |= {"n_estimators": 10}
+    spec["training"]["candidates"]["boosting"]["params"] |= {"max_iter": 30}
+    spec["evaluation"] |= {"latency_calls": 10}
     spec |= {"tasks": tasks, "scoring": {**spec["scoring"], "shards": len(WORKERS)}}
     (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
     write_csv(folder / "killed.csv")
