@@ -58,6 +58,7 @@ def pipeline(name: str, file: Path) -> dict[str, Any]:
     # A gain on so few flights is seldom beyond chance.
     spec["gates"][-1] |= {"rule": "not_worse", "margin": 0.01}
     spec["training"]["candidates"] = {"boosting": spec["training"]["candidates"]["boosting"]}
+    spec["evaluation"]["latency_calls"] = 10
     for section in (spec["validation"], *(spec["monitoring"][part] for part in ("drift", "live", "retraining"))):
         section["min_rows"] //= EVERY
     return spec
