@@ -69,10 +69,13 @@ def test_a_model_trained_anew_by_changed_code_is_held_against_its_former_self(
     assert (anew.key != former.key, anew.artifacts["model"]) == (True, former.artifacts["model"])
     challenger = world.published(anew)
 
-    promotion = world.promote(challenger, world.gate(challenger, BETTER))
-
+    held_to_the_rule = world.gate(challenger, {**BETTER, "refresh": False})
+    promotion = world.promote(challenger, held_to_the_rule)
     assert promotion.skipped
     assert promotion.reason.startswith("Not promoted: not better than champion v1")
+
+    promotion = world.promote(challenger, world.gate(challenger, BETTER))
+    assert not promotion.skipped, "it is a refresh"
 
 
 def test_a_candidates_run_takes_as_long_as_its_training(world: World, mlflow_uri: str) -> None:
