@@ -34,7 +34,7 @@ class Champion(Frozen):
     :param reference: the data it comes from, sampled, with what it said of held-out rows; None of an old ledger entry.
     :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
     :param unseen: how much data came, in the data's time, since a look at a replacement of it; None before the first.
-    :param lost: which of `model`, `judged`, `reference` and `evaluation` are gone for good; the last two are None then.
+    :param lost: which of `model`, `judged model`, `reference` and `evaluation` are gone; the last two are None then.
     """
 
     seq: int

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODEL, JUDGED, REFERENCE, EVALUATION = "model", "judged", "reference", "evaluation"
+MODEL, JUDGED, REFERENCE, EVALUATION = "model", "judged model", "reference", "evaluation"
 FILES = frozenset({MODEL, JUDGED, REFERENCE, EVALUATION})
 #: How many other versions are looked at when a rollback is refused.
 _MOST_OFFERED = 10

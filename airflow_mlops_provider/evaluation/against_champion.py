@@ -176,7 +176,7 @@ def _load(job: Job, champion: Champion) -> Any:
     :raises ArtifactError: its file was lost since it was looked up.
     """
     judged = champion.judged or champion.model
-    if ("model" if champion.judged is None else "judged") in champion.lost:
+    if ("model" if champion.judged is None else "judged model") in champion.lost:
         raise ModelError("its model is gone from the artifact store and from MLflow")
     try:
         return load_model(job.store, judged, job.allow_list)

@@ -212,7 +212,7 @@ def test_a_judged_model_lost_for_good_is_named_and_the_champion_serves_on(
 
     champion = champion_of(world.registry, world.store, CHURN, CHURN, entry)
 
-    assert (champion.lost, champion.judged, champion.model) == (("judged",), entry.judged, entry.artifact)
+    assert (champion.lost, champion.judged, champion.model) == (("judged model",), entry.judged, entry.artifact)
 
 
 def test_a_rollback_brings_both_back(world: World) -> None:
