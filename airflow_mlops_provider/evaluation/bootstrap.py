@@ -129,7 +129,7 @@ def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, 
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    why, whole = _too_few_units(units), np.ones((1, units.count))
+    why, whole = too_few_units(units), np.ones((1, units.count))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"), threadpool_limits(limits=1):
         if why is not None:
             points = _values(statistics, units, whole)
@@ -295,7 +295,7 @@ def _error(left_out: NDArray[Any]) -> float:
     return float(np.sqrt((len(left_out) - 1) * left_out.var()))
 
 
-def _too_few_units(units: Units) -> str | None:
+def too_few_units(units: Units) -> str | None:
     """Return why nothing can be said of so few units."""
     least = FEWEST_BLOCKS if units.drawn == "block" else FEWEST_GROUPS
     for each in filter(None, (units, units.besides)):

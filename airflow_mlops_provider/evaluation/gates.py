@@ -13,6 +13,7 @@ from airflow_mlops_provider.evaluation.verdicts import (
     ROUNDING,
     Verdict,
     bounds,
+    end,
     finite,
     number,
     reason_of,
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_mlops_provider.evaluation.probe_report import PredictionStats
-    from airflow_mlops_provider.evaluation.report import EvaluationReport
+    from airflow_mlops_provider.evaluation.report import EvaluationReport, Interval, Slice
     from airflow_mlops_provider.spec.gates import (
         AbsoluteGate,
         BaselineGate,
         Gate,
+        JudgedBy,
         LatencyGate,
         PredictionsGate,
         SizeGate,
@@ -67,16 +69,38 @@ def _measured(report: EvaluationReport) -> list[Verdict]:
 
 
 def _absolute(gate: AbsoluteGate, report: EvaluationReport) -> Verdict:
-    value = finite(report.challenger.metrics.get(gate.metric))
+    value, span = finite(report.challenger.metrics.get(gate.metric)), report.intervals.get(gate.metric)
+    judged, chosen = _end_of(value, span, gate.judged_by), ""
+    known, sign = report.optimism, gain(gate.metric, 1.0, 0.0)
+    worse = gate.judged_by == ("low" if sign > 0 else "high")
+    if worse and judged is not None and known is not None and known.metric == gate.metric and known.value > 0:
+        # The winner was chosen by these very rows.
+        judged, chosen = judged - sign * known.value, f", optimism {number(known.value)} taken off"
+    why = "" if value is not None else reason_of(report.challenger, gate.metric)
+    if value is not None and judged is None:
+        why = (span.why if span is not None else None) or "the evaluation has no interval of it"
     return verdict_of(
         gate,
-        passed=within(value, gate.min, gate.max),
-        got=f"{gate.metric} {number(value)}",
-        expected=bounds(gate.min, gate.max),
-        why="" if value is not None else reason_of(report.challenger, gate.metric),
+        passed=within(judged, gate.min, gate.max),
+        got=f"{gate.metric} {number(value)}{_spanned(span, gate.judged_by)}{chosen}",
+        expected=bounds(gate.min, gate.max) + end(gate.judged_by),
+        why=why,
         metric=gate.metric,
-        margin=room(value, gate.min, gate.max),
+        margin=room(judged, gate.min, gate.max),
     )
+
+
+def _end_of(value: float | None, span: Interval | None, judged_by: JudgedBy) -> float | None:
+    """Return the number that a gate judges; None where there is none."""
+    if judged_by == "point" or value is None:
+        return value
+    return None if span is None else finite(span.low if judged_by == "low" else span.high)
+
+
+def _spanned(span: Interval | None, judged_by: JudgedBy) -> str:
+    if judged_by == "point":
+        return ""
+    return f" [{number(span.low if span else None)}, {number(span.high if span else None)}]"
 
 
 def _baseline(gate: BaselineGate, report: EvaluationReport) -> Verdict:
@@ -109,6 +133,8 @@ def _not_resampled(gained: float) -> Difference:
 
 def _slices(gate: SliceGate, report: EvaluationReport) -> Verdict:
     metric = gate.metric or report.metrics[0]
+    if gate.judged_by != "point":
+        return _slices_by_interval(gate, metric, report)
     worst = report.worst_slices.get(metric)
     value = None if worst is None else finite(worst.metric)
     unmeasured = [f"{item.column}={item.value}" for item in report.slices if item.metrics.get(metric) is None]
@@ -123,6 +149,36 @@ def _slices(gate: SliceGate, report: EvaluationReport) -> Verdict:
         why=why,
         metric=metric,
         margin=room(value, gate.min, gate.max),
+    )
+
+
+def _slices_by_interval(gate: SliceGate, metric: str, report: EvaluationReport) -> Verdict:
+    """Return whether an end of each slice's interval reaches the bound; a slice without one is named."""
+    judged: list[tuple[float, Slice]] = []
+    unsure = []
+    for one in report.slices:
+        value, span = finite(one.metrics.get(metric)), one.intervals.get(metric)
+        if (at := _end_of(value, span, gate.judged_by)) is None:
+            unsure.append(f"{one.column}={one.value}")
+        else:
+            judged.append((at, one))
+    why = f"no interval of {', '.join(unsure[:3])}{' ...' if unsure[3:] else ''}" if unsure else ""
+    expected = f"every slice {bounds(gate.min, gate.max)}{end(gate.judged_by)}"
+    if not judged:
+        why = why or "no slice has enough rows, or evaluation.slices is empty"
+        if metric != report.metrics[0]:
+            why = f"intervals of slices are of the first metric, {report.metrics[0]}"
+        return verdict_of(gate, passed=False, got=f"{metric} undefined", expected=expected, why=why, metric=metric)
+    at, worst = min(judged, key=lambda one: room(one[0], gate.min, gate.max) or 0.0)
+    return verdict_of(
+        gate,
+        passed=within(at, gate.min, gate.max),
+        got=f"{metric} {number(worst.metrics[metric])}{_spanned(worst.intervals[metric], gate.judged_by)} "
+        f"({worst.column}={worst.value}, {worst.rows} rows)",
+        expected=expected,
+        why=why,
+        metric=metric,
+        margin=room(at, gate.min, gate.max),
     )
 
 

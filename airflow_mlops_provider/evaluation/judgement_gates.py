@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.evaluation.verdicts import bounds, finite, number, room, verdict_of, within
+from airflow_mlops_provider.evaluation.verdicts import bounds, end, finite, number, room, verdict_of, within
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.group_report import FairnessReport, Gap, GroupMetric
@@ -17,7 +17,7 @@ _NOT_ASKED = "the evaluation has no such section"
 
 def max_gap(gate: GapGate, report: EvaluationReport) -> Verdict:
     """Return whether the groups are near enough to each other; the worst column counts."""
-    expected = f"{gate.gap} <= {number(gate.max)}{_end(gate.judged_by)}"
+    expected = f"{gate.gap} <= {number(gate.max)}{end(gate.judged_by)}"
     fairness = report.fairness
     gaps = [gap for gap in fairness.gaps if _is(gate.gap, gate.column, gap)] if fairness is not None else []
     if fairness is None or not gaps:
@@ -39,7 +39,7 @@ def max_gap(gate: GapGate, report: EvaluationReport) -> Verdict:
 def min_group_metric(gate: GroupMetricGate, report: EvaluationReport) -> Verdict:
     """Return whether every judged group reaches the bound."""
     metric = gate.metric or report.metrics[0]
-    expected = f"{metric} of every group {bounds(gate.min, None)}{_end(gate.judged_by)}"
+    expected = f"{metric} of every group {bounds(gate.min, None)}{end(gate.judged_by)}"
     fairness = report.fairness
     columns = [] if fairness is None else [gate.column] if gate.column is not None else fairness.columns
     missing = [column for column in columns if fairness is None or not fairness.of(column)]
@@ -98,10 +98,6 @@ def _judged(found: GroupMetric | None, judged_by: JudgedBy) -> float | None:
     if found is None or found.value is None:
         return None
     return finite({"point": found.value, "low": found.low, "high": found.high}[judged_by])
-
-
-def _end(judged_by: JudgedBy) -> str:
-    return "" if judged_by == "point" else f" at the {judged_by} end of its interval"
 
 
 def _spanned(found: GroupMetric | None) -> str:

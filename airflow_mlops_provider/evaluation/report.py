@@ -158,11 +158,15 @@ class Rows(Frozen):
 
 
 class Slice(Scores):
-    """The winner on the held-out rows with one value of one column."""
+    """The winner on the held-out rows with one value of one column.
+
+    :param intervals: of the first metric; they hold for all slices at once.
+    """
 
     column: str
     value: str
     rows: int
+    intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
 class WorstSlice(Frozen):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_mlops_provider.evaluation.report import Scores
-    from airflow_mlops_provider.spec.gates import Gate
+    from airflow_mlops_provider.spec.gates import Gate, JudgedBy
 
 #: One model asked twice may differ in the last digits, by the order in which threads add up its trees: no gain is that.
 ROUNDING = 1e-9
@@ -144,6 +144,11 @@ def room(value: float | None, low: float | None = None, high: float | None = Non
 def bounds(low: float | None, high: float | None) -> str:
     """Return bounds in words."""
     return " and ".join(f"{sign} {number(bound)}" for sign, bound in ((">=", low), ("<=", high)) if bound is not None)
+
+
+def end(judged_by: JudgedBy) -> str:
+    """Return in words which end of an interval is held against a bound; nothing of the value itself."""
+    return "" if judged_by == "point" else f" at the {judged_by} end of its interval"
 
 
 def reason_of(scores: Scores, metric: str) -> str:

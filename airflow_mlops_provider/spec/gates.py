@@ -12,6 +12,8 @@ from airflow_mlops_provider.spec.judgement import GapName
 from airflow_mlops_provider.spec.metrics import LOSSES
 
 OnFail = Literal["fail", "skip"]
+#: Which number a gate holds against its bound.
+JudgedBy = Literal["point", "low", "high"]
 _FIRST = "One of `evaluation.metrics`; the first of them when left out."
 
 
@@ -32,6 +34,12 @@ class AbsoluteGate(_Gate):
     metric: str = Field(description="One of `evaluation.metrics`.")
     min: Finite | None = Field(None, description="Least value that passes.")
     max: Finite | None = Field(None, description="Largest value that passes.")
+    judged_by: JudgedBy = Field(
+        "point",
+        description="What is held against the bound: the measured value, or an end of its interval "
+        "(`evaluation.bootstrap.confidence`). The worse end is that of the best of several candidates: `optimism` is "
+        "taken off.",
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> AbsoluteGate:
@@ -101,6 +109,12 @@ class SliceGate(_Gate):
     metric: str | None = Field(None, description=_FIRST)
     min: Finite | None = Field(None, description="Least value that passes.")
     max: Finite | None = Field(None, description="Largest value that passes.")
+    judged_by: JudgedBy = Field(
+        "point",
+        description="What is held against the bound: the measured value of the worst slice, which is low by chance "
+        "where there are many, or an end of the intervals that hold for all slices at once "
+        "(`evaluation.bootstrap.confidence`). Ends are of the first metric alone.",
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> SliceGate:
@@ -165,8 +179,6 @@ class ChampionAgeGate(_Gate):
 
 
 _COLUMN = "One of `evaluation.fairness.groups`; each of them when left out."
-#: Which number a gate between groups judges.
-JudgedBy = Literal["point", "low", "high"]
 _JUDGED_BY = (
     "What is held against the bound: the measured value, or an end of its interval (`evaluation.bootstrap.confidence`)."
 )

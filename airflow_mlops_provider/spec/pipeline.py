@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
 from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, ModelName, Moment, Span, Task
-from airflow_mlops_provider.spec.gates import Gate
+from airflow_mlops_provider.spec.gates import Gate, SliceGate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.notifications import Notifications
@@ -163,6 +163,12 @@ class Pipeline(Frozen):
         gate_metrics = [metric for gate in self.gates if (metric := getattr(gate, "metric", None)) is not None]
         if missing := sorted(set(gate_metrics) - set(self.metrics)):
             raise ValueError(f"gates use {missing}, which evaluation.metrics does not list: {self.metrics}")
+        for gate in self.gates:
+            if isinstance(gate, SliceGate) and gate.judged_by != "point" and gate.metric not in (None, self.metrics[0]):
+                raise ValueError(
+                    f"gate {gate.label!r} judges {gate.metric} of slices by {gate.judged_by}: slices have intervals of "
+                    f"the first of evaluation.metrics alone, {self.metrics[0]}; name that one, or judge by point"
+                )
         if (problem := split_problem(self.preparation.split, columns, self.task)) is not None:
             raise ValueError(problem)
         if unknown := sorted(set(self.evaluation.slices) - set(columns.categorical)):

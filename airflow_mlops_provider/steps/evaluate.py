@@ -87,7 +87,7 @@ def run(section: Section, job: Job) -> Outcome:
         chosen=section.winner is not None,
     )
     winner = comparison.winner
-    slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner])
+    slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner], job.seed)
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
     worst, columns = worst_slices(section.metrics, slices), holdout.plan.columns

@@ -109,6 +109,11 @@ def test_the_least_that_a_pipeline_needs_is_enough() -> None:
         ("gates", [{"kind": "absolute", "metric": "f1", "min": 0.5}], ("gates use ['f1']",)),
         ("gates", [{"kind": "absolute", "metric": "roc_auc"}], ("gates.0", "name min or max")),
         ("gates", [{"kind": "absolute", "metric": "roc_auc", "min": float("nan")}], ("gates.0.min",)),
+        (
+            "gates",
+            [{"kind": "worst_slice", "metric": "log_loss", "max": 1, "judged_by": "high"}],
+            ("gate 'worst_slice' judges log_loss of slices by high", "roc_auc; name that one, or judge by point"),
+        ),
         ("gates", [{"kind": "latency"}, {"kind": "latency"}], ("gates with the same name: ['latency']",)),
         ("monitoring", {}, ("add a section scoring",)),
         ("training.candidates", {}, ("training.candidates",)),

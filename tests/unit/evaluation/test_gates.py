@@ -19,6 +19,7 @@ from airflow_mlops_provider.evaluation.report import (
     EvaluationReport,
     Interval,
     Latency,
+    Optimism,
     PredictionStats,
     Rows,
     Scores,
@@ -121,6 +122,9 @@ UNDEFINED = {
         ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.1}, True, "gain 0.12 [0.101, 0.139]"),
         ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.102}, False, "log_loss 0.48 vs 0.6"),
         ({"kind": "baseline", "metric": "log_loss", "min_gain": 0.102, "confidence": 0.8}, True, "[0.104, 0.136]"),
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.7, "judged_by": "low"}, True, "roc_auc 0.72 [0.7, 0.74]"),
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.71, "judged_by": "low"}, False, "roc_auc 0.72 [0.7, 0.74]"),
+        ({"kind": "absolute", "metric": "roc_auc", "min": 0.74, "judged_by": "high"}, True, "roc_auc 0.72 [0.7, 0.74]"),
         ({"kind": "worst_slice", "min": 0.66}, True, "roc_auc 0.66 (origin=EWR)"),
         ({"kind": "worst_slice", "min": 0.67}, False, "roc_auc 0.66 (origin=EWR)"),
         ({"kind": "worst_slice", "metric": "log_loss", "max": 0.5}, False, "log_loss 0.51 (origin=EWR)"),
@@ -445,3 +449,68 @@ def test_names_that_come_from_data_are_text_in_a_scorecard() -> None:
     worst = WorstSlice(column="a|b", value="<script>[x](http://y)\n# z", rows=9, metric=0.1)
     text = scorecard(report(worst_slices={"roc_auc": worst}), [], version=1)
     assert r"a\|b = \<script\>\[x\]\(http://y\) \# z" in text
+
+
+# ---------------------------------------------------------------- ends of intervals
+
+
+def sliced(**ends: tuple[float, float] | None) -> EvaluationReport:
+    """Return an evaluation with a slice of each origin, by the interval of its roc_auc."""
+    spans = {
+        origin: Interval(low=span[0], high=span[1], confidence=0.95, resamples=200)
+        if span
+        else Interval(low=None, high=None, confidence=0.95, resamples=0, why="few")
+        for origin, span in ends.items()
+    }
+    slices = [
+        Slice(column="origin", value=origin, rows=200, metrics={"roc_auc": 0.7}, intervals={"roc_auc": span})
+        for origin, span in spans.items()
+    ]
+    return report(slices=slices)
+
+
+@pytest.mark.parametrize(
+    ("judged_by", "least", "passed", "origin"),
+    [("low", 0.6, True, "EWR"), ("low", 0.61, False, "EWR"), ("high", 0.75, True, "JFK"), ("high", 0.76, False, "JFK")],
+)
+def test_every_slice_is_judged_by_an_end_of_its_interval(
+    judged_by: str, least: float, passed: bool, origin: str
+) -> None:
+    found = one(
+        {"kind": "worst_slice", "min": least, "judged_by": judged_by},
+        sliced(EWR=(0.6, 0.8), JFK=(0.65, 0.75), LGA=None),
+    )
+    assert (found.passed, found.why) == (passed, "no interval of origin=LGA")
+    assert f"(origin={origin}, 200 rows)" in found.got
+    assert found.expected.endswith(f"at the {judged_by} end of its interval")
+
+
+def test_slices_without_any_interval_do_not_pass() -> None:
+    found = one({"kind": "worst_slice", "min": 0, "judged_by": "low"}, sliced(EWR=None))
+    assert (found.passed, found.why) == (False, "no interval of origin=EWR")
+
+
+def test_of_the_worse_end_what_the_winner_looks_too_good_by_is_taken_off() -> None:
+    known = Optimism(metric="roc_auc", value=0.01, method="bootstrap", candidates=3)
+    gate = {"kind": "absolute", "metric": "roc_auc", "min": 0.695, "judged_by": "low"}
+    found = one(gate, report(optimism=known))
+    assert not found.passed
+    assert found.margin == pytest.approx(-0.005)
+    assert found.got == "roc_auc 0.72 [0.7, 0.74], optimism 0.01 taken off"
+    assert one(gate, report()).passed
+    assert one(gate | {"judged_by": "point"}, report(optimism=known)).passed
+    loss = Optimism(metric="log_loss", value=0.02, method="bootstrap", candidates=3)
+    spans = {"log_loss": Interval(low=0.46, high=0.5, confidence=0.95, resamples=200)}
+    found = one(
+        {"kind": "absolute", "metric": "log_loss", "max": 0.51, "judged_by": "high"},
+        report(optimism=loss, intervals=spans),
+    )
+    assert found.margin == pytest.approx(-0.01)
+
+
+def test_a_metric_without_an_interval_does_not_pass_by_an_end_of_it() -> None:
+    span = Interval(low=None, high=None, confidence=0.95, resamples=0, why="there are 3 rows of class 1")
+    found = one(
+        {"kind": "absolute", "metric": "roc_auc", "min": 0, "judged_by": "low"}, report(intervals={"roc_auc": span})
+    )
+    assert (found.passed, found.why) == (False, "there are 3 rows of class 1")

@@ -129,6 +129,12 @@ def test_three_classes_are_judged(store: ArtifactStore) -> None:
     assert set(report.predictions.shares) == {"low", "mid", "top"}
     assert report.champion is not None
     assert report.champion.differences["f1"].value == 0
+    assert report.slices
+    for one in report.slices:
+        assert list(one.intervals) == ["log_loss"], "of the metric that decides"
+        span = one.intervals["log_loss"]
+        assert span.low is not None or span.why is not None
+        assert span.low is None or span.low < one.metrics["log_loss"] < span.high
 
 
 def test_a_regression_is_judged(store: ArtifactStore) -> None:
