@@ -243,7 +243,7 @@ def _sections(pipeline: Pipeline, policy: Monitoring | None) -> tuple[Scoring, M
         )
     if pipeline.data.columns.timestamp is None:
         raise SpecError(f"pipeline {pipeline.name!r} has no data.columns.timestamp, so its past cannot be replayed")
-    return pipeline.scoring, monitoring
+    return pipeline.scoring, monitoring.prepared(pipeline.preparation.missing.max_share)
 
 
 def _check_dates(start: datetime, end: datetime, step: timedelta) -> None:

@@ -58,7 +58,7 @@ def _tasks(pipeline: Pipeline) -> None:
         data=section(pipeline.data),
         metrics=pipeline.metrics,
         scoring=section(pipeline.scoring),
-        monitoring=section(pipeline.monitoring),
+        monitoring=section(pipeline.watched),
         inlets=[predictions_asset(pipeline.name)],
     )
     retrain = RetrainOnDecisionOperator(
@@ -75,7 +75,15 @@ def _tasks(pipeline: Pipeline) -> None:
         inlets=[champion_asset(pipeline.model_name)],
         outlets=[champion_alias(pipeline.model_name)],
     )
-    events: set[EventKind] = {"drift", "retrain_asked", "retrain_suppressed", "rolled_back", "reconciled"}
+    events: set[EventKind] = {
+        "drift",
+        "incident",
+        "incident_over",
+        "retrain_asked",
+        "retrain_suppressed",
+        "rolled_back",
+        "reconciled",
+    }
     notify_of(pipeline, events, [watch, retrain, roll_back])
 
 

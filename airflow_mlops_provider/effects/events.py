@@ -232,7 +232,15 @@ def _of_entry(pipeline: str, model: str, entry: LedgerEntry, before: LedgerEntry
 def _of_decision(pipeline: str, model: str, decision: Decision, *, at: datetime, run: Run | None) -> Event | None:
     """Return the event of a window; None when it was a normal one."""
     window, kinds, words = as_of_text(decision.as_of), list[EventKind](), list[str]()
-    if decision.drifted or decision.rule == "drift":  # an older release wrote the rule alone
+    if decision.incident == "over":
+        kinds.append("incident_over")
+        words.append("the incident is over")
+    if decision.action == "incident":
+        if decision.incident == "lasts":
+            return None  # one message when it begins, and one when it is over
+        kinds.append("incident")
+        words.append("broken data")
+    elif decision.drifted or decision.rule == "drift":  # an older release wrote the rule alone
         kinds.append("drift")
         words.append("drift")
     if decision.action == "retrain":

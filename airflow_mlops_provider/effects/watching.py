@@ -124,6 +124,8 @@ class Watcher:
             "predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)],
         }
         section = self.monitoring.drift.model_dump(mode="json")
+        if self.monitoring.incident.max_missing is not None:
+            section["max_missing"] = self.monitoring.incident.max_missing
         if scored.window_start is not None:
             section["window"] = (scored.as_of - in_utc(scored.window_start)).total_seconds()
         found = self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion)

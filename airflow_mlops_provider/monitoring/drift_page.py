@@ -25,6 +25,7 @@ _HEADERS = [
     "Window",
 ]
 _SHOWN = 120
+_SHOWN_INCIDENTS = 10
 _SHOWN_LABELS = 3
 
 
@@ -34,6 +35,7 @@ def drift_page(report: DriftReport, pipeline: str) -> str:
     calm = report.judged and not any(column.drifted or column.broken for column in report.columns)
     verdict = "bad" if report.drifted else "good" if calm else "warn"
     lines = [Cell(report.why, verdict), Cell(_about(report))]
+    lines[:0] = [Cell(f"Incident: {one}.", "bad") for one in report.incident[:_SHOWN_INCIDENTS]]
     if report.usual_by is not None:
         lines.append(Cell(report.usual_by, "" if report.stretches else "warn"))
     if report.prediction_drift is not None:

@@ -141,6 +141,7 @@ class DriftReport(Document):
     :param weights: what the weights are: permutation importance, or equal where none was measured.
     :param prediction_drift: null when predictions could not be compared.
     :param target_drift: null as long as labels are missing.
+    :param incident: what is broken of what the champion uses, a line each: the window teaches nothing.
     """
 
     SCHEMA: ClassVar[int] = 2
@@ -164,6 +165,7 @@ class DriftReport(Document):
     metric: str | None = None
     prediction_drift: bool | None = None
     target_drift: bool | None = None
+    incident: list[str] = Field(default_factory=list)
     columns: list[ColumnDrift]
     problems: list[Problem] = Field(default_factory=list)
 

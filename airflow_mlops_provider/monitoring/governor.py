@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.spec.operations import Monitoring, Retraining
 
-Action = Literal["keep", "retrain", "roll_back"]
+Action = Literal["keep", "retrain", "roll_back", "incident"]
 #: Which rule decided. `nothing_new`: no champion, too few rows or no labels. `rolled_back`: this champion's rollback is
-#: decided already, so its windows ask for nothing more.
-Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "decay", "drift", "estimate", "stale"]
+#: decided already, so its windows ask for nothing more. `incident`: the window's data is broken, and teaches nothing.
+Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "incident", "decay", "drift", "estimate", "stale"]
 
 #: In bytes of JSON: a decision has to fit into one value of MLflow, 6,000 characters.
 _MAX_COLUMN, _MAX_COLUMNS, _MAX_REASON = 120, 1200, 1000
@@ -72,6 +72,7 @@ class Decision(Document):
     :param as_of: the window.
     :param bad: the window counts as one of those in a row that lead to a retraining.
     :param suppressed: the request is not passed on; `why` says why.
+    :param incident: whether one begins with this window, lasts, or is over since the window before; None without one.
     :param drifted: the window as a whole drifted, or its predictions did.
     :param columns: columns that drifted.
     :param champion: version that was judged; None without one.
@@ -91,6 +92,7 @@ class Decision(Document):
     bad: bool = False
     suppressed: bool = False
     why: str | None = None
+    incident: Literal["begins", "lasts", "over"] | None = None
     drifted: bool = False
     columns: list[str] = Field(default_factory=list)
     champion: int | None = None
@@ -172,14 +174,19 @@ def _judge(
     """Return what the first rule that applies asks for."""
     has_drifted = bool(drift.get("drifted") or drift.get("prediction_drift"))
     columns = first_within([text_within(name, _MAX_COLUMN) for name in drift.get("columns") or []], _MAX_COLUMNS)
+    before, broken = _incident_of(champion, past), [str(one) for one in drift.get("incident") or []]
+    over = before is not None and _speaks(drift) and not broken
 
     def found(action: Action, rule: Rule, *reasons: str, bad: bool = False) -> Decision:
+        clear = [] if before is None or not over else [f"the incident of {as_of_text(before.as_of)} is over"]
+        now: Literal["begins", "lasts", "over"] | None = "over" if over else None
         return Decision(
             as_of=window.as_of,
             action=action,
             rule=rule,
-            reasons=[text_within(reason, _MAX_REASON) for reason in reasons],
+            reasons=[text_within(reason, _MAX_REASON) for reason in (*clear, *reasons)],
             bad=bad,
+            incident=now if action != "incident" else "begins" if before is None else "lasts",
             drifted=has_drifted,
             columns=columns,
             champion=None if champion is None else champion.version,
@@ -189,8 +196,11 @@ def _judge(
 
     if champion is None:
         return found("keep", "nothing_new", "there is no champion to watch")
-    if (before := _rollback_of(champion, past)) is not None:
-        return found("keep", "rolled_back", f"window {as_of_text(before.as_of)} decided to roll this champion back")
+    if (ended := _rollback_of(champion, past)) is not None:
+        return found("keep", "rolled_back", f"window {as_of_text(ended.as_of)} decided to roll this champion back")
+    if broken:
+        # A model learns nothing from it, and on the same rows none can be judged.
+        return found("incident", "incident", *broken)
     if live.get("worse_than_former") and _on_probation(policy, window, champion):
         since = f"champion since {as_of_text(champion.since)}, on probation for {_days(policy.probation.length)}"
         return found(
@@ -210,6 +220,17 @@ def _judge(
     words = [_drift_words(drift), _live_words(live, on_probation=_on_probation(policy, window, champion))]
     speaks = _speaks(drift) or _speaks(live) or _speaks(estimate or {})
     return found("keep", "healthy" if speaks else "nothing_new", *words, *guessed)
+
+
+def _incident_of(champion: Incumbent | None, past: Sequence[Decision]) -> Decision | None:
+    """Return the window in which an incident began that no later one ended; silent ones neither end nor begin any."""
+    began = None
+    for one in past if champion is not None else ():
+        if one.incident == "over":
+            began = None
+        elif one.action == "incident" and began is None:
+            began = one
+    return began
 
 
 def _on_probation(policy: Monitoring, window: Window, champion: Incumbent) -> bool:
@@ -234,7 +255,8 @@ def _obstacles(
     if found.bad and (row := 1 + _bad_in_a_row(champion, past)) < settings.after:
         obstacles.append(f"{row} bad window{'s' * (row > 1)} in a row, {settings.after} are needed")
     learned = max([champion.trained, *passed])
-    if (rows := found.rows + sum(one.rows for one in past if one.as_of > learned)) < settings.min_rows:
+    usable = (one.rows for one in past if one.as_of > learned and one.action != "incident")
+    if (rows := found.rows + sum(usable)) < settings.min_rows:
         obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
     if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, passed)):
         since = f"cooldown of {_days(cooldown)} since the request of {as_of_text(passed[-1])}"
@@ -264,7 +286,7 @@ def _bad_in_a_row(champion: Incumbent, past: Sequence[Decision]) -> int:
     for one in reversed(past):
         if one.seq != champion.seq or one.requests_retraining:
             break
-        if one.rule == "nothing_new":
+        if one.rule in ("nothing_new", "incident"):
             continue
         if not one.bad:
             break

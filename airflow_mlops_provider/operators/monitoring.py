@@ -69,7 +69,12 @@ class DetectDriftOperator(PolicyOperator):
         window = None if start is None else (dataset.as_of - datetime.fromisoformat(str(start))).total_seconds()
         result = self.compute(
             context,
-            {**settings.model_dump(mode="json"), "window": window, "keep_evidently": self.keep_evidently},
+            {
+                **settings.model_dump(mode="json"),
+                **self.policy().incident.model_dump(mode="json", exclude_none=True),
+                "window": window,
+                "keep_evidently": self.keep_evidently,
+            },
             {
                 "dataset": [dataset],
                 "predictions": [parsed(self.predictions, "predictions")],

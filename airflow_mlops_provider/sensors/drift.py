@@ -23,6 +23,7 @@ _VERDICTS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "keep": lambda decision: decision["action"] == "keep",
     "retrain": lambda decision: decision["action"] == "retrain" and not decision["suppressed"],
     "roll_back": lambda decision: decision["action"] == "roll_back",
+    "incident": lambda decision: decision["action"] == "incident",
 }
 
 
@@ -41,8 +42,8 @@ class DriftSensor(WaitingSensor):
 
     :param pipeline: name of the pipeline that is monitored.
     :param window: the window's as_of: the end of the time that was scored.
-    :param verdict: `any`; `bad` or `good`: drift or decay was found, or looked for and not found; `keep`, `retrain` or
-        `roll_back`: what follows, where `retrain` is a request that was not suppressed.
+    :param verdict: `any`; `bad` or `good`: drift or decay was found, or looked for and not found; `keep`, `retrain`,
+        `roll_back` or `incident`: what follows, where `retrain` is a request that was not suppressed.
     :param model: registered model; the pipeline's name when left out.
     :param mlflow_conn_id: the `mlflow` connection.
     """

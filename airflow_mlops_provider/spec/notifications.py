@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from airflow_mlops_provider.spec.frozen import DottedName, Frozen, Label
 
 #: `approval_asked`: a person is asked whether a challenger may become champion, and the question waits.
+#: `incident`: the data of a scored window is broken; `incident_over`: that of a later one no longer is.
 #: `retrain_suppressed`: monitoring wanted a retraining, and its governor did not let it pass. `reconciled`: the alias
 #: in MLflow named another champion than the ledger, and was set right.
 EventKind = Literal[
@@ -17,6 +18,8 @@ EventKind = Literal[
     "promoted",
     "rolled_back",
     "drift",
+    "incident",
+    "incident_over",
     "retrain_asked",
     "retrain_suppressed",
     "reconciled",

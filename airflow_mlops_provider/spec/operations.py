@@ -75,6 +75,15 @@ class Retraining(Frozen):
     min_rows: int = Field(1000, ge=0, description="New rows since the last training.")
 
 
+class Incident(Frozen):
+    """Broken data: a window from which nothing is to be learned."""
+
+    max_missing: Share | None = Field(
+        None,
+        description="Largest share of missing values in a feature; that of `preparation.missing` when left out.",
+    )
+
+
 class Probation(Frozen):
     """A new champion's first days: it is rolled back when it does worse than the former one on the same rows."""
 
@@ -91,5 +100,12 @@ class Monitoring(Frozen):
         None, description="How far the estimated metric of rows without labels may fall; not estimated when left out."
     )
     retraining: Retraining = Field(Retraining(), description="Which bad windows lead to a retraining.")
+    incident: Incident = Field(Incident(), description="When a window's data is broken.")
     probation: Probation = Field(Probation(), description="When a new champion is rolled back.")
     max_age: Span | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")
+
+    def prepared(self, max_missing: float) -> Monitoring:
+        """Return it with the share of missing values that training allows, where it says nothing of its own."""
+        if self.incident.max_missing is not None:
+            return self
+        return self.model_copy(update={"incident": Incident(max_missing=max_missing)})

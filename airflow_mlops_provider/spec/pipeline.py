@@ -135,6 +135,11 @@ class Pipeline(Frozen):
         return self.promotion.model or self.name
 
     @property
+    def watched(self) -> Monitoring | None:
+        """The section monitoring; what it leaves to `preparation` is filled in."""
+        return None if self.monitoring is None else self.monitoring.prepared(self.preparation.missing.max_share)
+
+    @property
     def metrics(self) -> list[str]:
         """Metric names; the first decides."""
         return self.evaluation.metrics or list(DEFAULT_METRICS[self.task])

@@ -20,13 +20,15 @@ from airflow_mlops_provider.monitoring.drift import Subject, compare, pairs_of, 
 from airflow_mlops_provider.monitoring.drift_page import drift_page
 from airflow_mlops_provider.monitoring.drift_report import DriftReport, Problem, weighted
 from airflow_mlops_provider.monitoring.evidently_page import evidently_page
+from airflow_mlops_provider.monitoring.incidents import incidents_of
 from airflow_mlops_provider.monitoring.ranges import range_of
 from airflow_mlops_provider.monitoring.sampling import survey
 from airflow_mlops_provider.monitoring.usual import cut
 from airflow_mlops_provider.monitoring.window_verdict import judge, usual_by
 from airflow_mlops_provider.results import first_within, text_within
-from airflow_mlops_provider.spec.frozen import Span  # noqa: TC001  # pydantic reads it
+from airflow_mlops_provider.spec.frozen import Share, Span  # noqa: TC001  # pydantic reads them
 from airflow_mlops_provider.spec.operations import Drift
+from airflow_mlops_provider.spec.preparation import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +48,7 @@ LIBRARIES = ("evidently", "numpy", "pandas", "pyarrow", "scipy")
 #: What of the report goes into XCom, in bytes of JSON; the artifact holds it whole.
 _WHY_BYTES = 400
 _NAME_BYTES, _COLUMNS_BYTES = 80, 700
-_PROBLEM_BYTES, _PROBLEMS_BYTES = 160, 900
+_PROBLEM_BYTES, _PROBLEMS_BYTES, _INCIDENT_BYTES = 160, 700, 500
 _LOGGED_PROBLEMS = 20
 _PROBABILITY = re.compile(r"p_\d+")
 _VERSION = "model_version"
@@ -56,10 +58,12 @@ class Section(Drift):
     """How drift is measured.
 
     :param window: how much time the window holds: as long are the stretches of the reference that say what is usual.
+    :param max_missing: largest share of missing values in a feature; a larger one is an incident.
     :param keep_evidently: store Evidently's own page as well, gzipped: 1.5 MB and more, and some seconds.
     """
 
     window: Span | None = None
+    max_missing: Share = Missing().max_share
     keep_evidently: bool = False
 
 
@@ -98,6 +102,7 @@ def run(section: Section, job: Job) -> Outcome:
         metric=None if importances is None else importances.metric,
         prediction_drift=_any_drifted(columns, "prediction") if enough else None,
         target_drift=_any_drifted(columns, "target") if enough and labels else None,
+        incident=incidents_of(columns, wrong, pairs, section.max_missing) if enough else [],
         columns=columns,
         problems=[*problems, *wrong],
         **judge(section, columns, usual_of, current.rows, enough=enough),
@@ -291,6 +296,7 @@ def _facts(report: DriftReport) -> dict[str, Any]:
         "target_drift": report.target_drift,
         "columns": first_within((text_within(column.column, _NAME_BYTES) for column in moved), _COLUMNS_BYTES),
         "drifted_columns": len(moved),
+        "incident": first_within((text_within(one, _PROBLEM_BYTES) for one in report.incident), _INCIDENT_BYTES),
         "problems": first_within(
             (text_within(one.words, _PROBLEM_BYTES) for one in report.worst_problems), _PROBLEMS_BYTES
         ),

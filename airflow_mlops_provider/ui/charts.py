@@ -37,7 +37,11 @@ def drift_trend(decisions: Sequence[Decision]) -> Markup:
     bars = [
         (
             len(decision.columns),
-            "bad" if decision.bad else "unknown" if decision.rule == "nothing_new" else "calm",
+            "bad"
+            if decision.bad or decision.action == "incident"
+            else "unknown"
+            if decision.rule == "nothing_new"
+            else "calm",
             f"{as_of_text(decision.as_of)}: {len(decision.columns)} drifted, {decision.action.replace('_', ' ')}",
         )
         for decision in decisions

@@ -34,6 +34,8 @@ KNOWN, YEAR, ROWS, FEATURES = 300, 364, 120, 6
 #: The champion saw the labels of all days, and its predictions are of the last fifth.
 HELD_OUT = 0.8
 POLICY = Monitoring()
+#: Days that are measured beside a new champion at first: most of the former rule were soon replaced.
+_NEXT = 28
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,12 @@ CHANGED = {
 
 
 class Champion:
-    """A reference, and all later windows measured beside it."""
+    """A reference, and windows of some days after it measured beside it."""
 
-    def __init__(self, world: World, rows: np.ndarray, now: int, rule: str) -> None:
+    def __init__(self, world: World, rows: np.ndarray, now: int, rule: str, days: int = YEAR) -> None:
         self.world, self.rule, self.now = world, rule, now
         known = rows[now - KNOWN : now]
-        later = rows[now : now + (len(rows) - now) // world.window * world.window]
+        later = rows[now : now + min(days, len(rows) - now) // world.window * world.window]
         self.scales, self.usual, found = [], [], []
         for column in range(FEATURES + 1):
             alone = column == FEATURES
@@ -174,7 +176,10 @@ def history(world: World, rule: str, chance: np.random.Generator) -> dict[str, A
     incumbent = Incumbent(seq=1, version=1, since=START, trained=START + made * DAY)
     drifted = []
     for end in range(KNOWN + world.window, KNOWN + YEAR + 1, world.window):
-        facts = champion.facts((end - made) // world.window - 1)
+        number = (end - made) // world.window - 1
+        if number >= champion.apart.shape[1]:
+            champion = Champion(world, rows, made, rule)
+        facts = champion.facts(number)
         drifted.append(facts["drifted"] or facts["prediction_drift"])
         as_of = START + end * DAY
         window = Window(as_of=as_of, start=as_of - world.window * DAY, rows=ROWS * world.window)
@@ -184,7 +189,7 @@ def history(world: World, rule: str, chance: np.random.Generator) -> dict[str, A
             made = end
             incumbent = Incumbent(seq=len(requests) + 1, version=len(requests) + 1, since=as_of, trained=as_of)
             if end + world.window <= KNOWN + YEAR:
-                champion = Champion(world, rows, made, rule)
+                champion = Champion(world, rows, made, rule, _NEXT)
     bounds = np.array([usual.bound for usual in first.usual])[:, None]
     return {"requests": requests, "windows": drifted, "columns": (first.apart > bounds)[:-1], "moved": first.moved}
 

@@ -6,6 +6,7 @@ from typing import Any
 from watched_world import BAD, POLICY, World, sent
 
 from airflow_mlops_provider.assets import predictions_asset
+from airflow_mlops_provider.effects.events import Teller, events_of
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 
@@ -80,3 +81,26 @@ def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:
     assert len(json.dumps(ended["watch"].xcom)) < MAX_XCOM_BYTES
     [asked] = ended["retrain"].told[-1].outlet_events
     assert len(asked["extra"]["windows"]) == 2
+
+
+def test_broken_data_is_an_incident_with_one_message_and_an_all_clear_and_no_retraining(world: World) -> None:
+    world.write(21, broken=(15, 16))
+    world.promote(14)
+    for day in range(15, 20):
+        ended = world.watch(day)
+        assert {name: one.state for name, one in ended.items()} == {
+            "watch": "success", "retrain": "skipped", "roll_back": "skipped"
+        }  # fmt: skip
+    assert [(day, action) for day, action, *_ in world.decisions] == [
+        (15, "keep"), (16, "incident"), (17, "incident"), (18, "keep"), (19, "keep")
+    ]  # fmt: skip
+    decided = [world.decision(entry) for entry in world.registry.decisions("warm")]
+    assert [one.incident for one in decided] == [None, "begins", "lasts", "over", None]
+    assert decided[1].reasons == ["warmth: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    assert decided[3].reasons[0] == "the incident of 2024-01-17 is over"
+    events = [one for one in events_of(world.registry, "warm", "warm", [], Teller()) if one.kind != "promoted"]
+    assert [(one.kind, one.title) for one in events] == [
+        ("incident", "warm: broken data in the window up to 2024-01-17"),
+        ("incident_over", "warm: the incident is over in the window up to 2024-01-19"),
+    ]
+    assert "warmth: 60.0% of the values are missing, 30% may be" in events[0].text

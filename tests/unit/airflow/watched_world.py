@@ -27,6 +27,7 @@ from airflow_mlops_provider.operators.watching import (
 from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from airflow_mlops_provider.registry import Registry
@@ -60,8 +61,13 @@ class World:
     worker: Any
     label_delay: str = "0 days"
 
-    def write(self, days: int, *, turns: int | None = None, labelled: int | None = None) -> None:
-        """Write rows of so many days; from `turns` on the world is another, from `labelled` on labels are missing."""
+    def write(
+        self, days: int, *, turns: int | None = None, labelled: int | None = None, broken: Sequence[int] = ()
+    ) -> None:
+        """Write rows of so many days; from `turns` on the world is another, from `labelled` on labels are missing.
+
+        :param broken: days in which most of the warmth is missing.
+        """
         chance = random.Random(3)
         lines = ["id,at,warmth,colour,good"]
         for number in range(days * ROWS_A_DAY):
@@ -71,7 +77,8 @@ class World:
             good = int(warmth + chance.gauss(0, 0.5) > (3.5 if turned else 0))
             known = labelled is None or day < labelled
             at = START + number * DAY / ROWS_A_DAY
-            lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good if known else ''}")
+            shown = "" if day in broken and number % 5 < 3 else f"{warmth:.4f}"
+            lines.append(f"{number},{at.isoformat()},{shown},{colour},{good if known else ''}")
         self.source.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def data(self, **changes: Any) -> dict[str, Any]:

@@ -204,6 +204,36 @@ def test_probation_comes_before_drift_and_decay() -> None:
     assert day(0, [], policy(), drift=DRIFT, live=live, incumbent=champion(2, since=START - DAY)).rule == "probation"
 
 
+# ---------------------------------------------------------------- broken data
+
+BROKEN = {**DRIFT, "incident": ["wind: 61.5% of the values are missing, 30% may be; usual are 1.0%"]}
+
+
+@pytest.mark.parametrize("live", [WELL, DECAY, WORSE], ids=["well", "decayed", "worse than the former"])
+def test_broken_data_is_an_incident_whatever_else_it_seems_to_show(live: Any) -> None:
+    decision = day(0, [], policy(), drift=BROKEN, live=live, incumbent=champion(2, since=START - DAY))
+    assert (decision.action, decision.rule, decision.bad, decision.incident) == (
+        "incident", "incident", False, "begins"
+    )  # fmt: skip
+    assert decision.reasons == BROKEN["incident"]
+
+
+def test_an_incident_lasts_until_a_window_speaks_that_is_not_broken() -> None:
+    history = days(policy(), [QUIET, BROKEN, SILENT, BROKEN, DRIFT, QUIET], live=SILENT)
+    assert [one.incident for one in history] == [None, "begins", None, "lasts", "over", None]
+    assert history[4].reasons == [
+        "the incident of 2013-03-02 is over", "the predictions drifted; 2 of 2 features drifted"
+    ]  # fmt: skip
+    assert history[4].requests_retraining
+
+
+def test_broken_windows_neither_count_nor_break_the_row_and_their_rows_are_no_news() -> None:
+    assert passed(days(policy(after=3), [DRIFT, BROKEN, DRIFT, BROKEN, DRIFT])) == [4]
+    history = days(policy(min_rows=1500), [BROKEN, BROKEN, DRIFT, QUIET, DRIFT], incumbent=champion(since=START - DAY))
+    assert history[2].why == "500 new rows since 2013-02-28, 1500 are needed"
+    assert passed(history) == [4]
+
+
 # ---------------------------------------------------------------- the governor
 
 

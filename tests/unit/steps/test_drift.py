@@ -31,6 +31,7 @@ def test_a_window_like_the_reference_does_not_drift(window: Window) -> None:
         "target_drift": False,
         "columns": [],
         "drifted_columns": 0,
+        "incident": [],
         "problems": [],
         "problem_count": 0,
     }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drift_windows import Window, frame, spoilt
+from drift_windows import AS_OF, Window, frame, spoilt
 
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError, SpecError
 
@@ -135,3 +135,42 @@ def test_a_heavy_tail_is_not_reported_as_out_of_range(window: Window, tail: str)
     before, after = frame(20_000, seed=1), frame(300)
     before["x"], after["x"] = draw[tail](len(before)), draw[tail](len(after))
     assert ("x", "out_of_range") not in window.problems(window.run(after, before))
+
+
+def test_what_is_broken_of_what_the_champion_uses_is_an_incident(window: Window) -> None:
+    holes = spoilt("x", lambda x: x.where(x.index % 5 < 2))
+    result = window.run(holes)
+    assert result.facts["incident"] == ["x: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    page = window.store.fetch(result.artifacts["report"]).read_text()
+    assert '<p class="bad">Incident: x: 60.0% of the values are missing' in page
+    assert window.run(holes, max_missing=0.7).facts["incident"] == []
+    assert window.run(frame().drop(columns="c")).facts["incident"] == [
+        "c: missing column: got no such column, expected categories"
+    ]
+    assert window.run(spoilt("p_1", lambda p: np.nan)).facts["incident"] != []
+    assert window.run(frame(shift=5)).facts["incident"] == []
+    window.importance = {"x": 0.0, "y": 1, "c": 1}
+    assert window.run(holes).facts["incident"] == []
+
+
+def test_a_column_that_was_always_missing_so_often_is_no_incident(window: Window) -> None:
+    before, after = frame(seed=1), frame()
+    for data in (before, after):
+        data["x"] = data["x"].where(data.index % 5 < 2)
+    assert window.run(after, before).facts["incident"] == []
+
+
+def test_a_value_that_is_stuck_is_an_incident_unless_stretches_have_one_value_too(window: Window) -> None:
+    window.columns = {"target": "late", "numeric": ["x", "y", "month"], "categorical": ["c"], "timestamp": "at"}
+    window.importance = None
+
+    def dated(days: int, last: int) -> pd.DataFrame:
+        data = frame(100 * days, seed=last)
+        number = np.repeat(np.arange(days)[::-1] + last, 100)
+        data["at"] = pd.Timestamp(AS_OF) - pd.to_timedelta(number + 0.5, unit="D")
+        return data.assign(month=(number // 10).astype(float))
+
+    stuck = dated(1, 0).assign(x=0.7, month=9.0)
+    result = window.run(stuck, dated(40, 1), window=86_400, min_rows=50)
+    assert result.facts["incident"] == ["x: one value in every row, where no stretch of the reference has only one"]
+    assert window.column(result, "month").drifted
