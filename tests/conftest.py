@@ -138,6 +138,14 @@ def migrated_mlflow(made_once: Callable[[str, Callable[[Path], None]], Path]) ->
     return made_once("mlflow", fill) / "mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def databases(made_once: Callable[[str, Callable[[Path], None]], Path], migrated_mlflow: Path) -> Path:
+    """Empty databases of Airflow and MLflow, to be copied."""
+    from local_airflow import LocalAirflow
+
+    return made_once("databases", lambda folder: LocalAirflow(folder, databases=migrated_mlflow.parent).migrate())
+
+
 @pytest.fixture
 def mlflow_uri(migrated_mlflow: Path, tmp_path: Path) -> str:
     folder = tmp_path / "mlflow"

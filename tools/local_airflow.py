@@ -45,7 +45,7 @@ class LocalAirflow:
     :param triggerer: start one as well, for tasks that defer.
     :param users: roles of who may log in, by name, which is the password too; requests here are the first one's. When
         left out, everybody is an administrator without a login.
-    :param databases: folder of another Airflow whose databases, still empty, are copied: to make them takes seconds.
+    :param databases: folder with databases, still empty, that are copied: to make one takes seconds.
     """
 
     def __init__(
@@ -135,32 +135,32 @@ class LocalAirflow:
             raise
 
     def _preparations(self) -> dict[str, list[str]]:
-        """Return the commands that make the databases, by the name of their log."""
+        """Return the commands that make the databases, by the name of each."""
         mlflow = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
         return {
-            "migrate": ["airflow", "db", "migrate"],
+            "airflow": ["airflow", "db", "migrate"],
             "mlflow": [sys.executable, "-W", "ignore", "-c", mlflow, self.mlflow_uri],
         }
 
     def migrate(self) -> None:
-        """Make the databases at the same time: each takes some seconds, once.
+        """Make the databases that are not copied, at the same time: each takes some seconds, once.
 
         :raises RuntimeError: when one cannot be made; names its log.
         """
         logs, running = self.home / "logs", {}
         logs.mkdir(parents=True, exist_ok=True)
         (self.home / "passwords.json").write_text(json.dumps({name: name for name in self.users}), encoding="utf-8")
-        if self._databases is not None:
-            for database in self._databases.glob("*.db"):
-                if not (self.home / database.name).exists():
-                    shutil.copy(database, self.home)
-            return
+        copied = {} if self._databases is None else {file.stem: file for file in self._databases.glob("*.db")}
+        for database in copied.values():
+            if not (self.home / database.name).exists():
+                shutil.copy(database, self.home)
         for name, command in self._preparations().items():
-            with (logs / f"{name}.log").open("ab") as log:
-                running[name] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            if name not in copied:
+                with (logs / f"{name}.db.log").open("ab") as log:
+                    running[name] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         for name, process in running.items():
             if process.wait() != 0:
-                raise RuntimeError(f"{name} failed; see {logs / name}.log")
+                raise RuntimeError(f"the database of {name} was not made; see {logs / name}.db.log")
 
     def _spawn(self, part: str, logs: Path) -> None:
         with (logs / f"{part}.log").open("ab") as log:

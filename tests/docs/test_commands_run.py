@@ -97,7 +97,7 @@ RUN = sorted((script for script in EVERY if script.run), key=lambda script: scri
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> Iterator[LocalAirflow]:
+def airflow(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block], databases: Path) -> Iterator[LocalAirflow]:
     """An Airflow as a reader of the documentation has it, with two champions of February."""
     folder = tmp_path_factory.mktemp("reader")
     pipelines, data = folder / "pipelines", folder / "data"
@@ -116,7 +116,14 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> It
         "AIRFLOW__MLOPS__WARM_IMPORTS": "True",
     }
     home = folder / ".demo"
-    with LocalAirflow(home, dags=folder / "dags", pipelines=pipelines, environment=settings, triggerer=True) as running:
+    with LocalAirflow(
+        home,
+        dags=folder / "dags",
+        pipelines=pipelines,
+        environment=settings,
+        triggerer=True,
+        databases=databases,
+    ) as running:
         write_environment(running)
         for dag_id in ("flight_delays_training", "flight_delays_scoring", "flight_delays_rollback", "churn_rollback"):
             running.wait_for_dag(dag_id)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import tempfile
 import time
@@ -31,15 +32,15 @@ ANN, BOB = ("ann", "sentinel-of-ann-1"), ("bob", "sentinel-of-bob-1")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MlflowServer]:
+def server(migrated_mlflow: Path) -> Iterator[MlflowServer]:
     memory = Path("/dev/shm")
-    with (
-        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
-        mlflow_server(Path(folder), password="sentinel-of-the-admin", tokens=Path(folder) / "tokens") as running,
-    ):
-        for user in (ANN, BOB):
-            running.add_user(*user)
-        yield running
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        shutil.copy(migrated_mlflow, folder)
+        tokens = Path(folder) / "tokens"
+        with mlflow_server(Path(folder), password="sentinel-of-the-admin", tokens=tokens) as running:
+            for user in (ANN, BOB):
+                running.add_user(*user)
+            yield running
 
 
 @pytest.fixture

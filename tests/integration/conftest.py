@@ -12,7 +12,7 @@ sys.path.insert(0, str(PROJECT / "tools"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gauges import Gauges
     from killing import Points
@@ -68,14 +68,6 @@ def statsd() -> Iterator[Gauges]:
 
     with Gauges() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def databases(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """Empty databases of Airflow and MLflow, to be copied."""
-    from local_airflow import LocalAirflow
-
-    return made_once("databases", lambda folder: LocalAirflow(folder).migrate())
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from local_airflow import LocalAirflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from services.ceph import Ceph
     from services.mlflow_server import MlflowServer
@@ -74,10 +75,11 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, databases: Path, migrated_mlflow: Path) -> Iterator[World]:
     home = tmp_path_factory.mktemp("secrets")
     (home / "pipelines").mkdir()
     bucket, folder = "confidential-bucket", tmp_path_factory.mktemp("mlflow")
+    shutil.copy(migrated_mlflow, folder)
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         starting = threads.submit(stack.enter_context, ceph())
         server = stack.enter_context(
@@ -101,7 +103,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         dags = shutil.copytree(PROJECT / "dags", home / "dags")
         (dags / "leaking.py").write_text(LEAKING, encoding="utf-8")
-        airflow = LocalAirflow(home, dags=dags, pipelines=home / "pipelines", environment=environment)
+        airflow = LocalAirflow(
+            home, dags=dags, pipelines=home / "pipelines", environment=environment, databases=databases
+        )
         stack.enter_context(airflow)
         store = {"login": s3.user.access_key, "password": s3.user.secret_key}
         add(airflow, "store", "aws", **store, extra={"endpoint_url": s3.endpoint, "region_name": "us-east-1"})
