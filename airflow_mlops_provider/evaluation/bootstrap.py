@@ -188,8 +188,7 @@ def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) ->
     normal = norm.ppf(inside)
     # In the middle both are 0: there the factor is that of their slopes, and of no interest to an interval.
     tails = np.where(np.abs(normal) > 1e-6, t.ppf(inside, freedom) / np.where(normal == 0, 1, normal), 1.0)
-    errors = (_at(defined, inside) - draws.point) * factor * tails
-    errors *= np.where(inside < 0.5, below, above)
+    errors = (_at(defined, inside) - draws.point) * factor * tails * np.where(inside < 0.5, below, above)
     if others := _contenders(draws, rivals):
         errors = np.where(inside < 0.5, np.minimum(errors, _of_the_best(draws, others, inside)), errors)
     return np.asarray(np.maximum.accumulate(draws.point + errors))

@@ -25,7 +25,7 @@ _SIGNIFICANT, _NOTICED = 1.28, 0.84
 _ORDERS = 7
 _FEWEST = 4
 #: Of few values: standard errors that are added to the correlation, the largest one, and the fewest degrees of freedom.
-_NOT_EXCLUDED, _LARGEST_OF_FEW, _FEWEST_FREE = 1.28, 0.9, 2.0
+_NOT_EXCLUDED, _LARGEST_OF_FEW, _FEWEST_FREE = 1.28, 0.8, 2.0
 
 
 def long_run_factor(values: NDArray[Any]) -> tuple[float, float]:
