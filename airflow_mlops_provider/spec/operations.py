@@ -58,7 +58,7 @@ class Estimated(Frozen):
 
     metric: str | None = Field(None, description="The first of evaluation.metrics when left out.")
     margin: Finite = Field(0.1, ge=0, description="A fall of more than this share of the holdout's value is bad.")
-    confidence: OpenShare = Field(0.95, description="Of the interval that is stated.")
+    confidence: OpenShare = Field(0.95, description="Of the interval, the whole of which has to be beyond the margin.")
     min_rows: PositiveInt = Field(200, description="A window with fewer rows says nothing.")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Raised when a metric is estimated otherwise than before, so that what was stored is made anew.
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 
 _WHY_BYTES = 400

@@ -152,17 +152,20 @@ def test_many_rows_are_spread_evenly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "holdout", "fallen"),
+    ("metric", "span", "holdout", "fallen"),
     [
-        ("roc_auc", 0.71, 0.8, True),
-        ("roc_auc", 0.73, 0.8, False),
-        ("log_loss", 0.56, 0.5, True),
-        ("log_loss", 0.4, 0.5, False),
-        ("log_loss", None, 0.5, False),
-        ("log_loss", 0.9, None, False),
+        ("roc_auc", (0.65, 0.71), 0.8, True),
+        ("roc_auc", (0.65, 0.73), 0.8, False),
+        ("log_loss", (0.56, 0.6), 0.5, True),
+        ("log_loss", (0.54, 0.9), 0.5, False),
+        ("log_loss", (0.3, 0.4), 0.5, False),
+        ("log_loss", (None, None), 0.5, False),
+        ("log_loss", (0.9, 0.95), None, False),
     ],
 )
-def test_a_fall_of_more_than_the_margin_is_told(
-    metric: str, value: float | None, holdout: float | None, fallen: bool
+def test_a_whole_interval_beyond_the_margin_is_a_fall(
+    metric: str, span: tuple[float | None, float | None], holdout: float | None, fallen: bool
 ) -> None:
-    assert has_fallen(metric, Estimate(value=value, confidence=0.9, holdout=holdout), 0.1) == fallen
+    low, high = span
+    value = None if low is None or high is None else (low + high) / 2
+    assert has_fallen(metric, Estimate(value=value, low=low, high=high, confidence=0.9, holdout=holdout), 0.1) == fallen
