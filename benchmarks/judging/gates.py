@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 #: Holdouts whose mean is a metric's truth.
-TRUTH = 1000
+TRUTH = 400
 #: The world in which a gate has to see a better challenger, and the share of its own error that it has left.
 SEEN, BETTER = "2,000 independent rows", 0.57
 REPLACED, NOISE, DIFFERENCE, METRIC, GIVEN = (
