@@ -24,7 +24,6 @@ from airflow_mlops_provider.modeling.threshold import threshold_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
 
     from numpy.typing import NDArray
 
@@ -119,7 +118,7 @@ def _champion(
     if champion is None:
         return None, None
     known: Any = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
-    known |= {"unseen": _unseen(champion, holdout)}
+    known |= {"unseen": champion.unseen}
     known |= {"refitted": champion.judged is not None}
     now, then = signature_of(holdout.plan, job.seed), _measured(job, champion)
     if then is not None:
@@ -147,13 +146,6 @@ def _champion(
         slices=measure_slices(metrics[:1], settings, holdout, said)[0],
     )
     return found, said
-
-
-def _unseen(champion: Champion, holdout: Holdout) -> timedelta | None:
-    """Return the length of the held-out data that no look at a replacement has used; None where there is no time."""
-    described = None if holdout.units is None else holdout.units.described
-    whole = None if described is None or described.block is None else described.units * described.block
-    return min((span for span in (champion.unseen, whole) if span is not None), default=None)
 
 
 def _unusable(metrics: Sequence[str], known: dict[str, Any], why: str) -> ChampionScores:

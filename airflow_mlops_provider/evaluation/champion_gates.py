@@ -72,14 +72,15 @@ def is_refresh(challenger: CandidateScores, champion: ChampionScores | None) -> 
 def rate_of(gate: ChampionGate, champion: ChampionScores) -> float:
     """Return the one-sided error rate that a look at a replacement may spend; 0 where there is nothing new to look at.
 
-    In proportion to the held-out data that no earlier look at a replacement of this champion has used, and no more than
-    a single look has: so the rates of all looks add up to `alpha` in each `alpha_period` (Bonferroni; spending by
-    information: Lan & DeMets 1983), whatever they have in common.
+    The first look at a replacement of a champion has what a single look has, by default half of `alpha`. Those after
+    it share half of `alpha` in each `alpha_period`, in proportion to the data that no earlier one has used. So the
+    rates of all looks of the first period add up to `alpha`, whatever they have in common (Bonferroni; spending by
+    information: Lan & DeMets 1983).
     """
     single = (1 - gate.confidence) / 2
     if gate.alpha is None or champion.unseen is None:
         return single
-    return min(single, gate.alpha * (champion.unseen / gate.alpha_period))
+    return min(single, gate.alpha / 2 * (champion.unseen / gate.alpha_period))
 
 
 _Judged = tuple[float | None, float | None, float, bool, str]

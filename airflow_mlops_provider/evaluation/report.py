@@ -190,7 +190,7 @@ class ChampionScores(Scores):
         its metrics; what was not measured then is not there.
     :param candidate: like `recipe`, `rows`, `features` and `importance` what its own evaluation says; nothing of an old
         one.
-    :param unseen: length of the held-out data that no look at a replacement of it has used; null where nobody knows.
+    :param unseen: how much data came, in the data's time, since a look at a replacement of it; null before the first.
     """
 
     seq: int

@@ -79,7 +79,8 @@ class ChampionGate(_Gate):
     alpha_period: Span = Field(
         timedelta(days=90),
         gt=timedelta(0),
-        description="Length of held-out data over which `alpha` is spent, in the data's time, such as `90 days`.",
+        description="Over which `alpha` is spent, in the data's time: half by the first look at a replacement of a "
+        "champion, half by those after it, in proportion to the data that came since the last; such as `90 days`.",
     )
     on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
     on_incomparable: Literal["fail", "skip", "pass"] = Field(

@@ -180,8 +180,6 @@ def challenged(
     values = {name: _value(metric, one) for name, one in said.items()}
     scores = {name: CandidateScores(metrics={metric: value}, recipe=name) for name, value in values.items()}
     best = max(values, key=lambda name: gain(metric, values[name], 0.0))
-    unseen, drawn = unseen_by(looks, OWN, str(as_of), as_of), champion.drawn.described
-    whole = None if drawn.block is None else drawn.units * drawn.block
     beside = ChampionScores(
         seq=1,
         version=1,
@@ -189,7 +187,7 @@ def challenged(
         compared="paired",
         metrics={metric: _value(metric, champion)},
         recipe=OWN,
-        unseen=min((span for span in (unseen, whole) if span is not None), default=None),
+        unseen=unseen_by(looks, OWN, str(as_of), as_of),
     )
     if best != OWN or not gate.refresh:
         spent, later = rate_of(gate, beside), as_of + timedelta(days=1)

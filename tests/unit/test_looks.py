@@ -130,7 +130,7 @@ def test_a_refused_replacement_is_a_look_and_costs_the_next_one(world: World) ->
     assert world.looks() == [first]
 
     world.training("triplet", day=3).run()
-    assert [look.spent for look in world.looks()] == pytest.approx([0.025, 2 * 0.05 / 90])
+    assert [look.spent for look in world.looks()] == pytest.approx([0.025, 2 * 0.025 / 90])
 
 
 def test_the_champion_goes_on_and_spends_nothing_of_its_own(world: World) -> None:

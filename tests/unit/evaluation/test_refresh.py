@@ -92,21 +92,20 @@ def test_a_champion_whose_recipe_nobody_knows_is_replaced() -> None:
 
 def test_a_look_at_a_replacement_is_judged_by_what_it_may_spend() -> None:
     gain = gained(0.001, 0.01, 0.019)
-    alone, first, daily = (judged(gain, unseen=unseen) for unseen in (None, 60 * DAY, DAY))
+    alone, first, daily = (judged(gain, unseen=unseen) for unseen in (None, 200 * DAY, DAY))
     assert [one.passed for one in (alone, first, daily)] == [True, True, False]
-    assert [one.spent for one in (alone, first, daily)] == pytest.approx([0.025, 0.025, 0.05 / 90])
+    assert [one.spent for one in (alone, first, daily)] == pytest.approx([0.025, 0.025, 0.025 / 90])
     assert "with 0.95" in alone.expected
-    assert "with 0.998889" in daily.expected
+    assert "with 0.999444" in daily.expected
     assert judged(gained(0.005, 0.01, 0.015), unseen=DAY).passed
     assert judged(gain, unseen=DAY, alpha=None).passed
 
 
 def test_looks_together_spend_what_the_budget_says() -> None:
     gate = ChampionGate(kind="champion")
-    champion = ChampionScores(
-        seq=1, version=3, order_key=datetime(2013, 3, 1, tzinfo=UTC), compared="paired", metrics={}, unseen=DAY
-    )
-    assert 90 * rate_of(gate, champion) == pytest.approx(gate.alpha)
+    first = ChampionScores(seq=1, version=3, order_key=datetime(2013, 3, 1, tzinfo=UTC), compared="paired", metrics={})
+    later = first.model_copy(update={"unseen": DAY})
+    assert rate_of(gate, first) + 90 * rate_of(gate, later) == pytest.approx(gate.alpha)
 
 
 def test_without_new_data_nothing_is_replaced_and_the_reason_is_said() -> None:
