@@ -246,6 +246,7 @@ def _by_hand(world: World) -> Any:
         "task": "binary",
         "data": {"source": {"uri": str(world.customers)}, "columns": {"target": "left", "numeric": ["age"]}},
         "training": {"candidates": {"good": CANDIDATES["good"]}},
+        "preparation": {"split": {"by": "random"}},
         "evaluation": {"metrics": ["log_loss"]},
     }
     pipeline = parse_pipeline(settings, where="churn.yaml")
