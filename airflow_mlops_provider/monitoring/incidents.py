@@ -18,9 +18,9 @@ def incidents_of(
 ) -> list[str]:
     """Return, in a line each, what is broken of the features that the champion uses, and of its predictions.
 
-    A column that cannot be compared, one of which more is missing than `max_missing` and than usual, and one that is
-    stuck: the same value in every row, as no stretch of the reference has it. Without stretches nothing is known to be
-    stuck: a month is the same in every row of a day.
+    A column that cannot be compared, one of which more is missing than `max_missing` and than usual, and a feature that
+    is stuck: the same value in every row, as no stretch of the reference has it. Without stretches nothing is known to
+    be stuck: a month is the same in every row of a day. Predictions may all be alike because the world has turned.
     """
     found = []
     for column in columns:
@@ -36,7 +36,7 @@ def incidents_of(
             found.append(
                 f"{name}: {missing:.1%} of the values are missing, {max_missing:.0%} may be; usual are {usual:.1%}"
             )
-        elif column.drifted and "constant" in kinds and _varies(pairs.get(column.column)):
+        elif column.role == "feature" and column.drifted and "constant" in kinds and _varies(pairs.get(column.column)):
             found.append(f"{name}: one value in every row, where no stretch of the reference has only one")
     return found
 

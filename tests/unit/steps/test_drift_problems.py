@@ -149,8 +149,23 @@ def test_what_is_broken_of_what_the_champion_uses_is_an_incident(window: Window)
     ]
     assert window.run(spoilt("p_1", lambda p: np.nan)).facts["incident"] != []
     assert window.run(frame(shift=5)).facts["incident"] == []
+
+
+def test_a_broken_column_that_the_champion_does_not_use_is_no_incident(window: Window) -> None:
     window.importance = {"x": 0.0, "y": 1, "c": 1}
-    assert window.run(holes).facts["incident"] == []
+    assert window.run(spoilt("x", lambda x: x.where(x.index % 5 < 2))).facts["incident"] == []
+
+
+def test_predictions_that_are_all_alike_are_drift_for_the_world_may_have_turned(window: Window) -> None:
+    window.columns = window.columns | {"timestamp": "at"}
+
+    def dated(days: int, last: int) -> pd.DataFrame:
+        data = frame(100 * days, seed=last)
+        ago = np.repeat(np.arange(days)[::-1] + last, 100) + 0.5
+        return data.assign(at=pd.Timestamp(AS_OF) - pd.to_timedelta(ago, unit="D"))
+
+    result = window.run(dated(1, 0).assign(prediction=1), dated(40, 1), window=86_400, min_rows=50)
+    assert (result.facts["prediction_drift"], result.facts["incident"]) == (True, [])
 
 
 def test_a_column_that_was_always_missing_so_often_is_no_incident(window: Window) -> None:
