@@ -7,7 +7,7 @@ cooldown, budget) is read from the earlier decisions only, so nothing else has t
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -82,7 +82,10 @@ class Decision(Document):
         of drift for people.
     """
 
-    # An older release reads what a newer one wrote.
+    SCHEMA: ClassVar[int] = (
+        2  # 2: the action and the rule `incident`, which an older release takes for nothing it knows
+    )
+
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     as_of: datetime
