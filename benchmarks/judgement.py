@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from judging import challenges, drift, gates
+from judging import challenges, decay, drift, gates, probation
 from judging.rates import table
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ DECISIONS: dict[str, tuple[Callable[[int, int], list[Rate]], int]] = {
     "drift": (drift.rates, 100),
     "gates": (gates.rates, 4000),
     "challenges": (challenges.rates, 1000),
+    "probation": (probation.rates, 1000),
+    "decay": (decay.rates, 100),
 }
 _QUICK = 10
 

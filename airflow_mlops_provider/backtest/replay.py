@@ -235,7 +235,7 @@ def _compared(steps: Steps, worlds: list[World], as_of: datetime, step: timedelt
 
 
 def _sections(pipeline: Pipeline, policy: Monitoring | None) -> tuple[Scoring, Monitoring]:
-    monitoring = policy or pipeline.monitoring
+    monitoring = policy or pipeline.watched
     if pipeline.scoring is None or monitoring is None:
         raise SpecError(
             f"pipeline {pipeline.name!r} has no section monitoring, so there is no policy to replay",

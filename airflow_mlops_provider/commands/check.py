@@ -30,6 +30,8 @@ def check(args: Namespace) -> None:
     for pipeline in pipelines:
         _check_names(findings, pipeline)
         _check_expectations(findings, pipeline)
+        if (words := contradiction(pipeline)) is not None:
+            findings.add(pipeline.name, "probation", "warning", words)
         _check_data(findings, pipeline, offline=args.offline)
     if not args.offline:
         _check_services(findings, pipelines)
@@ -95,6 +97,20 @@ def _check_expectations(findings: Findings, pipeline: Pipeline) -> None:
         if expectations := pipeline.validation.expectations:
             configured(expectations, columns)
         words.append(f"{len(expectations)} expectations")
+
+
+def contradiction(pipeline: Pipeline) -> str | None:
+    """Return why probation would roll back what a gate has let pass; None when it would not."""
+    policy, lost = pipeline.watched, pipeline.may_lose
+    if policy is None or lost is None or not policy.probation.length:
+        return None
+    metric, margin = policy.live.metric or pipeline.metrics[0], policy.probation.margin or 0.0
+    if lost <= margin:
+        return None
+    return (
+        f"the gate champion lets pass what is worse by {lost:g} {metric}, monitoring.probation.margin rolls back what "
+        f"is worse by more than {margin:g}: set it to {lost:g} at least, or leave it out"
+    )
 
 
 def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> None:

@@ -89,7 +89,7 @@ def rollback_doc(pipeline: Pipeline) -> str:
 
 def monitoring_doc(pipeline: Pipeline) -> str:
     """Return what the monitoring DAG's page says."""
-    policy = pipeline.monitoring or Monitoring()
+    policy = pipeline.watched or Monitoring()
     governor, name = policy.retraining, policy.live.metric or pipeline.metrics[0]
     lines = [
         f"### What {pipeline.name} predicts, watched",
@@ -100,7 +100,8 @@ def monitoring_doc(pipeline: Pipeline) -> str:
         "| rule | when | what follows |",
         "|---|---|---|",
         f"| probation | within {_span(policy.probation.length)} of its promotion, `{name}` is worse than the former "
-        "champion's on the same rows | roll back, once |",
+        f"champion's on the same rows of all windows since, by more than {policy.probation.margin or 0:g} "
+        "| roll back, once |",
         f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of that | retrain |",
         f"| drift | columns with {policy.drift.share:.0%} of the champion's importance drifted, or its predictions did "
         "| retrain |",

@@ -189,7 +189,6 @@ def live_section(monitoring: Monitoring, metrics: Sequence[str], reign: Reign) -
     return {
         "live": monitoring.live.model_dump(mode="json"),
         **({} if estimated is None else {"estimated": estimated.model_dump(mode="json")}),
-        "probation": monitoring.probation.model_dump(mode="json"),
         "metrics": list(metrics),
         "former": None if reign.former is None else reign.former.model_dump(mode="json"),
     }

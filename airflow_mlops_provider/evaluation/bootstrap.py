@@ -13,7 +13,7 @@ the jackknife: the statistic without one unit after another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation.dependence import long_run_factor
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from threadpoolctl import ThreadpoolController
 
     from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.evaluation.statistic import Statistic
@@ -54,6 +55,7 @@ class Draws:
     :param besides: without one after another of the groups, where blocks are drawn and rows belong to groups, too.
     :param why: why nothing can be said; None when something can.
     :param effective: as how many units of equal size they count; their number when left out.
+    :param least: a variance below which its own must not be taken, and the degrees of freedom of that.
     """
 
     point: float
@@ -63,6 +65,7 @@ class Draws:
     besides: NDArray[Any] | None = None
     why: str | None = None
     effective: float | None = None
+    least: tuple[float, float] | None = None
 
     def gain_over(self, metric: str, other: Draws | float) -> Draws:
         """Return by how much this is better than another on the same resamples, or than a number that is known."""
@@ -99,7 +102,9 @@ class Draws:
         freedom = min(freedom, units - 1.0)
         own, ratio = _error(self.left_out) * factor**0.5, factor * units / (units - 1)
         if self.besides is not None and own > 0 and (other := _error(self.besides)) > own:
-            ratio, freedom = ratio * (other / own) ** 2, min(freedom, len(self.besides) - 1.0)
+            ratio, freedom, own = ratio * (other / own) ** 2, min(freedom, len(self.besides) - 1.0), other
+        if self.least is not None and 0 < own**2 < self.least[0]:
+            ratio, freedom = ratio * self.least[0] / own**2, self.least[1]
         return float(np.sqrt(ratio)), freedom
 
 
@@ -127,10 +132,9 @@ def widest(families: Sequence[Sequence[Draws]]) -> Draws:
 def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, seed: int) -> dict[Any, Draws]:
     """Return each statistic on the same resamples of the same units."""
     import numpy as np
-    from threadpoolctl import threadpool_limits
 
     why, whole = too_few_units(units), np.ones((1, units.count))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"), threadpool_limits(limits=1):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"), _threads().limit(limits=1):
         if why is not None:
             points = _values(statistics, units, whole)
             return {key: Draws(float(point[0]), np.empty(0), np.empty(0), why=why) for key, point in points.items()}
@@ -142,6 +146,14 @@ def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, 
         key: Draws(float(point[0]), value, left_out, ordered, besides.get(key), effective=effective)
         for key, (point, left_out, value) in ((key, np.split(each, ends)) for key, each in values.items())
     }
+
+
+def jackknife(statistics: Mapping[Any, Statistic], units: Units) -> dict[Any, NDArray[Any]]:
+    """Return each statistic without one unit after another."""
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"), _threads().limit(limits=1):
+        return _values(statistics, units, 1 - np.eye(units.count))
 
 
 def interval(draws: Draws | None, confidence: float, why: str | None = None) -> Interval:
@@ -256,6 +268,14 @@ def _spread(values: NDArray[Any]) -> float:
 
     defined = values[np.isfinite(values)]
     return float(defined.std()) if len(defined) else 0.0
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return what bounds the threads of numpy: found once, since looking for libraries takes longer than a window."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _values(statistics: Mapping[Any, Statistic], units: Units, counts: NDArray[Any]) -> dict[Any, NDArray[Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, JsonValue
 
 from airflow_mlops_provider.documents import Document
+from airflow_mlops_provider.evaluation.block_report import BlockErrors
 from airflow_mlops_provider.evaluation.error_report import Confusion, Residuals
 from airflow_mlops_provider.evaluation.explanation_report import ExplanationReport
 from airflow_mlops_provider.evaluation.group_report import FairnessReport
@@ -243,7 +244,7 @@ class EvaluationReport(Document):
     :param confusion: of the winner; null for a regression, `residuals` for a classifier.
     """
 
-    SCHEMA = 4
+    SCHEMA = 5
 
     task: Task
     target: str | None = None
@@ -259,6 +260,9 @@ class EvaluationReport(Document):
     winner: str
     intervals: dict[str, Interval]
     resampled: Resampled | None = Field(None, description="Behind every interval; null of an older evaluation.")
+    block_errors: BlockErrors | None = Field(
+        None, description="How much blocks of time vary; null where none are drawn, or too few, and of an older one."
+    )
     fold_intervals: dict[str, list[Interval]] = Field(
         default_factory=dict, description="Of the winner, by metric, on each fold's rows alone."
     )

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.evaluation.block_errors import block_errors
 from airflow_mlops_provider.evaluation.bootstrap import interval, resample
 from airflow_mlops_provider.evaluation.differences import difference_of
 from airflow_mlops_provider.evaluation.metrics import gain, too_rare
@@ -14,6 +15,7 @@ from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from airflow_mlops_provider.evaluation.block_report import BlockErrors
     from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import (
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
         Interval,
         Scores,
     )
+    from airflow_mlops_provider.evaluation.resampling import Units
+    from airflow_mlops_provider.evaluation.statistic import Statistic
     from airflow_mlops_provider.spec.sections import Bootstrap
 
 #: Candidates that are resampled: the others are never the best on a resample.
@@ -38,6 +42,7 @@ class Comparison:
 
     :param over_baseline: by how much it is better than the dummy.
     :param held_back: the best candidate, where another one is the winner.
+    :param block_errors: how much blocks of time vary; None where none are drawn, or too few.
     """
 
     winner: str
@@ -45,6 +50,7 @@ class Comparison:
     over_baseline: dict[str, Difference]
     champion: ChampionScores | None
     held_back: HeldBack | None = None
+    block_errors: BlockErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,17 @@ class Together:
     """What was resampled together.
 
     :param scores: of each candidate.
-    :param drawn: by whose they are and by metric.
+    :param statistics: by whose they are and by metric.
+    :param drawn: the same, resampled.
+    :param units: that were drawn.
     :param rare: why nobody can say how sure a metric is, by metric.
     """
 
     metrics: Sequence[str]
     scores: Mapping[str, CandidateScores]
+    statistics: Mapping[tuple[str | int, str], Statistic]
     drawn: Mapping[tuple[str | int, str], Draws]
+    units: Units
     rare: Mapping[str, str | None]
     confidence: float
 
@@ -66,7 +76,9 @@ class Together:
         """Return a winner's intervals, and by how much it is better than the dummy."""
         dummy = {name: self.drawn.get((DUMMY, name)) for name in self.metrics}
         over = self._differences(winner, self.scores, dummy, "the dummy")
-        return Comparison(winner, self._intervals(winner, self.scores[winner]), over, champion, held_back)
+        known = next((CHAMPION for whose, _ in self.drawn if whose == CHAMPION), None)
+        errors = block_errors(self.statistics, self.drawn, self.units, winner, dummy=DUMMY, champion=known)
+        return Comparison(winner, self._intervals(winner, self.scores[winner]), over, champion, held_back, errors)
 
     def measured(self, champion: ChampionScores) -> ChampionScores:
         """Return a champion with the intervals of its metrics, where it was measured on the same rows."""
@@ -125,9 +137,10 @@ def resampled_together(
     statistics = {
         (whose, name): each for whose, one in judged.items() for name, each in statistics_of(metrics, one).items()
     }
-    drawn = resample(statistics, said[closest_to].drawn, bootstrap.resamples, seed)
+    units = said[closest_to].drawn
+    drawn = resample(statistics, units, bootstrap.resamples, seed)
     rare = {name: too_rare(name, said[closest_to]) for name in metrics}
-    return Together(metrics, scores, drawn, rare, bootstrap.confidence)
+    return Together(metrics, scores, statistics, drawn, units, rare, bootstrap.confidence)
 
 
 def _closest(

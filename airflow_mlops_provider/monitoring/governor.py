@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.documents import Document
+from airflow_mlops_provider.monitoring.probation import Comparison, Look, probation_of
 from airflow_mlops_provider.results import ArtifactRef, first_within, text_within
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -78,6 +79,7 @@ class Decision(Document):
     :param champion: version that was judged; None without one.
     :param seq: the ledger entry by which it was champion.
     :param rows: rows of the window that no earlier window held.
+    :param comparison: the champion beside the former one, as later windows of its probation add it up.
     :param evidence: where lies what it was decided on, by role: `drift` and `estimate` the numbers, `report` the page
         of drift for people.
     """
@@ -101,6 +103,7 @@ class Decision(Document):
     champion: int | None = None
     seq: int | None = None
     rows: int = 0
+    comparison: Comparison | None = None
     evidence: dict[str, ArtifactRef] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -151,12 +154,12 @@ def decide(
         if decision.as_of == window.as_of:
             return decision
     past = sorted((one for one in history if one.as_of < window.as_of), key=lambda one: one.as_of)
-    found = _judge(policy, window, drift or {}, live or {}, estimate, champion, past)
+    late = len(past) < len(history)
+    found = _judge(policy, window, drift or {}, live or {}, estimate, champion, past, late=late)
     if remarks:
         found = found.model_copy(update={"reasons": [*found.reasons, text_within("; ".join(remarks), _MAX_REASON)]})
     if found.action != "retrain" or champion is None:
         return found
-    late = len(past) < len(history)
     if obstacles := _obstacles(policy.retraining, found, champion, past, late=late):
         return found.model_copy(update={"suppressed": True, "why": "; ".join(obstacles)})
     return found
@@ -173,11 +176,16 @@ def _judge(
     estimate: Mapping[str, Any] | None,
     champion: Incumbent | None,
     past: Sequence[Decision],
+    *,
+    late: bool,
 ) -> Decision:
     """Return what the first rule that applies asks for."""
+    probation, broken = None, [str(one) for one in drift.get("incident") or []]
+    if champion is not None and _speaks(live) and not broken:
+        probation = probation_of(policy, window, live, champion, past, late=late)
     has_drifted = bool(drift.get("drifted") or drift.get("prediction_drift"))
     columns = first_within([text_within(name, _MAX_COLUMN) for name in drift.get("columns") or []], _MAX_COLUMNS)
-    before, broken = _incident_of(champion, past), [str(one) for one in drift.get("incident") or []]
+    before = _incident_of(champion, past)
     over = before is not None and _speaks(drift) and not broken
 
     def found(action: Action, rule: Rule, *reasons: str, bad: bool = False) -> Decision:
@@ -195,6 +203,7 @@ def _judge(
             champion=None if champion is None else champion.version,
             seq=None if champion is None else champion.seq,
             rows=_uncovered(window, past),
+            comparison=None if probation is None else probation.comparison,
         )
 
     if champion is None:
@@ -204,11 +213,10 @@ def _judge(
     if broken:
         # A model learns nothing from it, and on the same rows none can be judged.
         return found("incident", "incident", *broken)
-    if live.get("worse_than_former") and _on_probation(policy, window, champion):
+    if probation is not None and probation.worse:
         since = f"champion since {as_of_text(champion.since)}, on probation for {_days(policy.probation.length)}"
-        return found(
-            "roll_back", "probation", str(live.get("against_former") or "worse than the former"), since, bad=True
-        )
+        beside = str(live.get("against_former") or "worse than the former")
+        return found("roll_back", "probation", *filter(None, (beside, probation.words, since)), bad=True)
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
     drifted = [_drift_words(drift)] if has_drifted else []
     guessed = [] if estimate is None else [_estimate_words(estimate)]
@@ -220,7 +228,7 @@ def _judge(
     if policy.max_age is not None and age > policy.max_age:
         known = f"version {champion.version} knows data up to {as_of_text(champion.knows_up_to)}, {_days(age)} ago"
         return found("retrain", "stale", f"{known}; max_age is {_days(policy.max_age)}")
-    words = [_drift_words(drift), _live_words(live, on_probation=_on_probation(policy, window, champion))]
+    words = [_drift_words(drift), _live_words(live, probation)]
     speaks = _speaks(drift) or _speaks(live) or _speaks(estimate or {})
     return found("keep", "healthy" if speaks else "nothing_new", *words, *guessed)
 
@@ -234,10 +242,6 @@ def _incident_of(champion: Incumbent | None, past: Sequence[Decision]) -> Decisi
         elif one.action == "incident" and began is None:
             began = one
     return began
-
-
-def _on_probation(policy: Monitoring, window: Window, champion: Incumbent) -> bool:
-    return champion.promoted and window.as_of - champion.since < policy.probation.length
 
 
 def _rollback_of(champion: Incumbent, past: Sequence[Decision]) -> Decision | None:
@@ -323,7 +327,7 @@ def _drift_words(drift: Mapping[str, Any]) -> str:
     return f"the predictions drifted; {why.removeprefix('No drift: ').removeprefix('Drift below the limit: ')}"
 
 
-def _live_words(live: Mapping[str, Any], *, on_probation: bool) -> str:
+def _live_words(live: Mapping[str, Any], probation: Look | None) -> str:
     if not _speaks(live):
         return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"
     words = str(live.get("against_holdout") or "the live metric did not fall")
@@ -331,8 +335,9 @@ def _live_words(live: Mapping[str, Any], *, on_probation: bool) -> str:
         low, high = live.get("estimate_interval") or (None, None)
         verdict = "which held" if live["estimate_held"] else "which did not hold"
         words += f"; without labels it was estimated at [{low:.4g}, {high:.4g}], {verdict}"
-    compared = on_probation and live.get("former") is not None
-    return f"{words}; on probation, {live.get('against_former')}" if compared else words
+    if probation is None or live.get("former") is None:
+        return words
+    return "; ".join(filter(None, [words, f"on probation, {live.get('against_former')}", probation.words]))
 
 
 def _estimate_words(estimate: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from airflow_mlops_provider.evaluation.metrics import predictions_of
 from airflow_mlops_provider.evaluation.resampling import group_units
 from airflow_mlops_provider.exceptions import DataError, ModelError, shorten
 from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.modeling.splits import row_hashes
+from airflow_mlops_provider.modeling.splits import microseconds, row_hashes
 from airflow_mlops_provider.modeling.threshold import threshold_of
+from airflow_mlops_provider.monitoring.live_metrics import plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.report import EvaluationReport
     from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.job import Champion, Job
+    from airflow_mlops_provider.monitoring.live_metrics import Plan
     from airflow_mlops_provider.spec.frozen import Task
 
 #: Rows that are predicted: more would make the interval narrower than any margin, and cost minutes.
@@ -82,24 +84,33 @@ def truth_of(job: Job, task: Task, rows: NDArray[Any], answer: Answer | None) ->
     return codes, codes >= 0
 
 
-def units_of(job: Job, measured: EvaluationReport | None, rows: NDArray[Any]) -> tuple[str | None, Units | None]:
-    """Return the column whose rows are drawn together, and what is drawn; nothing where each row stands for itself."""
-    if measured is None or measured.resampled is None or (group := measured.resampled.group) is None:
-        return None, None
+def plan_of(job: Job, measured: EvaluationReport | None, rows: NDArray[Any]) -> Plan:
+    """Return what resamples of a window draw: by the holdout's plan, with the window's own timestamps.
+
+    :param measured: the champion's evaluation.
+    :param rows: ascending positions in the dataset.
+    """
     dataset = job.artifact("dataset", "dataset")
-    if group not in table_schema(job.store, dataset).names:
-        return None, None
-    return group, group_units(row_hashes(job.store, dataset, [group])[rows], group)
+    info, resampled = table_info(job.store, dataset), None if measured is None else measured.resampled
+    group = None if resampled is None else resampled.group
+    groups = None
+    if group is not None and group in table_schema(job.store, dataset).names:
+        groups = group_units(row_hashes(job.store, dataset, [group])[rows], group)
+    if (timestamp := info.columns.timestamp) is None:
+        return plan(len(rows), groups)
+    moments = microseconds(read_table(job.store, dataset, [timestamp])[timestamp])[rows]
+    return plan(len(rows), groups, moments, (resampled and resampled.block) or info.label_delay)
 
 
 def predictions_from(
-    task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any], units: Units | None
+    task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any], units: Units
 ) -> Predictions | None:
     """Return an answer beside the truth, None when there is none.
 
     :param known: of the rows, which to take.
+    :param units: what resamples of these draw.
     """
     if answer.scores is None:
         return None
-    drawn = None if units is None else units.take(known.nonzero()[0])
-    return predictions_of(task, truth[known], answer.scores[known], answer.classes, answer.threshold, drawn)
+    of = known.nonzero()[0]
+    return predictions_of(task, truth[of], answer.scores[of], answer.classes, answer.threshold, units)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
 from airflow_mlops_provider.documents import Document
-from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.evaluation.report import Interval, Scores
+from airflow_mlops_provider.evaluation.resampling_report import Resampled
 from airflow_mlops_provider.monitoring.estimate_report import Estimate
+from airflow_mlops_provider.monitoring.probation import Comparison
 from airflow_mlops_provider.spec.frozen import Finite, Task
 
 
@@ -33,14 +35,21 @@ class LiveReport(Document):
     :param measured_rows: rows that were predicted: an even spread of them when there are very many.
     :param unknown_labels: of these, rows whose class the champion does not know; left out of every metric.
     :param judged: False when the rows allow no verdict; `why` says why.
-    :param group: the column whose rows every resample draws together; null when each row is drawn by itself.
+    :param resampled: what the resamples behind the intervals drew; null where there are none, and of an older report.
+    :param blocks: so many of the holdout's blocks of time the rows are worth; null when the data knows no time.
+    :param since_holdout: interval of what the champion is better by than on its holdout, the error of both in it.
     :param differences: interval of what the champion is better than the former one by, on the same resamples.
+    :param comparison: the same of the deciding metric, as probation adds it up; null where it is not compared.
+    :param not_compared: why it is not.
     :param holdout: what evaluate measured before the champion was promoted.
     :param estimates: what was estimated of these rows without their labels, where monitoring estimates.
     :param estimate_held: whether the deciding metric lies in its estimated interval.
+    :param cannot_predict: the champion cannot predict these rows, and the former one can.
     :param against_holdout: the comparison with the holdout in words.
     :param against_former: the comparison with the former champion in words.
     """
+
+    SCHEMA = 2
 
     task: Task
     metric: str
@@ -51,15 +60,33 @@ class LiveReport(Document):
     why: str | None = None
     champion: LiveScores | None = None
     former: LiveScores | None = None
-    group: str | None = None
+    resampled: Resampled | None = None
+    blocks: Finite | None = None
+    since_holdout: dict[str, Interval] = Field(default_factory=dict)
     differences: dict[str, Interval] = Field(default_factory=dict)
+    comparison: Comparison | None = None
+    not_compared: str | None = None
     holdout: dict[str, Finite | None] = Field(default_factory=dict)
     estimates: dict[str, Estimate] = Field(default_factory=dict)
     estimate_held: bool | None = None
     decayed: bool = False
-    worse_than_former: bool = False
+    cannot_predict: bool = False
     against_holdout: str | None = None
     against_former: str | None = None
+
+    @classmethod
+    def upgraded(cls, raw: Any, schema: int) -> Any:
+        """Return what the first releases stored: whether one window alone was worse is of no use any more."""
+        return {name: value for name, value in raw.items() if name not in ("group", "worse_than_former")}
+
+    @property
+    def drawn(self) -> str:
+        """What the error of the metrics is made of, in words."""
+        if self.resampled is None:
+            return ""
+        if self.resampled.block is not None or self.blocks is None:
+            return f"by {self.resampled.things}"
+        return f"by {self.resampled.things} and the error of days on the holdout"
 
 
 @dataclass(frozen=True)
@@ -75,21 +102,21 @@ def against_holdout(report: LiveReport, champion: LiveScores, margin: float) -> 
     if champion.unusable is not None:
         return Verdict(True, f"version {champion.version} cannot predict these rows: {champion.unusable}")
     name, promised = report.metric, report.holdout.get(report.metric)
-    live, span = champion.metrics[name], champion.intervals[name]
+    live = champion.metrics[name]
     if promised is None or live is None:
         return Verdict(False, f"{name} is {_number(live)}; what it was on the holdout is not recorded")
     words = (
-        f"{name} is {_number(live)}{_span(span)} on {report.measured_rows} labelled rows, "
+        f"{name} is {_number(live)}{_span(champion.intervals[name])} on {report.measured_rows} labelled rows, "
         f"{_number(promised)} on the holdout"
     )
-    if span.low is None or span.high is None:
-        return Verdict(False, f"{words}: {span.why}")
-    best = max(gain(name, span.low, promised), gain(name, span.high, promised))
-    return Verdict(best < -margin * abs(promised), words)
+    moved = report.since_holdout[name]
+    if moved.low is None or moved.high is None:
+        return Verdict(False, f"{words}: {moved.why}")
+    return Verdict(moved.high < -margin * abs(promised), f"{words}, a gain of{_span(moved)} {report.drawn}")
 
 
-def against_former(report: LiveReport, champion: LiveScores, margin: float) -> Verdict:
-    """Return whether the champion does worse than the former one on the same rows, by more than a margin."""
+def against_former(report: LiveReport, champion: LiveScores) -> Verdict:
+    """Return how the champion does beside the former one on the same rows, and whether it alone cannot predict them."""
     former, name = report.former, report.metric
     if former is None:
         return Verdict(False, "there is no former champion to compare with")
@@ -107,7 +134,7 @@ def against_former(report: LiveReport, champion: LiveScores, margin: float) -> V
     )
     if difference.low is None or difference.high is None:
         return Verdict(False, f"{words}: {difference.why}")
-    return Verdict(difference.high < -margin, f"{words}; it is better by{_span(difference)}")
+    return Verdict(False, f"{words}; it is better by{_span(difference)}")
 
 
 def _number(value: float | None) -> str:

@@ -88,7 +88,15 @@ class Probation(Frozen):
     """A new champion's first days: it is rolled back when it does worse than the former one on the same rows."""
 
     length: Span = Field(timedelta(days=7), description="In data time; none when zero.")
-    margin: Finite = Field(0.0, ge=0, description="How much worse it may be, in units of the live metric.")
+    margin: Finite | None = Field(
+        None,
+        ge=0,
+        description="How much worse it may be, in units of the live metric; when left out, what a gate `champion` by "
+        "the same metric lets a refresh, or by the rule `not_worse` any challenger, lose, else 0.",
+    )
+    alpha: OpenShare = Field(
+        0.025, description="Chance that a champion as good as the former one is rolled back, over its whole probation."
+    )
 
 
 class Monitoring(Frozen):
@@ -103,6 +111,12 @@ class Monitoring(Frozen):
     incident: Incident = Field(Incident(), description="When a window's data is broken.")
     probation: Probation = Field(Probation(), description="When a new champion is rolled back.")
     max_age: Span | None = Field(None, description="A champion older than this, in data time, asks for a retrain.")
+
+    def losing(self, margin: float) -> Monitoring:
+        """Return the section with probation's margin, where it is left out."""
+        if self.probation.margin is not None:
+            return self
+        return self.model_copy(update={"probation": self.probation.model_copy(update={"margin": margin})})
 
     def prepared(self, max_missing: float) -> Monitoring:
         """Return it with the share of missing values that training allows, where it says nothing of its own."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
 from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, ModelName, Moment, Span, Task
-from airflow_mlops_provider.spec.gates import Gate, SliceGate
+from airflow_mlops_provider.spec.gates import ChampionGate, Gate, SliceGate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
 from airflow_mlops_provider.spec.notifications import Notifications
@@ -136,8 +136,10 @@ class Pipeline(Frozen):
 
     @property
     def watched(self) -> Monitoring | None:
-        """The section monitoring; what it leaves to `preparation` is filled in."""
-        return None if self.monitoring is None else self.monitoring.prepared(self.preparation.missing.max_share)
+        """The section monitoring; what it leaves to `preparation` and to the gate `champion` is filled in."""
+        if self.monitoring is None:
+            return None
+        return self.monitoring.prepared(self.preparation.missing.max_share).losing(self.may_lose or 0.0)
 
     @property
     def metrics(self) -> list[str]:
@@ -148,6 +150,19 @@ class Pipeline(Frozen):
     def candidates(self) -> dict[str, Candidate]:
         """The candidates, each search with the metric that decides."""
         return {name: with_metric(each, self.metrics[0]) for name, each in self.training.candidates.items()}
+
+    @property
+    def may_lose(self) -> float | None:
+        """What a gate `champion` lets a challenger lose of the live metric; None where no gate says so."""
+        metric = (self.monitoring and self.monitoring.live.metric) or self.metrics[0]
+        margins = [
+            gate.margin
+            for gate in self.gates
+            if isinstance(gate, ChampionGate)
+            and gate.rule == "not_worse"
+            and (gate.metric or self.metrics[0]) == metric
+        ]
+        return min(margins, default=None)
 
     def runtime_of(self, task: TaskName) -> Runtime | None:
         """Return where a task computes; None for one that computes nothing."""

@@ -106,6 +106,7 @@ def run(section: Section, job: Job) -> Outcome:
         winner=winner,
         intervals=comparison.intervals,
         resampled=said[winner].drawn.described,
+        block_errors=comparison.block_errors,
         fold_intervals=fold_intervals(section.metrics, holdout, said[winner], section.evaluation.bootstrap, job.seed),
         baseline=scores_of(measure_all(section.metrics, dummy)),
         over_baseline=comparison.over_baseline,

@@ -1,8 +1,8 @@
 """The live metric of a window: the champion, and the former champion, on the same rows once their labels are there.
 
-The rows are drawn again and again, the same ones for both models (a paired bootstrap), so that a verdict is an interval
-and not one number's luck. Where the champion's holdout was drawn in whole groups, these rows are drawn by the same
-column.
+What is drawn again and again is the same for both models (a paired bootstrap), so that a verdict is an interval and not
+one number's luck: blocks of time and groups, as on the champion's holdout; of a window of few days rows, with the error
+of days that the holdout has.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import table_info, table_rows
-from airflow_mlops_provider.evaluation.bootstrap import interval, resample
 from airflow_mlops_provider.evaluation.metrics import broken, measure_all
 from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
-from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, Outcome
 from airflow_mlops_provider.monitoring.estimated_performance import Asked, estimate, evenly
@@ -21,29 +19,27 @@ from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.monitoring.live_answers import (
     ask,
     comparable,
+    plan_of,
     predictions_from,
     spread,
     truth_of,
-    units_of,
 )
+from airflow_mlops_provider.monitoring.live_metrics import measure_window
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
 from airflow_mlops_provider.results import text_within
-from airflow_mlops_provider.spec import Bootstrap, Estimated, Frozen, Live, Probation
+from airflow_mlops_provider.spec import Estimated, Frozen, Live
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.evaluation.report import Interval
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.monitoring.live_answers import Answer
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
-FORMAT = 3
+FORMAT = 4
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
-_RESAMPLES = Bootstrap().resamples
 #: Of one sentence in the facts, in bytes.
 _MAX_WORDS = 700
 
@@ -57,7 +53,6 @@ class Section(Frozen):
     """
 
     live: Live = Live()
-    probation: Probation = Probation()
     metrics: list[str]
     former: Champion | None = None
     estimated: Estimated | None = None
@@ -95,19 +90,35 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
     usable = next((one for one in answers if one.scores is not None), None)
     truth, known = truth_of(job, report.task, chosen, usable)
     measured = _measured(job, champion)
-    group, units = units_of(job, measured, chosen)
-    said = [predictions_from(report.task, one, truth, known, units) for one in answers]
+    drawn = plan_of(job, measured, chosen[known])
+    said = [predictions_from(report.task, one, truth, known, drawn.units) for one in answers]
     names = list(dict.fromkeys([section.metric, *section.metrics]))
-    scores, differences = _scores(names, answers, said, section.live.confidence, job.seed)
+    scores = [_point_values(names, answer, one) for answer, one in zip(answers, said, strict=True)]
+    holdout = _holdout(champion, measured, names)
+    found = measure_window(
+        names,
+        [one if each.unusable is None else None for one, each in zip(said, scores, strict=True)],
+        drawn,
+        decides=section.metric,
+        errors=None if measured is None else measured.block_errors,
+        holdout=holdout,
+        confidence=section.live.confidence,
+        seed=job.seed,
+    )
+    scores = [one.model_copy(update={"intervals": spans}) for one, spans in zip(scores, found.intervals, strict=True)]
     report = report.model_copy(
         update={
             "measured_rows": len(chosen),
             "unknown_labels": int((~known).sum()),
             "champion": scores[0],
             "former": scores[1] if len(scores) > 1 else None,
-            "differences": differences,
-            "group": group,
-            "holdout": _holdout(champion, measured, names),
+            "resampled": drawn.units.described,
+            "blocks": drawn.blocks,
+            "since_holdout": found.since_holdout,
+            "differences": found.differences,
+            "comparison": found.comparison,
+            "not_compared": found.why,
+            "holdout": holdout,
         }
     )
     return _judged(section, _with_estimates(section, job, champion, answers[0], known, report))
@@ -131,38 +142,6 @@ def _holdout(champion: Champion, measured: EvaluationReport | None, names: list[
     return {name: recorded.get(name) for name in names}
 
 
-def _scores(
-    names: list[str], answers: list[Answer], said: list[Predictions | None], confidence: float, seed: int
-) -> tuple[list[LiveScores], dict[str, Interval]]:
-    """Return the metrics of each version with their intervals, and the intervals of their difference."""
-    found = [_point_values(names, answer, one) for answer, one in zip(answers, said, strict=True)]
-    usable = {
-        index: one
-        for index, (one, scores) in enumerate(zip(said, found, strict=True))
-        if one is not None and scores.unusable is None and one.rows
-    }
-    statistics = {
-        (index, name): each for index, one in usable.items() for name, each in statistics_of(names, one).items()
-    }
-    if not usable:
-        return found, {}
-    first = next(iter(usable.values()))
-    resampled = resample(statistics, first.drawn, _RESAMPLES, seed)
-    for index in usable:
-        spans = {
-            name: interval(resampled.get((index, name)), confidence, found[index].undefined.get(name)) for name in names
-        }
-        found[index] = found[index].model_copy(update={"intervals": spans})
-    if len(usable) < 2:
-        return found, {}
-    why = {name: found[0].undefined.get(name) or found[1].undefined.get(name) for name in names}
-    differences = {
-        name: interval(_gain(name, resampled.get((0, name)), resampled.get((1, name))), confidence, why[name])
-        for name in names
-    }
-    return found, differences
-
-
 def _point_values(names: list[str], answer: Answer, said: Predictions | None) -> LiveScores:
     if said is None:
         nothing: dict[str, float | None] = dict.fromkeys(names)
@@ -170,10 +149,6 @@ def _point_values(names: list[str], answer: Answer, said: Predictions | None) ->
     scores = scores_of(measure_all(names, said))
     unusable = broken(said) if said.rows else None
     return LiveScores(version=answer.version, unusable=unusable, **scores.model_dump())
-
-
-def _gain(name: str, mine: Draws | None, others: Draws | None) -> Draws | None:
-    return None if mine is None or others is None else mine.gain_over(name, others)
 
 
 def _with_estimates(
@@ -207,13 +182,13 @@ def _judged(section: Section, report: LiveReport) -> LiveReport:
         undefined = "" if champion is None else champion.undefined.get(section.metric, "")
         return report.model_copy(update={"judged": False, "why": f"{section.metric} is undefined: {undefined}"})
     decay = against_holdout(report, champion, section.live.margin)
-    worse = against_former(report, champion, section.probation.margin)
+    beside = against_former(report, champion)
     return report.model_copy(
         update={
             "decayed": decay.bad,
             "against_holdout": decay.words,
-            "worse_than_former": worse.bad,
-            "against_former": worse.words,
+            "cannot_predict": beside.bad,
+            "against_former": beside.words,
         }
     )
 
@@ -234,7 +209,9 @@ def _facts(report: LiveReport) -> dict[str, Any]:
         "difference": None if difference is None else [difference.low, difference.high],
         "holdout": report.holdout.get(name),
         "decayed": report.decayed,
-        "worse_than_former": report.worse_than_former,
+        "cannot_predict": report.cannot_predict,
+        "comparison": None if report.comparison is None else report.comparison.model_dump(mode="json"),
+        "not_compared": _told(report.not_compared),
         **_estimate_facts(report),
         "against_holdout": _told(report.against_holdout),
         "against_former": _told(report.against_former),

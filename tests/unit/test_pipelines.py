@@ -300,3 +300,31 @@ def test_as_of_is_filled_in_everywhere_and_nothing_else_is_touched() -> None:
 @given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))
 def test_as_of_never_leads_out_of_its_folder(moment: datetime) -> None:
     assert set(as_of_text(moment)) <= set("0123456789-:TZ")
+
+
+@pytest.mark.parametrize(
+    ("gate", "written", "margin", "contradicts"),
+    [
+        ({"rule": "not_worse", "margin": 0.005}, None, 0.005, False),
+        ({"rule": "not_worse", "margin": 0.005}, 0.0, 0.0, True),
+        ({"rule": "not_worse", "margin": 0.005}, 0.01, 0.01, False),
+        ({"rule": "better", "margin": 0.005, "refresh": False}, None, 0.0, False),
+        ({"rule": "not_worse", "margin": 0.005, "metric": "log_loss"}, None, 0.0, False),
+    ],
+    ids=["left out", "contradicts the gate", "wider", "a gain is asked for", "another metric"],
+)
+def test_probation_allows_what_the_gate_let_pass(
+    gate: dict[str, Any], written: float | None, margin: float, contradicts: bool
+) -> None:
+    from airflow_mlops_provider.commands.check import contradiction
+
+    raw = minimal(
+        gates=[{"kind": "champion", **gate}],
+        evaluation={"metrics": ["roc_auc", "log_loss"]},
+        scoring={},
+        monitoring={} if written is None else {"probation": {"margin": written}},
+    )
+    pipeline = parse_pipeline(raw, where="flights.yaml")
+    assert pipeline.watched is not None
+    assert pipeline.watched.probation.margin == margin
+    assert (contradiction(pipeline) is not None) == contradicts

@@ -25,14 +25,14 @@ def test_each_window_reads_the_source_of_its_own_day(world: World) -> None:
 
 
 def test_labels_that_come_after_probation_do_not_put_it_off(world: World) -> None:
-    # The training saw no label of the five days before it: those that came since are as good as those to come.
-    world.label_delay = "5 days"
-    world.write(29)
-    world.promote(19)
-    world.promote(21, BAD)
+    # The training saw no label of the two days before it: those that came since are as good as those to come.
+    world.label_delay = "2 days"
+    world.write(105)
+    world.promote(98)
+    world.promote(100, BAD)
     policy = {**POLICY, "probation": {"length": "2 days"}}
-    ended = world.watch(22, dag=world.dag(monitoring=policy))
-    assert world.decisions == [(22, "roll_back", "probation", False)]
+    ended = world.watch(101, 102, dag=world.dag(monitoring=policy))
+    assert world.decisions == [(101, "keep", "healthy", False), (102, "roll_back", "probation", False)]
     assert ended["roll_back"].state == "success"
 
 

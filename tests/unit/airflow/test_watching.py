@@ -43,35 +43,35 @@ def test_quiet_windows_keep_the_champion_and_say_so(world: World, statsd: Any) -
 
 
 def test_drifted_windows_lead_to_one_request_with_its_reason(world: World, supervisor: Any) -> None:
-    world.write(25, turns=15)
-    world.promote(14)
-    ended = world.watch(*range(15, 21))
+    world.write(55, turns=45)
+    world.promote(44)
+    ended = world.watch(*range(45, 51))
     assert world.decisions == [
-        (15, "keep", "healthy", False),
-        (16, "retrain", "decay", True),
-        (17, "retrain", "decay", False),
-        (18, "retrain", "decay", True),
-        (19, "retrain", "decay", True),
-        (20, "retrain", "decay", False),
+        (45, "keep", "healthy", False),
+        (46, "retrain", "decay", True),
+        (47, "retrain", "decay", False),
+        (48, "retrain", "decay", True),
+        (49, "retrain", "decay", True),
+        (50, "retrain", "decay", False),
     ]
-    assert ended["watch"].xcom["facts"]["retrain"] == ["2024-01-18", "2024-01-21"]
+    assert ended["watch"].xcom["facts"]["retrain"] == ["2024-02-17", "2024-02-20"]
     [asked] = ended["retrain"].told[-1].outlet_events
     assert asked["dest_asset_key"] == {"name": "warm.retrain", "uri": "mlops://warm/retrain"}
-    assert asked["extra"]["as_of"] == "2024-01-21T00:00:00+00:00", "the latest speaks for all"
-    assert asked["extra"]["windows"] == ["2024-01-18", "2024-01-21"]
+    assert asked["extra"]["as_of"] == "2024-02-20T00:00:00+00:00", "the latest speaks for all"
+    assert asked["extra"]["windows"] == ["2024-02-17", "2024-02-20"]
     assert asked["extra"]["reason"].startswith("decay: log_loss is ")
     assert "the predictions drifted; 1 of 2 features drifted, such as 'warmth'" in asked["extra"]["reason"]
     assert asked["extra"]["columns"] == ["warmth"]
     assert ended["roll_back"].state == "skipped"
     why = [world.decision(entry).why for entry in world.registry.decisions("warm")]
     assert why[1] == "1 bad window in a row, 2 are needed"
-    assert why[3] == "1 bad window in a row, 2 are needed; cooldown of 3 days since the request of 2024-01-18"
+    assert why[3] == "1 bad window in a row, 2 are needed; cooldown of 3 days since the request of 2024-02-17"
 
     # Cleared: nothing is decided anew, and what was asked for is not asked for again.
     supervisor.asset_events.append(sent(retrain_asset("warm"), asked["extra"]))
     before = world.registry.decisions("warm")
-    again = world.watch(*range(15, 21))
-    assert again["watch"].xcom["facts"]["retrain"] == ["2024-01-18", "2024-01-21"], "they are still its own"
+    again = world.watch(*range(45, 51))
+    assert again["watch"].xcom["facts"]["retrain"] == ["2024-02-17", "2024-02-20"], "they are still its own"
     assert again["retrain"].state == "success"
     assert again["retrain"].told[-1].outlet_events == []
     assert world.registry.decisions("warm") == before
@@ -93,28 +93,28 @@ def test_what_another_run_decided_is_not_asked_for_again(world: World) -> None:
     assert ended["retrain"].state == "skipped"
 
 
-def test_a_bad_model_is_rolled_back_once_on_the_next_labelled_window(world: World) -> None:
-    world.write(22)
-    world.promote(12)
-    world.promote(14, BAD)
-    same_day = world.watch(14)
-    assert world.decisions == [(14, "keep", "healthy", False)], "its rows are those that it was trained on"
+def test_a_bad_model_is_rolled_back_once_when_its_windows_say_so(world: World) -> None:
+    world.write(58)
+    world.promote(42)
+    world.promote(44, BAD)
+    same_day = world.watch(44)
+    assert world.decisions == [(44, "keep", "healthy", False)], "its rows are those that it was trained on"
     assert same_day["roll_back"].state == "skipped"
-    ended = world.watch(15, 16)
-    assert world.decisions[1:] == [(15, "roll_back", "probation", False), (16, "keep", "rolled_back", False)]
+    ended = world.watch(45, 46)
+    assert world.decisions[1:] == [(45, "keep", "healthy", False), (46, "roll_back", "probation", False)]
     assert ended["roll_back"].state == "success"
     (entry, *_) = reversed(world.registry.history("warm"))
     assert (entry.action, entry.version, entry.quarantined) == ("rollback", 1, 2)
-    assert entry.reason.startswith("2024-01-16: roll back (probation): log_loss is ")
+    assert entry.reason.startswith("2024-02-16: roll back (probation): log_loss is ")
     assert "that of version 1, the former champion" in entry.reason
     (champion,) = ended["roll_back"].told[-1].outlet_events
     assert champion["dest_asset_key"]["name"] == "warm.champion"
     # The same run again, and the days that follow, roll nothing back.
-    assert world.watch(15, 16)["roll_back"].state == "success"
-    later = world.watch(17, 18)
+    assert world.watch(45, 46)["roll_back"].state == "success"
+    later = world.watch(47, 48)
     assert later["roll_back"].state == "skipped"
     assert [entry.action for entry in world.registry.history("warm")] == ["promote", "promote", "rollback"]
-    assert world.decisions[3:] == [(17, "keep", "healthy", False), (18, "keep", "healthy", False)]
+    assert world.decisions[3:] == [(47, "keep", "healthy", False), (48, "keep", "healthy", False)]
 
 
 def test_without_a_champion_there_is_nothing_to_watch(world: World) -> None:

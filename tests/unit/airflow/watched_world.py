@@ -74,7 +74,7 @@ class World:
             day = number // ROWS_A_DAY
             turned = turns is not None and day >= turns
             warmth, colour = chance.gauss(3 if turned else 0, 1), chance.choice(["red", "green"])
-            good = int(warmth + chance.gauss(0, 0.5) > (3.5 if turned else 0))
+            good = int(warmth + chance.gauss(0, 0.5) > (3 if turned else 0))
             known = labelled is None or day < labelled
             at = START + number * DAY / ROWS_A_DAY
             shown = "" if day in broken and number % 5 < 3 else f"{warmth:.4f}"

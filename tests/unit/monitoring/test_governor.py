@@ -20,9 +20,13 @@ DRIFT = {
     "columns": ["wind", "rain"],
     "why": "Drift: 2 of 2 features drifted.",
 }
-WELL = {"decayed": False, "worse_than_former": False, "against_holdout": "log_loss 0.5, 0.5 on the holdout"}
+WELL = {"decayed": False, "against_holdout": "log_loss 0.5, 0.5 on the holdout"}
 DECAY = {**WELL, "decayed": True, "against_holdout": "log_loss 0.8, 0.5 on the holdout"}
-WORSE = {**WELL, "worse_than_former": True, "against_former": "log_loss 0.8, version 1 has 0.5"}
+WORSE = {
+    **WELL,
+    "comparison": {"difference": -0.3, "variance": 0.0025, "rows": 500},
+    "against_former": "log_loss 0.8, version 1 has 0.5",
+}
 SILENT = {"judged": False, "why": "3 rows, 200 are needed"}
 
 
@@ -192,7 +196,7 @@ def test_a_healthy_window_on_probation_says_how_the_former_champion_does() -> No
 
 @pytest.mark.parametrize(
     "incumbent",
-    [champion(2, since=START - 7 * DAY), champion(3, since=START - DAY, promoted=False)],
+    [champion(2, since=START - 8 * DAY), champion(3, since=START - DAY, promoted=False)],
     ids=["after probation", "brought back by a rollback"],
 )
 def test_only_a_new_champion_is_rolled_back(incumbent: Incumbent) -> None:

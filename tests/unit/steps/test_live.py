@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.storage import ArtifactStore
 
 AS_OF = datetime(2013, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 ROLES = {"target": "target", "numeric": ["height"], "categorical": ["town"]}
 METRICS = {
     "binary": ["log_loss", "roc_auc"],
@@ -112,7 +113,7 @@ class Town:
         result = self.live(*arguments, **section)
         report = LiveReport.model_validate(self.store.read_json(result.artifacts["live"]))
         assert result.facts["decayed"] == report.decayed
-        assert result.facts["worse_than_former"] == report.worse_than_former
+        assert result.facts["cannot_predict"] == report.cannot_predict
         result.xcom()
         return report
 
@@ -126,7 +127,7 @@ def town(store: ArtifactStore, ingested: Any, step: Any) -> Town:
 def test_a_champion_is_as_good_as_promised_while_the_world_stays(town: Town, task: str) -> None:
     town.task = task
     report = town.report(town.window(rows(task, seed=50)), town.version(1, GOOD[task]))
-    assert (report.judged, report.decayed, report.worse_than_former) == (True, False, False)
+    assert (report.judged, report.decayed, report.comparison) == (True, False, None)
     assert report.against_former == "there is no former champion to compare with"
     metric = METRICS[task][0]
     assert report.champion is not None
@@ -146,11 +147,13 @@ def test_a_champion_worse_than_the_former_on_the_same_rows_is_found_out(town: To
     good, bad = town.version(1, GOOD[task]), town.version(2, BAD[task])
     window = town.window(rows(task, seed=50))
     worse = town.report(window, bad, good)
-    assert worse.worse_than_former
+    assert worse.comparison is not None
+    assert worse.comparison.difference < -3 * worse.comparison.variance**0.5
     assert "that of version 1, the former champion" in str(worse.against_former)
     assert not worse.decayed, "it never promised more"
     better = town.report(window, good, bad)
-    assert not better.worse_than_former
+    assert better.comparison is not None
+    assert better.comparison.difference == pytest.approx(-worse.comparison.difference)
     one, other = worse.differences[METRICS[task][0]], better.differences[METRICS[task][0]]
     assert one.high is not None
     assert other.low is not None
@@ -166,7 +169,9 @@ def test_repeated_measurements_of_one_customer_are_drawn_together(town: Town) ->
     good, bad = (town.version(1, one["binary"], frame=often(1), group="customer", **keys) for one in (GOOD, BAD))
     together = town.report(town.window(often(50), **keys), good, bad.model_copy(update={"version": 2}))
     apart = town.report(town.window(often(50).drop(columns="customer")), good, bad.model_copy(update={"version": 2}))
-    assert (together.group, apart.group) == ("customer", None), "a window that lost the column is drawn by rows"
+    assert together.resampled is not None
+    assert apart.resampled is not None
+    assert (together.resampled.group, apart.resampled.group) == ("customer", None), "a window that lost the column"
     # Four equal rows of each customer tell as much as one: intervals are twice as wide.
     assert width(together.differences["log_loss"]) / width(apart.differences["log_loss"]) == pytest.approx(2, rel=0.25)
     assert together.champion is not None
@@ -181,18 +186,82 @@ def width(span: Interval) -> float:
     return span.high - span.low
 
 
+# ---------------------------------------------------------------- days
+
+
+def days(count: int, rows_a_day: int = 60, seed: int = 0, *, weather: float = 2.0) -> pd.DataFrame:
+    """Rows of days that differ: what is hard to predict varies with a day's weather."""
+    frame = rows(size=count * rows_a_day, seed=seed)
+    chance = np.random.default_rng(seed)
+    frame["at"] = pd.date_range(AS_OF - timedelta(days=count), periods=len(frame), freq=DAY / rows_a_day)
+    turned = np.repeat(chance.random(count) < 0.1 * weather, rows_a_day)
+    return frame.assign(target=np.where(turned, 1 - frame["target"], frame["target"]))
+
+
+def dated(town: Town, count: int, **settings: Any) -> StepResult:
+    return town.window(days(count, **settings), timestamp="at")
+
+
+def test_a_window_of_a_day_is_as_unsure_as_days_differ_on_the_holdout(town: Town) -> None:
+    spans = {}
+    for weather in (0.0, 2.0):
+        champion = town.version(1, GOOD["binary"], frame=days(40, weather=weather), timestamp="at")
+        report = town.report(dated(town, 1, rows_a_day=600, seed=50, weather=0), champion)
+        assert report.champion is not None
+        assert (report.blocks, report.resampled and report.resampled.block) == (1.0, None)
+        assert "and the error of days on the holdout" in str(report.against_holdout)
+        spans[weather] = width(report.champion.intervals["log_loss"])
+    assert spans[2.0] > 3 * spans[0.0]
+
+
+def test_a_day_that_the_holdout_has_had_too_is_no_decay(town: Town) -> None:
+    champion = town.version(1, GOOD["binary"], frame=days(40), timestamp="at")
+    turned = town.window(days(1, rows_a_day=600, seed=50, weather=10), timestamp="at")  # every fifth day was such a one
+    assert not town.report(turned, champion).decayed
+    calm = town.version(2, GOOD["binary"], frame=days(40, weather=0), timestamp="at")
+    assert town.report(turned, calm).decayed
+
+
+def test_a_window_of_many_days_draws_them_as_the_holdout_does(town: Town) -> None:
+    champion = town.version(1, GOOD["binary"], frame=days(40), timestamp="at")
+    report = town.report(dated(town, 10, seed=50), champion)
+    assert report.resampled is not None
+    assert (report.resampled.block, report.resampled.units, report.blocks) == (DAY, 10, pytest.approx(10))
+    assert "by 10 blocks of a day" in str(report.against_holdout)
+
+
+def test_where_nobody_knows_how_days_differ_nothing_is_decided(town: Town) -> None:
+    good = town.version(1, GOOD["binary"], frame=days(3, rows_a_day=200), timestamp="at")
+    bad = town.version(2, BAD["binary"], frame=days(3, rows_a_day=200), timestamp="at")
+    report = town.report(dated(town, 1, rows_a_day=600, seed=50), bad, good)
+    assert report.champion is not None
+    assert report.champion.intervals["log_loss"].low is None
+    assert (report.decayed, report.comparison) == (False, None)
+    for words in (report.not_compared, report.against_holdout, report.against_former):
+        assert "how much days differ is not known" in str(words)
+
+
+def test_few_rows_of_a_class_decide_nothing(town: Town) -> None:
+    champion = town.version(1, GOOD["binary"])
+    frame = rows(seed=50)
+    rare = pd.concat([frame[frame["target"] == 0], frame[frame["target"] == 1].head(19)], ignore_index=True)
+    report = town.report(town.window(rare.assign(height=-rare["height"])), champion, champion)
+    assert not report.decayed
+    assert "there are 19 rows of class 1: at least 20 are needed" in str(report.against_holdout)
+    assert report.not_compared is not None
+
+
 def test_two_equal_models_are_never_told_apart(town: Town) -> None:
     one = town.version(1, GOOD["binary"])
     twin = one.model_copy(update={"seq": 2, "version": 2})
     report = town.report(town.window(rows(seed=50)), twin, one)
-    assert not report.worse_than_former
+    assert report.comparison is not None
+    assert (report.comparison.difference, report.comparison.variance) == (0, 0)
     assert [report.differences["log_loss"].low, report.differences["log_loss"].high] == [0, 0]
 
 
 def test_a_margin_is_what_may_be_lost(town: Town) -> None:
-    good, bad = town.version(1, GOOD["binary"]), town.version(2, BAD["binary"])
-    window = town.window(rows(seed=50))
-    assert not town.report(window, bad, good, probation={"margin": 1.0}).worse_than_former
+    good = town.version(1, GOOD["binary"])
     turned = town.window(rows(seed=50, flipped=True))
     assert not town.report(turned, good, live={"margin": 50.0}).decayed
 
@@ -207,7 +276,7 @@ def test_too_few_rows_say_nothing(town: Town) -> None:
     result = town.live(town.window(rows(size=199)), town.version(1, GOOD["binary"]))
     assert result.facts["judged"] is False
     assert result.facts["why"] == "199 labelled rows, 200 are needed"
-    assert (result.facts["decayed"], result.facts["worse_than_former"]) == (False, False)
+    assert (result.facts["decayed"], result.facts["comparison"]) == (False, None)
 
 
 def test_a_window_with_one_class_says_nothing_of_a_metric_that_needs_two(town: Town) -> None:
@@ -234,12 +303,12 @@ def test_a_champion_that_cannot_predict_is_worse_than_one_that_can(town: Town) -
     broken = former.model_copy(update={"seq": 2, "version": 2, "model": trained.artifacts["model"]})
     window = town.window(rows(seed=50))
     report = town.report(window, broken, former)
-    assert (report.judged, report.decayed, report.worse_than_former) == (True, True, True)
+    assert (report.judged, report.decayed, report.cannot_predict) == (True, True, True)
     assert "'width'" in str(report.against_holdout)
     assert "version 2 cannot predict these rows, version 1 can" in str(report.against_former)
     # The other way round it is no reason to prefer the champion's elder.
     turned = town.report(window, former, broken)
-    assert not turned.worse_than_former
+    assert (turned.cannot_predict, turned.comparison) == (False, None)
     assert "version 2, the former champion, cannot be compared" in str(turned.against_former)
 
 
@@ -249,7 +318,7 @@ def test_a_former_champion_of_other_classes_is_not_compared(town: Town) -> None:
     former = town.version(1, GOOD["multiclass"])
     town.task = "binary"
     report = town.report(town.window(rows(seed=50)), champion, former)
-    assert not report.worse_than_former
+    assert (report.cannot_predict, report.comparison) == (False, None)
     assert "knows other classes" in str(report.against_former)
 
 
