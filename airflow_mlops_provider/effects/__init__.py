@@ -10,7 +10,7 @@ from airflow_mlops_provider.effects.champions import as_champion, compared, find
 from airflow_mlops_provider.effects.gating import champion_gates
 from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
-from airflow_mlops_provider.effects.refitting import refit_work, with_refit
+from airflow_mlops_provider.effects.refitting import refit_for, refit_work, with_refit
 from airflow_mlops_provider.effects.rollback import roll_back
 from airflow_mlops_provider.effects.scoring import score
 from airflow_mlops_provider.effects.shards import joining
@@ -31,6 +31,7 @@ __all__ = [
     "promote",
     "publish",
     "question",
+    "refit_for",
     "refit_work",
     "refuses",
     "rival_of",

@@ -86,6 +86,17 @@ def _of_winner(
     return section, {role: measured.inputs[role] for role in ("dataset", "split")} | {"models": [winner]}
 
 
+def refit_for(store: ArtifactStore, evaluation: StepResult, refit: StepResult | None) -> StepResult | None:
+    """Return a refit when it is of the model that was judged.
+
+    A task that is not run again, since the gates refuse now what they let pass at its last try, leaves its result behind.
+    """
+    if refit is None or refit.failure is not None:
+        return None
+    report = store.read_document(refit.artifacts[REFIT], RefitReport)
+    return refit if report.judged.sha256 == evaluation.artifacts["model"].sha256 else None
+
+
 def with_refit(evaluation: StepResult, refit: StepResult | None) -> StepResult:
     """Return an evaluation that says what serves.
 

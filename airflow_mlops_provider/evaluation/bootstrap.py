@@ -56,6 +56,7 @@ class Draws:
     :param why: why nothing can be said; None when something can.
     :param effective: as how many units of equal size they count; their number when left out.
     :param least: a variance below which its own must not be taken, and the degrees of freedom of that.
+    :param bounded: whether no unit can carry it away, however heavy the tail of those that were seen.
     """
 
     point: float
@@ -66,6 +67,7 @@ class Draws:
     why: str | None = None
     effective: float | None = None
     least: tuple[float, float] | None = None
+    bounded: bool = False
 
     def gain_over(self, metric: str, other: Draws | float) -> Draws:
         """Return by how much this is better than another on the same resamples, or than a number that is known."""
@@ -90,7 +92,13 @@ class Draws:
             None if self.besides is None else over("besides"),
             self.why or (other.why if isinstance(other, Draws) else None),
             self.effective,
+            bounded=self.bounded,
         )
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """By which factors the lower and the upper side of an interval are wider, where few units may carry it away."""
+        return (1.0, 1.0) if self.bounded else wider_on(self.left_out)
 
     @property
     def wider(self) -> tuple[float, float]:
@@ -126,6 +134,7 @@ def widest(families: Sequence[Sequence[Draws]]) -> Draws:
         besides,
         next((one.why for family in families for one in family if one.why is not None), None),
         first.effective,
+        bounded=first.bounded,
     )
 
 
@@ -143,7 +152,15 @@ def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, 
         besides = {} if units.besides is None else _values(statistics, units.besides, 1 - np.eye(units.besides.count))
     ordered, ends, effective = units.drawn == "block", [1, 1 + units.count], units.effective
     return {
-        key: Draws(float(point[0]), value, left_out, ordered, besides.get(key), effective=effective)
+        key: Draws(
+            float(point[0]),
+            value,
+            left_out,
+            ordered,
+            besides.get(key),
+            effective=effective,
+            bounded=statistics[key].bounded,
+        )
         for key, (point, left_out, value) in ((key, np.split(each, ends)) for key, each in values.items())
     }
 
@@ -194,7 +211,7 @@ def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) ->
     from scipy.stats import norm, t
 
     factor, freedom = draws.wider
-    below, above = wider_on(draws.left_out)
+    below, above = draws.sides
     defined = draws.values[np.isfinite(draws.values)]
     inside = np.clip(shares, 0.5 / len(defined), 1 - 0.5 / len(defined))
     normal = norm.ppf(inside)
@@ -222,7 +239,7 @@ def lower_ends(draws: Draws, rates: Sequence[float], rivals: Sequence[Draws] = (
     factors, freedoms = zip(*(one.wider for one in together), strict=True)
     error = _spread(draws.values) * max(factors)
     tails = t.isf(np.asarray(rates) / len(together), min(freedoms))
-    below = max(wider_on(one.left_out)[0] for one in together)
+    below = max(one.sides[0] for one in together)
     return error, [float(each) for each in draws.point - error * below * tails]
 
 
@@ -334,7 +351,7 @@ def _undecided(draws: Draws) -> str | None:
 
     if not np.isfinite(draws.left_out).all():
         return "without one of the units that are drawn the metric is undefined: too few of a class"
-    if (index := tail_index(draws.left_out)) < LEAST_INDEX:
+    if not draws.bounded and (index := tail_index(draws.left_out)) < LEAST_INDEX:
         return (
             f"a few rows carry the error (tail index {index:.2g}, at least {LEAST_INDEX:g} is needed), and larger ones "
             "may come: judge by mae, or transform the target"

@@ -28,7 +28,7 @@ def statistics_of(names: Sequence[str], predictions: Predictions) -> dict[str, S
     if predictions.task == "regression":
         return {name: _REGRESSION[name](predictions.truth, predictions.scores) for name in names}
     ranked = _ranked(predictions) if set(names) & set(_RANKING) else []
-    return {name: _classification(name, predictions, ranked) for name in names}
+    return {name: _classification(name, predictions, ranked).as_bounded() for name in names}
 
 
 # ---------------------------------------------------------------- classification

@@ -22,10 +22,13 @@ class Statistic:
     :param of_rows: of counts of rows.
     :param of_units: makes the same function of counts of units, whose cost does not grow with rows; None where a metric
         cannot be had from what was added up a unit.
+    :param bounded: whether no row can carry it away, as those of a classification cannot.
     """
 
-    def __init__(self, of_rows: Counted, of_units: Callable[[Units], Counted] | None = None) -> None:
-        self._of_rows, self._of_units = of_rows, of_units
+    def __init__(
+        self, of_rows: Counted, of_units: Callable[[Units], Counted] | None = None, *, bounded: bool = False
+    ) -> None:
+        self._of_rows, self._of_units, self.bounded = of_rows, of_units, bounded
 
     def __call__(self, counts: NDArray[Any]) -> NDArray[Any]:
         """Return the metric of each line of counts of rows."""
@@ -42,7 +45,11 @@ class Statistic:
         """
         of_units = self._of_units
         within = None if of_units is None else lambda units: of_units(replace(units, codes=units.codes[rows]))
-        return Statistic(lambda counts: self._of_rows(counts[:, rows]), within)
+        return Statistic(lambda counts: self._of_rows(counts[:, rows]), within, bounded=self.bounded)
+
+    def as_bounded(self) -> Statistic:
+        """Return this statistic as one that no row can carry away."""
+        return Statistic(self._of_rows, self._of_units, bounded=True)
 
 
 def mean_of(values: NDArray[Any], among: NDArray[Any] | None = None) -> Statistic:

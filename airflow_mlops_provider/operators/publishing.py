@@ -70,7 +70,8 @@ class PublishModelOperator(ModelOperator):
         hook = self.mlflow()
         evaluation = parsed(self.evaluation, "evaluation")
         if self._is_refitted:
-            evaluation = effects.with_refit(evaluation, None if self.refit is None else parsed(self.refit, "refit"))
+            refit = None if self.refit is None else parsed(self.refit, "refit")
+            evaluation = effects.with_refit(evaluation, effects.refit_for(self.store(), evaluation, refit))
         result = effects.publish(
             hook.registry(),
             self.store(),
