@@ -89,7 +89,7 @@ def _of_winner(
 def refit_for(store: ArtifactStore, evaluation: StepResult, refit: StepResult | None) -> StepResult | None:
     """Return a refit when it is of the model that was judged.
 
-    A task that is not run again, since the gates refuse now what they let pass at its last try, leaves its result behind.
+    A task that is not run again, since the gates refuse now what they let pass before, leaves its result behind.
     """
     if refit is None or refit.failure is not None:
         return None

@@ -1,7 +1,7 @@
 """The metrics of a window with their errors: by its own blocks of time where there are enough, else by the holdout's.
 
 A window of one day holds one block of time: nothing in it says how much days differ. The champion's holdout does, and
-what it measured is added to the error of the window's rows. Where neither says it, there is no interval.
+what it measured is added to the error of the window's rows. Where neither says it, rows alone count, and that is said.
 """
 
 from __future__ import annotations
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.statistic import Statistic
 
 RESAMPLES = Bootstrap().resamples
-#: Why there is no interval.
-_NOT_MEASURED = (
-    f"how much days differ is not known: the window has fewer than {FEWEST_BLOCKS}, and the champion's evaluation does "
-    "not say it, being of an earlier release or on as short a holdout"
-)
 
 
 @dataclass(frozen=True)
@@ -181,6 +176,6 @@ def _bounded(
     if not np.isfinite(by_rows).all():
         return replace(draws, why="without some of the rows the metric is undefined: too few of a class")
     if error is None:
-        return draws if draws.ordered else replace(draws, why=_NOT_MEASURED)
+        return draws
     variance = jackknife_variance(by_rows) + error.beyond_rows(plan.blocks) + (error.of_all if of_holdout else 0.0)
     return replace(draws, least=(variance, error.freedom))

@@ -37,6 +37,7 @@ class LiveReport(Document):
     :param judged: False when the rows allow no verdict; `why` says why.
     :param resampled: what the resamples behind the intervals drew; null where there are none, and of an older report.
     :param blocks: so many of the holdout's blocks of time the rows are worth; null when the data knows no time.
+    :param days_known: whether the champion's evaluation says how much days differ.
     :param since_holdout: interval of what the champion is better by than on its holdout, the error of both in it.
     :param differences: interval of what the champion is better than the former one by, on the same resamples.
     :param comparison: the same of the deciding metric, as probation adds it up; null where it is not compared.
@@ -62,6 +63,7 @@ class LiveReport(Document):
     former: LiveScores | None = None
     resampled: Resampled | None = None
     blocks: Finite | None = None
+    days_known: bool = True
     since_holdout: dict[str, Interval] = Field(default_factory=dict)
     differences: dict[str, Interval] = Field(default_factory=dict)
     comparison: Comparison | None = None
@@ -86,6 +88,10 @@ class LiveReport(Document):
             return ""
         if self.resampled.block is not None or self.blocks is None:
             return f"by {self.resampled.things}"
+        if not self.days_known:
+            return (
+                f"by {self.resampled.things} alone, since the champion's evaluation does not say how much days differ"
+            )
         return f"by {self.resampled.things} and the error of days on the holdout"
 
 

@@ -120,8 +120,6 @@ def probation_of(
     own = Comparison.model_validate(live["comparison"]).model_copy(update={"start": start})
     if late:
         found = Look(False, "a later window was looked at already")
-    elif own.blocks is not None and own.error is None:
-        found = Look(False, "of its probation nothing follows: its evaluation does not say how much days differ")
     else:
         holdout = live.get("holdout")
         decay = None if holdout is None else policy.live.margin * abs(float(holdout))
@@ -221,6 +219,8 @@ def _words(settings: Probation, found: Sum, high: float, alpha: float, seen: Loo
     windows = "this window" if found.windows == 1 else f"{found.windows} windows that share no rows"
     blocks = found.blocks or 0
     worth = "" if not blocks else f", worth {blocks:.3g} block{'s' * (blocks != 1)} of its holdout"
+    if blocks and found.error is None:
+        worth = ", by rows alone, since its evaluation does not say how much days differ"
     words = (
         f"on {found.rows:,} rows of {windows}{worth}, its gain over the former champion is {found.difference:.3g}, "
         f"at most {high:.3g} with an error of {alpha:.2%}; a true loss of {seen.sees:.3g} would be seen by now with "

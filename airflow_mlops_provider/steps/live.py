@@ -95,12 +95,13 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
     names = list(dict.fromkeys([section.metric, *section.metrics]))
     scores = [_point_values(names, answer, one) for answer, one in zip(answers, said, strict=True)]
     holdout = _holdout(champion, measured, names)
+    errors = None if measured is None else measured.block_errors
     found = measure_window(
         names,
         [one if each.unusable is None else None for one, each in zip(said, scores, strict=True)],
         drawn,
         decides=section.metric,
-        errors=None if measured is None else measured.block_errors,
+        errors=errors,
         holdout=holdout,
         confidence=section.live.confidence,
         seed=job.seed,
@@ -114,6 +115,7 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
             "former": scores[1] if len(scores) > 1 else None,
             "resampled": drawn.units.described,
             "blocks": drawn.blocks,
+            "days_known": errors is not None and section.metric in errors.metrics,
             "since_holdout": found.since_holdout,
             "differences": found.differences,
             "comparison": found.comparison,

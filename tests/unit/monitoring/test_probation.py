@@ -89,12 +89,12 @@ def test_a_window_that_is_late_is_no_look() -> None:
     assert found.reasons[-1].endswith("a later window was looked at already")
 
 
-def test_where_nobody_knows_how_days_differ_nothing_follows() -> None:
+def test_where_nobody_knows_how_days_differ_rows_alone_count_and_that_is_said() -> None:
     stretch = Window(as_of=START + DAY, start=START, rows=500)
     facts = live(-9.0, error=None)
     found = decide(Monitoring(), stretch, drift=None, live=facts, champion=CHAMPION, history=[])
-    assert found.action == "keep"
-    assert found.reasons[-1].endswith("its evaluation does not say how much days differ")
+    assert found.action == "roll_back"
+    assert "by rows alone, since its evaluation does not say how much days differ" in found.reasons[0]
 
 
 def test_a_champion_that_cannot_predict_is_rolled_back_at_once() -> None:
