@@ -65,8 +65,8 @@ def _of_few(correlation: float, size: int) -> tuple[float, float]:
     """Return the factor of the largest correlation that so few values do not exclude, and its degrees of freedom.
 
     Of 5, 10 and 20 days with an AR(0.8) level intervals hold the truth 78, 83 and 86 % of the time, with an AR(0.4)
-    level 92, 92 and 94 %. Bounds that hold 93 % of the first make those of independent days 4, 2.4 and 1.7 times as wide, and
-    nothing would ever be found in a week. From 60 values on it counts for nothing.
+    level 92, 92 and 94 %. Bounds that hold 93 % of the first make those of independent days 4, 2.4 and 1.7 times as
+    wide, and nothing would ever be found in a week. From 60 values on it counts for nothing.
     """
     bound = _NOT_EXCLUDED * min(1.0, max(0.0, 2 * FEW / size - 1)) / size**0.5
     largest = min(correlation + (1 + 4 * max(correlation, 0.0)) / size + bound, _LARGEST_OF_FEW)
