@@ -48,7 +48,7 @@ def write_csv(file: Path, *, days: int, turn: int | None) -> None:
     for number in range(days * ROWS_A_DAY):
         turned = turn is not None and number // ROWS_A_DAY >= turn
         warmth, colour = chance.gauss(3 if turned else 0, 1), chance.choice(["red", "green"])
-        good = int(warmth + chance.gauss(0, 0.5) > (3.5 if turned else 0))
+        good = int(warmth + chance.gauss(0, 0.5) > (3 if turned else 0))
         at = START + number * DAY / ROWS_A_DAY
         lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
