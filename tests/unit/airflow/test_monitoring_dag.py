@@ -55,6 +55,6 @@ def test_a_task_gets_airflow_s_own_settings_from_the_file() -> None:
 def test_its_page_tells_the_rules_with_the_numbers_of_the_file() -> None:
     page = monitoring_dag(pipeline()).doc_md or ""
     assert "after 3 bad windows in a row" in page
-    assert "the training is older than 90 days" in page
+    assert "its last row is older than 90 days" in page
     assert "`roc_auc`" in page
     assert "stale" not in (monitoring_dag(pipeline(monitoring={})).doc_md or "")
