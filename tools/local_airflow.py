@@ -27,8 +27,11 @@ from local_processes import end, end_leftovers, free_port
 
 PARTS = ("api-server", "scheduler", "dag-processor")
 _PROJECT = Path(__file__).resolve().parent.parent
-#: How long a connection of Airflow's waits for SQLite's one writer.
-_LOCK_SECONDS = 90
+#: How long a connection of Airflow's waits for SQLite's one writer. No longer: the API server writes what a person did
+#: in its event loop, and so waits for a request that waits for the loop.
+_LOCK_SECONDS = 20
+#: How long an answer may take.
+_ANSWER_SECONDS = 90
 #: Entries of a list that one request asks for: the most that Airflow gives.
 _PAGE = 100
 
@@ -288,7 +291,7 @@ class LocalAirflow:
         request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
         for patience in reversed(range(5)):
             try:
-                with urllib.request.urlopen(request, timeout=_LOCK_SECONDS) as response:
+                with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as response:
                     return json.loads(response.read() or b"null")
             except urllib.error.HTTPError as error:
                 # SQLite lets one write at a time: a busy Airflow answers 500 to a request that it did not carry out.

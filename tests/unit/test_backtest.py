@@ -46,7 +46,7 @@ def write_world(folder: Path, *, turns: bool = True, relapses: bool = False, **c
     lines = ["id,at,warmth,colour,good"]
     for number in range(21 * ROWS_A_DAY):
         at = START + number * DAY / ROWS_A_DAY
-        turned = turns and at >= TURN and not (relapses and at >= TURN + 2 * DAY)
+        turned = turns and at >= TURN and not (relapses and at >= TURN + DAY)
         warmth, colour = chance.gauss(3 if turned else 0, 1), chance.choice(["red", "green"])
         good = int(warmth + chance.gauss(0, 0.5) > (3 if turned else 0))
         lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}")
