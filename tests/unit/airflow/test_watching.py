@@ -101,11 +101,11 @@ def test_a_bad_model_is_rolled_back_once_when_its_windows_say_so(world: World) -
     assert world.decisions == [(44, "keep", "healthy", False)], "its rows are those that it was trained on"
     assert same_day["roll_back"].state == "skipped"
     ended = world.watch(45, 46)
-    assert world.decisions[1:] == [(45, "keep", "healthy", False), (46, "roll_back", "probation", False)]
+    assert world.decisions[1:] == [(45, "roll_back", "probation", False), (46, "keep", "rolled_back", False)]
     assert ended["roll_back"].state == "success"
     (entry, *_) = reversed(world.registry.history("warm"))
     assert (entry.action, entry.version, entry.quarantined) == ("rollback", 1, 2)
-    assert entry.reason.startswith("2024-02-16: roll back (probation): log_loss is ")
+    assert entry.reason.startswith("2024-02-15: roll back (probation): log_loss is ")
     assert "that of version 1, the former champion" in entry.reason
     (champion,) = ended["roll_back"].told[-1].outlet_events
     assert champion["dest_asset_key"]["name"] == "warm.champion"

@@ -100,7 +100,7 @@ def test_every_dag_beside_them_is_built_whole(parsed: dict[str, Any]) -> None:
     built = parsed["pipelines.py"]
 
     assert built["errors"] == {}
-    kinds = {"training": 9, "scoring": 2, "monitoring": 3, "rollback": 1}
+    kinds = {"training": 10, "scoring": 2, "monitoring": 3, "rollback": 1}
     assert {kind: len(built["tasks"][f"good_{kind}"]) for kind in kinds} == kinds
     for name in ODD:
         assert f"{name}_training" in built["tasks"]
