@@ -99,7 +99,7 @@ def monitoring_doc(pipeline: Pipeline) -> str:
         "",
         "| rule | when | what follows |",
         "|---|---|---|",
-        "| incident | a column that the champion uses is missing, of another type or stuck | nothing is learned of it |",
+        "| incident | a column that the champion uses is missing, of another type or stuck | nothing is learned |",
         f"| probation | within {_span(policy.probation.length)} of its promotion, `{name}` is worse than the former "
         f"champion's on the same rows of all windows since, by more than {policy.probation.margin or 0:g} "
         "| roll back, once |",

@@ -53,13 +53,6 @@ class Observed:
     sample: NDArray[Any] | None = None
 
     @property
-    def constant(self) -> bool:
-        """Whether every known value is the same."""
-        if self.kind == "categorical":
-            return len(self.counts) + (self.uncounted > 0) == 1
-        return self.low is not None and self.low == self.high
-
-    @property
     def missing_share(self) -> float:
         """Share of the rows without a usable value: missing or infinite."""
         return (self.missing + self.infinite) / self.rows if self.rows else 0.0

@@ -206,8 +206,8 @@ def _subjects(
         if role == "target" and _labelled(current, target) < section.min_rows:
             continue
         subjects.append(Subject(name, role, kind, known.columns[name], current.columns.get(name), unread.get(name)))
-    # What another version says of the window is no drift of this one. A model that says one thing of every row, such as a
-    # dummy, says another once it is fitted on all rows.
+    # What another version says of the window is no drift of this one. A model that says one thing of every row, as a
+    # dummy does, says another once it is fitted on all rows.
     if not any(problem.kind == "other_version" for problem in problems):
         subjects += [
             Subject(name, "prediction", kind, known.columns[name], said.columns.get(name), unsaid.get(name))

@@ -65,7 +65,7 @@ def test_the_days_of_an_autumn_lead_to_a_retraining_by_themselves(
     airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
 ) -> None:
     days = kept["autumn"]
-    # What serves knows the first calm days of September; the reference holds what the judged model predicted of a summer.
+    # What serves knows calm days of September; the reference holds what the judged model predicted of a summer.
     assert [(days[number].action, days[number].rule, days[number].why) for number in (TRAINED, 19, 20)] == [
         ("retrain", "drift", "1 bad window in a row, 3 are needed"),
         ("retrain", "drift", "2 bad windows in a row, 3 are needed"),
