@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
 
 if TYPE_CHECKING:
@@ -19,9 +17,10 @@ if TYPE_CHECKING:
 class RefitModelOperator(StepOperator):
     """Fit the winner anew on all rows, the held-out ones too, once the gates let it pass: that model serves.
 
-    The judged model is kept as evidence; its calibration, threshold and number of boosting rounds are copied. Skipped
-    when the gates refused. The task fails, and the champion stays, when the new model predicts nothing or the same for
-    every row, is too large, or is worse on the rows that it was fitted on than the judged model, which never saw them.
+    The judged model is kept as evidence; its calibration, threshold and number of boosting rounds are copied. Where the
+    gates refused, the task does nothing and succeeds: skipped, it would skip `publish`, which shows a refused model too.
+    The task fails, and the champion stays, when the new model predicts nothing or the same for every row, is too large,
+    or is worse on the rows that it was fitted on than the judged model, which never saw them.
 
     .. code-block:: python
 
@@ -46,13 +45,14 @@ class RefitModelOperator(StepOperator):
         self.gate = gate
         self.refit = refit
 
-    def run(self, context: Context) -> StepResult:
-        """Fit, or skip with the reason."""
+    def run(self, context: Context) -> StepResult | None:
+        """Fit, or say why not."""
         from airflow_mlops_provider import effects
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         if effects.refuses(gate):
-            raise AirflowSkipException(f"Nothing was fitted anew: {gate.facts.get('reason')}")
+            self.log.info("Nothing is fitted anew: %s.", gate.facts.get("reason"))
+            return None
         section, inputs = effects.refit_work(self.store(), evaluation, gate, refit=self.refit)
         result = self.compute(context, section, inputs)
         self.log.info("%s: %s.", section["name"], result.facts["reason"])
