@@ -18,7 +18,7 @@ class RefitModelOperator(StepOperator):
     """Fit the winner anew on all rows, the held-out ones too, once the gates let it pass: that model serves.
 
     The judged model is kept as evidence; its calibration, threshold and number of boosting rounds are copied. Where the
-    gates refused, the task does nothing and succeeds: skipped, it would skip `publish`, which shows a refused model too.
+    gates refused, the task does nothing and succeeds: a skip would skip `publish`, which shows a refused model too.
     The task fails, and the champion stays, when the new model predicts nothing or the same for every row, is too large,
     or is worse on the rows that it was fitted on than the judged model, which never saw them.
 
