@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Parse = Callable[..., dict[str, list[str]]]
 
-TASKS = ["champion", "evaluate", "gate", "ingest", "prepare", "promote", "publish", "train", "validate"]
+TASKS = ["champion", "evaluate", "gate", "ingest", "prepare", "promote", "publish", "refit", "train", "validate"]
 
 
 def named(blocks: list[Block], document: str, name: str) -> str:
