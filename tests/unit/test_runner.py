@@ -194,7 +194,7 @@ def sections() -> Iterator[Any]:
         "refit": [{"name": "one", "candidate": candidate, "metric": "log_loss", "max_mb": 5.0}],
         "drift": [{}, {"min_rows": 7}],
         "estimate": [{"metrics": ["log_loss"]}],
-        "live": [{"live": {}, "probation": {}, "metrics": ["log_loss"], "former": None}],
+        "live": [{"live": {}, "metrics": ["log_loss"], "former": None}],
         "score": [{}, {"baseline": {"values": [1.5]}}, {"shard": {"index": 0, "count": 2}}],
     }
     assert found.keys() == set(STEPS)
