@@ -136,7 +136,10 @@ def _pair(subject: Subject, settings: Drift, stretches: Stretches | None) -> Pai
     reference, current = subject.reference.values(), subject.current.values()
     if not len(reference) or not len(current):
         return None
-    of = None if stretches is None else stretches.of[subject.reference.present()]
+    alone, present = subject.role == "prediction", subject.reference.present()
+    of = None
+    if stretches is not None:
+        of = stretches.among(present) if alone else stretches.of[present]
     numeric = subject.kind == "numeric"
     if numeric and reference.min() == reference.max():
         # There are no ranks to measure by: what counts is how many rows differ.
@@ -144,7 +147,6 @@ def _pair(subject: Subject, settings: Drift, stretches: Stretches | None) -> Pai
         numeric = False
     scale = numbers(reference) if numeric else categories(reference, current)
     threshold = settings.numeric_threshold if numeric else settings.categorical_threshold
-    alone = subject.role == "prediction"
     return Pair(scale, scale.codes(reference), scale.codes(current), of, threshold, alone)
 
 

@@ -48,11 +48,25 @@ class Stretches:
     :param length: of a stretch: the window's, or shorter where the reference holds too few of them.
     :param of: the stretch of each sampled row, counted from 0.
     :param count: how many there are.
+    :param moments: of each sampled row, in microseconds since 1970.
+    :param end: where they end, less multiples of `window`.
+    :param window: how long they should be.
     """
 
     length: timedelta
     of: NDArray[Any]
     count: int
+    moments: NDArray[Any]
+    end: datetime
+    window: timedelta
+
+    def among(self, rows: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the stretch of each of some rows, cut anew: those with predictions are the newest part of all.
+
+        :param rows: which rows, one truth value a row.
+        """
+        found = cut(self.moments[rows], self.end, self.window)
+        return None if found is None else found.of
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,9 @@ def cut(moments: NDArray[Any], end: datetime, length: timedelta) -> Stretches | 
     while micros * FEWEST > span and micros > 1:
         micros, halved = micros // 2, halved + 1
     numbers, of = np.unique((moments - int(end.timestamp() * 1e6)) // max(micros, 1), return_inverse=True)
-    return Stretches(length / 2**halved, of, len(numbers)) if len(numbers) >= FEWEST else None
+    if len(numbers) < FEWEST:
+        return None
+    return Stretches(length / 2**halved, of, len(numbers), moments, end, length)
 
 
 def usual_distance(

@@ -137,3 +137,14 @@ def test_what_columns_reach_together_is_usual_where_they_move_together() -> None
     assert together is not None
     assert alone < 1.3 < together
     assert usual_level([Usual(0.1, "threshold", np.empty(0))], [1.0], 0.5) is None
+
+
+def test_predictions_which_the_newest_rows_alone_have_are_cut_into_stretches_of_their_own() -> None:
+    week = cut(moments(280, 1), END, 7 * DAY)
+    assert week is not None
+    newest = np.arange(280) >= 280 - 49  # held out: a sixth of all, and only seven weeks
+    assert len(np.unique(week.of[newest])) == 7
+    own = week.among(newest)
+    assert own is not None
+    assert (len(own), len(np.unique(own))) == (49, 14)
+    assert week.among(np.arange(280) == 0) is None
