@@ -12,17 +12,15 @@ the jackknife: the statistic without one unit after another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation.dependence import long_run_factor
-from airflow_mlops_provider.evaluation.heavy_tails import LEAST_INDEX, tail_index, wider_on
-from airflow_mlops_provider.evaluation.metrics import gain
+from airflow_mlops_provider.evaluation.draws import Draws
+from airflow_mlops_provider.evaluation.refusals import too_few_defined, too_few_units, undecided
 from airflow_mlops_provider.evaluation.report import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from threadpoolctl import ThreadpoolController
@@ -32,110 +30,10 @@ if TYPE_CHECKING:
 
 #: Counts held at once: 4 MB, which stays in a processor's cache.
 _CHUNK = 1_000_000
-#: Below this share of defined resamples the interval would be one of another population.
-_MIN_DEFINED = 0.5
 _QUANTILES = 1001
-#: Fewer say nothing that could be relied on, whatever is made of them.
-FEWEST_BLOCKS, FEWEST_GROUPS = 5, 5
-#: Of a unit that holds half of all rows nothing says how much it varies.
-_FEWEST_EQUAL = 4
 #: Standard errors of the difference within which another candidate might as well have been the best. Where one is the
 #: best by chance, the others lie two and more behind it.
 _CONTENDS = 4.0
-
-
-@dataclass(frozen=True)
-class Draws:
-    """One statistic on the resamples of some units.
-
-    :param point: on the units as they are.
-    :param values: one a resample.
-    :param left_out: without one unit after another.
-    :param ordered: whether the units follow each other in time.
-    :param besides: without one after another of the groups, where blocks are drawn and rows belong to groups, too.
-    :param why: why nothing can be said; None when something can.
-    :param effective: as how many units of equal size they count; their number when left out.
-    :param least: a variance below which its own must not be taken, and the degrees of freedom of that.
-    :param bounded: whether no unit can carry it away, however heavy the tail of those that were seen.
-    """
-
-    point: float
-    values: NDArray[Any]
-    left_out: NDArray[Any]
-    ordered: bool = False
-    besides: NDArray[Any] | None = None
-    why: str | None = None
-    effective: float | None = None
-    least: tuple[float, float] | None = None
-    bounded: bool = False
-
-    def gain_over(self, metric: str, other: Draws | float) -> Draws:
-        """Return by how much this is better than another on the same resamples, or than a number that is known."""
-        return self._combined(other, lambda mine, theirs: gain(metric, mine, theirs))
-
-    def share_of(self, other: Draws | float) -> Draws:
-        """Return by which share a loss is smaller than another: where the target grows, their ratio does not."""
-        import numpy as np
-
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self._combined(other, lambda mine, theirs: 1 - mine / theirs)
-
-    def _combined(self, other: Draws | float, function: Callable[[Any, Any], Any]) -> Draws:
-        def over(part: str) -> Any:
-            return function(getattr(self, part), getattr(other, part) if isinstance(other, Draws) else other)
-
-        return Draws(
-            over("point"),
-            over("values"),
-            over("left_out"),
-            self.ordered,
-            None if self.besides is None else over("besides"),
-            self.why or (other.why if isinstance(other, Draws) else None),
-            self.effective,
-            bounded=self.bounded,
-        )
-
-    @property
-    def sides(self) -> tuple[float, float]:
-        """By which factors the lower and the upper side of an interval are wider, where few units may carry it away."""
-        return (1.0, 1.0) if self.bounded else wider_on(self.left_out)
-
-    @property
-    def wider(self) -> tuple[float, float]:
-        """By how much intervals have to be wider than the resamples say, and the degrees of freedom of their error."""
-        import numpy as np
-
-        units = self.effective or len(self.left_out)
-        factor, freedom = long_run_factor(self.left_out) if self.ordered else (1.0, units - 1.0)
-        freedom = min(freedom, units - 1.0)
-        own, ratio = _error(self.left_out) * factor**0.5, factor * units / (units - 1)
-        if self.besides is not None and own > 0 and (other := _error(self.besides)) > own:
-            ratio, freedom, own = ratio * (other / own) ** 2, min(freedom, len(self.besides) - 1.0), other
-        if self.least is not None and 0 < own**2 < self.least[0]:
-            ratio, freedom = ratio * self.least[0] / own**2, self.least[1]
-        return float(np.sqrt(ratio)), freedom
-
-
-def widest(families: Sequence[Sequence[Draws]]) -> Draws:
-    """Return the largest distance between the members of a family, on the same resamples."""
-    import numpy as np
-
-    def spread(part: Callable[[Draws], Any]) -> Any:
-        stacked = [np.stack([part(one) for one in family]) for family in families]
-        return np.max([each.max(axis=0) - each.min(axis=0) for each in stacked], axis=0)
-
-    first = families[0][0]
-    besides = None if first.besides is None else spread(lambda one: one.besides)
-    return Draws(
-        float(spread(lambda one: one.point)),
-        spread(lambda one: one.values),
-        spread(lambda one: one.left_out),
-        first.ordered,
-        besides,
-        next((one.why for family in families for one in family if one.why is not None), None),
-        first.effective,
-        bounded=first.bounded,
-    )
 
 
 def resample(statistics: Mapping[Any, Statistic], units: Units, resamples: int, seed: int) -> dict[Any, Draws]:
@@ -180,7 +78,7 @@ def interval(draws: Draws | None, confidence: float, why: str | None = None) -> 
     if draws is None or (why := why or draws.why) is not None:
         return Interval(low=None, high=None, confidence=confidence, resamples=0, why=why)
     defined = draws.values[np.isfinite(draws.values)]
-    if why := _too_few(len(defined), len(draws.values)) or _undecided(draws):
+    if why := too_few_defined(len(defined), len(draws.values)) or undecided(draws):
         return Interval(low=None, high=None, confidence=confidence, resamples=len(defined), why=why)
     low, high = widened(draws, np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
     return Interval(low=float(low), high=float(high), confidence=confidence, resamples=len(defined))
@@ -194,7 +92,7 @@ def quantiles(draws: Draws, rivals: Sequence[Draws] = ()) -> tuple[list[float], 
     import numpy as np
 
     defined = draws.values[np.isfinite(draws.values)]
-    if why := draws.why or _too_few(len(defined), len(draws.values)) or _undecided(draws):
+    if why := draws.why or too_few_defined(len(defined), len(draws.values)) or undecided(draws):
         return [], why
     return [float(value) for value in widened(draws, np.linspace(0, 1, _QUANTILES), rivals)], None
 
@@ -322,44 +220,3 @@ def _counts(units: int, resamples: int, seed: int) -> NDArray[Any]:
     counts = np.asarray(drawn, dtype=np.float64)
     counts.setflags(write=False)
     return counts
-
-
-def _error(left_out: NDArray[Any]) -> float:
-    """Return the jackknife's standard error (Efron & Tibshirani 1993, ch. 11), of units that are independent."""
-    import numpy as np
-
-    return float(np.sqrt((len(left_out) - 1) * left_out.var()))
-
-
-def too_few_units(units: Units) -> str | None:
-    """Return why nothing can be said of so few units."""
-    least = FEWEST_BLOCKS if units.drawn == "block" else FEWEST_GROUPS
-    for each in filter(None, (units, units.besides)):
-        if each.count < least:
-            return f"the rows are of {each.described.things}: at least {least} are needed to say how sure it is"
-        if each.effective < _FEWEST_EQUAL:
-            return (
-                f"the rows are of {each.described.things} so unequal that they say as much as {each.effective:.1f} "
-                f"equal ones: at least {_FEWEST_EQUAL} are needed to say how sure it is"
-            )
-    return None
-
-
-def _undecided(draws: Draws) -> str | None:
-    """Return why the resamples say nothing of the error: it lies in few units."""
-    import numpy as np
-
-    if not np.isfinite(draws.left_out).all():
-        return "without one of the units that are drawn the metric is undefined: too few of a class"
-    if not draws.bounded and (index := tail_index(draws.left_out)) < LEAST_INDEX:
-        return (
-            f"a few rows carry the error (tail index {index:.2g}, at least {LEAST_INDEX:g} is needed), and larger ones "
-            "may come: judge by mae, or transform the target"
-        )
-    return None
-
-
-def _too_few(defined: int, resamples: int) -> str | None:
-    if defined >= max(2, _MIN_DEFINED * resamples):
-        return None
-    return f"the metric is defined on {defined} of {resamples} resamples: too few rows or groups, or too few of a class"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.evaluation.bootstrap import Draws, lower_ends, quantiles
+from airflow_mlops_provider.evaluation.bootstrap import lower_ends, quantiles
+from airflow_mlops_provider.evaluation.draws import Draws
 from airflow_mlops_provider.evaluation.report import Difference
 from airflow_mlops_provider.evaluation.tails import RATES, least
 from airflow_mlops_provider.evaluation.verdicts import finite

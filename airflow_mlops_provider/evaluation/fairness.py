@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, resample, widest
+from airflow_mlops_provider.evaluation.bootstrap import interval, resample
+from airflow_mlops_provider.evaluation.draws import widest
 from airflow_mlops_provider.evaluation.group_report import FairnessReport, Gap, Group, GroupMetric, SmallGroup
 from airflow_mlops_provider.evaluation.holdout import read_held_out
 from airflow_mlops_provider.evaluation.metrics import broken, measure, undefined
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
+    from airflow_mlops_provider.evaluation.draws import Draws
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.statistic import Statistic

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_mlops_provider.evaluation.block_report import BlockErrors
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
+    from airflow_mlops_provider.evaluation.draws import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import (
         CandidateScores,

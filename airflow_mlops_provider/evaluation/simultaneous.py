@@ -10,7 +10,7 @@ from airflow_mlops_provider.evaluation.heavy_tails import wider_on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
+    from airflow_mlops_provider.evaluation.draws import Draws
     from airflow_mlops_provider.evaluation.report import Interval
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.evaluation.bootstrap import interval, resample, too_few_units
+from airflow_mlops_provider.evaluation.bootstrap import interval, resample
 from airflow_mlops_provider.evaluation.holdout import read_held_out
 from airflow_mlops_provider.evaluation.metrics import broken, gain, measure_all, too_rare, undefined
+from airflow_mlops_provider.evaluation.refusals import too_few_units
 from airflow_mlops_provider.evaluation.report import Slice, WorstSlice, scores_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.simultaneous import simultaneous

@@ -13,7 +13,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.documents import Document
-from airflow_mlops_provider.monitoring.probation import Comparison, Look, probation_of
+from airflow_mlops_provider.monitoring.probation import Comparison, probation_of
+from airflow_mlops_provider.monitoring.reasons import days_text, drift_reason, estimate_reason, live_reason, speaks
 from airflow_mlops_provider.results import ArtifactRef, first_within, text_within
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -181,12 +182,12 @@ def _judge(
 ) -> Decision:
     """Return what the first rule that applies asks for."""
     probation, broken = None, [str(one) for one in drift.get("incident") or []]
-    if champion is not None and _speaks(live) and not broken:
+    if champion is not None and speaks(live) and not broken:
         probation = probation_of(policy, window, live, champion, past, late=late)
     has_drifted = bool(drift.get("drifted") or drift.get("prediction_drift"))
     columns = first_within([text_within(name, _MAX_COLUMN) for name in drift.get("columns") or []], _MAX_COLUMNS)
     before = _incident_of(champion, past)
-    over = before is not None and _speaks(drift) and not broken
+    over = before is not None and speaks(drift) and not broken
 
     def found(action: Action, rule: Rule, *reasons: str, bad: bool = False) -> Decision:
         clear = [] if before is None or not over else [f"the incident of {as_of_text(before.as_of)} is over"]
@@ -214,23 +215,23 @@ def _judge(
         # A model learns nothing from it, and on the same rows none can be judged.
         return found("incident", "incident", *broken)
     if probation is not None and probation.worse:
-        since = f"champion since {as_of_text(champion.since)}, on probation for {_days(policy.probation.length)}"
+        since = f"champion since {as_of_text(champion.since)}, on probation for {days_text(policy.probation.length)}"
         beside = str(live.get("against_former") or "worse than the former")
         return found("roll_back", "probation", *filter(None, (beside, probation.words, since)), bad=True)
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
-    drifted = [_drift_words(drift)] if has_drifted else []
-    guessed = [] if estimate is None else [_estimate_words(estimate)]
+    drifted = [drift_reason(drift)] if has_drifted else []
+    guessed = [] if estimate is None else [estimate_reason(estimate)]
     fallen = guessed if estimate is not None and estimate.get("fallen") else []
     if decay or drifted or fallen:
         rule: Rule = "decay" if decay else "drift" if drifted else "estimate"
         return found("retrain", rule, *decay, *drifted, *guessed, bad=True)
     age = window.as_of - champion.knows_up_to
     if policy.max_age is not None and age > policy.max_age:
-        known = f"version {champion.version} knows data up to {as_of_text(champion.knows_up_to)}, {_days(age)} ago"
-        return found("retrain", "stale", f"{known}; max_age is {_days(policy.max_age)}")
-    words = [_drift_words(drift), _live_words(live, probation)]
-    speaks = _speaks(drift) or _speaks(live) or _speaks(estimate or {})
-    return found("keep", "healthy" if speaks else "nothing_new", *words, *guessed)
+        known = f"version {champion.version} knows data up to {as_of_text(champion.knows_up_to)}, {days_text(age)} ago"
+        return found("retrain", "stale", f"{known}; max_age is {days_text(policy.max_age)}")
+    words = [drift_reason(drift), live_reason(live, probation)]
+    can_judge = speaks(drift) or speaks(live) or speaks(estimate or {})
+    return found("keep", "healthy" if can_judge else "nothing_new", *words, *guessed)
 
 
 def _incident_of(champion: Incumbent | None, past: Sequence[Decision]) -> Decision | None:
@@ -266,12 +267,12 @@ def _obstacles(
     if (rows := found.rows + sum(usable)) < settings.min_rows:
         obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
     if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, passed)):
-        since = f"cooldown of {_days(cooldown)} since the request of {as_of_text(passed[-1])}"
+        since = f"cooldown of {days_text(cooldown)} since the request of {as_of_text(passed[-1])}"
         longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests made no champion"
         obstacles.append(since + longer)
     recent = [moment for moment in passed if moment > found.as_of - settings.period]
     if len(recent) >= settings.budget:
-        obstacles.append(f"budget: {len(recent)} of {settings.budget} requests within {_days(settings.period)}")
+        obstacles.append(f"budget: {len(recent)} of {settings.budget} requests within {days_text(settings.period)}")
     return obstacles
 
 
@@ -306,50 +307,3 @@ def _uncovered(window: Window, past: Sequence[Decision]) -> int:
     if window.start is None or not past or past[-1].as_of <= window.start:
         return window.rows
     return round(window.rows * ((window.as_of - past[-1].as_of) / (window.as_of - window.start)))
-
-
-# ---------------------------------------------------------------- words
-
-
-def _speaks(facts: Mapping[str, Any]) -> bool:
-    """Return whether a step could judge the window."""
-    return bool(facts) and facts.get("judged", True) is not False
-
-
-def _drift_words(drift: Mapping[str, Any]) -> str:
-    why = str(drift.get("why") or "not computed").rstrip(".")
-    if not _speaks(drift):
-        return f"drift says nothing: {why}"
-    # The rule that a decision names says already that it drifted.
-    why = why.removeprefix("Drift: ")
-    if not drift.get("prediction_drift"):
-        return why
-    return f"the predictions drifted; {why.removeprefix('No drift: ').removeprefix('Drift below the limit: ')}"
-
-
-def _live_words(live: Mapping[str, Any], probation: Look | None) -> str:
-    if not _speaks(live):
-        return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"
-    words = str(live.get("against_holdout") or "the live metric did not fall")
-    if live.get("estimate_held") is not None:
-        low, high = live.get("estimate_interval") or (None, None)
-        verdict = "which held" if live["estimate_held"] else "which did not hold"
-        words += f"; without labels it was estimated at [{low:.4g}, {high:.4g}], {verdict}"
-    if probation is None or live.get("former") is None:
-        return words
-    return "; ".join(filter(None, [words, f"on probation, {live.get('against_former')}", probation.words]))
-
-
-def _estimate_words(estimate: Mapping[str, Any]) -> str:
-    why = str(estimate.get("why") or "not computed").rstrip(".")
-    return why if _speaks(estimate) else f"nothing can be estimated: {why}"
-
-
-def _days(span: timedelta) -> str:
-    """Return a span as people say it.
-
-    >>> _days(timedelta(days=1)), _days(timedelta(hours=36))
-    ('1 day', '1.5 days')
-    """
-    days = span / timedelta(days=1)
-    return f"{days:.4g} day{'' if days == 1 else 's'}"

@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mlops_provider.evaluation.block_errors import jackknife_variance
-from airflow_mlops_provider.evaluation.bootstrap import FEWEST_BLOCKS, interval, jackknife, resample
+from airflow_mlops_provider.evaluation.bootstrap import interval, jackknife, resample
 from airflow_mlops_provider.evaluation.metrics import gain, too_rare
+from airflow_mlops_provider.evaluation.refusals import FEWEST_BLOCKS
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import DAY, block_units, row_units
 from airflow_mlops_provider.monitoring.probation import Comparison
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.evaluation.block_report import BlockError, BlockErrors
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
+    from airflow_mlops_provider.evaluation.draws import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import Interval
     from airflow_mlops_provider.evaluation.resampling import Units

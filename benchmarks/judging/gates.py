@@ -23,7 +23,7 @@ from judging.worlds import WORLDS, holdout, nothing_known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.evaluation.bootstrap import Draws
+    from airflow_mlops_provider.evaluation.draws import Draws
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from judging.worlds import World
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from airflow_mlops_provider.evaluation.bootstrap import Draws, interval, quantiles, resample
+from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.draws import Draws
 from airflow_mlops_provider.evaluation.metrics import Predictions, measure, predictions_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import group_units, row_units

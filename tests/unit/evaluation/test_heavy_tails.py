@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from airflow_mlops_provider.evaluation.bootstrap import Draws, interval, quantiles, resample
+from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
+from airflow_mlops_provider.evaluation.draws import Draws
 from airflow_mlops_provider.evaluation.heavy_tails import skewness, tail_index
 from airflow_mlops_provider.evaluation.metrics import predictions_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from airflow_mlops_provider.evaluation.bootstrap import Draws, lower_ends
+from airflow_mlops_provider.evaluation.bootstrap import lower_ends
 from airflow_mlops_provider.evaluation.champion_gates import held_against, rate_of
 from airflow_mlops_provider.evaluation.differences import difference_of
+from airflow_mlops_provider.evaluation.draws import Draws
 from airflow_mlops_provider.evaluation.report import CandidateScores, ChampionScores, Difference
 from airflow_mlops_provider.evaluation.tails import RATES, lower_end, visible
 from airflow_mlops_provider.spec import ChampionGate

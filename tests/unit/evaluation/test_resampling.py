@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from airflow_mlops_provider.evaluation.bootstrap import Draws, interval, quantiles, resample
+from airflow_mlops_provider.evaluation.bootstrap import interval, quantiles, resample
 from airflow_mlops_provider.evaluation.champion_gates import span
 from airflow_mlops_provider.evaluation.dependence import long_run_factor
 from airflow_mlops_provider.evaluation.differences import difference_of, signed
+from airflow_mlops_provider.evaluation.draws import Draws
 from airflow_mlops_provider.evaluation.metrics import predictions_of, too_rare
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import MOST, block_units, group_units, row_units
