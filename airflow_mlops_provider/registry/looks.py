@@ -7,8 +7,8 @@ on data is not there for those after it.
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mlops_provider.registry.client import Connection
-
-#: In ASCII, without a zero before it: one number has one key.
-_KEY = re.compile(r"look-([1-9][0-9]{0,8})")
 
 
 class Look(Document):
@@ -95,7 +92,7 @@ class Looks:
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
-        return [look for _, look in self._read()]
+        return self._read()
 
     def write(self, look: Look) -> Look:
         """Keep a look, unless its training has looked at this recipe's replacement before; return the one that holds.
@@ -109,15 +106,16 @@ class Looks:
         while True:
             patience.wait()
             found = self._read()
-            same = (one for _, one in found if (one.recipe, one.lineage) == (look.recipe, look.lineage))
+            same = (one for one in found if (one.recipe, one.lineage) == (look.recipe, look.lineage))
             if (mine := next(same, None)) is not None:
                 return mine
-            key = f"look-{found[-1][0] + 1 if found else 1}"
+            key = f"look-{len(found) + 1}"
             failpoint("look.write.before")
             self._log.write(key, text)
             failpoint("look.write.after")
 
-    def _read(self) -> list[tuple[int, Look]]:
+    def _read(self) -> list[Look]:
+        """Return the looks up to the first gap: one stray key beyond it would end the numbering for good."""
         values = self._log.read()
-        places = {int(found[1]): key for key in values if (found := _KEY.fullmatch(key))}
-        return [(place, self._log.parsed(key, values[key], Look)) for place, key in sorted(places.items())]
+        keys = takewhile(values.__contains__, (f"look-{place}" for place in count(1)))
+        return [self._log.parsed(key, values[key], Look) for key in keys]

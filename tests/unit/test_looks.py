@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from churn_world import write_customers
 
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.job import StepRequest
@@ -105,15 +104,7 @@ class World:
 
 @pytest.fixture
 def world(store: ArtifactStore, mlflow_uri: str, tmp_path: Path) -> World:
-    chance = random.Random(7)
-    file = tmp_path / "customers.csv"
-    with file.open("w", newline="") as text:
-        rows = csv.writer(text)
-        rows.writerow(["customer", "age", "left"])
-        for customer in range(400):
-            age = chance.randint(18, 80)
-            rows.writerow([f"c{customer}", age, int(age + chance.gauss(0, 15) > 50)])
-    return World(store, Registry.connect(mlflow_uri), file)
+    return World(store, Registry.connect(mlflow_uri), write_customers(tmp_path))
 
 
 def test_a_refused_replacement_is_a_look_and_costs_the_next_one(world: World) -> None:

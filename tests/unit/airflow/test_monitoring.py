@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
+from training_tasks import run_training
 
 from airflow_mlops_provider.dag_templates import training_dag
 from airflow_mlops_provider.monitoring.drift_report import DriftReport
@@ -66,21 +67,7 @@ def champion(worker: Any, dag: DAG, data: dict[str, Any]) -> None:
     candidates = {"forest": {"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 30}}}
     settings = {"name": "churn", "task": "binary", "data": data, "training": {"candidates": candidates}}
     training = training_dag(parse_pipeline(settings, where="churn.yaml"))
-    for task in [
-        "ingest",
-        "validate",
-        "prepare",
-        "train",
-        "champion",
-        "evaluate",
-        "gate",
-        "refit",
-        "publish",
-        "promote",
-    ]:
-        index = {"map_index": 0} if task == "train" else {}
-        ended = worker.run(training.task_dict[task], **index, run_after=START + timedelta(days=28))
-        assert ended.state == "success", (task, ended.message)
+    run_training(worker, training, run_after=START + timedelta(days=28))
 
 
 def run(worker: Any, dag: DAG, day: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronDataIntervalTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
+from training_tasks import run_training
 
 from airflow_mlops_provider.assets import champion_asset, predictions_asset
 from airflow_mlops_provider.dag_templates import pipeline_dags, scoring_dag, training_dag
@@ -49,22 +50,7 @@ def train(worker: Any, mlflow: str) -> Callable[..., None]:
     """Train a pipeline's candidate and make it champion."""
 
     def run(pipeline: Any, **settings: Any) -> None:
-        dag = training_dag(pipeline)
-        for task in [
-            "ingest",
-            "validate",
-            "prepare",
-            "train",
-            "champion",
-            "evaluate",
-            "gate",
-            "refit",
-            "publish",
-            "promote",
-        ]:
-            index = {"map_index": 0} if task == "train" else {}
-            ended = worker.run(dag.task_dict[task], **index, **settings)
-            assert ended.state == "success", (task, ended.message)
+        run_training(worker, training_dag(pipeline), **settings)
 
     return run
 

@@ -61,6 +61,15 @@ def test_a_look_is_written_once_for_a_training_in_the_order_of_writing(registry:
     assert registry.history("flights") == []
 
 
+@pytest.mark.parametrize("key", ["look-9", "look-999999999", "look-01", "look-２"])
+def test_a_stray_key_is_no_look_and_stops_none(registry: Registry, key: str) -> None:
+    looks = registry.looks("flights")
+    first = looks.write(look(1))
+    looks._log.write(key, "anything")
+    second = looks.write(look(2))
+    assert looks.history() == [first, second]
+
+
 def test_of_writers_of_one_place_each_finds_one(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (Registry.connect(mlflow_uri).looks("flights") for _ in range(2))
     one.write(look(1))
