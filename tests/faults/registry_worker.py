@@ -16,6 +16,7 @@ from airflow_mlops_provider.registry import (
     Registry,
     VersionPage,
 )
+from airflow_mlops_provider.registry.looks import Look
 from airflow_mlops_provider.results import ArtifactRef
 
 if TYPE_CHECKING:
@@ -174,6 +175,12 @@ def rollback(registry: Registry) -> PromotionOutcome:
 def decide(uri: str) -> None:
     """Decide of a window, as a task does."""
     Registry.connect(uri).write_decision("flights", WINDOW, {"action": "keep"}, idem="decide")
+
+
+def look(uri: str) -> Look:
+    """Write down a look at a replacement, as a task does."""
+    taken = Look(recipe="forest", lineage="lineage", as_of=WINDOW, spent=0.02, candidate="logistic")
+    return Registry.connect(uri).looks("flights").write(taken)
 
 
 def publish_and_promote(uri: str, training: Publication) -> None:

@@ -96,3 +96,12 @@ def test_killed_anywhere_and_retried_a_window_is_decided_once(point: str, mlflow
     assert changed == (point == "decision.write.before")
     assert held.idem == "decide", "the retry knows what was written as its own"
     assert registry.decisions("flights") == [held]
+
+
+@pytest.mark.parametrize("point", ["look.write.before", "look.write.after"])
+def test_killed_anywhere_and_retried_a_look_is_spent_once(point: str, mlflow_uri: str, tmp_path: Path) -> None:
+    die_at(point, tmp_path / "killed", registry_worker.look, mlflow_uri)
+
+    held = registry_worker.look(mlflow_uri)
+
+    assert Registry.connect(mlflow_uri).looks("flights").history() == [held]

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from generated import write_csv
+from killing import POINTS
 from runs import Run, events, mlflow_state, registry
 
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 if TYPE_CHECKING:
     from gauges import Gauges
+    from killing import Points
 
     from local_airflow import LocalAirflow
 
@@ -112,15 +114,18 @@ def test_clearing_after_the_source_was_repaired_trains_again(airflow: LocalAirfl
     assert history[0].digest != history[1].digest
 
 
-def test_a_challenger_that_is_not_better_is_a_green_run_with_the_reason(airflow: LocalAirflow) -> None:
+def test_a_challenger_that_is_not_better_is_a_green_run_with_the_reason(airflow: LocalAirflow, points: Points) -> None:
     first = Run.of(airflow, "never_better", DAYS[0])
     assert (first.state, first.states["promote"]) == ("success", "success")
+    points.arm(POINTS["challenge"])
     second = Run.of(airflow, "never_better", DAYS[1])
     assert (second.state, second.states["gate"], second.states["promote"]) == ("success", "success", "skipped")
     reason = second.value("gate")["facts"]["reason"]
     assert "log_loss" in reason
     assert any(reason in entry.get("reason", "") for entry in second.log("promote"))
     assert mlflow_state(airflow, "never_better")["aliases"] == {"champion": 1, "challenger": 2}
+    assert not points.left
+    assert len(registry(airflow).looks("never_better").history()) == 1, "killed before it and after it, one look"
 
 
 def test_a_challenger_that_fails_a_gate_is_red_and_not_promoted(airflow: LocalAirflow) -> None:
