@@ -22,6 +22,7 @@ from airflow_mlops_provider.backtest.training import train
 from airflow_mlops_provider.effects.watching import Watcher, reign_of
 from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
 from airflow_mlops_provider.monitoring.governor import decide
+from airflow_mlops_provider.monitoring.incidents import left_out
 from airflow_mlops_provider.registry.rollback import resolve, rollback_entry
 
 if TYPE_CHECKING:
@@ -61,13 +62,17 @@ class World:
     def retrain(self, as_of: datetime, why: str) -> None:
         """Train, and promote what passes the gates."""
         self.trainings += 1
-        done = train(self.steps, as_of, self.history, why, self.looks)
+        done = train(self.steps, as_of, self.history, why, self.looks, without=self.broken(as_of))
         if done.entry is None:
             self.say(as_of, "training failed" if done.failed else "not promoted", why, done.reason)
             return
         self.history.append(done.entry)
         self.promotions += 1
         self.say(as_of, "promoted", why, f"version {done.entry.version}, {done.reason}")
+
+    def broken(self, as_of: datetime) -> list[tuple[datetime, datetime]]:
+        """Return the stretches of time whose rows are left out of a training."""
+        return []
 
     def say(self, as_of: datetime, what: What, why: str, outcome: str = "") -> None:
         """Tell an event."""
@@ -114,6 +119,14 @@ class Watched(World):
         if decision.action == "roll_back":
             self._roll_back(as_of, why)
         return why if decision.requests_retraining else None
+
+    def broken(self, as_of: datetime) -> list[tuple[datetime, datetime]]:
+        """Return the stretches of incidents, as the training DAG leaves them out."""
+        if self.watcher is None:
+            return []
+        window = self.steps.pipeline.data.window
+        since = None if window is None else as_of - window
+        return left_out(self.watcher.monitoring.incident, self.decisions, since, as_of)
 
     def _decide(self, as_of: datetime) -> Decision | None:
         reign = reign_of(self.history)
@@ -187,6 +200,7 @@ def replay(
         monitoring=monitoring,
         metrics=pipeline.metrics,
         compute=steps.run,
+        validation=pipeline.validation,
     )
     own = Watched(POLICY, steps, told, watcher=watcher)
     always = [World(ALWAYS, steps, told)] if every_step else []

@@ -10,7 +10,7 @@ from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.runner import run_step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from airflow_mlops_provider.allow_list import AllowList
@@ -63,9 +63,16 @@ class Steps:
         (self.cached if result.cached else self.computed)[step] += 1
         return result
 
-    def ingest(self, as_of: datetime, purpose: str = "training", start: datetime | None = None) -> StepResult:
+    def ingest(
+        self,
+        as_of: datetime,
+        purpose: str = "training",
+        start: datetime | None = None,
+        without: Sequence[tuple[datetime, datetime]] = (),
+    ) -> StepResult:
         """Return the snapshot of the rows that were known at a moment.
 
+        :param without: stretches of time whose rows are left out.
         :raises DataError: there are none, or they are wrong.
         """
         section = {
@@ -73,5 +80,6 @@ class Steps:
             "data": self.pipeline.data.model_dump(mode="json", exclude_defaults=True),
             "purpose": purpose,
             "start": None if start is None else start.isoformat(),
+            "without": [[begin.isoformat(), end.isoformat()] for begin, end in without],
         }
         return self.run("ingest", as_of=as_of, section=section, inputs={})

@@ -44,16 +44,23 @@ class Training:
 
 
 def train(
-    steps: Steps, as_of: datetime, history: Sequence[LedgerEntry], asked: str, looks: list[Look] | None = None
+    steps: Steps,
+    as_of: datetime,
+    history: Sequence[LedgerEntry],
+    asked: str,
+    looks: list[Look] | None = None,
+    *,
+    without: Sequence[tuple[datetime, datetime]] = (),
 ) -> Training:
     """Train on what was known at a moment, and hold the best candidate against the champion of a ledger.
 
     :param asked: why, which the ledger entry keeps.
     :param looks: at replacements of champions so far; this one is added.
+    :param without: stretches of time whose rows are left out.
     """
     looks = [] if looks is None else looks
     try:
-        models = candidates(steps, as_of)
+        models = candidates(steps, as_of, without)
         evaluation = evaluated(steps, as_of, history, models, looks)
     except (DataError, ModelError) as error:
         return Training(str(error), failed=True)
@@ -89,14 +96,15 @@ def version_at(as_of: datetime) -> int:
     return int(moment.strftime("%Y%m%d" if (moment.hour, moment.minute) == (0, 0) else "%Y%m%d%H%M"))
 
 
-def candidates(steps: Steps, as_of: datetime) -> list[StepResult]:
+def candidates(steps: Steps, as_of: datetime, without: Sequence[tuple[datetime, datetime]] = ()) -> list[StepResult]:
     """Return the trained candidates; one that fails is lost, as in the DAG.
 
+    :param without: stretches of time whose rows are left out.
     :raises DataError: the data does not do.
     :raises ModelError: no candidate is left.
     """
     pipeline = steps.pipeline
-    dataset = steps.ingest(as_of)
+    dataset = steps.ingest(as_of, without=without)
     inputs = {"dataset": [dataset]}
     checked = steps.run("validate", as_of=as_of, section=pipeline.validation.model_dump(mode="json"), inputs=inputs)
     if checked.failure is not None:

@@ -103,7 +103,8 @@ def monitoring_doc(pipeline: Pipeline) -> str:
         f"| probation | within {_span(policy.probation.length)} of its promotion, `{name}` is worse than the former "
         f"champion's on the same rows of all windows since, by more than {policy.probation.margin or 0:g} "
         "| roll back, once |",
-        f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of that | retrain |",
+        f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of {_share_of(policy)} "
+        "| retrain |",
         f"| drift | columns with {policy.drift.share:.0%} of the champion's importance drifted, or its predictions did "
         "| retrain |",
         *([f"| stale | its last row is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
@@ -124,3 +125,7 @@ def _rule(gate: Gate) -> str:
     """Return a gate's settings in a line."""
     settings = gate.model_dump(mode="json", exclude={"kind", "name", "on_fail"}, exclude_none=True)
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()) or gate.kind
+
+
+def _share_of(policy: Monitoring) -> str:
+    return "that" if policy.live.margin_of == "value" else "what it was better by than a dummy there"

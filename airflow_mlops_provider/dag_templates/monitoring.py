@@ -59,6 +59,7 @@ def _tasks(pipeline: Pipeline) -> None:
         metrics=pipeline.metrics,
         scoring=section(pipeline.scoring),
         monitoring=section(pipeline.watched),
+        validation=section(pipeline.validation),
         inlets=[predictions_asset(pipeline.name)],
     )
     retrain = RetrainOnDecisionOperator(

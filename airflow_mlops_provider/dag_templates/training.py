@@ -57,6 +57,7 @@ def _tasks(pipeline: Pipeline) -> None:
         **own,
         task=pipeline.task,
         data=section(pipeline.data),
+        **_incidents(pipeline, mlflow),
         inlets=[asked],
         outlets=[dataset_asset(pipeline.name)],
     )
@@ -128,6 +129,13 @@ def _tasks(pipeline: Pipeline) -> None:
     ingest >> champion >> train
     notify_of(pipeline, {"gate_failed", "promoted"}, [gate, publish, promote])
     _search(pipeline, {**common, "dataset": ingest.output, "split": prepare.output}, train)
+
+
+def _incidents(pipeline: Pipeline, mlflow: dict[str, Any]) -> dict[str, Any]:
+    """Return what tells ingest where decisions lie, and which rows are left out; nothing where nothing is watched."""
+    if pipeline.monitoring is None:
+        return {}
+    return {**mlflow, "monitoring": {"incident": section(pipeline.monitoring.incident)}}
 
 
 def _search(pipeline: Pipeline, asked: dict[str, Any], train: Any) -> None:

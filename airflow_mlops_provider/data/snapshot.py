@@ -19,7 +19,7 @@ from airflow_mlops_provider.data.time_of_day import with_time_of_day
 from airflow_mlops_provider.exceptions import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from pydantic import JsonValue
@@ -40,6 +40,7 @@ class Intake:
 
     :param start: rows before are left out; None for no such limit.
     :param labelled: every row needs its target, and time for it: rows of the last `label_delay` are left out.
+    :param without: stretches of time, from and until, whose rows are left out, since their data was broken.
     :param hashing: hashes keys and categories that must not be stored as they are.
     """
 
@@ -52,6 +53,7 @@ class Intake:
         start: datetime | None = None,
         labelled: bool = True,
         hashing: Shield | None = None,
+        without: Sequence[tuple[datetime, datetime]] = (),
     ) -> None:
         self.task = task
         self.data = data
@@ -61,7 +63,8 @@ class Intake:
         self.hashing = hashing
         self.end = self.as_of - data.label_delay if labelled else self.as_of
         self.rows = 0
-        self.excluded = {"future": 0, "unlabelled": 0, "older": 0}
+        self.excluded = {"future": 0, "unlabelled": 0, "older": 0, **({"incident": 0} if without else {})}
+        self.without = [(in_utc(start), in_utc(end)) for start, end in without]
         self.seen: tuple[datetime, datetime] | None = None
         self.kept: tuple[datetime, datetime] | None = None
         self._forms = Forms(data.source.csv)
@@ -159,6 +162,12 @@ class Intake:
             recent = pc.greater_equal(moments, pa.scalar(self.start, moments.type))
             self.excluded["older"] += len(table) - pc.sum(recent).as_py()
             mask = pc.and_(mask, recent)
+        for start, end in self.without:
+            from_then, until_then = (pa.scalar(moment, moments.type) for moment in (start, end))
+            within = pc.and_(pc.greater_equal(moments, from_then), pc.less(moments, until_then))
+            broken = pc.and_(mask, within)
+            self.excluded["incident"] += pc.sum(broken).as_py()
+            mask = pc.and_not(mask, within)
         kept = table.filter(mask)
         if len(kept):
             self.kept = _widen(self.kept, kept[name])
@@ -218,6 +227,13 @@ class Intake:
         if self.seen is None:
             return DataError(f"source {where} holds no row", expected="at least one row")
         first, last = self.seen
+        if self.excluded.get("incident"):
+            return DataError(
+                f"source {where} has no row to learn from at as_of {self.as_of.isoformat()}",
+                got=f"{self.excluded['incident']} rows in windows that monitoring decided to be incidents",
+                expected="rows of other windows",
+                hint="Name windows that were mended under monitoring.incident.repaired, or take an earlier as_of.",
+            )
         since = f", from {self.start.isoformat()} on" if self.start else ""
         delay = f" less label_delay {self.data.label_delay}" if self.labelled else ""
         return DataError(

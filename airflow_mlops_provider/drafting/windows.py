@@ -17,6 +17,8 @@ _CHOICES = ((1, "@daily"), (7, "@weekly"), (31, "@monthly"), (92, "@quarterly"))
 _MAX_SMALL = 0.2
 #: A new champion is first judged in the window after its training, by two windows at the least.
 _PROBATION_WINDOWS = 2
+#: Decay is the loss of a fifth of what the champion is better by than a dummy.
+_LIVE = {"margin": 0.2, "margin_of": "skill"}
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,16 @@ def watching_of(moments: pd.Series[Any] | None, rows: int) -> Watching:
     need = max(least_rows(Monitoring()).values())
     if moments is None:
         few = f" It needs {need} rows, and there are {rows}: it would say nothing." if rows < need else ""
-        return Watching("@daily", {} if rows >= need else None, {}, f"Each run scores all rows.{few}")
+        enough = rows >= need
+        monitoring = {"live": _LIVE} if enough else {}
+        return Watching("@daily", {} if enough else None, monitoring, f"Each run scores all rows.{few}")
     for days, schedule in _CHOICES:
         if (usual := _usual_rows(moments, timedelta(days=days), need)) is not None:
             window = f"{days} day{'s' * (days > 1)}"
             probation = {} if days == 1 else {"probation": {"length": f"{_PROBATION_WINDOWS * days} days"}}
+            watched = {"live": _LIVE, **probation}
             why = f"A window of {window} has about {usual} rows; one of fewer than {need} says nothing."
-            return Watching(schedule, {"window": window}, probation, why)
+            return Watching(schedule, {"window": window}, watched, why)
     span = (moments.max() - moments.min()).total_seconds() / 86400
     days = round(need * span / rows)
     why = f"A window of fewer than {need} rows says nothing, and so many rows came in about {days} days."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.job import Champion
     from airflow_mlops_provider.registry import LedgerEntry
-    from airflow_mlops_provider.spec import Data, Monitoring, Scoring, Task
+    from airflow_mlops_provider.spec import Data, Monitoring, Scoring, Task, Validation
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,10 @@ class Reign:
 
 @dataclass(frozen=True)
 class Watcher:
-    """How the windows of one pipeline are measured."""
+    """How the windows of one pipeline are measured.
+
+    :param validation: of which a window must meet what looks at each value; None for nothing.
+    """
 
     pipeline: str
     task: Task
@@ -96,6 +99,7 @@ class Watcher:
     monitoring: Monitoring
     metrics: list[str]
     compute: Compute
+    validation: Validation | None = None
 
     def score(self, as_of: datetime, reign: Reign) -> Scored:
         """Return the window of an as_of, scored by the champion: found when it was scored before."""
@@ -126,6 +130,8 @@ class Watcher:
         section = self.monitoring.drift.model_dump(mode="json")
         if self.monitoring.incident.max_missing is not None:
             section["max_missing"] = self.monitoring.incident.max_missing
+        if self.validation is not None:
+            section["expectations"] = expected_of_window(self.monitoring, self.validation)
         if scored.window_start is not None:
             section["window"] = (scored.as_of - in_utc(scored.window_start)).total_seconds()
         found = self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion)
@@ -192,6 +198,12 @@ def live_section(monitoring: Monitoring, metrics: Sequence[str], reign: Reign) -
         "metrics": list(metrics),
         "former": None if reign.former is None else reign.former.model_dump(mode="json"),
     }
+
+
+def expected_of_window(monitoring: Monitoring, validation: Validation) -> list[dict[str, Any]]:
+    """Return the expectations that make a window an incident when it fails them."""
+    found = validation.of_each_value if monitoring.incident.expectations else []
+    return [each.model_dump(mode="json") for each in found]
 
 
 def live_start(as_of: datetime, data: Data, scoring: Scoring, reign: Reign) -> datetime | None:

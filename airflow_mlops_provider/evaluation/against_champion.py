@@ -9,6 +9,7 @@ from airflow_mlops_provider.evaluation.champion_gates import held_against, is_re
 from airflow_mlops_provider.evaluation.error_analysis import measure_residuals
 from airflow_mlops_provider.evaluation.holdout import predict_holdout
 from airflow_mlops_provider.evaluation.metrics import measure_all
+from airflow_mlops_provider.evaluation.out_of_fold import out_of_fold
 from airflow_mlops_provider.evaluation.report import (
     ChampionScores,
     EvaluationReport,
@@ -62,19 +63,27 @@ def compare(
         knows no refresh.
     :param chosen: `best` was chosen before, and is the winner.
     """
-    champion, beside = _champion(metrics, settings, job, holdout)
+    champion, beside, common = _champion(metrics, settings, job, holdout)
     own = next((name for name, one in scores.items() if is_refresh(one, champion)), None)
+    asked: Any = {"metrics": metrics, "scores": scores, "bootstrap": settings.bootstrap, "seed": job.seed}
+    besides = {name: said[name] for name in (own,) if name is not None}
     together = resampled_together(
-        metrics,
-        said,
-        scores,
-        settings.bootstrap,
-        job.seed,
+        **asked,
+        said=said,
         closest_to=best,
-        besides={name: said[name] for name in (own,) if name is not None} | {DUMMY: baseline},
-        champion=beside,
+        besides=besides | {DUMMY: baseline},
+        champion=beside if common is None else None,
     )
-    return choose(together, champion, best, own, gates, chosen=chosen)
+    paired = together
+    if common is not None:
+        paired = resampled_together(
+            **asked,
+            said={name: one.take(common) for name, one in said.items()},
+            closest_to=best,
+            besides={name: one.take(common) for name, one in besides.items()},
+            champion=beside,
+        )
+    return choose(together, champion, best, own, gates, chosen=chosen, paired=paired)
 
 
 def choose(
@@ -85,23 +94,26 @@ def choose(
     gates: Sequence[ChampionGate],
     *,
     chosen: bool = False,
+    paired: Together | None = None,
 ) -> Comparison:
     """Return the winner beside the champion; parameters as `compare`.
 
     :param own: the candidate of the champion's recipe, where there is one.
+    :param paired: on the rows that the champion is known on, where those are not all.
     """
     if champion is None or champion.unusable is not None:
         return together.of(best, champion)
-    champion = together.measured(champion)
+    paired = paired or together
+    champion = paired.measured(champion)
     refreshed = bool(gates) and all(gate.refresh for gate in gates)
     if own is None or own == best or chosen or not refreshed:
-        return together.of(best, together.against(champion, best, alone=refreshed and own == best))
-    against = together.against(champion, best)
+        return together.of(best, paired.against(champion, best, alone=refreshed and own == best))
+    against = paired.against(champion, best)
     verdicts = [held_against(gate, together.metrics[0], together.scores[best], against) for gate in gates]
     if all(verdict.passed for verdict in verdicts):
         return together.of(best, against)
     held_back = HeldBack(candidate=best, verdicts=verdicts)
-    return together.of(own, together.against(champion, own, alone=True), held_back)
+    return together.of(own, paired.against(champion, own, alone=True), held_back)
 
 
 def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
@@ -112,11 +124,11 @@ def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
 
 def _champion(
     metrics: Sequence[str], settings: Evaluation, job: Job, holdout: Holdout
-) -> tuple[ChampionScores | None, Predictions | None]:
-    """Return the champion's scores, and its predictions where it can be asked fairly."""
+) -> tuple[ChampionScores | None, Predictions | None, NDArray[Any] | None]:
+    """Return the champion's scores, its predictions where it can be asked fairly, and of which rows if not of all."""
     champion = job.request.champion
     if champion is None:
-        return None, None
+        return None, None, None
     known: Any = {"seq": champion.seq, "version": champion.version, "order_key": champion.order_key}
     known |= {"unseen": champion.unseen}
     known |= {"refitted": champion.judged is not None}
@@ -125,27 +137,29 @@ def _champion(
         known |= {"candidate": then.winner, "recipe": then.challenger.recipe, "rows": then.rows}
         known |= {"features": then.features, "importance": then.importance}
     if then is not None and (other := _of_another_kind(then, holdout.plan)) is not None:
-        return _unusable(metrics, known, other), None
+        return _unusable(metrics, known, other), None, None
     if (seen := (now if then is None else then.split).trained_on_holdout_of(now)) is not None:
+        if then is not None and (folds := out_of_fold(champion, then, holdout)) is not None:
+            there = holdout.predictions_of(folds.rows, folds.scores, folds.threshold)
+            known |= {"common": int(folds.rows.sum()), **_measures(metrics, there)}
+            return ChampionScores(**known, compared="paired"), there, folds.rows
         recorded = {name: champion.metrics.get(name) for name in metrics}
         missing = {name: "not recorded" for name, value in recorded.items() if value is None}
         known |= {"compared": "recorded", "seen": seen, "metrics": recorded, "undefined": missing}
-        return ChampionScores(**known, **_recorded(then, metrics)), None
+        return ChampionScores(**known, **_recorded(then, metrics)), None, None
     try:
         pipeline = _load(job, champion)
         said = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
     except (DataError, ModelError) as error:
-        return _unusable(metrics, known, shorten(str(error))), None
-    scores = scores_of(measure_all(metrics, said))
-    found = ChampionScores(
-        **known,
-        compared="paired",
-        **scores.model_dump(),
-        calibration=measure_calibration(said),
-        residuals=measure_residuals(said),
-        slices=measure_slices(metrics[:1], settings, holdout, said)[0],
-    )
-    return found, said
+        return _unusable(metrics, known, shorten(str(error))), None, None
+    slices = measure_slices(metrics[:1], settings, holdout, said)[0]
+    return ChampionScores(**known, compared="paired", **_measures(metrics, said), slices=slices), said, None
+
+
+def _measures(metrics: Sequence[str], said: Predictions) -> dict[str, Any]:
+    """Return what is measured of a champion's predictions."""
+    found = scores_of(measure_all(metrics, said)).model_dump()
+    return {**found, "calibration": measure_calibration(said), "residuals": measure_residuals(said)}
 
 
 def _unusable(metrics: Sequence[str], known: dict[str, Any], why: str) -> ChampionScores:

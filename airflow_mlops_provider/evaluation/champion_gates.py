@@ -175,7 +175,11 @@ def _not(gate: ChampionGate, champion: ChampionScores) -> str:
 
 def _compared(champion: ChampionScores) -> str:
     if champion.compared == "recorded":
-        return f"{champion.seen or 'the champion has seen these rows'}, so its recorded metric is compared, unpaired"
+        seen = champion.seen or "the champion has seen these rows"
+        return f"{seen}, so its recorded metric is compared, unpaired and with the error of both"
+    if champion.common is not None:
+        common = f"{champion.common:,} common rows"
+        return f"what the folds of both said of {common} is compared: two procedures, not what serves"
     if champion.refitted:
         return "the judged models are compared, each before it is fitted on all rows: two procedures, not what serves"
     return ""

@@ -61,6 +61,11 @@ def comparison_page(
 def _how(report: EvaluationReport, champion: ChampionScores) -> Cell:
     if champion.unusable is not None:
         return Cell(f"The champion cannot predict this data: {champion.unusable}", "bad")
+    if champion.common is not None:
+        return Cell(
+            f"What the folds of both said of {champion.common:,} common rows is compared; the challenger's other "
+            f"figures are of all its {report.rows.holdout:,} rows."
+        )
     if champion.compared == "paired":
         return Cell(f"Both were measured on the same {report.rows.holdout:,} held-out rows.")
     return Cell(f"The champion's figures are those of its own holdout: {champion.seen}.", "warn")

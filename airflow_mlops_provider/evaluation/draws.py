@@ -51,6 +51,19 @@ class Draws:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self._combined(other, lambda mine, theirs: 1 - mine / theirs)
 
+    def recorded(self, value: float, error: float | None) -> Draws:
+        """Return a statistic of which only its value and its error are known, to be set beside this one.
+
+        :param error: standard error; that of this one where nobody knows it.
+        """
+        import numpy as np
+
+        spread = float(self.values[np.isfinite(self.values)].std()) if error is None and len(self.values) else error
+        drawn = np.random.default_rng(len(self.values)).normal(value, spread or 0.0, len(self.values))
+        alone = np.full(len(self.left_out), value)
+        besides = None if self.besides is None else np.full(len(self.besides), value)
+        return Draws(value, drawn, alone, self.ordered, besides, bounded=self.bounded)
+
     def _combined(self, other: Draws | float, function: Callable[[Any, Any], Any]) -> Draws:
         def over(part: str) -> Any:
             return function(getattr(self, part), getattr(other, part) if isinstance(other, Draws) else other)

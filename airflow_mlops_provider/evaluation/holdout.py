@@ -89,6 +89,16 @@ class Holdout:
         """
         return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold, self.units)
 
+    def predictions_of(
+        self, rows: NDArray[Any], scores: NDArray[Any], threshold: NDArray[Any] | None = None
+    ) -> Predictions:
+        """Return scores of some of the held-out rows beside the truth.
+
+        :param rows: which of the held-out rows they are of.
+        """
+        units = None if self.units is None else self.units.take(rows)
+        return predictions_of(self.plan.task, self.truth[rows], scores, self.plan.classes or (), threshold, units)
+
     def of_fold(self, predictions: Predictions, fold: int) -> Predictions:
         """Return the predictions of one fold's rows."""
         return predictions.take(self.fold[self.rows] == fold)

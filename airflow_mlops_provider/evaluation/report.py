@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime, timedelta
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
@@ -102,6 +103,13 @@ class Interval(Frozen):
     resamples: int = Field(description="Resamples on which the metric was defined.")
     why: str | None = None
 
+    @property
+    def error(self) -> float | None:
+        """The standard error of a normal statistic with this interval; None without bounds."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / 2 / NormalDist().inv_cdf((1 + self.confidence) / 2)
+
 
 class Difference(Frozen):
     """By how much the challenger is better than something else: positive is better, also for a loss.
@@ -185,6 +193,8 @@ class ChampionScores(Scores):
     :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
         champion had when it was registered, since it has seen rows that are held out now.
     :param seen: why it has, null when it has not.
+    :param common: of both, so many rows that each held out from the model that it was asked of; null where the champion
+        itself was asked of all held-out rows.
     :param unusable: why the champion cannot predict this data, or predicts another target; null when it can.
     :param refitted: what serves was fitted anew on more rows: the judged model is the one that is compared.
     :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as
@@ -199,6 +209,7 @@ class ChampionScores(Scores):
     order_key: datetime
     compared: Literal["paired", "recorded"]
     seen: str | None = None
+    common: int | None = None
     unusable: str | None = None
     refitted: bool = False
     differences: dict[str, Difference] = Field(default_factory=dict)
@@ -244,7 +255,7 @@ class EvaluationReport(Document):
     :param confusion: of the winner; null for a regression, `residuals` for a classifier.
     """
 
-    SCHEMA = 5
+    SCHEMA = 6
 
     task: Task
     target: str | None = None

@@ -91,10 +91,22 @@ class Together:
 
         :param alone: the candidate is a refresh, which was not chosen as the best of several on these rows.
         """
-        paired = champion.compared == "paired"
-        theirs = {one: self.drawn.get((CHAMPION, one)) if paired else champion.metrics.get(one) for one in self.metrics}
+        if champion.compared == "paired":
+            theirs = {one: self.drawn.get((CHAMPION, one)) for one in self.metrics}
+        else:
+            theirs = {one: self._recorded(champion, one, self.drawn.get((name, one))) for one in self.metrics}
         found = self._differences(name, [name] if alone else self.scores, theirs, "the champion")
         return champion.model_copy(update={"differences": found})
+
+    def _recorded(self, champion: ChampionScores, metric: str, like: Draws | None) -> Draws | None:
+        """Return a champion's recorded metric with its own error, which is independent of what is drawn here.
+
+        :param like: the same metric of the challenger: of an older champion nobody knows the error, so it has this one.
+        """
+        value, known = champion.metrics.get(metric), champion.intervals.get(metric)
+        if value is None or like is None:
+            return None
+        return like.recorded(value, None if known is None else known.error)
 
     def _intervals(self, whose: str | int, known: Scores) -> dict[str, Interval]:
         return {

@@ -73,6 +73,8 @@ def _row(report: EvaluationReport, metric: str) -> str:
 
 def _compared(report: EvaluationReport) -> str:
     champion = report.champion
+    if champion is not None and champion.common is not None:
+        return f"\nThe champion's figures are what its folds said of {champion.common:,} rows that both have held out."
     if champion is None or champion.compared == "paired":
         return "\nChallenger and champion were measured on the same held-out rows."
     return f"\nThe champion's figures are those of its own holdout: {_text(champion.seen or champion.unusable or '')}."

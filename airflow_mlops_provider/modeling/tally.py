@@ -36,6 +36,7 @@ class Values(BaseModel):
 class Tally(BaseModel):
     """What was seen of rows and answers.
 
+    :param imputed: rows that lack a feature, which the model filled in.
     :param counts: rows by index of the predicted class.
     :param values: by categorical column.
     :param threshold: decision threshold of the model, None when it predicts the most probable class.
@@ -44,6 +45,7 @@ class Tally(BaseModel):
     version: int
     classes: list[ClassLabel]
     rows: int = 0
+    imputed: int = 0
     total: float = 0.0
     squares: float = 0.0
     counts: dict[int, int] = Field(default_factory=dict)
@@ -75,11 +77,15 @@ class Tally(BaseModel):
             if not values.familiar:
                 values.familiar = not known[name].isdisjoint(pc.unique(column.unify_dictionaries()).to_pylist())
 
-    def count(self, answers: NDArray[Any]) -> None:
-        """Count the answers to a row group: `(n,)` numbers, or `(n, classes)` probabilities."""
+    def count(self, answers: NDArray[Any], *, imputed: int = 0) -> None:
+        """Count the answers to a row group: `(n,)` numbers, or `(n, classes)` probabilities.
+
+        :param imputed: rows that lack a feature.
+        """
         import numpy as np
 
         self.rows += len(answers)
+        self.imputed += imputed
         if answers.ndim == 1:
             self.total += float(answers.sum())
             self.squares += float(np.square(answers).sum())
@@ -91,6 +97,7 @@ class Tally(BaseModel):
     def add(self, other: Tally) -> None:
         """Add what was seen of other rows, with the same model."""
         self.rows += other.rows
+        self.imputed += other.imputed
         self.total += other.total
         self.squares += other.squares
         for index, count in other.counts.items():
@@ -115,7 +122,7 @@ class Tally(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """Return what is worth telling of all rows."""
-        facts: dict[str, Any] = {"rows": self.rows, "version": self.version, "nulls": 0}
+        facts: dict[str, Any] = {"rows": self.rows, "version": self.version, "nulls": 0, "imputed": self.imputed}
         if not self.classes:
             mean = self.total / self.rows
             return {**facts, "mean": mean, "sd": math.sqrt(max(self.squares / self.rows - mean * mean, 0.0))}

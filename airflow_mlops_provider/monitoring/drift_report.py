@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from airflow_mlops_provider.documents import Document
+from airflow_mlops_provider.results import first_within, text_within
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Share
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ ProblemKind = Literal[
     "other_version",
 ]
 BREAKING: frozenset[ProblemKind] = frozenset({"missing_column", "wrong_type", "all_missing", "no_reference"})
+
+#: What of the report goes into XCom, in bytes of JSON; the artifact holds it whole.
+_WHY_BYTES = 400
+_NAME_BYTES, _COLUMNS_BYTES = 80, 700
+_PROBLEM_BYTES, _PROBLEMS_BYTES, _INCIDENT_BYTES = 160, 700, 500
 
 
 class Problem(Frozen):
@@ -190,6 +196,29 @@ class DriftReport(Document):
             (column for column in self.columns if column.role == "feature" and column.drifted),
             key=lambda column: -column.force,
         )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what goes into XCom."""
+        moved = self.drifted_features
+        return {
+            "judged": self.judged,
+            "drifted": self.drifted,
+            "why": text_within(self.why, _WHY_BYTES),
+            "rows": self.rows,
+            "version": self.version,
+            "share": self.share,
+            "weighted_share": self.weighted_share,
+            "stretches": self.stretches,
+            "prediction_drift": self.prediction_drift,
+            "target_drift": self.target_drift,
+            "columns": first_within((text_within(column.column, _NAME_BYTES) for column in moved), _COLUMNS_BYTES),
+            "drifted_columns": len(moved),
+            "incident": first_within((text_within(one, _PROBLEM_BYTES) for one in self.incident), _INCIDENT_BYTES),
+            "problems": first_within(
+                (text_within(one.words, _PROBLEM_BYTES) for one in self.worst_problems), _PROBLEMS_BYTES
+            ),
+            "problem_count": len(self.problems),
+        }
 
 
 def weights_of(names: Sequence[str], importances: Importances | None) -> dict[str, float]:

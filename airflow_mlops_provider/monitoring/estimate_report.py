@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.metrics import gain
+from airflow_mlops_provider.monitoring.allowance import allowed_fall
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
 from airflow_mlops_provider.spec.metrics import LOSSES
+
+if TYPE_CHECKING:
+    from airflow_mlops_provider.spec.operations import Estimated
 
 
 class Estimate(Frozen):
@@ -76,12 +82,13 @@ class EstimateReport(Document):
     fallen: bool = False
 
 
-def has_fallen(name: str, found: Estimate, margin: float) -> bool:
-    """Return whether an estimate's whole interval lies below the holdout's value by more than a share of it.
+def has_fallen(name: str, found: Estimate, settings: Estimated, dummy: float | None) -> bool:
+    """Return whether an estimate's whole interval lies below the holdout's value by more than it may.
 
+    :param dummy: what a dummy's metric was there; None of an old evaluation.
     Judged by the value alone, 14 to 20 % of the flights' days were bad, of which no more than three quarters were.
     """
     best = found.low if name in LOSSES else found.high
     if found.value is None or found.holdout is None or best is None:
         return False
-    return gain(name, best, found.holdout) < -margin * abs(found.holdout)
+    return gain(name, best, found.holdout) < -allowed_fall(settings, name, found.holdout, dummy)

@@ -6,13 +6,14 @@ cooldown, budget) is read from the earlier decisions only, so nothing else has t
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.documents import Document
+from airflow_mlops_provider.monitoring.obstacles import in_vain, obstacles_of
 from airflow_mlops_provider.monitoring.probation import Comparison, probation_of
 from airflow_mlops_provider.monitoring.reasons import days_text, drift_reason, estimate_reason, live_reason, speaks
 from airflow_mlops_provider.results import ArtifactRef, first_within, text_within
@@ -21,12 +22,15 @@ from airflow_mlops_provider.spec.frozen import Frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_mlops_provider.spec.operations import Monitoring, Retraining
+    from airflow_mlops_provider.spec.operations import Monitoring
 
 Action = Literal["keep", "retrain", "roll_back", "incident"]
 #: Which rule decided. `nothing_new`: no champion, too few rows or no labels. `rolled_back`: this champion's rollback is
 #: decided already, so its windows ask for nothing more. `incident`: the window's data is broken, and teaches nothing.
-Rule = Literal["healthy", "nothing_new", "probation", "rolled_back", "incident", "decay", "drift", "estimate", "stale"]
+#: `fallback`: retrainings for decay came to nothing, and the former champion is better.
+Rule = Literal[
+    "healthy", "nothing_new", "probation", "rolled_back", "incident", "fallback", "decay", "drift", "estimate", "stale"
+]
 
 #: In bytes of JSON: a decision has to fit into one value of MLflow, 6,000 characters.
 _MAX_COLUMN, _MAX_COLUMNS, _MAX_REASON = 120, 1200, 1000
@@ -75,6 +79,7 @@ class Decision(Document):
     :param bad: the window counts as one of those in a row that lead to a retraining.
     :param suppressed: the request is not passed on; `why` says why.
     :param incident: whether one begins with this window, lasts, or is over since the window before; None without one.
+    :param start: where an incident's window begins; None of other windows, of an earlier release, and without time.
     :param drifted: the window as a whole drifted, or its predictions did.
     :param columns: columns that drifted.
     :param champion: version that was judged; None without one.
@@ -99,6 +104,7 @@ class Decision(Document):
     suppressed: bool = False
     why: str | None = None
     incident: Literal["begins", "lasts", "over"] | None = None
+    start: datetime | None = None
     drifted: bool = False
     columns: list[str] = Field(default_factory=list)
     champion: int | None = None
@@ -161,7 +167,7 @@ def decide(
         found = found.model_copy(update={"reasons": [*found.reasons, text_within("; ".join(remarks), _MAX_REASON)]})
     if found.action != "retrain" or champion is None:
         return found
-    if obstacles := _obstacles(policy.retraining, found, champion, past, late=late):
+    if obstacles := obstacles_of(policy.retraining, found, champion, past, late=late):
         return found.model_copy(update={"suppressed": True, "why": "; ".join(obstacles)})
     return found
 
@@ -199,6 +205,7 @@ def _judge(
             reasons=[text_within(reason, _MAX_REASON) for reason in (*clear, *reasons)],
             bad=bad,
             incident=now if action != "incident" else "begins" if before is None else "lasts",
+            start=window.start if action == "incident" else None,
             drifted=has_drifted,
             columns=columns,
             champion=None if champion is None else champion.version,
@@ -219,6 +226,8 @@ def _judge(
         beside = str(live.get("against_former") or "worse than the former")
         return found("roll_back", "probation", *filter(None, (beside, probation.words, since)), bad=True)
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
+    if decay and (why := _fallback(policy, live, champion, past)) is not None:
+        return found("roll_back", "fallback", *decay, why, bad=True)
     drifted = [drift_reason(drift)] if has_drifted else []
     guessed = [] if estimate is None else [estimate_reason(estimate)]
     fallen = guessed if estimate is not None and estimate.get("fallen") else []
@@ -234,6 +243,16 @@ def _judge(
     return found("keep", "healthy" if can_judge else "nothing_new", *words, *guessed)
 
 
+def _fallback(policy: Monitoring, live: Mapping[str, Any], champion: Incumbent, past: Sequence[Decision]) -> str | None:
+    """Return why to go back though nothing is on probation: retraining does not help, and the former one is better."""
+    after, beside = policy.retraining.fallback_after, live.get("difference")
+    tried = [one.as_of for one in past if one.requests_retraining and one.rule == "decay"]
+    if after is None or beside is None or beside[1] >= 0 or (vain := in_vain(champion, tried)) < after:
+        return None
+    words = str(live.get("against_former") or "the former champion is better")
+    return f"no champion came of {vain} retraining{'s' * (vain > 1)} for decay, and {words}"
+
+
 def _incident_of(champion: Incumbent | None, past: Sequence[Decision]) -> Decision | None:
     """Return the window in which an incident began that no later one ended; silent ones neither end nor begin any."""
     began = None
@@ -247,59 +266,6 @@ def _incident_of(champion: Incumbent | None, past: Sequence[Decision]) -> Decisi
 
 def _rollback_of(champion: Incumbent, past: Sequence[Decision]) -> Decision | None:
     return next((one for one in past if one.action == "roll_back" and one.seq == champion.seq), None)
-
-
-# ---------------------------------------------------------------- the governor
-
-
-def _obstacles(
-    settings: Retraining, found: Decision, champion: Incumbent, past: Sequence[Decision], *, late: bool
-) -> list[str]:
-    """Return everything that keeps a request from being passed on."""
-    passed = [one.as_of for one in past if one.requests_retraining]
-    obstacles = []
-    if late:
-        obstacles.append("a later window is decided already")
-    if found.bad and (row := 1 + _bad_in_a_row(champion, past)) < settings.after:
-        obstacles.append(f"{row} bad window{'s' * (row > 1)} in a row, {settings.after} are needed")
-    learned = max([champion.trained, *passed])
-    usable = (one.rows for one in past if one.as_of > learned and one.action != "incident")
-    if (rows := found.rows + sum(usable)) < settings.min_rows:
-        obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
-    if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, passed)):
-        since = f"cooldown of {days_text(cooldown)} since the request of {as_of_text(passed[-1])}"
-        longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests made no champion"
-        obstacles.append(since + longer)
-    recent = [moment for moment in passed if moment > found.as_of - settings.period]
-    if len(recent) >= settings.budget:
-        obstacles.append(f"budget: {len(recent)} of {settings.budget} requests within {days_text(settings.period)}")
-    return obstacles
-
-
-def _cooldown(settings: Retraining, found: Decision, champion: Incumbent, passed: Sequence[datetime]) -> timedelta:
-    """Return how long to wait after the last request: twice as long for each in a row from which no champion came.
-
-    A model that was measured to fall may be trained anew as often as the settings allow: of decay there is proof.
-    """
-    in_vain = sum(moment > champion.trained for moment in passed)
-    if found.rule == "decay" or in_vain < 2:
-        return settings.cooldown
-    doubled: timedelta = settings.cooldown * (1 << min(in_vain - 1, 10))
-    return doubled
-
-
-def _bad_in_a_row(champion: Incumbent, past: Sequence[Decision]) -> int:
-    """Return how many bad windows of this champion precede, since the last request; silent ones do not count."""
-    bad = 0
-    for one in reversed(past):
-        if one.seq != champion.seq or one.requests_retraining:
-            break
-        if one.rule in ("nothing_new", "incident"):
-            continue
-        if not one.bad:
-            break
-        bad += 1
-    return bad
 
 
 def _uncovered(window: Window, past: Sequence[Decision]) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from airflow_mlops_provider.monitoring.drift import Pair
     from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, Problem
+    from airflow_mlops_provider.monitoring.governor import Decision
+    from airflow_mlops_provider.spec.operations import Incident
 
 
 def incidents_of(
@@ -38,6 +42,30 @@ def incidents_of(
             )
         elif column.role == "feature" and column.drifted and "constant" in kinds and _varies(pairs.get(column.column)):
             found.append(f"{name}: one value in every row, where no stretch of the reference has only one")
+    return found
+
+
+def left_out(
+    settings: Incident, decisions: Sequence[Decision], since: datetime | None, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return the stretches of time whose rows a training does without: windows of incidents that nobody mended.
+
+    :param since: where the rows of the training begin; None for all.
+    :param until: where they end.
+    :return: in order, without an overlap; none when the settings leave nothing out.
+    """
+    if not settings.leave_out:
+        return []
+    mended = {in_utc(moment) for moment in settings.repaired}
+    found: list[tuple[datetime, datetime]] = []
+    broken = [one for one in decisions if one.action == "incident" and in_utc(one.as_of) not in mended]
+    for start, end in sorted((in_utc(one.start), in_utc(one.as_of)) for one in broken if one.start is not None):
+        if start >= until or (since is not None and end <= since):
+            continue
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
     return found
 
 

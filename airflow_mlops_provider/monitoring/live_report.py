@@ -43,6 +43,7 @@ class LiveReport(Document):
     :param comparison: the same of the deciding metric, as probation adds it up; null where it is not compared.
     :param not_compared: why it is not.
     :param holdout: what evaluate measured before the champion was promoted.
+    :param allowed: the largest fall below it that is no decay, in the deciding metric's unit; null of an older report.
     :param estimates: what was estimated of these rows without their labels, where monitoring estimates.
     :param estimate_held: whether the deciding metric lies in its estimated interval.
     :param cannot_predict: the champion cannot predict these rows, and the former one can.
@@ -50,7 +51,7 @@ class LiveReport(Document):
     :param against_former: the comparison with the former champion in words.
     """
 
-    SCHEMA = 2
+    SCHEMA = 3
 
     task: Task
     metric: str
@@ -69,6 +70,7 @@ class LiveReport(Document):
     comparison: Comparison | None = None
     not_compared: str | None = None
     holdout: dict[str, Finite | None] = Field(default_factory=dict)
+    allowed: Finite | None = None
     estimates: dict[str, Estimate] = Field(default_factory=dict)
     estimate_held: bool | None = None
     decayed: bool = False
@@ -103,13 +105,13 @@ class Verdict:
     words: str
 
 
-def against_holdout(report: LiveReport, champion: LiveScores, margin: float) -> Verdict:
-    """Return whether the metric lies below the holdout's value by more than a share of it, interval and all."""
+def against_holdout(report: LiveReport, champion: LiveScores) -> Verdict:
+    """Return whether the metric lies below the holdout's value by more than it may, interval and all."""
     if champion.unusable is not None:
         return Verdict(True, f"version {champion.version} cannot predict these rows: {champion.unusable}")
     name, promised = report.metric, report.holdout.get(report.metric)
     live = champion.metrics[name]
-    if promised is None or live is None:
+    if promised is None or live is None or report.allowed is None:
         return Verdict(False, f"{name} is {_number(live)}; what it was on the holdout is not recorded")
     words = (
         f"{name} is {_number(live)}{_span(champion.intervals[name])} on {report.measured_rows} labelled rows, "
@@ -118,7 +120,7 @@ def against_holdout(report: LiveReport, champion: LiveScores, margin: float) -> 
     moved = report.since_holdout[name]
     if moved.low is None or moved.high is None:
         return Verdict(False, f"{words}: {moved.why}")
-    return Verdict(moved.high < -margin * abs(promised), f"{words}, a gain of{_span(moved)} {report.drawn}")
+    return Verdict(moved.high < -report.allowed, f"{words}, a gain of{_span(moved)} {report.drawn}")
 
 
 def against_former(report: LiveReport, champion: LiveScores) -> Verdict:

@@ -121,9 +121,7 @@ def probation_of(
     if late:
         found = Look(False, "a later window was looked at already")
     else:
-        holdout = live.get("holdout")
-        decay = None if holdout is None else policy.live.margin * abs(float(holdout))
-        found = look(settings, window, own, champion, past, decay=decay)
+        found = look(settings, window, own, champion, past, decay=live.get("allowed"))
     return replace(found, comparison=own.model_copy(update={"error": None}))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 
 from airflow_mlops_provider.exceptions import SpecError
+from airflow_mlops_provider.operators.model import PolicyOperator
 from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 
-class IngestDataOperator(StepOperator):
+class IngestDataOperator(PolicyOperator):
     """Read the rows that were known at `as_of` into one typed Parquet snapshot.
 
+    With `monitoring`, a training does without the rows of windows that monitoring decided to be incidents.
     Assets among the task's outlets get an event whose extra holds `as_of`, the digest and the number of rows.
 
     .. code-block:: python
@@ -42,9 +44,11 @@ class IngestDataOperator(StepOperator):
         which need no target; `live` for labelled rows again, on which a model that serves is measured.
     :param window: rows of this much time, as an ISO duration such as `P1D`; for training without it,
         `data.window` decides.
+    :param monitoring: the `monitoring` section of a pipeline file, of which `incident` counts. Without it MLflow is not
+        asked.
     """
 
-    template_fields: Sequence[str] = (*StepOperator.template_fields, "data", "window")
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "data", "window")
     step = "ingest"
 
     def __init__(
@@ -69,6 +73,8 @@ class IngestDataOperator(StepOperator):
         section: dict[str, Any] = {"task": self.task, "data": self.data, "purpose": self.purpose}
         if self.window is not None:
             section["start"] = self._start(resolve_as_of(context, self.as_of)).isoformat()
+        if self.monitoring is not None and self.purpose == "training":
+            section["without"] = self._broken(resolve_as_of(context, self.as_of))
         result = self.compute(context, section, {})
         dataset = result.artifacts["dataset"]
         for outlet in self.outlets:
@@ -79,6 +85,18 @@ class IngestDataOperator(StepOperator):
                     "rows": result.facts.get("rows"),
                 }
         return result
+
+    def _broken(self, as_of: datetime) -> list[list[str]]:
+        """Return the stretches of time of incidents, from and until."""
+        from airflow_mlops_provider.effects.decisions import decisions
+        from airflow_mlops_provider.monitoring.incidents import left_out
+
+        window = self.window or self.data.get("window")
+        since = None if window is None else as_of - duration(window, "window")
+        found = left_out(self.policy().incident, decisions(self.registry(), self.model_name), since, as_of)
+        for start, end in found:
+            self.log.info("The rows from %s to %s are left out: their data was broken.", start, end)
+        return [[start.isoformat(), end.isoformat()] for start, end in found]
 
     def _start(self, as_of: datetime) -> datetime:
         """Return where the window begins: it ends at as_of, or before the rows that have no label yet."""

@@ -34,9 +34,11 @@ class DetectDriftOperator(PolicyOperator):
     :param dataset: what `IngestDataOperator` with `purpose="scoring"` returned.
     :param predictions: what `ScoreBatchOperator` returned.
     :param keep_evidently: keep Evidently's own page as well: gzipped about 1.5 MB, and about twice the time.
+    :param validation: the `validation` section of a pipeline file: a window that fails what it expects of each value is
+        an incident.
     """
 
-    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset", "predictions")
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset", "predictions", "validation")
     step = "drift"
 
     def __init__(
@@ -45,17 +47,21 @@ class DetectDriftOperator(PolicyOperator):
         dataset: Result,
         predictions: Result,
         keep_evidently: bool = False,
+        validation: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.predictions = predictions
         self.keep_evidently = keep_evidently
+        self.validation = validation
 
     def run(self, context: Context) -> StepResult:
         """Compare."""
+        from airflow_mlops_provider.effects.watching import expected_of_window
         from airflow_mlops_provider.exceptions import MLOpsError
         from airflow_mlops_provider.gauges import send_drift
+        from airflow_mlops_provider.spec import Validation
 
         registry = self.registry()
         head = registry.head(self.model_name)
@@ -64,14 +70,16 @@ class DetectDriftOperator(PolicyOperator):
                 f"model {self.model_name!r} has no champion whose reference a window could be compared with",
                 hint="Promote one first.",
             )
-        settings, dataset = self.policy().drift, parsed(self.dataset, "dataset")
+        policy, dataset = self.policy(), parsed(self.dataset, "dataset")
+        validation = Validation.model_validate(self.validation or {})
         start = dataset.facts.get("start")
         window = None if start is None else (dataset.as_of - datetime.fromisoformat(str(start))).total_seconds()
         result = self.compute(
             context,
             {
-                **settings.model_dump(mode="json"),
-                **self.policy().incident.model_dump(mode="json", exclude_none=True),
+                **policy.drift.model_dump(mode="json"),
+                **policy.incident.model_dump(mode="json", include={"max_missing"}, exclude_none=True),
+                "expectations": expected_of_window(policy, validation),
                 "window": window,
                 "keep_evidently": self.keep_evidently,
             },

@@ -60,10 +60,12 @@ class WatchPredictionsOperator(PolicyOperator):
         `{{ as_of }}` is that of the window.
     :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
     :param scoring: the `scoring` section of a pipeline file.
+    :param validation: the `validation` section of a pipeline file: a window that fails what it expects of each value is
+        an incident.
     """
 
     # Not `data`: it is rendered for each window.
-    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "scoring")
+    template_fields: Sequence[str] = (*PolicyOperator.template_fields, "scoring", "validation")
     step = "watch"
 
     def __init__(
@@ -73,6 +75,7 @@ class WatchPredictionsOperator(PolicyOperator):
         data: dict[str, Any],
         metrics: list[str],
         scoring: dict[str, Any] | None = None,
+        validation: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,6 +83,7 @@ class WatchPredictionsOperator(PolicyOperator):
         self.data = data
         self.metrics = metrics
         self.scoring = scoring
+        self.validation = validation
 
     def run(self, context: Context) -> StepResult:
         """Decide every window."""
@@ -149,7 +153,7 @@ class WatchPredictionsOperator(PolicyOperator):
         """Return what measures a window, with the source as it is named for that window's `{{ as_of }}`."""
         from airflow_mlops_provider.as_of import as_of_text
         from airflow_mlops_provider.effects import watching
-        from airflow_mlops_provider.spec import Data, Scoring
+        from airflow_mlops_provider.spec import Data, Scoring, Validation
 
         values: Any = {**context, "as_of": as_of_text(as_of)}
         data = self.render_template(self.data, values)
@@ -165,6 +169,7 @@ class WatchPredictionsOperator(PolicyOperator):
             monitoring=self.policy(),
             metrics=self.metrics,
             compute=compute,
+            validation=Validation.model_validate(self.validation or {}),
         )
 
     def _decide(

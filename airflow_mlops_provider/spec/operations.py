@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share, Span
+from airflow_mlops_provider.spec.frozen import Finite, Frozen, Moment, OpenShare, Share, Span
 
 
 class Scoring(Frozen):
@@ -44,11 +45,20 @@ class Drift(Frozen):
     min_rows: PositiveInt = Field(200, description="A window with fewer rows says nothing.")
 
 
+MarginOf = Literal["value", "skill"]
+_MARGIN_OF: MarginOf = Field(
+    "value",
+    description="What `margin` is a share of: `value`, that of the holdout, or `skill`, by which it is better than a "
+    "dummy's there.",
+)
+
+
 class Live(Frozen):
     """How far the live metric may fall below what the holdout promised."""
 
     metric: str | None = Field(None, description="The first of evaluation.metrics when left out.")
     margin: Finite = Field(0.1, ge=0, description="A fall of more than this share of the holdout's value is decay.")
+    margin_of: MarginOf = _MARGIN_OF
     confidence: OpenShare = Field(0.95, description="Of the interval that must lie below.")
     min_rows: PositiveInt = Field(200, description="A window with fewer labelled rows says nothing.")
 
@@ -58,6 +68,7 @@ class Estimated(Frozen):
 
     metric: str | None = Field(None, description="The first of evaluation.metrics when left out.")
     margin: Finite = Field(0.1, ge=0, description="A fall of more than this share of the holdout's value is bad.")
+    margin_of: MarginOf = _MARGIN_OF
     confidence: OpenShare = Field(0.95, description="Of the interval, the whole of which has to be beyond the margin.")
     min_rows: PositiveInt = Field(200, description="A window with fewer rows says nothing.")
 
@@ -73,6 +84,11 @@ class Retraining(Frozen):
     budget: int = Field(4, ge=0, description="Requests within the period.")
     period: Span = Field(timedelta(days=30), gt=timedelta(0), description="Of the budget, in data time.")
     min_rows: int = Field(1000, ge=0, description="New rows since the last training.")
+    fallback_after: PositiveInt | None = Field(
+        None,
+        description="Go back to the former champion after so many retrainings for decay from which no champion came, "
+        "where it is better on the window's rows; never when left out.",
+    )
 
 
 class Incident(Frozen):
@@ -81,6 +97,14 @@ class Incident(Frozen):
     max_missing: Share | None = Field(
         None,
         description="Largest share of missing values in a feature; that of `preparation.missing` when left out.",
+    )
+    expectations: bool = Field(
+        True, description="Whether a scored window that fails an expectation of each value is an incident."
+    )
+    leave_out: bool = Field(True, description="Leave the rows of such windows out of later trainings.")
+    repaired: list[Moment] = Field(
+        default_factory=list,
+        description="The as_of of windows whose rows were mended at the source, and are learned from again.",
     )
 
 
@@ -122,4 +146,4 @@ class Monitoring(Frozen):
         """Return it with the share of missing values that training allows, where it says nothing of its own."""
         if self.incident.max_missing is not None:
             return self
-        return self.model_copy(update={"incident": Incident(max_missing=max_missing)})
+        return self.model_copy(update={"incident": self.incident.model_copy(update={"max_missing": max_missing})})

@@ -98,7 +98,7 @@ TaskName = Literal[
 
 
 #: The columns of predictions, besides keys and timestamp.
-_PREDICTION = re.compile(r"prediction|p_\d+|model_version|as_of")
+_PREDICTION = re.compile(r"prediction|p_\d+|imputed|model_version|as_of")
 
 
 class Pipeline(Frozen):

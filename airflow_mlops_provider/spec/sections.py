@@ -186,6 +186,16 @@ class Data(Frozen):
 # ---------------------------------------------------------------- validation
 
 
+#: How the names of expectations begin that look at one value, or at the values of one row, after the other.
+_OF_EACH_VALUE = (
+    "expect_column_values_to_",
+    "expect_column_value_lengths_to_",
+    "expect_column_pair_values_",
+    "expect_multicolumn_sum_",
+    "expect_select_column_values_to_",
+)
+
+
 class Validation(Frozen):
     """What must be true of the data."""
 
@@ -198,6 +208,15 @@ class Validation(Frozen):
     )
     expectations: list[Expectation] = Field(default_factory=list, description="What else must be true.")
     keep_failing_rows: int = Field(1000, ge=0, le=100_000, description="Failing rows kept as an artifact.")
+
+    @property
+    def of_each_value(self) -> list[Expectation]:
+        """The expectations that fail and look at each value: they hold of a few rows as they do of all.
+
+        A mean, a count or a set of values is another one in a short window.
+        """
+        failing = [each for each in self.expectations if (each.policy or self.policy) == "fail"]
+        return [each for each in failing if each.type.startswith(_OF_EACH_VALUE)]
 
 
 # ---------------------------------------------------------------- training, evaluation

@@ -6,7 +6,7 @@ import gzip
 import logging
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
 
@@ -25,7 +25,7 @@ from airflow_mlops_provider.monitoring.ranges import range_of
 from airflow_mlops_provider.monitoring.sampling import survey
 from airflow_mlops_provider.monitoring.usual import cut
 from airflow_mlops_provider.monitoring.window_verdict import judge, usual_by
-from airflow_mlops_provider.results import first_within, text_within
+from airflow_mlops_provider.spec.expectations import Expectation  # noqa: TC001  # pydantic reads it
 from airflow_mlops_provider.spec.frozen import Share, Span  # noqa: TC001  # pydantic reads them
 from airflow_mlops_provider.spec.operations import Drift
 from airflow_mlops_provider.spec.preparation import Missing
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.job import Champion, Job
+    from airflow_mlops_provider.monitoring.drift import Pair
     from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, Role
     from airflow_mlops_provider.monitoring.sampling import Kind, Survey
     from airflow_mlops_provider.results import ArtifactRef
@@ -45,10 +46,6 @@ log = logging.getLogger(__name__)
 FORMAT = 2
 LIBRARIES = ("evidently", "numpy", "pandas", "pyarrow", "scipy")
 
-#: What of the report goes into XCom, in bytes of JSON; the artifact holds it whole.
-_WHY_BYTES = 400
-_NAME_BYTES, _COLUMNS_BYTES = 80, 700
-_PROBLEM_BYTES, _PROBLEMS_BYTES, _INCIDENT_BYTES = 160, 700, 500
 _LOGGED_PROBLEMS = 20
 _PROBABILITY = re.compile(r"p_\d+")
 _VERSION = "model_version"
@@ -59,11 +56,13 @@ class Section(Drift):
 
     :param window: how much time the window holds: as long are the stretches of the reference that say what is usual.
     :param max_missing: largest share of missing values in a feature; a larger one is an incident.
+    :param expectations: of each value of the window; one that fails is an incident.
     :param keep_evidently: store Evidently's own page as well, gzipped: 1.5 MB and more, and some seconds.
     """
 
     window: Span | None = None
     max_missing: Share = Missing().max_share
+    expectations: list[Expectation] = []
     keep_evidently: bool = False
 
 
@@ -102,7 +101,7 @@ def run(section: Section, job: Job) -> Outcome:
         metric=None if importances is None else importances.metric,
         prediction_drift=_any_drifted(columns, "prediction") if enough else None,
         target_drift=_any_drifted(columns, "target") if enough and labels else None,
-        incident=incidents_of(columns, wrong, pairs, section.max_missing) if enough else [],
+        incident=_incidents(section, job, columns, wrong, pairs) if enough else [],
         columns=columns,
         problems=[*problems, *wrong],
         **judge(section, columns, usual_of, current.rows, enough=enough),
@@ -111,7 +110,22 @@ def run(section: Section, job: Job) -> Outcome:
         log.warning("%s", problem.words)
     log.info("%s", report.why)
     page = evidently_page(pairs) if section.keep_evidently and enough and pairs else None
-    return Outcome(_artifacts(job, report, page), _facts(report))
+    return Outcome(_artifacts(job, report, page), report.facts())
+
+
+def _incidents(
+    section: Section, job: Job, columns: Sequence[ColumnDrift], wrong: Sequence[Problem], pairs: Mapping[str, Pair]
+) -> list[str]:
+    """Return what is broken of the window, a line each."""
+    found = incidents_of(columns, wrong, pairs, section.max_missing)
+    if not section.expectations:
+        return found
+    from airflow_mlops_provider.validation.expectations import failed_of
+
+    snapshot = job.artifact("dataset", "dataset")
+    info = table_info(job.store, snapshot)
+    present = [name for name in info.columns.all if name in table_schema(job.store, snapshot).names]
+    return [*found, *failed_of(job.store, snapshot, section.expectations, present, info.columns.timestamp)]
 
 
 # ---------------------------------------------------------------- what is compared
@@ -281,26 +295,3 @@ def _artifacts(job: Job, report: DriftReport, page: bytes | None) -> dict[str, A
     if page is not None:
         artifacts["evidently"] = store.add_bytes(gzip.compress(page, mtime=0), ".html.gz")
     return artifacts
-
-
-def _facts(report: DriftReport) -> dict[str, Any]:
-    moved = report.drifted_features
-    return {
-        "judged": report.judged,
-        "drifted": report.drifted,
-        "why": text_within(report.why, _WHY_BYTES),
-        "rows": report.rows,
-        "version": report.version,
-        "share": report.share,
-        "weighted_share": report.weighted_share,
-        "stretches": report.stretches,
-        "prediction_drift": report.prediction_drift,
-        "target_drift": report.target_drift,
-        "columns": first_within((text_within(column.column, _NAME_BYTES) for column in moved), _COLUMNS_BYTES),
-        "drifted_columns": len(moved),
-        "incident": first_within((text_within(one, _PROBLEM_BYTES) for one in report.incident), _INCIDENT_BYTES),
-        "problems": first_within(
-            (text_within(one.words, _PROBLEM_BYTES) for one in report.worst_problems), _PROBLEMS_BYTES
-        ),
-        "problem_count": len(report.problems),
-    }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Raised when a metric is estimated otherwise than before, so that what was stored is made anew.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 
 _WHY_BYTES = 400
@@ -95,7 +95,9 @@ def _estimated(section: Section, job: Job, champion: Champion, report: EstimateR
             "reference_rows": reference.asked.rows,
             "judged": decisive.value is not None,
             "estimates": found,
-            "fallen": has_fallen(section.decisive, decisive, section.margin),
+            "fallen": has_fallen(
+                section.decisive, decisive, section, evaluation.baseline.metrics.get(section.decisive)
+            ),
             "why": decisive.words(section.decisive),
         }
     )

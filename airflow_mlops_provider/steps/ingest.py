@@ -52,17 +52,19 @@ class Section(Frozen):
     :param purpose: `training` reads labelled rows of `data.window`; `scoring` rows up to as_of, which need no target;
         `live` labelled rows, on which a model that serves is measured.
     :param start: rows before are left out; without it, `data.window` decides for training, and nothing otherwise.
+    :param without: stretches of time, from and until, whose rows are left out: their data was broken.
     """
 
     task: Task
     data: Data
     purpose: Literal["training", "scoring", "live"] = "training"
     start: datetime | None = None
+    without: list[tuple[datetime, datetime]] = []
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # What training has always been asked keeps the key that it has always had.
-        added = {"purpose": "training", "start": None}
+        added: dict[str, Any] = {"purpose": "training", "start": None, "without": []}
         return {name: value for name, value in dump(self).items() if name not in added or value != added[name]}
 
     def start_at(self, as_of: datetime) -> datetime | None:
@@ -212,7 +214,15 @@ def _without_groups(section: Section) -> Section:
 
 def _intake(section: Section, job: Job, hashing: Shield | None = None) -> Intake:
     start, labelled = section.start_at(job.as_of), section.purpose != "scoring"
-    return Intake(section.task, section.data, job.as_of, start=start, labelled=labelled, hashing=hashing)
+    return Intake(
+        section.task,
+        section.data,
+        job.as_of,
+        start=start,
+        labelled=labelled,
+        hashing=hashing,
+        without=section.without,
+    )
 
 
 class _Source:

@@ -14,6 +14,7 @@ from airflow_mlops_provider.evaluation.metrics import broken, measure_all
 from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, Outcome
+from airflow_mlops_provider.monitoring.allowance import allowed_fall
 from airflow_mlops_provider.monitoring.estimated_performance import Asked, estimate, evenly
 from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.monitoring.live_answers import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.monitoring.live_answers import Answer
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
-FORMAT = 4
+FORMAT = 5
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
 #: Of one sentence in the facts, in bytes.
@@ -121,6 +122,7 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
             "comparison": found.comparison,
             "not_compared": found.why,
             "holdout": holdout,
+            "allowed": _allowed(section, holdout.get(section.metric), measured),
         }
     )
     return _judged(section, _with_estimates(section, job, champion, answers[0], known, report))
@@ -142,6 +144,14 @@ def _holdout(champion: Champion, measured: EvaluationReport | None, names: list[
     if measured is not None:
         recorded |= measured.challenger.metrics
     return {name: recorded.get(name) for name in names}
+
+
+def _allowed(section: Section, holdout: float | None, measured: EvaluationReport | None) -> float | None:
+    """Return how far the deciding metric may fall."""
+    if holdout is None:
+        return None
+    dummy = None if measured is None else measured.baseline.metrics.get(section.metric)
+    return allowed_fall(section.live, section.metric, holdout, dummy)
 
 
 def _point_values(names: list[str], answer: Answer, said: Predictions | None) -> LiveScores:
@@ -183,7 +193,7 @@ def _judged(section: Section, report: LiveReport) -> LiveReport:
     if champion is None or (champion.unusable is None and champion.metrics[section.metric] is None):
         undefined = "" if champion is None else champion.undefined.get(section.metric, "")
         return report.model_copy(update={"judged": False, "why": f"{section.metric} is undefined: {undefined}"})
-    decay = against_holdout(report, champion, section.live.margin)
+    decay = against_holdout(report, champion)
     beside = against_former(report, champion)
     return report.model_copy(
         update={
@@ -210,6 +220,7 @@ def _facts(report: LiveReport) -> dict[str, Any]:
         "former_version": None if former is None else former.version,
         "difference": None if difference is None else [difference.low, difference.high],
         "holdout": report.holdout.get(name),
+        "allowed": report.allowed,
         "decayed": report.decayed,
         "cannot_predict": report.cannot_predict,
         "comparison": None if report.comparison is None else report.comparison.model_dump(mode="json"),

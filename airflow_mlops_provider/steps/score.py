@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt, model_validator
@@ -19,64 +18,44 @@ from pydantic import Field, PositiveInt, model_validator
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.data.tables import iter_tables, row_groups, table_info, table_schema, write_table
 from airflow_mlops_provider.documents import Document
-from airflow_mlops_provider.exceptions import (
-    ArtifactError,
-    DataError,
-    MLOpsError,
-    ModelError,
-    ModelUnavailableError,
-    SpecError,
-)
+from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError, SpecError
 from airflow_mlops_provider.job import Outcome
-from airflow_mlops_provider.modeling.model_file import canonical_digest, load_model
-from airflow_mlops_provider.modeling.predictions import (
-    feature_frame,
-    fitted_columns,
-    one_thread,
-    predict,
-    prediction_columns,
+from airflow_mlops_provider.modeling.missing import any_of, lacking
+from airflow_mlops_provider.modeling.predictions import feature_frame, one_thread, prediction_columns
+from airflow_mlops_provider.modeling.scorer import (
+    NO_VERSION,
+    Baseline,
+    Scorer,
+    baseline_scorer,
+    check_types,
+    model_scorer,
 )
-from airflow_mlops_provider.modeling.splits import ClassLabel
 from airflow_mlops_provider.modeling.tally import Tally
-from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.spec import Frozen
-from airflow_mlops_provider.spec.frozen import Finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.results import ArtifactRef, StepResult
-    from airflow_mlops_provider.spec.sections import Columns
 
 #: Raised when rows are scored or stored otherwise than before, so that what was stored is made anew.
-#: 2: rows without a key are numbered.
-FORMAT = 2
+#: 2: rows without a key are numbered. 3: rows that lack a feature are marked.
+FORMAT = 3
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
-#: Columns that every scored row gets besides the prediction.
-VERSION, AS_OF = "model_version", "as_of"
+#: Columns that every scored row gets besides the prediction. `imputed`: a feature of the row is missing, so that the
+#: model filled it in, or read it as missing.
+IMPUTED, VERSION, AS_OF = "imputed", "model_version", "as_of"
 #: Column that rows without a key get: their number in the window's snapshot, from 1 on.
 ROW = "row"
-#: The version that is written when no model could be asked.
-NO_VERSION = 0
-
-
-class Baseline(Frozen):
-    """What is said of every row when there is no model to ask.
-
-    :param values: a share for each class, or one number.
-    """
-
-    classes: list[ClassLabel] | None = None
-    values: list[Finite]
+#: Features that an error names at most.
+_MOST_NAMED = 5
 
 
 class Shard(Frozen):
@@ -99,6 +78,8 @@ class Shard(Frozen):
 class Part(Document):
     """What was seen of one shard, as it is stored."""
 
+    SCHEMA = 2  # 2: counts the rows that lack a feature
+
     shard: Shard
     tally: Tally
 
@@ -114,25 +95,6 @@ class Section(Frozen):
     shard: Shard | None = None
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """What is asked.
-
-    :param columns: the features that it takes, in their roles.
-    :param ask: from features to numbers, `(n,)` or `(n, classes)`.
-    :param known: the categories that it knows, by column.
-    :param threshold: probability from which on a row is of the second class; None for the most probable class.
-    """
-
-    name: str
-    version: int
-    classes: list[ClassLabel]
-    columns: Columns
-    ask: Callable[[pd.DataFrame], NDArray[Any]]
-    known: dict[str, frozenset[str]] = field(default_factory=dict)
-    threshold: float | None = None
-
-
 def run(section: Section, job: Job) -> Outcome:
     """Store the artifact `predictions`; of a shard also `tally`, and no predictions when it has no row.
 
@@ -144,8 +106,8 @@ def run(section: Section, job: Job) -> Outcome:
         return _joined(job, parts)
     dataset = job.artifact("dataset", "dataset")
     info = table_info(job.store, dataset)
-    scorer = _baseline(section.baseline, info) if section.baseline is not None else _model(job, info)
-    _check_types(scorer, table_schema(job.store, dataset), dataset.uri)
+    scorer = baseline_scorer(section.baseline, info) if section.baseline is not None else model_scorer(job, info)
+    check_types(scorer, table_schema(job.store, dataset), dataset.uri)
     sizes = row_groups(job.store, dataset)
     groups = range(len(sizes)) if section.shard is None else section.shard.of(len(sizes))
     carried = [*info.columns.keys, *([info.columns.timestamp] if info.columns.timestamp else [])]
@@ -210,71 +172,6 @@ def _joined(job: Job, parts: list[StepResult]) -> Outcome:
     return Outcome({"predictions": write_table(job.store, tables, schema, info)}, tally.facts())
 
 
-# ---------------------------------------------------------------- who is asked
-
-
-def _model(job: Job, info: TableInfo) -> Scorer:
-    champion = job.request.champion
-    if champion is None:
-        raise MLOpsError("step 'score' was given no model", expected="a champion, or a baseline in the section")
-    name = f"version {champion.version} of {job.request.pipeline!r}"
-    try:
-        if (digest := canonical_digest(job.store.fetch(champion.model))) != champion.digest:
-            raise ModelError("its content is another model's", got=digest, expected=f"{champion.digest} in the ledger")
-        pipeline = load_model(job.store, champion.model, job.allow_list)
-    except (ArtifactError, ModelError) as error:
-        raise ModelUnavailableError(
-            f"{name} cannot be loaded", got=str(error), hint="Restore its file, or roll back to another version."
-        ) from error
-    classes = pipeline.classes_.tolist() if hasattr(pipeline, "classes_") else []
-    if bool(classes) == (info.task == "regression"):
-        raise ModelError(f"{name} is no model for the task", got=f"classes {classes}", expected=info.task)
-    columns = fitted_columns(pipeline, info.columns)
-    return Scorer(
-        name=name,
-        version=champion.version,
-        classes=classes,
-        columns=columns,
-        ask=lambda frame: predict(pipeline, frame, info.task),
-        known=_categories_of(pipeline, columns),
-        threshold=threshold_of(pipeline),
-    )
-
-
-def _categories_of(pipeline: Any, columns: Columns) -> dict[str, frozenset[str]]:
-    if not columns.categorical:
-        return {}
-    encoder = pipeline.named_steps["preprocess"].named_transformers_["categorical"].named_steps["encode"]
-    return {
-        name: frozenset(map(str, values)) for name, values in zip(columns.categorical, encoder.categories_, strict=True)
-    }
-
-
-def _baseline(baseline: Baseline, info: TableInfo) -> Scorer:
-    import numpy as np
-
-    def ask(frame: pd.DataFrame) -> NDArray[Any]:
-        row = np.array(baseline.values)
-        return np.repeat(row, len(frame)) if baseline.classes is None else np.tile(row, (len(frame), 1))
-
-    return Scorer("the baseline", NO_VERSION, baseline.classes or [], info.columns, ask)
-
-
-def _check_types(scorer: Scorer, schema: pa.Schema, uri: str) -> None:
-    """Refuse rows that break the signature, by the types of the columns."""
-    import pyarrow as pa
-
-    def is_text(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-    for name in scorer.columns.features:
-        if name not in schema.names:
-            raise DataError(f"dataset {uri} has no column {name!r}", got=schema.names, expected=scorer.columns.features)
-        kind, wanted = schema.field(name).type, "categorical" if name in scorer.columns.categorical else "numeric"
-        if is_text(kind) != (wanted == "categorical"):
-            raise DataError(f"column {name!r} of dataset {uri} is of another type", got=kind, expected=wanted)
-
-
 # ---------------------------------------------------------------- asking
 
 
@@ -299,25 +196,33 @@ class _Scoring:
 
         :param whole: these are all rows, so that a column may be found to be another one.
         """
+        import pyarrow.compute as pc
+
         for group in groups:
             if not len(group):
                 continue
             self.tally.see(group, self.scorer.known)
             features = group.select(self.scorer.columns.features).to_pandas()
-            values = self.scorer.ask(feature_frame(features, self.scorer.columns))
+            missing = lacking(group, self.scorer.columns.features if self.scorer.version != NO_VERSION else [])
+            try:
+                values = self.scorer.ask(feature_frame(features, self.scorer.columns))
+            except ModelError as error:
+                raise self._refusal(missing, error) from error
             self._check(values)
-            self.tally.count(values)
-            yield self._answers(group, values)
+            imputed = any_of(missing, len(group))
+            self.tally.count(values, imputed=pc.sum(imputed).as_py())
+            yield self._answers(group, values, imputed)
         if whole:
             self.tally.refuse_strangers()
 
-    def _answers(self, group: pa.Table, values: NDArray[Any]) -> pa.Table:
+    def _answers(self, group: pa.Table, values: NDArray[Any], imputed: pa.Array) -> pa.Table:
         import pyarrow as pa
 
         first = self.before + self.tally.rows - len(group) + 1
         answers = {
             **({ROW: pa.arange(first, first + len(group))} if self.numbered else {}),
             **prediction_columns(values, self.scorer.classes, self.scorer.threshold),
+            IMPUTED: imputed,
             VERSION: pa.repeat(pa.scalar(self.scorer.version, pa.int64()), len(group)),
             # As text: the same value, of the same type, that a reader of partitions takes from the folder's name.
             AS_OF: pa.repeat(as_of_text(self.job.as_of), len(group)).dictionary_encode(),
@@ -325,6 +230,20 @@ class _Scoring:
         if clash := [name for name in self.carried if name in answers]:
             raise SpecError(f"data.columns has {clash[0]!r}, the name of a column of predictions", hint="Rename it.")
         return pa.table({**{name: group[name] for name in self.carried}, **answers})
+
+    def _refusal(self, missing: dict[str, pa.Array], error: ModelError) -> ModelError:
+        """Return why rows are refused: a model without an imputer says which columns it misses values of."""
+        if not missing or "NaN" not in str(error):
+            return error
+        first = self.before + self.tally.rows + 1
+        found = ", ".join(f"{name!r} in {each.true_count:,} rows" for name, each in list(missing.items())[:_MOST_NAMED])
+        return ModelError(
+            f"{self.scorer.name} has no imputer, and features are missing in the {len(next(iter(missing.values()))):,} "
+            f"rows from {first} on",
+            got=found,
+            expected="a value in each row",
+            hint="Mend the source, or train a candidate with impute_numeric.",
+        )
 
     def _check(self, values: NDArray[Any]) -> None:
         import numpy as np

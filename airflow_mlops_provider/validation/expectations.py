@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table, table_rows
 from airflow_mlops_provider.exceptions import SpecError, shorten
+from airflow_mlops_provider.spec import Validation
 from airflow_mlops_provider.spec.expectations import columns_of
 from airflow_mlops_provider.validation.bounds_of_time import in_utc_bounds
 from airflow_mlops_provider.validation.checks import Check, Finding
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from airflow_mlops_provider.results import ArtifactRef
-    from airflow_mlops_provider.spec import Expectation, Validation
+    from airflow_mlops_provider.spec import Expectation
     from airflow_mlops_provider.storage import ArtifactStore
 
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
@@ -83,6 +84,29 @@ def run_expectations(
     return [findings[index] for index in sorted(findings)]
 
 
+def failed_of(
+    store: ArtifactStore,
+    dataset: ArtifactRef,
+    expectations: Sequence[Expectation],
+    columns: Sequence[str],
+    timestamp: str | None = None,
+) -> list[str]:
+    """Return which expectations a dataset fails, a line each; those of columns that it does not have say nothing.
+
+    :param columns: every column of the dataset.
+    :param timestamp: which of them holds moments.
+    :raises SpecError: for an expectation that does not exist, or cannot be computed with its arguments.
+    """
+    known = [each for each in expectations if set(_named_by(each)) <= set(columns)]
+    section = Validation(expectations=known, keep_failing_rows=0)
+    checks = [finding.check for finding in run_expectations(store, dataset, section, columns, timestamp)]
+    return [
+        f"{shorten(check.column or 'the window', 60)}: {check.name} fails: got {check.got}, expected {check.expected}"
+        for check in checks
+        if not check.passed
+    ]
+
+
 def configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> list[Any]:
     """Build every expectation before any runs, so that one error says all that is wrong."""
     _quiet()
@@ -122,11 +146,19 @@ def _pattern_problems(expectation: Expectation) -> list[str]:
 
 def _columns_of(expectation: Expectation, columns: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that an expectation reads: all, when only the library knows which."""
-    kwargs = expectation.kwargs
-    named = [kwargs[argument] for argument in _COLUMN_ARGUMENTS if kwargs.get(argument) is not None]
-    flat = [str(name) for item in named for name in (item if isinstance(item, (list, tuple)) else [item])]
-    needed = [*flat, *columns_of(expectation.condition)]
-    return tuple(dict.fromkeys(needed if flat else [*needed, *columns]))
+    named = _named_by(expectation)
+    return tuple(dict.fromkeys(named if _arguments(expectation) else [*named, *columns]))
+
+
+def _named_by(expectation: Expectation) -> list[str]:
+    """Return the columns that an expectation names, those of its condition after the others."""
+    return [*_arguments(expectation), *columns_of(expectation.condition)]
+
+
+def _arguments(expectation: Expectation) -> list[str]:
+    given = [expectation.kwargs.get(argument) for argument in _COLUMN_ARGUMENTS]
+    named = [item for item in given if item is not None]
+    return [str(name) for item in named for name in (item if isinstance(item, (list, tuple)) else [item])]
 
 
 def _quiet() -> None:

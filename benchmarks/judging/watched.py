@@ -112,6 +112,7 @@ class Watched:
         return {
             "judged": True,
             "holdout": self.holdout,
+            "allowed": margin * abs(self.holdout),
             "former": 0.0,
             "decayed": since.high is not None and since.high < -margin * abs(self.holdout),
             "comparison": None if found.comparison is None else found.comparison.model_dump(),

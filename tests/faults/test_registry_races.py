@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=[("SQLite", 50), ("PostgreSQL", 8)], ids=lambda param: param[0])
+@pytest.fixture(
+    params=[("SQLite", 12), ("PostgreSQL", 8), pytest.param(("SQLite", 50), marks=pytest.mark.nightly)],
+    ids=lambda param: f"{param[0]}, {param[1]} rounds",
+)
 def contested(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """An MLflow's database that every process writes itself, and how often."""
     name, rounds = request.param

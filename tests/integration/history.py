@@ -71,6 +71,7 @@ class Past:
             monitoring=pipeline.monitoring,
             metrics=pipeline.metrics,
             compute=self.steps.run,
+            validation=pipeline.validation,
         )
         scored = watcher.score(as_of, reign)
         drift = watcher.drift(scored, reign)

@@ -3,9 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from runs import Run, asset_id, events, mlflow_state, registry, runs, settled, until
-from watched import DAY, START, TURN, day, decided, scored, start
+from watched import BROKEN, DAY, ROWS_A_DAY, START, TURN, day, decided, scored, start
+
+from airflow_mlops_provider.effects.events import Teller, events_of
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.monitoring.governor import Decision
@@ -144,3 +147,31 @@ def test_a_bad_model_is_rolled_back_by_itself_once_and_stays_away(airflow: Local
     assert (lifted.state, lifted.states["promote"]) == ("success", "success")
     assert registry(airflow).history("probed")[-1].version == 2
     settled(airflow, "probed")
+
+
+def test_a_week_of_broken_data_is_one_incident_that_nothing_is_learned_from(airflow: LocalAirflow) -> None:
+    """The window that ends on a day holds the day before."""
+    first, last = BROKEN[0] + 1, BROKEN[-1] + 1
+    assert train(airflow, "broken", BROKEN[0], candidates=["good"]).state == "success"
+    settled(airflow, "broken")
+    score(airflow, "broken", first)
+    decided(airflow, "broken", first)
+    for number in range(first + 1, last + 1):
+        extra = scored(airflow, "broken", number)
+        airflow.post("/api/v2/assets/events", {"asset_id": asset_id(airflow, "broken.predictions"), "extra": extra})
+    decided(airflow, "broken", *range(first, last + 1))
+    score(airflow, "broken", last + 1)
+    kept = decided(airflow, "broken", *range(first, last + 2))
+    settled(airflow, "broken")
+    assert [kept[number].incident for number in sorted(kept)] == ["begins", *["lasts"] * 6, "over"]
+    assert kept[first].reasons == ["warmth: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    told = [one for one in events_of(registry(airflow), "broken", "broken", [], Teller()) if "incident" in one.kind]
+    assert [one.kind for one in told] == ["incident", "incident_over"]
+    assert events(airflow, "broken.retrain") == []
+    assert runs(airflow, "broken_training", run_type="asset_triggered") == []
+
+    partition = airflow.artifacts / "predictions" / "broken" / f"as_of={day(first)}" / "predictions.parquet"
+    assert pd.read_parquet(partition)["imputed"].mean() == 0.6
+    again = train(airflow, "broken", last + 3, candidates=["good"])
+    assert again.state == "success", again.states
+    assert again.value("ingest")["facts"]["excluded"]["incident"] == len(BROKEN) * ROWS_A_DAY

@@ -27,6 +27,8 @@ DAY = timedelta(days=1)
 ROWS_A_DAY = 60
 #: The first day of another world, where there is one.
 TURN = 17
+#: The week of which most of the warmth is missing, where it is.
+BROKEN = range(14, 21)
 #: Tasks of tests that are killed are tried again at once.
 AT_ONCE = {"retries": 20, "retry_delay": "00:00:00.1", "max_retry_delay": "00:00:00.1"}
 POLICY = {
@@ -41,8 +43,11 @@ def day(number: int) -> str:
     return (START + number * DAY).date().isoformat()
 
 
-def write_csv(file: Path, *, days: int, turn: int | None) -> None:
-    """Write sixty rows a day; from `turn` on it is warmer, and what is good is another matter."""
+def write_csv(file: Path, *, days: int, turn: int | None, broken: range = range(0)) -> None:
+    """Write sixty rows a day; from `turn` on it is warmer, and what is good is another matter.
+
+    :param broken: days of which most of the warmth is missing.
+    """
     chance = random.Random(3)
     lines = ["id,at,warmth,colour,good"]
     for number in range(days * ROWS_A_DAY):
@@ -50,7 +55,8 @@ def write_csv(file: Path, *, days: int, turn: int | None) -> None:
         warmth, colour = chance.gauss(3 if turned else 0, 1), chance.choice(["red", "green"])
         good = int(warmth + chance.gauss(0, 0.5) > (3 if turned else 0))
         at = START + number * DAY / ROWS_A_DAY
-        lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}")
+        shown = "" if number // ROWS_A_DAY in broken and number % 5 < 3 else f"{warmth:.4f}"
+        lines.append(f"{number},{at.isoformat()},{shown},{colour},{good}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -71,7 +77,7 @@ def pipeline(name: str, csv: Path, **changes: Any) -> dict[str, Any]:
 
 
 def write_watched(folder: Path) -> None:
-    """Write a world that turns, one that does not, one that turns for a month, and two with a bad champion."""
+    """Write worlds that turn, for good or for a month, and that do not; with a bad champion, or with broken data."""
     quickly = {**POLICY, "estimated": {"min_rows": 50}, "retraining": {"after": 1, "cooldown": "7 days", "min_rows": 0}}
     tasks = ("ingest", "score", "watch", "retrain", "roll_back")
     worlds: dict[str, tuple[int, int | None, dict[str, Any]]] = {
@@ -79,10 +85,11 @@ def write_watched(folder: Path) -> None:
         "steady": (30, None, {}),
         "stormy": (50, TURN, {}),
         "probed": (30, None, {}),
+        "broken": (30, None, {}),
         "mended": (30, TURN, {"monitoring": quickly, "tasks": dict.fromkeys(tasks, AT_ONCE)}),
     }
     for name, (days, turn, changes) in worlds.items():
-        write_csv(folder / f"{name}.csv", days=days, turn=turn)
+        write_csv(folder / f"{name}.csv", days=days, turn=turn, broken=BROKEN if name == "broken" else range(0))
         spec = yaml.safe_dump(pipeline(name, folder / f"{name}.csv", **changes), sort_keys=False)
         (folder / f"{name}.yaml").write_text(spec, encoding="utf-8")
 

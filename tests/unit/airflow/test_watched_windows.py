@@ -3,10 +3,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow.sdk import DAG, Param
 from watched_world import BAD, POLICY, World, sent
 
 from airflow_mlops_provider.assets import predictions_asset
 from airflow_mlops_provider.effects.events import Teller, events_of
+from airflow_mlops_provider.operators.data import IngestDataOperator
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 
@@ -104,3 +106,26 @@ def test_broken_data_is_an_incident_with_one_message_and_an_all_clear_and_no_ret
         ("incident_over", "warm: the incident is over in the window up to 2024-01-19"),
     ]
     assert "warmth: 60.0% of the values are missing, 30% may be" in events[0].text
+
+
+def test_the_next_training_does_without_the_rows_of_an_incident(world: World) -> None:
+    world.write(21, broken=(15, 16))
+    world.promote(14)
+    world.watch(*range(15, 20))
+
+    def excluded(**incident: Any) -> Any:
+        with DAG("warm_training", schedule=None, params={"as_of": Param(None, type=["null", "string"])}) as dag:
+            IngestDataOperator(
+                task_id="ingest",
+                pipeline="warm",
+                task="binary",
+                data=world.data(window="10 days"),
+                monitoring={"incident": incident},
+            )
+        ended = world.worker.run(dag.task_dict["ingest"], conf={"as_of": "2024-01-21T00:00:00Z"})
+        assert ended.state == "success", ended.message
+        return ended.xcom["facts"]["excluded"].get("incident")
+
+    assert excluded() == 120
+    assert excluded(repaired=["2024-01-17T00:00:00Z"]) == 60
+    assert excluded(leave_out=False) is None

@@ -17,7 +17,7 @@ from airflow_mlops_provider.monitoring.estimated_performance import (
     estimate,
     evenly,
 )
-from airflow_mlops_provider.spec import CLASSIFICATION_METRICS
+from airflow_mlops_provider.spec import CLASSIFICATION_METRICS, Estimated
 
 NAMES = list(CLASSIFICATION_METRICS)
 
@@ -168,4 +168,5 @@ def test_a_whole_interval_beyond_the_margin_is_a_fall(
 ) -> None:
     low, high = span
     value = None if low is None or high is None else (low + high) / 2
-    assert has_fallen(metric, Estimate(value=value, low=low, high=high, confidence=0.9, holdout=holdout), 0.1) == fallen
+    found = Estimate(value=value, low=low, high=high, confidence=0.9, holdout=holdout)
+    assert has_fallen(metric, found, Estimated(), None) == fallen

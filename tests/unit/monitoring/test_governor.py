@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from airflow_mlops_provider.monitoring.governor import Decision, Incumbent, Window, decide
-from airflow_mlops_provider.spec.operations import Monitoring
+from airflow_mlops_provider.monitoring.incidents import left_out
+from airflow_mlops_provider.spec.operations import Incident, Monitoring
 
 DAY = timedelta(days=1)
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -236,6 +238,69 @@ def test_broken_windows_neither_count_nor_break_the_row_and_their_rows_are_no_ne
     history = days(policy(min_rows=1500), [BROKEN, BROKEN, DRIFT, QUIET, DRIFT], incumbent=champion(since=START - DAY))
     assert history[2].why == "500 new rows since 2013-02-28, 1500 are needed"
     assert passed(history) == [4]
+
+
+def test_only_an_incident_says_where_its_window_begins() -> None:
+    history = days(policy(), [QUIET, BROKEN])
+    assert [one.start for one in history] == [None, START]
+
+
+def test_rows_of_incidents_are_left_out_until_somebody_mends_them() -> None:
+    history = days(policy(), [QUIET, BROKEN, BROKEN, QUIET, BROKEN])
+    until = START + 30 * DAY
+
+    def found(since: datetime | None = None, until: datetime = until, **settings: Any) -> list[tuple[int, int]]:
+        stretches = left_out(Incident.model_validate(settings), history, since, until)
+        return [((start - START).days, (end - START).days) for start, end in stretches]
+
+    assert found() == [(0, 2), (3, 4)], "windows that follow each other are one stretch"
+    assert found(repaired=[START + DAY]) == [(1, 2), (3, 4)]
+    assert found(leave_out=False) == []
+    assert found(since=START + 2 * DAY) == [(3, 4)]
+    assert found(until=START + 2 * DAY) == [(0, 2)]
+    assert found(since=START + 4 * DAY) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=12))
+def test_no_row_of_an_incident_is_left_in_and_no_other_out(windows: list[tuple[int, int]]) -> None:
+    broken = [
+        Decision(as_of=START + (begin + length) * DAY, start=START + begin * DAY, **_INCIDENT)
+        for begin, length in windows
+    ]
+    stretches = left_out(Incident(), broken, None, START + 100 * DAY)
+    assert all(end < start for (_, end), (start, _) in pairwise(stretches))
+    for number in range(80):
+        moment = START + number * DAY
+        within = any(one.start is not None and one.start <= moment < one.as_of for one in broken)
+        assert any(start <= moment < end for start, end in stretches) == within
+
+
+_INCIDENT: Any = {"action": "incident", "rule": "incident", "reasons": ["wind: broken"]}
+BETTER_FORMER = {**DECAY, "difference": [-0.4, -0.1], "against_former": "log_loss 0.8, version 1 has 0.5"}
+
+
+@pytest.mark.parametrize(
+    ("live", "after", "expected"),
+    [
+        (BETTER_FORMER, 2, ["retrain", "retrain", "roll_back"]),
+        (BETTER_FORMER, 3, ["retrain"] * 3),
+        (BETTER_FORMER, None, ["retrain"] * 3),
+        ({**BETTER_FORMER, "difference": [-0.4, 0.1]}, 2, ["retrain"] * 3),
+        (DECAY, 2, ["retrain"] * 3),
+    ],
+    ids=["better", "too soon", "not asked for", "not surely better", "no former one"],
+)
+def test_where_no_champion_comes_of_retrainings_for_decay_the_former_one_serves_if_it_is_better(
+    live: Any, after: int | None, expected: list[str]
+) -> None:
+    history = days(policy(fallback_after=after), [QUIET] * 3, live=live)
+    assert [one.action for one in history] == expected
+    if "roll_back" in expected:
+        assert history[-1].rule == "fallback"
+        assert history[-1].reasons[1] == (
+            "no champion came of 2 retrainings for decay, and log_loss 0.8, version 1 has 0.5"
+        )
+        assert day(3, history, policy(fallback_after=after), live=live).rule == "rolled_back"
 
 
 # ---------------------------------------------------------------- the governor

@@ -28,7 +28,7 @@ def live(difference: float, *, days: float = 1, error: BlockError | None = DAYS,
     compared = Comparison(
         difference=difference, variance=0.01 / days, rows=round(500 * days), blocks=days, error=error
     )  # fmt: skip
-    return {"holdout": 5.0, "former": 5.0, "comparison": compared.model_dump(mode="json"), **facts}
+    return {"allowed": 0.2, "former": 5.0, "comparison": compared.model_dump(mode="json"), **facts}
 
 
 def windows(differences: list[float], *, length: timedelta = DAY, **settings: Any) -> list[Decision]:
@@ -66,7 +66,7 @@ def test_every_look_says_what_it_could_have_seen() -> None:
 
 
 def test_a_loss_that_counts_as_decay_has_its_length_named() -> None:
-    policy = Monitoring.model_validate({"live": {"margin": 0.04}, "probation": {"length": "2 days"}})
+    policy = Monitoring.model_validate({"probation": {"length": "2 days"}})
     stretch = Window(as_of=START + DAY, start=START, rows=500)
     found = decide(policy, stretch, drift=None, live=live(0.0), champion=CHAMPION, history=[])
     assert "for one of 0.2, which counts as decay, probation.length has to be" in found.reasons[-1]

@@ -36,7 +36,7 @@ def test_the_partitions_are_one_table_by_as_of(world: World) -> None:
         scored = world.score()
     whole = pd.read_parquet(world.partition(scored).parents[1])
     assert whole.groupby("as_of", observed=True).size().to_dict() == {"2013-03-01": 300, "2013-03-01T06:00:00Z": 300}
-    assert set(whole.columns) == {"customer", "p_0", "p_1", "prediction", "model_version", "as_of"}
+    assert set(whole.columns) == {"customer", "p_0", "p_1", "prediction", "imputed", "model_version", "as_of"}
 
 
 def test_a_partition_is_replaced_as_a_whole(world: World) -> None:

@@ -151,6 +151,21 @@ def test_what_is_broken_of_what_the_champion_uses_is_an_incident(window: Window)
     assert window.run(frame(shift=5)).facts["incident"] == []
 
 
+def test_a_window_that_fails_an_expectation_of_its_values_is_an_incident(window: Window) -> None:
+    between = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "x", "min_value": -9, "max_value": 9}}
+    known = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "c", "value_set": list("abcd")}}
+    elsewhere = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "of_training_alone"}}
+    asked = {"expectations": [between, known, elsewhere]}
+    assert window.run(frame(), **asked).facts["incident"] == []
+    wild = spoilt("x", lambda x: x.mask(x.index % 100 == 0, 77.0))
+    assert window.run(wild, **asked).facts["incident"] == [
+        "x: expect_column_values_to_be_between fails: got 20 of 2000 values, such as 77, expected min_value -9, "
+        "max_value 9"
+    ]
+    assert window.run(wild).facts["incident"] == []
+    assert window.run(wild, **asked, min_rows=3000).facts["incident"] == [], "too few rows say nothing"
+
+
 def test_a_broken_column_that_the_champion_does_not_use_is_no_incident(window: Window) -> None:
     window.importance = {"x": 0.0, "y": 1, "c": 1}
     assert window.run(spoilt("x", lambda x: x.where(x.index % 5 < 2))).facts["incident"] == []

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from evaluated_world import LOGISTIC, MEAN, METRICS, STUMP, World, champion_of, rows_of
+from evaluated_world import LOGISTIC, MEAN, METRICS, RIDGE, STUMP, World, champion_of, rows_of
 from sklearn.datasets import load_breast_cancer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression as SklearnLogistic
@@ -13,9 +13,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.modeling.splits import read_split
 
 if TYPE_CHECKING:
+    from airflow_mlops_provider.job import Champion
     from airflow_mlops_provider.storage import ArtifactStore
 
 
@@ -91,3 +93,72 @@ def test_the_baseline_of_a_cross_validation_knows_only_the_other_folds(store: Ar
     world = World(store, "regression").load(rows_of("regression"), split="cross_validation")
     report = world.report(world.train(mean=MEAN), ["rmse", "r2"])
     assert report.baseline.metrics == pytest.approx(report.challenger.metrics)
+
+
+def judged_champion(world: World, candidate: dict[str, Any], metrics: list[str]) -> Champion:
+    """A champion that the same steps made of the world's data."""
+    models = world.train(one=candidate)
+    result = world.evaluate(models, metrics, bootstrap={"resamples": 2000})
+    report = world.read(result)
+    return champion_of(
+        models[0],
+        metrics=report.challenger.metrics,
+        evaluation=result.artifacts["evaluation"],
+        reference=result.artifacts["reference"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "weak", "metrics"),
+    [
+        ("binary", {**STUMP, "threshold": {"recall": 0.8}, "validation": 0.25}, ["roc_auc", "f1"]),
+        ("regression", MEAN, ["rmse"]),
+    ],
+)
+def test_two_cross_validations_are_compared_by_what_their_folds_said_of_common_rows(
+    store: ArtifactStore, task: str, weak: dict[str, Any], metrics: list[str]
+) -> None:
+    world, frame = World(store, task), rows_of(task, 600)
+    champion = judged_champion(world.load(frame.head(500), "cross_validation"), weak, metrics)
+    then = store.read_document(champion.evaluation, EvaluationReport)
+    world.load(frame.iloc[100:], "cross_validation")
+    strong = LOGISTIC if task == "binary" else RIDGE
+    report = world.report(world.train(two=strong), metrics, champion=champion)
+    beside = report.champion
+    assert beside is not None
+    assert (beside.compared, beside.common) == ("paired", 400)
+    found = beside.differences[metrics[0]]
+    assert found.quantiles[25] > 0, "the better one is seen to be better"
+    own, theirs = report.intervals[metrics[0]].error, beside.intervals[metrics[0]].error
+    assert found.error is not None
+    assert own is not None
+    assert theirs is not None
+    assert found.error < (own**2 + theirs**2) ** 0.5, "paired"
+    for name in metrics:
+        assert beside.metrics[name] == pytest.approx(then.challenger.metrics[name], rel=0.2)
+    same = world.load(frame.head(500), "cross_validation").report(world.train(two=weak), metrics, champion=champion)
+    assert same.champion is not None
+    assert same.champion.metrics == pytest.approx(then.challenger.metrics), "of all rows, thresholds and all"
+    assert {name: one.value for name, one in same.champion.differences.items()} == pytest.approx(
+        dict.fromkeys(metrics, 0), abs=1e-12
+    )
+
+
+def test_where_few_rows_are_common_the_recorded_metric_is_compared_with_the_error_of_both(
+    store: ArtifactStore,
+) -> None:
+    world, frame = World(store), rows_of("binary", 800)
+    champion = judged_champion(world.load(frame.head(400), "cross_validation"), LOGISTIC, ["roc_auc"])
+    then = store.read_document(champion.evaluation, EvaluationReport).intervals["roc_auc"].error
+    report = world.load(frame.iloc[300:], "cross_validation").report(
+        world.train(two=LOGISTIC), ["roc_auc"], champion=champion, bootstrap={"resamples": 2000}
+    )
+    beside, own = report.champion, report.intervals["roc_auc"].error
+    assert beside is not None
+    assert then is not None
+    assert own is not None
+    assert (beside.compared, beside.common) == ("recorded", None)
+    found = beside.differences["roc_auc"]
+    half = (found.quantiles[975] - found.quantiles[25]) / 2 / 1.96
+    assert half == pytest.approx((own**2 + then**2) ** 0.5, rel=0.2)
+    assert half > 1.1 * max(own, then)

@@ -153,6 +153,24 @@ def test_rows_that_nobody_could_know_at_as_of_are_left_out_and_counted(steps: An
     assert facts["last"] == "2013-02-01T01:39:00+00:00"
 
 
+def test_rows_of_windows_with_broken_data_are_left_out_and_counted(steps: Any, tmp_path: Path) -> None:
+    start = datetime(2013, 2, 1, tzinfo=UTC)
+    data, as_of = parquet(rows(300), tmp_path / "d.parquet"), start + timedelta(minutes=200)
+
+    def ingest(*minutes: tuple[int, int]) -> Any:
+        stretches = [[(start + timedelta(minutes=each)).isoformat() for each in pair] for pair in minutes]
+        return steps.run("ingest", {"task": "binary", "data": data, "without": stretches}, as_of=as_of)
+
+    found = ingest((10, 20), (150, 250))
+    assert found.facts["excluded"] == {"future": 100, "unlabelled": 0, "older": 0, "incident": 60}
+    kept = read_table(steps.store, found.artifacts["dataset"])["at"]
+    numbers = {int((moment - start) / timedelta(minutes=1)) for moment in kept}
+    assert numbers == {*range(10), *range(20, 150)}
+    assert ingest().key == steps.ingest(data, as_of=as_of).key, "what leaves nothing out is cached as it always was"
+    with pytest.raises(DataError, match="no row to learn from .*200 rows in windows .*monitoring.incident.repaired"):
+        ingest((0, 250))
+
+
 def sqlite_reader(database: Path) -> Callable[[str, str], Iterator[pd.DataFrame]]:
     def read(conn_id: str, sql: str) -> Iterator[pd.DataFrame]:
         assert conn_id == "warehouse"

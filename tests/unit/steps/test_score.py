@@ -30,6 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "multiclass": {"estimator": "sklearn.linear_model.LogisticRegression"},
     "regression": {"estimator": "sklearn.ensemble.RandomForestRegressor", "params": {"n_estimators": 5, "n_jobs": -1}},
 }
+WITHOUT_IMPUTER = {"estimator": "sklearn.linear_model.LogisticRegression", "impute_numeric": "none"}
 
 
 def rows(count: int = 300, task: str = "binary", seed: int = 0) -> pd.DataFrame:
@@ -55,12 +56,13 @@ def rows(count: int = 300, task: str = "binary", seed: int = 0) -> pd.DataFrame:
 class World:
     """A model trained by the real steps, and rows to score."""
 
-    def __init__(self, folder: Path, task: str = "binary") -> None:
+    def __init__(self, folder: Path, task: str = "binary", *, without_missing: bool = False) -> None:
         self.folder, self.task = folder, task
         self.store = ArtifactStore(str(folder / "store"))
-        dataset = self.ingest(rows(task=task), purpose="training")
+        frame = rows(task=task).assign(x=np.arange(300) % 7) if without_missing else rows(task=task)
+        dataset = self.ingest(frame, purpose="training")
         split = self.run("prepare", {"split": {"by": "random", "holdout": 0.25}}, dataset=dataset)
-        section = {"name": "one", "candidate": MODELS[task]}
+        section = {"name": "one", "candidate": WITHOUT_IMPUTER if without_missing else MODELS[task]}
         self.model = self.run("train", section, dataset=dataset, split=split)
 
     def run(self, step: str, section: dict[str, Any], *, champion: Champion | None = None, **inputs: Any) -> StepResult:
@@ -134,6 +136,7 @@ def test_the_facts_are_small_and_say_what_was_predicted(tmp_path: Path, task: st
     said = world.said(scored)["prediction"]
     facts = dict(scored.facts)
     assert [facts.pop(name) for name in ("rows", "version", "nulls")] == [200, 7, 0]
+    assert facts.pop("imputed") == 22
     if task == "regression":
         assert facts == pytest.approx({"mean": said.mean(), "sd": said.std(ddof=0)})
     else:
@@ -228,15 +231,34 @@ def test_a_category_whose_values_are_all_strange_was_retyped(world: World) -> No
 def test_predictions_that_are_not_numbers_are_refused_and_nothing_is_committed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_mlops_provider.steps import score
+    from airflow_mlops_provider.modeling import scorer
 
     def broken(pipeline: Any, frame: pd.DataFrame, task: str) -> Any:
         return np.where(np.arange(len(frame))[:, None] == 20, np.nan, pipeline.predict_proba(frame))
 
-    monkeypatch.setattr(score, "predict", broken)
+    monkeypatch.setattr(scorer, "predict", broken)
     with pytest.raises(ModelError, match="version 7 .*not a number, first in row 21"):
         world.score(world.ingest(rows(50)))
     assert not (world.folder / "store" / "receipts" / "tested" / "score").exists()
+
+
+def test_rows_that_lack_a_feature_are_marked_and_counted(world: World) -> None:
+    frame = rows(200, seed=1)
+    scored = world.score(world.ingest(frame))
+    said = world.said(scored).set_index("id")["imputed"]
+    expected = frame.set_index("id")[["x", "c"]].isna().any(axis=1)
+    assert said.sort_index().tolist() == expected.sort_index().tolist()
+    assert scored.facts["imputed"] == expected.sum() == 22
+    assert not world.said(world.score(world.ingest(frame.assign(x=1.0, c="a"))))["imputed"].any()
+
+
+def test_a_model_without_an_imputer_refuses_rows_that_lack_a_feature_and_says_which(tmp_path: Path) -> None:
+    world = World(tmp_path, without_missing=True)
+    assert world.score(world.ingest(rows(40).assign(x=1.0))).facts["rows"] == 40
+    with pytest.raises(
+        ModelError, match="version 7 .* has no imputer.*40 rows from 1 on.*got 'x' in 3 rows.*impute_numeric"
+    ):
+        world.score(world.ingest(rows(40).assign(c="a")))
 
 
 def test_rows_that_nobody_could_tell_apart_are_numbered_and_the_log_says_so(

@@ -198,7 +198,7 @@ def test_a_prediction_that_is_not_a_number_is_told_with_its_row_in_the_dataset(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "airflow_mlops_provider.steps.score.predict",
+        "airflow_mlops_provider.modeling.scorer.predict",
         lambda pipeline, frame, task: np.where(np.arange(len(frame))[:, None] == 20, np.nan, 0.5),
     )
     with pytest.raises(ModelError, match=f"first in row {2 * GROUP + 21}:"):

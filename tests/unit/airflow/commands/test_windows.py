@@ -42,9 +42,8 @@ def test_a_window_holds_rows_enough_to_say_something(
     times = moments(days, a_day, gap)
     found = watching_of(times, len(times))
     assert (found.scoring, found.schedule) == ({"window": window}, schedule)
-    assert found.monitoring == (
-        {} if window == "1 day" else {"probation": {"length": f"{2 * int(window.split()[0])} days"}}
-    )
+    probation = {} if window == "1 day" else {"probation": {"length": f"{2 * int(window.split()[0])} days"}}
+    assert found.monitoring == {"live": {"margin": 0.2, "margin_of": "skill"}, **probation}
 
 
 @pytest.mark.parametrize(("days", "a_day"), [(144 * 30, 1 / 30), (300, 1), (0.5, 1000)])

@@ -1,0 +1,91 @@
+"""What a champion said of rows that it was not fitted on, when both it and its challenger were cross-validated.
+
+A model that was fitted on all rows can be asked about none of them. But what each of its folds said of the rows that
+were held out from it lies in the champion's reference, beside their features and their target. Rows of both datasets
+that are equal in all of these are the same rows, so the two procedures are compared on them, paired.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_mlops_provider.data.tables import read_table, table_info, table_schema
+from airflow_mlops_provider.modeling.predictions import probability_columns
+from airflow_mlops_provider.modeling.splits import row_hashes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from airflow_mlops_provider.evaluation.holdout import Holdout
+    from airflow_mlops_provider.evaluation.report import EvaluationReport
+    from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.results import ArtifactRef
+
+#: Of the rows that may be the same, at least this share has to be: fewer are another population.
+_LEAST_COMMON = 0.5
+#: Fewer rows say nothing.
+_FEWEST = 30
+
+
+class OutOfFold(NamedTuple):
+    """What a champion's folds said.
+
+    :param rows: which of the held-out rows are known to it.
+    :param scores: of these, as `Predictions` has them.
+    :param threshold: of these, one that gives each row the class that it was given; None where there is none to choose.
+    """
+
+    rows: NDArray[Any]
+    scores: NDArray[Any]
+    threshold: NDArray[Any] | None
+
+
+def out_of_fold(champion: Champion, then: EvaluationReport, holdout: Holdout) -> OutOfFold | None:
+    """Return what the champion's folds said of rows that are held out now; None where too few are the same.
+
+    :param then: the champion's own evaluation.
+    """
+    import numpy as np
+
+    reference = champion.reference
+    both = holdout.cross_validated and then.split is not None and then.split.by == "cross_validation"
+    if not both or reference is None or then.classes != list(holdout.plan.classes or ()):
+        return None
+    present = table_schema(holdout.store, reference).names
+    answers = ["prediction"] if holdout.plan.task == "regression" else probability_columns(len(then.classes))
+    if not {*answers, "prediction"} <= {*present}:
+        return None
+    names = _identity(holdout, reference, {*answers, "prediction"})
+    theirs = row_hashes(holdout.store, reference, names)
+    known, first = np.unique(theirs, return_index=True)
+    ours = row_hashes(holdout.store, holdout.dataset, names)[holdout.rows]
+    places = np.minimum(np.searchsorted(known, ours), len(known) - 1)
+    common = known[places] == ours
+    if common.sum() < max(_FEWEST, _LEAST_COMMON * min(len(theirs), len(ours))):
+        return None
+    said = read_table(holdout.store, reference, list(dict.fromkeys([*answers, "prediction"])))
+    said = said.iloc[first[places[common]]]
+    scores = said[answers].to_numpy(np.float64)
+    scores = scores.reshape(-1) if holdout.plan.task == "regression" else scores
+    if np.isnan(scores).any():
+        return None
+    return OutOfFold(common, scores, _thresholds(said["prediction"], scores, then, holdout))
+
+
+def _identity(holdout: Holdout, reference: ArtifactRef, answers: set[str]) -> list[str]:
+    """Return the columns by which a row of one dataset is known in the other."""
+    there, here = table_info(holdout.store, reference).columns, holdout.plan.columns
+    names = [name for name in here.features if name in there.features]
+    moments = [here.timestamp] if here.timestamp is not None and here.timestamp == there.timestamp else []
+    return [name for name in [*names, here.target, *moments] if name not in answers]
+
+
+def _thresholds(prediction: Any, scores: NDArray[Any], then: EvaluationReport, holdout: Holdout) -> NDArray[Any] | None:
+    """Return a threshold for each row: folds chose their own, and only what came of it is kept."""
+    import numpy as np
+
+    if then.challenger.threshold is None:
+        return None
+    _, second = holdout.plan.classes or ("", "")
+    positive = prediction.astype(str).to_numpy() == str(second)
+    return np.where(positive, scores[:, 1], np.nextafter(scores[:, 1], np.inf))
