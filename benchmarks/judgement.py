@@ -2,7 +2,8 @@
 
     python benchmarks/judgement.py [--quick] [--repetitions N] [--decisions NAME ...] [--out FILE]
 
-prints the tables of `docs/how-sure.md`. What judges in them is the package's own, never a copy.
+prints the tables of `docs/how-sure.md`, which `tools/write_docs.py` makes of the file. What judges in them is the
+package's own, never a copy.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, help="of each decision; its own number when left out")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK} repetitions: does it run at all?")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="in it, decisions that are not measured stay as they are")
     given = parser.parse_args()
     measured: list[Rate] = []
     for name in given.decisions:
@@ -51,8 +52,11 @@ def main() -> None:
         sys.stdout.flush()
         measured += found
     if given.out is not None:
-        stored = {"seed": given.seed, "rates": [rate.stored() for rate in measured]}
-        given.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+        before = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else []
+        rates = [one for one in before if one["decision"] not in given.decisions]
+        rates += [{**rate.stored(), "seed": given.seed} for rate in measured]
+        rates.sort(key=lambda one: list(DECISIONS).index(one["decision"]))
+        given.out.write_text(json.dumps(rates, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ that every part is up to date.
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,20 @@ def _part(name: str) -> str:
         "options": _options,
         "connection": _connection_fields,
         "bad_inputs": _bad_inputs,
+        "rates": _rates,
     }[kind](subject)
+
+
+# ---------------------------------------------------------------- how sure is it?
+
+
+def _rates(decision: str) -> str:
+    """Return how often a decision is wrong, as `benchmarks/judgement.py` last measured it."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from judging.rates import Rate, table
+
+    stored = json.loads((ROOT / "docs" / "judgement.json").read_text(encoding="utf-8"))
+    return table([Rate.read(one) for one in stored if one["decision"] == decision])
 
 
 # ---------------------------------------------------------------- the pipeline file

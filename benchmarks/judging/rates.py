@@ -62,6 +62,7 @@ class Rate:
             "world": self.world,
             "what": self.what,
             "rule": self.rule,
+            "happened": self.happened,
             "rate": round(self.rate, 5) if self.of else None,
             "error": round(self.error, 5),
             "of": self.of,
@@ -69,6 +70,12 @@ class Rate:
             **({} if self.at_least is None else {"at_least": self.at_least}),
             "holds": self.holds,
         }
+
+    @classmethod
+    def read(cls, stored: dict[str, Any]) -> Rate:
+        """Return what was kept as JSON."""
+        names = ("decision", "world", "what", "rule", "happened", "of", "at_most", "at_least")
+        return cls(**{name: stored[name] for name in names if name in stored})
 
 
 def table(rates: Sequence[Rate]) -> str:

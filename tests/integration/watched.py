@@ -82,7 +82,6 @@ def write_watched(folder: Path) -> None:
     tasks = ("ingest", "score", "watch", "retrain", "roll_back")
     worlds: dict[str, tuple[int, int | None, dict[str, Any]]] = {
         "turning": (30, TURN, {}),
-        "steady": (30, None, {}),
         "stormy": (50, TURN, {}),
         "probed": (30, None, {}),
         "broken": (30, None, {}),

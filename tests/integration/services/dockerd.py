@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -169,7 +170,8 @@ def _unpack_python(root: Path) -> None:
 
 def _install() -> list[str]:
     """Return the installer at hand, told to fetch for the image's Python."""
-    if (uv := shutil.which("uv")) is not None:
+    beside = Path(sys.executable).parent
+    if (uv := shutil.which("uv", path=f"{beside}:{os.environ['PATH']}")) is not None:
         return [uv, "pip", "install", "-q", "--python", sys.executable, "--python-version", "3.11"]
     return [sys.executable, "-m", "pip", "install", "-q", "--python-version", "3.11", "--only-binary=:all:"]
 
