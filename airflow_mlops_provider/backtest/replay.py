@@ -134,7 +134,8 @@ class Watched(World):
             return None
         try:
             scored = self.watcher.score(as_of, reign)
-            drift, live = self.watcher.drift(scored, reign), self.watcher.live(as_of, reign)
+            drift = self.watcher.drift(scored, reign)
+            live = self.watcher.live(as_of, reign, self.watcher.broken(scored, drift, self.decisions))
             estimate = self.watcher.estimate(scored, reign)
         except (DataError, ModelError) as error:
             # The monitoring DAG fails on it, and the window stays undecided.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text, in_utc
 from airflow_mlops_provider.effects.champions import as_champion
 from airflow_mlops_provider.exceptions import DataError
 from airflow_mlops_provider.monitoring.governor import Incumbent, Window
+from airflow_mlops_provider.monitoring.incidents import broken_windows, within
 from airflow_mlops_provider.registry import former_champion, made_champion
 from airflow_mlops_provider.results import ArtifactRef, StepResult
 from airflow_mlops_provider.spec.frozen import Frozen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_mlops_provider.job import Champion
+    from airflow_mlops_provider.monitoring.governor import Decision
     from airflow_mlops_provider.registry import LedgerEntry
     from airflow_mlops_provider.spec import Data, Monitoring, Scoring, Task, Validation
 
@@ -49,6 +51,23 @@ class Scored(Frozen):
     @classmethod
     def _to_the_second(cls, as_of: datetime) -> datetime:
         return in_utc(as_of).replace(microsecond=0)
+
+    @field_validator("window_start")
+    @classmethod
+    def _in_utc(cls, start: datetime | None) -> datetime | None:
+        return None if start is None else in_utc(start)
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Scored:
+        if self.window_start is not None and self.window_start >= self.as_of:
+            raise ValueError(f"a window begins at {self.window_start} and ends at {self.as_of}")
+        return self
+
+    def no_longer_than(self, length: timedelta) -> Scored:
+        """Return it with a beginning that is not before its pipeline's windows have one: an event may say anything."""
+        if self.window_start is None:
+            return self
+        return self.model_copy(update={"window_start": max(self.window_start, self.as_of - length)})
 
     @classmethod
     def of_event(cls, extra: Mapping[str, Any]) -> Scored | None:
@@ -150,8 +169,11 @@ class Watcher:
             champion=reign.champion,
         )
 
-    def live(self, as_of: datetime, reign: Reign) -> dict[str, Any]:
-        """Return the facts of the live step; they say why when there is no labelled row to measure on."""
+    def live(self, as_of: datetime, reign: Reign, broken: Sequence[tuple[datetime, datetime]] = ()) -> dict[str, Any]:
+        """Return the facts of the live step; they say why when there is no labelled row to measure on.
+
+        :param broken: windows of incidents, whose rows are left out: no model can be judged on them.
+        """
         if "model" in reign.champion.lost:
             # It cannot be asked, which says nothing of how good it is: no reason to put it into quarantine.
             return {"judged": False, "why": reign.champion.without("model")}
@@ -162,19 +184,28 @@ class Watcher:
         if start >= as_of - self.data.label_delay:
             return {"judged": False, "why": f"the rows before {as_of_text(start)} are those of the training"}
         section = self._reading("live", start)
+        section["without"] = [[begin.isoformat(), end.isoformat()] for begin, end in within(broken, start, as_of)]
         try:
             labelled = self.compute("ingest", as_of=as_of, section=section, inputs={}, champion=None)
         except DataError as error:
             # Labels that are late are no fault of the champion: the window is decided without them, and says so.
             log.warning("%s: no live metric at %s: %s", self.pipeline, as_of_text(as_of), error)
             return {"judged": False, "why": str(error)}
-        return self.compute(
+        facts = self.compute(
             "live",
             as_of=as_of,
             section=live_section(self.monitoring, self.metrics, reign),
             inputs={"dataset": [labelled]},
             champion=reign.champion,
         ).facts
+        return {**facts, "without_broken": True}
+
+    def broken(self, scored: Scored, drift: Drift, decisions: Sequence[Decision]) -> list[tuple[datetime, datetime]]:
+        """Return the windows of incidents so far, from and until: this one too, where its data is broken."""
+        found = broken_windows(self.monitoring.incident, decisions)
+        if drift.facts.get("incident") and scored.window_start is not None:
+            found.append((scored.window_start, scored.as_of))
+        return found
 
     def _reading(self, purpose: str, start: datetime | None) -> dict[str, Any]:
         return {

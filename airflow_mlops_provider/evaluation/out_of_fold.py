@@ -56,36 +56,49 @@ def out_of_fold(champion: Champion, then: EvaluationReport, holdout: Holdout) ->
     if not {*answers, "prediction"} <= {*present}:
         return None
     names = _identity(holdout, reference, {*answers, "prediction"})
-    theirs = row_hashes(holdout.store, reference, names)
-    known, first = np.unique(theirs, return_index=True)
-    ours = row_hashes(holdout.store, holdout.dataset, names)[holdout.rows]
-    places = np.minimum(np.searchsorted(known, ours), len(known) - 1)
-    common = known[places] == ours
-    if common.sum() < max(_FEWEST, _LEAST_COMMON * min(len(theirs), len(ours))):
+    if names is None:
         return None
     said = read_table(holdout.store, reference, list(dict.fromkeys([*answers, "prediction"])))
-    said = said.iloc[first[places[common]]]
-    scores = said[answers].to_numpy(np.float64)
-    scores = scores.reshape(-1) if holdout.plan.task == "regression" else scores
-    if np.isnan(scores).any():
+    theirs, known = _once(row_hashes(holdout.store, reference, names), said.notna().all(axis=1).to_numpy())
+    ours, rows = _once(row_hashes(holdout.store, holdout.dataset, names)[holdout.rows])
+    found, there, here = np.intersect1d(theirs, ours, assume_unique=True, return_indices=True)
+    if len(found) < max(_FEWEST, _LEAST_COMMON * min(len(theirs), len(ours))):
         return None
-    return OutOfFold(common, scores, _thresholds(said["prediction"], scores, then, holdout))
+    order = np.argsort(rows[here])
+    common = np.zeros(len(holdout.rows), bool)
+    common[rows[here]] = True
+    said = said.iloc[known[there][order]]
+    values = said[answers].to_numpy(np.float64)
+    scores = values.reshape(-1) if holdout.plan.task == "regression" else values
+    return OutOfFold(common, scores, _thresholds(said["prediction"], then, holdout))
 
 
-def _identity(holdout: Holdout, reference: ArtifactRef, answers: set[str]) -> list[str]:
-    """Return the columns by which a row of one dataset is known in the other."""
+def _once(hashes: NDArray[Any], usable: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the hashes that occur once, ascending, and where they do: of equal rows nobody knows which is which."""
+    import numpy as np
+
+    values, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    alone = counts == 1 if usable is None else (counts == 1) & usable[first]
+    return values[alone], first[alone]
+
+
+def _identity(holdout: Holdout, reference: ArtifactRef, answers: set[str]) -> list[str] | None:
+    """Return the columns by which a row of one dataset is known in the other; None when a feature is in one only.
+
+    By a part of its features a row would be another one, and by its target it would get a prediction that knows it.
+    """
     there, here = table_info(holdout.store, reference).columns, holdout.plan.columns
-    names = [name for name in here.features if name in there.features]
+    if not {*there.features} <= {*here.features} or not there.features:
+        return None
     moments = [here.timestamp] if here.timestamp is not None and here.timestamp == there.timestamp else []
-    return [name for name in [*names, here.target, *moments] if name not in answers]
+    return [name for name in [*there.features, here.target, *moments] if name not in answers]
 
 
-def _thresholds(prediction: Any, scores: NDArray[Any], then: EvaluationReport, holdout: Holdout) -> NDArray[Any] | None:
-    """Return a threshold for each row: folds chose their own, and only what came of it is kept."""
+def _thresholds(prediction: Any, then: EvaluationReport, holdout: Holdout) -> NDArray[Any] | None:
+    """Return a threshold for each row that puts it on its side: folds chose their own, and only its class is kept."""
     import numpy as np
 
     if then.challenger.threshold is None:
         return None
     _, second = holdout.plan.classes or ("", "")
-    positive = prediction.astype(str).to_numpy() == str(second)
-    return np.where(positive, scores[:, 1], np.nextafter(scores[:, 1], np.inf))
+    return np.where((prediction == second).to_numpy(bool), -1.0, 2.0)

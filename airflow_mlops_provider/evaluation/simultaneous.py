@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.evaluation.bootstrap import interval
-from airflow_mlops_provider.evaluation.heavy_tails import wider_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ def simultaneous(draws: Sequence[Draws], confidence: float) -> list[Interval]:
             found.append(span)
             continue
         factor, freedom = one.wider
-        reach, (below, above) = float(t.isf(share, freedom) * factor * np.nanstd(one.values)), wider_on(one.left_out)
+        reach, (below, above) = float(t.isf(share, freedom) * factor * np.nanstd(one.values)), one.sides
         ends = {"low": min(span.low, one.point - reach * below), "high": max(span.high, one.point + reach * above)}
         found.append(span.model_copy(update=ends))
     return found

@@ -62,6 +62,7 @@ class Pair:
     :param reference: the bin of each value.
     :param of: the stretch of each value of the reference; None when it knows no time.
     :param threshold: the least distance that matters.
+    :param stretches: how many there are, also without a value; None where those with values are all.
     """
 
     scale: Scale
@@ -70,6 +71,7 @@ class Pair:
     of: NDArray[Any] | None
     threshold: float
     alone: bool = False
+    stretches: int | None = None
 
     @property
     def distance(self) -> float:
@@ -91,6 +93,7 @@ class Pair:
             threshold=self.threshold,
             deviations=ALONE if self.alone else AMONG_OTHERS,
             seed=seed,
+            stretches=self.stretches,
         )
 
 
@@ -137,9 +140,11 @@ def _pair(subject: Subject, settings: Drift, stretches: Stretches | None) -> Pai
     if not len(reference) or not len(current):
         return None
     alone, present = subject.role == "prediction", subject.reference.present()
-    of = None
-    if stretches is not None:
-        of = stretches.among(present) if alone else stretches.of[present]
+    of, count = None, None
+    if stretches is not None and alone:
+        of = stretches.among(present)
+    elif stretches is not None:
+        of, count = stretches.of[present], stretches.count
     numeric = subject.kind == "numeric"
     if numeric and reference.min() == reference.max():
         # There are no ranks to measure by: what counts is how many rows differ.
@@ -147,7 +152,7 @@ def _pair(subject: Subject, settings: Drift, stretches: Stretches | None) -> Pai
         numeric = False
     scale = numbers(reference) if numeric else categories(reference, current)
     threshold = settings.numeric_threshold if numeric else settings.categorical_threshold
-    return Pair(scale, scale.codes(reference), scale.codes(current), of, threshold, alone)
+    return Pair(scale, scale.codes(reference), scale.codes(current), of, threshold, alone, count)
 
 
 def _same(values: NDArray[Any], constant: Any) -> NDArray[Any]:

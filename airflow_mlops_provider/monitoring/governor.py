@@ -188,7 +188,8 @@ def _judge(
 ) -> Decision:
     """Return what the first rule that applies asks for."""
     probation, broken = None, [str(one) for one in drift.get("incident") or []]
-    if champion is not None and speaks(live) and not broken:
+    # On rows that are broken no model can be judged; those that the window was measured on may be others.
+    if champion is not None and speaks(live) and (not broken or live.get("without_broken")):
         probation = probation_of(policy, window, live, champion, past, late=late)
     has_drifted = bool(drift.get("drifted") or drift.get("prediction_drift"))
     columns = first_within([text_within(name, _MAX_COLUMN) for name in drift.get("columns") or []], _MAX_COLUMNS)
@@ -216,17 +217,17 @@ def _judge(
 
     if champion is None:
         return found("keep", "nothing_new", "there is no champion to watch")
+    if broken:
+        # Before a rollback that is decided already: its rows are left out of training whoever serves.
+        return found("incident", "incident", *broken)
     if (ended := _rollback_of(champion, past)) is not None:
         return found("keep", "rolled_back", f"window {as_of_text(ended.as_of)} decided to roll this champion back")
-    if broken:
-        # A model learns nothing from it, and on the same rows none can be judged.
-        return found("incident", "incident", *broken)
     if probation is not None and probation.worse:
         since = f"champion since {as_of_text(champion.since)}, on probation for {days_text(policy.probation.length)}"
         beside = str(live.get("against_former") or "worse than the former")
         return found("roll_back", "probation", *filter(None, (beside, probation.words, since)), bad=True)
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
-    if decay and (why := _fallback(policy, live, champion, past)) is not None:
+    if decay and not late and (why := _fallback(policy, live, champion, past)) is not None:
         return found("roll_back", "fallback", *decay, why, bad=True)
     drifted = [drift_reason(drift)] if has_drifted else []
     guessed = [] if estimate is None else [estimate_reason(estimate)]
@@ -246,8 +247,9 @@ def _judge(
 def _fallback(policy: Monitoring, live: Mapping[str, Any], champion: Incumbent, past: Sequence[Decision]) -> str | None:
     """Return why to go back though nothing is on probation: retraining does not help, and the former one is better."""
     after, beside = policy.retraining.fallback_after, live.get("difference")
-    tried = [one.as_of for one in past if one.requests_retraining and one.rule == "decay"]
-    if after is None or beside is None or beside[1] >= 0 or (vain := in_vain(champion, tried)) < after:
+    if after is None or beside is None or beside[1] is None or beside[1] >= 0:
+        return None
+    if (vain := in_vain(champion, [one for one in past if one.rule == "decay"])) < after:
         return None
     words = str(live.get("against_former") or "the former champion is better")
     return f"no champion came of {vain} retraining{'s' * (vain > 1)} for decay, and {words}"

@@ -54,12 +54,22 @@ def left_out(
     :param until: where they end.
     :return: in order, without an overlap; none when the settings leave nothing out.
     """
-    if not settings.leave_out:
-        return []
+    return within(broken_windows(settings, decisions), since, until) if settings.leave_out else []
+
+
+def broken_windows(settings: Incident, decisions: Sequence[Decision]) -> list[tuple[datetime, datetime]]:
+    """Return the windows of incidents that nobody mended, from and until."""
     mended = {in_utc(moment) for moment in settings.repaired}
-    found: list[tuple[datetime, datetime]] = []
     broken = [one for one in decisions if one.action == "incident" and in_utc(one.as_of) not in mended]
-    for start, end in sorted((in_utc(one.start), in_utc(one.as_of)) for one in broken if one.start is not None):
+    return [(in_utc(one.start), in_utc(one.as_of)) for one in broken if one.start is not None]
+
+
+def within(
+    stretches: Sequence[tuple[datetime, datetime]], since: datetime | None, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return the stretches that have a part between two moments, in order, those that touch each other as one."""
+    found: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(stretches):
         if start >= until or (since is not None and end <= since):
             continue
         if found and start <= found[-1][1]:

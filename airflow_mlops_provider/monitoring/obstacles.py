@@ -9,7 +9,7 @@ from airflow_mlops_provider.monitoring.reasons import days_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from airflow_mlops_provider.monitoring.governor import Decision, Incumbent
     from airflow_mlops_provider.spec.operations import Retraining
@@ -29,7 +29,7 @@ def obstacles_of(
     usable = (one.rows for one in past if one.as_of > learned and one.action != "incident")
     if (rows := found.rows + sum(usable)) < settings.min_rows:
         obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
-    if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, passed)):
+    if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, past)):
         since = f"cooldown of {days_text(cooldown)} since the request of {as_of_text(passed[-1])}"
         longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests made no champion"
         obstacles.append(since + longer)
@@ -39,24 +39,21 @@ def obstacles_of(
     return obstacles
 
 
-def _cooldown(settings: Retraining, found: Decision, champion: Incumbent, passed: Sequence[datetime]) -> timedelta:
+def _cooldown(settings: Retraining, found: Decision, champion: Incumbent, past: Sequence[Decision]) -> timedelta:
     """Return how long to wait after the last request: twice as long for each in a row from which no champion came.
 
     A model that was measured to fall may be trained anew as often as the settings allow: of decay there is proof.
     """
-    vain = in_vain(champion, passed)
+    vain = in_vain(champion, past)
     if found.rule == "decay" or vain < 2:
         return settings.cooldown
     doubled: timedelta = settings.cooldown * (1 << min(vain - 1, 10))
     return doubled
 
 
-def in_vain(champion: Incumbent, passed: Sequence[datetime]) -> int:
-    """Return of how many requests in a row no champion came.
-
-    :param passed: windows whose requests led to a retraining.
-    """
-    return sum(moment > champion.trained for moment in passed)
+def in_vain(champion: Incumbent, past: Sequence[Decision]) -> int:
+    """Return how many retrainings were asked for since this champion serves, from which none came."""
+    return sum(one.requests_retraining and one.seq == champion.seq for one in past)
 
 
 def _bad_in_a_row(champion: Incumbent, past: Sequence[Decision]) -> int:

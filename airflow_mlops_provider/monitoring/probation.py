@@ -112,7 +112,7 @@ def probation_of(
     settings = policy.probation
     if not champion.promoted or not timedelta(0) < window.as_of - champion.since <= settings.length:
         return None
-    if live.get("cannot_predict"):
+    if live.get("cannot_predict") and not late:
         return Look(True, "")
     if not live.get("comparison"):
         return Look(False, str(live.get("not_compared") or ""))

@@ -113,6 +113,7 @@ def usual_distance(
     threshold: float,
     deviations: float,
     seed: int,
+    stretches: int | None = None,
 ) -> Usual:
     """Return the distance beyond which a window is unusual.
 
@@ -122,6 +123,7 @@ def usual_distance(
     :param rows: values of the window.
     :param threshold: the least distance that matters.
     :param deviations: `AMONG_OTHERS` or `ALONE`.
+    :param stretches: how many there are, also without a value; those with values when left out.
     """
     import numpy as np
 
@@ -131,7 +133,7 @@ def usual_distance(
         (threshold, "threshold"),
         (float(drawn.mean() + _BY_CHANCE * drawn.std()), "chance"),
     ]
-    apart, sizes = (np.empty(0), np.empty(0)) if of is None else _apart(scale, codes, of)
+    apart, sizes = (np.empty(0), np.empty(0)) if of is None else _apart(scale, codes, of, stretches or 0)
     if (whole := np.isfinite(apart)).sum() < FEWEST:
         return Usual(*max(found), np.empty(0))
     # Stretches have another number of rows than the window: chance moves them farther, or less far.
@@ -217,11 +219,11 @@ def prediction_bound(values: NDArray[Any], deviations: float) -> float:
     return min(bound, _FARTHEST * float(values.max()))
 
 
-def _apart(scale: Scale, codes: NDArray[Any], of: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _apart(scale: Scale, codes: NDArray[Any], of: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return how far each stretch lies from the rest of the reference, NaN of one that is not whole; and its rows."""
     import numpy as np
 
-    every, sizes = scale.counts(codes), np.bincount(of)
+    every, sizes = scale.counts(codes), np.bincount(of, minlength=count)
     found = np.full(len(sizes), np.nan)
     if np.count_nonzero(sizes) < FEWEST:
         return found, sizes

@@ -91,8 +91,10 @@ class IngestDataOperator(PolicyOperator):
         from airflow_mlops_provider.effects.decisions import decisions
         from airflow_mlops_provider.monitoring.incidents import left_out
 
-        window = self.window or self.data.get("window")
-        since = None if window is None else as_of - duration(window, "window")
+        window = self.data.get("window")
+        since = None if window is None else as_of - duration(window, "data.window")
+        if self.window is not None:
+            since = self._start(as_of)
         found = left_out(self.policy().incident, decisions(self.registry(), self.model_name), since, as_of)
         for start, end in found:
             self.log.info("The rows from %s to %s are left out: their data was broken.", start, end)

@@ -192,7 +192,9 @@ class WatchPredictionsOperator(PolicyOperator):
         store = self.store()
         if scored is None or not all(store.has(ref) for ref in (scored.dataset, scored.predictions)):
             scored = watcher.score(as_of, reign)  # what was lost is made anew
-        drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
+        scored = scored.no_longer_than(watcher.scoring.window)
+        drift = watcher.drift(scored, reign)
+        live = watcher.live(as_of, reign, watcher.broken(scored, drift, decisions.decisions(registry, model)))
         estimate = watcher.estimate(scored, reign)
         gauges.send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.knows_up_to)
         gauges.send_drift(self.pipeline, drift.facts)

@@ -7,6 +7,7 @@ on data is not there for those after it.
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import TYPE_CHECKING
@@ -17,15 +18,18 @@ from pydantic import ConfigDict, Field, field_validator
 from airflow_mlops_provider.as_of import CLOCK_SKEW, in_utc
 from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.failpoints import failpoint
+from airflow_mlops_provider.registry.errors import DamagedError
 from airflow_mlops_provider.registry.ledger import LEDGER
 from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.write_once import WriteOnceLog
 from airflow_mlops_provider.spec.frozen import Finite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_mlops_provider.registry.client import Connection
+
+log = logging.getLogger(__name__)
 
 
 class Look(Document):
@@ -59,7 +63,7 @@ class Look(Document):
     @property
     def is_of_future(self) -> bool:
         """Whether its data is later than the look, which cannot be: its `as_of` was mistyped."""
-        return self.as_of - self.at > CLOCK_SKEW
+        return self.as_of - min(self.at, datetime.now(UTC)) > CLOCK_SKEW
 
 
 def unseen_by(looks: Sequence[Look], recipe: str, lineage: str, as_of: datetime) -> timedelta | None:
@@ -92,7 +96,8 @@ class Looks:
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
-        return self._read()
+        values = self._log.read()
+        return self._looks(values, _keys(values))
 
     def write(self, look: Look) -> Look:
         """Keep a look, unless its training has looked at this recipe's replacement before; return the one that holds.
@@ -105,17 +110,28 @@ class Looks:
         patience = Patience(f"the ledger of {self._model!r} is too busy")
         while True:
             patience.wait()
-            found = self._read()
+            values = self._log.read()
+            keys = _keys(values)
+            found = self._looks(values, keys)
             same = (one for one in found if (one.recipe, one.lineage) == (look.recipe, look.lineage))
             if (mine := next(same, None)) is not None:
                 return mine
-            key = f"look-{len(found) + 1}"
+            key = f"look-{len(keys) + 1}"
             failpoint("look.write.before")
             self._log.write(key, text)
             failpoint("look.write.after")
 
-    def _read(self) -> list[Look]:
-        """Return the looks up to the first gap: one stray key beyond it would end the numbering for good."""
-        values = self._log.read()
-        keys = takewhile(values.__contains__, (f"look-{place}" for place in count(1)))
-        return [self._log.parsed(key, values[key], Look) for key in keys]
+    def _looks(self, values: Mapping[str, str], keys: Sequence[str]) -> list[Look]:
+        """Return the looks among the values of the log; what is none, somebody else has written, and spends nothing."""
+        found = []
+        for key in keys:
+            try:
+                found.append(self._log.parsed(key, values[key], Look))
+            except DamagedError as error:
+                log.warning("%s", error)
+        return found
+
+
+def _keys(values: Mapping[str, str]) -> list[str]:
+    """Return the keys of looks up to the first gap: one stray key beyond it would end the numbering for good."""
+    return list(takewhile(values.__contains__, (f"look-{place}" for place in count(1))))

@@ -194,6 +194,8 @@ _OF_EACH_VALUE = (
     "expect_multicolumn_sum_",
     "expect_select_column_values_to_",
 )
+#: And how those of them end that do not.
+_OF_THE_SOURCE = ("_increasing", "_decreasing", "_of_type", "_in_type_list")
 
 
 class Validation(Frozen):
@@ -213,10 +215,12 @@ class Validation(Frozen):
     def of_each_value(self) -> list[Expectation]:
         """The expectations that fail and look at each value: they hold of a few rows as they do of all.
 
-        A mean, a count or a set of values is another one in a short window.
+        A mean, a count or a set of values is another one in a short window, and types and order are the source's.
         """
         failing = [each for each in self.expectations if (each.policy or self.policy) == "fail"]
-        return [each for each in failing if each.type.startswith(_OF_EACH_VALUE)]
+        return [
+            each for each in failing if each.type.startswith(_OF_EACH_VALUE) and not each.type.endswith(_OF_THE_SOURCE)
+        ]
 
 
 # ---------------------------------------------------------------- training, evaluation

@@ -123,9 +123,9 @@ def _incidents(
     from airflow_mlops_provider.validation.expectations import failed_of
 
     snapshot = job.artifact("dataset", "dataset")
-    info = table_info(job.store, snapshot)
-    present = [name for name in info.columns.all if name in table_schema(job.store, snapshot).names]
-    return [*found, *failed_of(job.store, snapshot, section.expectations, present, info.columns.timestamp)]
+    present = table_schema(job.store, snapshot).names
+    used = [one.column for one in columns if one.role == "feature" and one.weight and one.column in present]
+    return [*found, *failed_of(job.store, snapshot, section.expectations, used)]
 
 
 # ---------------------------------------------------------------- what is compared

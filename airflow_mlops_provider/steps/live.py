@@ -218,7 +218,7 @@ def _facts(report: LiveReport) -> dict[str, Any]:
         "interval": None if span is None else [span.low, span.high],
         "former": None if former is None else former.metrics[name],
         "former_version": None if former is None else former.version,
-        "difference": None if difference is None else [difference.low, difference.high],
+        "difference": None if difference is None or difference.low is None else [difference.low, difference.high],
         "holdout": report.holdout.get(name),
         "allowed": report.allowed,
         "decayed": report.decayed,

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 _SHOWN_VALUES = 5
+#: Of a normal distribution, beyond which one of 30,000 lies.
+_DEVIATIONS = 4.0
 #: Values that are held at once: a column or two of ten million rows.
 _CELLS = 20_000_000
 
@@ -85,26 +87,31 @@ def run_expectations(
 
 
 def failed_of(
-    store: ArtifactStore,
-    dataset: ArtifactRef,
-    expectations: Sequence[Expectation],
-    columns: Sequence[str],
-    timestamp: str | None = None,
+    store: ArtifactStore, dataset: ArtifactRef, expectations: Sequence[Expectation], columns: Sequence[str]
 ) -> list[str]:
-    """Return which expectations a dataset fails, a line each; those of columns that it does not have say nothing.
+    """Return which expectations of each value a dataset fails, a line each and without its values.
 
-    :param columns: every column of the dataset.
-    :param timestamp: which of them holds moments.
+    Where an expectation need hold `mostly`, a few rows fall short of its share by chance: so many that a share as bad
+    as allowed shows more in one of 30,000 datasets have to fail.
+
+    :param columns: those of which an expectation may ask; it says nothing when it names another.
     :raises SpecError: for an expectation that does not exist, or cannot be computed with its arguments.
     """
     known = [each for each in expectations if set(_named_by(each)) <= set(columns)]
     section = Validation(expectations=known, keep_failing_rows=0)
-    checks = [finding.check for finding in run_expectations(store, dataset, section, columns, timestamp)]
+    findings = run_expectations(store, dataset, section, columns)
     return [
-        f"{shorten(check.column or 'the window', 60)}: {check.name} fails: got {check.got}, expected {check.expected}"
-        for check in checks
-        if not check.passed
+        f"{shorten(check.column or 'the window', 60)}: {check.unexpected:,} values fail {check.name} ({check.expected})"
+        for each, check in zip(known, (finding.check for finding in findings), strict=True)
+        if not check.passed and check.unexpected and not _by_chance(check, float(each.kwargs.get("mostly", 1)))
     ]
+
+
+def _by_chance(check: Check, mostly: float) -> bool:
+    """Return whether so many values may fail though the share of all that do is the allowed one."""
+    failed, rows = check.unexpected or 0, round((check.unexpected or 0) / (check.share or 1))
+    expected = rows * (1 - mostly)
+    return failed <= expected + _DEVIATIONS * math.sqrt(expected * mostly)
 
 
 def configured(expectations: Sequence[Expectation], columns: Sequence[str]) -> list[Any]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import DAG, Param
-from watched_world import BAD, POLICY, World, sent
+from watched_world import BAD, POLICY, World, date, sent
 
 from airflow_mlops_provider.assets import predictions_asset
 from airflow_mlops_provider.effects.events import Teller, events_of
@@ -129,3 +129,44 @@ def test_the_next_training_does_without_the_rows_of_an_incident(world: World) ->
     assert excluded() == 120
     assert excluded(repaired=["2024-01-17T00:00:00Z"]) == 60
     assert excluded(leave_out=False) is None
+
+
+def test_rows_of_an_incident_are_not_judged_when_their_labels_come(world: World) -> None:
+    world.label_delay = "2 days"
+    world.write(24, broken=(17,))
+    world.promote(14)
+    world.watch(*range(17, 23))
+    decided = {one.as_of: one for one in map(world.decision, world.registry.decisions("warm"))}
+    broken, later = decided[date(18)], decided[date(20)]
+    assert broken.action == "incident"
+    assert (later.action, later.rule) == ("keep", "healthy")
+    assert "the live metric says nothing" in " ".join(later.reasons), "these are the rows of the incident"
+    assert {one.action for as_of, one in decided.items() if as_of != date(18)} == {"keep"}
+
+
+def test_a_training_of_a_window_of_its_own_does_without_the_rows_of_its_first_days(world: World) -> None:
+    world.write(21, broken=(15,))
+    world.promote(14)
+    world.watch(15, 16)
+    with DAG("warm_training", schedule=None) as dag:
+        IngestDataOperator(
+            task_id="ingest",
+            pipeline="warm",
+            task="binary",
+            data=world.data(label_delay="3 days"),
+            window="P2D",
+            monitoring={},
+        )
+    ended = world.worker.run(dag.task_dict["ingest"], run_after=date(20))
+    assert ended.xcom["facts"]["excluded"]["incident"] == 60
+
+
+def test_a_window_that_claims_to_begin_long_ago_takes_no_more_than_its_length_out_of_training(world: World) -> None:
+    world.write(21, broken=(15,))
+    world.promote(14)
+    told = world.scored(16)
+    told.extra["window_start"] = "1970-01-01T00:00:00"
+    ended = world.worker.run(world.dag().task_dict["watch"], run_type="asset_triggered", consumed_asset_events=[told])
+    assert ended.state == "success", ended.message
+    [decision] = [world.decision(one) for one in world.registry.decisions("warm")]
+    assert (decision.action, decision.start) == ("incident", date(15))

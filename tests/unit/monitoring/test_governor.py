@@ -286,9 +286,10 @@ BETTER_FORMER = {**DECAY, "difference": [-0.4, -0.1], "against_former": "log_los
         (BETTER_FORMER, 3, ["retrain"] * 3),
         (BETTER_FORMER, None, ["retrain"] * 3),
         ({**BETTER_FORMER, "difference": [-0.4, 0.1]}, 2, ["retrain"] * 3),
+        ({**BETTER_FORMER, "difference": [None, None]}, 2, ["retrain"] * 3),
         (DECAY, 2, ["retrain"] * 3),
     ],
-    ids=["better", "too soon", "not asked for", "not surely better", "no former one"],
+    ids=["better", "too soon", "not asked for", "not surely better", "no interval", "no former one"],
 )
 def test_where_no_champion_comes_of_retrainings_for_decay_the_former_one_serves_if_it_is_better(
     live: Any, after: int | None, expected: list[str]
@@ -301,6 +302,31 @@ def test_where_no_champion_comes_of_retrainings_for_decay_the_former_one_serves_
             "no champion came of 2 retrainings for decay, and log_loss 0.8, version 1 has 0.5"
         )
         assert day(3, history, policy(fallback_after=after), live=live).rule == "rolled_back"
+
+
+def test_a_late_window_and_requests_under_another_champion_lead_to_no_fallback() -> None:
+    rules = policy(fallback_after=1)
+    early = days(rules, [QUIET], live=BETTER_FORMER)
+    later = [*early, day(5, early, rules)]
+    assert day(2, early, rules, live=BETTER_FORMER).action == "roll_back"
+    assert day(2, later, rules, live=BETTER_FORMER).action == "retrain", "a later window is decided already"
+    back = champion(3, trained=START - 60 * DAY, promoted=False)
+    assert day(6, later, rules, live=BETTER_FORMER, incumbent=back).action == "retrain"
+
+
+def test_broken_data_is_an_incident_though_a_rollback_is_decided() -> None:
+    new = champion(2, since=START - DAY)
+    first = day(0, [], policy(), live=WORSE, incumbent=new)
+    second = day(1, [first], policy(), drift=BROKEN, live=WORSE, incumbent=new)
+    assert [one.action for one in (first, second)] == ["roll_back", "incident"]
+    assert second.start == START
+
+
+def test_what_sound_rows_show_in_an_incident_counts_for_probation() -> None:
+    new = champion(2, since=START - DAY)
+    assert day(0, [], policy(), drift=BROKEN, live=WORSE, incumbent=new).comparison is None
+    sound = day(0, [], policy(), drift=BROKEN, live={**WORSE, "without_broken": True}, incumbent=new)
+    assert (sound.action, sound.comparison is not None) == ("incident", True)
 
 
 # ---------------------------------------------------------------- the governor

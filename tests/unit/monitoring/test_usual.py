@@ -148,3 +148,30 @@ def test_predictions_which_the_newest_rows_alone_have_are_cut_into_stretches_of_
     assert own is not None
     assert (len(own), len(np.unique(own))) == (49, 14)
     assert week.among(np.arange(280) == 0) is None
+
+
+def test_stretches_without_a_value_of_a_column_are_stretches_all_the_same() -> None:
+    every = days_of(30, 0.2)
+    found = cut(moments(30), END, DAY)
+    assert found is not None
+    scale = numbers(every.ravel())
+    codes = scale.codes(every.ravel())
+    shares = scale.counts(codes) / len(codes)
+
+    def usual(*missing: int) -> Usual:
+        there = ~np.isin(found.of, missing)
+        return usual_distance(
+            scale,
+            codes[there],
+            found.of[there],
+            shares=shares,
+            rows=ROWS,
+            threshold=0.1,
+            deviations=ALONE,
+            seed=0,
+            stretches=found.count,
+        )
+
+    columns = [usual(), usual(29), usual(0, 12)]
+    assert [len(one.stretches) for one in columns] == [30] * 3
+    assert usual_level(columns, [0.4, 0.3, 0.3], 0.5) is not None

@@ -70,6 +70,21 @@ def test_a_stray_key_is_no_look_and_stops_none(registry: Registry, key: str) -> 
     assert looks.history() == [first, second]
 
 
+def test_what_is_no_look_in_the_next_place_is_passed_over(registry: Registry) -> None:
+    looks = registry.looks("flights")
+    first = looks.write(look(1))
+    looks._log.write("look-2", "anything")
+    third = looks.write(look(3))
+    assert looks.history() == [first, third]
+    assert "look-3" in looks._log.read()
+
+
+def test_a_look_of_the_future_spends_nothing_whatever_it_says_of_its_own_time(registry: Registry) -> None:
+    then = datetime(2126, 4, 1, tzinfo=UTC)
+    forged = look(1).model_copy(update={"as_of": then, "at": then})
+    assert unseen_by([forged], forged.recipe, "another", datetime(2026, 4, 1, tzinfo=UTC)) is None
+
+
 def test_of_writers_of_one_place_each_finds_one(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (Registry.connect(mlflow_uri).looks("flights") for _ in range(2))
     one.write(look(1))

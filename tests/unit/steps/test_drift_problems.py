@@ -159,9 +159,15 @@ def test_a_window_that_fails_an_expectation_of_its_values_is_an_incident(window:
     assert window.run(frame(), **asked).facts["incident"] == []
     wild = spoilt("x", lambda x: x.mask(x.index % 100 == 0, 77.0))
     assert window.run(wild, **asked).facts["incident"] == [
-        "x: expect_column_values_to_be_between fails: got 20 of 2000 values, such as 77, expected min_value -9, "
-        "max_value 9"
+        "x: 20 values fail expect_column_values_to_be_between (min_value -9, max_value 9)"
     ]
+    mostly = {**between, "kwargs": {**between["kwargs"], "mostly": 0.99}}
+    assert window.run(wild, expectations=[mostly]).facts["incident"] == []
+    many = spoilt("x", lambda x: x.mask(x.index % 50 == 0, 77.0))
+    assert window.run(many, expectations=[mostly]).facts["incident"] != [], "40 where 20 may fail, with 18 by chance"
+    target = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "late"}}
+    unlabelled = frame().assign(late=lambda each: each["late"].where(each.index % 3 == 0).astype("Int64"))
+    assert window.run(unlabelled, expectations=[target]).facts["incident"] == [], "labels come late"
     assert window.run(wild).facts["incident"] == []
     assert window.run(wild, **asked, min_rows=3000).facts["incident"] == [], "too few rows say nothing"
 

@@ -162,3 +162,35 @@ def test_where_few_rows_are_common_the_recorded_metric_is_compared_with_the_erro
     half = (found.quantiles[975] - found.quantiles[25]) / 2 / 1.96
     assert half == pytest.approx((own**2 + then**2) ** 0.5, rel=0.2)
     assert half > 1.1 * max(own, then)
+
+
+def test_the_classes_of_a_champion_are_read_where_some_rows_were_never_held_out(store: ArtifactStore) -> None:
+    world = World(store)
+    frame = rows_of("binary", 700).assign(at=pd.date_range("2013-01-01", periods=700, freq="12h", tz="UTC"))
+    split, roles = {"by": "cross_validation", "kind": "time_series", "folds": 4}, {"timestamp": "at"}
+    candidate = {**STUMP, "threshold": {"recall": 0.8}, "validation": 0.25}
+    champion = judged_champion(world.load(frame.head(600), split, roles), candidate, ["f1"])
+    report = world.load(frame, split, roles).report(world.train(two=LOGISTIC), ["f1"], champion=champion)
+    assert report.champion is not None
+    assert report.champion.common is not None
+    assert (report.champion.metrics["f1"] or 0) == pytest.approx(champion.metrics["f1"], abs=0.1)
+
+
+def test_a_row_that_is_not_known_by_all_features_of_the_champion_is_not_taken_for_another(store: ArtifactStore) -> None:
+    world, frame = World(store), rows_of("binary", 600)
+    champion = judged_champion(world.load(frame, "cross_validation"), LOGISTIC, ["roc_auc"])
+    fewer = {"numeric": [], "categorical": ["town"]}
+    report = world.load(frame, "cross_validation", fewer).report(
+        world.train(two=LOGISTIC), ["roc_auc"], champion=champion
+    )
+    assert report.champion is not None
+    assert report.champion.compared == "recorded"
+
+
+def test_rows_that_occur_twice_are_not_paired(store: ArtifactStore) -> None:
+    world, frame = World(store), rows_of("binary", 400)
+    doubled = pd.concat([frame, frame.head(100)]).reset_index(drop=True).assign(key=range(500))
+    champion = judged_champion(world.load(doubled, "cross_validation"), LOGISTIC, ["roc_auc"])
+    report = world.report(world.train(two=LOGISTIC), ["roc_auc"], champion=champion)
+    assert report.champion is not None
+    assert report.champion.common == 300
