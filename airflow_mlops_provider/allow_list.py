@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,8 +158,9 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@cache
 def version_of(module: str) -> str:
-    """Return the installed version of a module's distribution, or 'absent'."""
+    """Return the installed version of a module's distribution, or 'absent'; in one process it does not change."""
     for name in _DISTRIBUTIONS.get(module, (module.replace("_", "-"),)):
         try:
             return metadata.version(name)

@@ -44,12 +44,15 @@ class Draws:
         """Return by how much this is better than another on the same resamples, or than a number that is known."""
         return self._combined(other, lambda mine, theirs: gain(metric, mine, theirs))
 
-    def share_of(self, other: Draws | float) -> Draws:
-        """Return by which share a loss is smaller than another: where the target grows, their ratio does not."""
+    def ratio_over(self, other: Draws | float) -> Draws:
+        """Return the logarithm of how many times as large another loss is: where the target grows, it does not.
+
+        The ratio itself is skewed: of equally good models, the best of several would be above 1 too often.
+        """
         import numpy as np
 
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._combined(other, lambda mine, theirs: 1 - mine / theirs)
+            return self._combined(other, lambda mine, theirs: np.log(theirs) - np.log(mine))
 
     def recorded(self, value: float, error: float | None) -> Draws:
         """Return a statistic of which only its value and its error are known, to be set beside this one.

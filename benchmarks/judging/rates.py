@@ -43,9 +43,16 @@ class Rate:
 
     @property
     def holds(self) -> bool:
-        """Whether the bounds lie within two Monte Carlo errors of the rate."""
+        """Whether the bounds lie within two Monte Carlo errors of the rate; nothing that never was breaks one."""
+        if not self.of:
+            return True
         high = self.at_most is None or self.rate - 2 * self.error <= self.at_most
         return high and (self.at_least is None or self.rate + 2 * self.error >= self.at_least)
+
+    @property
+    def measured(self) -> str:
+        """The rate with its error, as a table shows it."""
+        return f"{self.rate:.1%} ± {self.error:.1%} of {self.of:,}" if self.of else "none given"
 
     @property
     def bound(self) -> str:
@@ -89,7 +96,7 @@ def table(rates: Sequence[Rate]) -> str:
             "| --- | --- | --- | --- | --- | --- |",
         ]
         lines += [
-            f"| {one.world} | {one.what} | {one.rule} | {one.rate:.1%} ± {one.error:.1%} of {one.of:,} | {one.bound} "
+            f"| {one.world} | {one.what} | {one.rule} | {one.measured} | {one.bound} "
             f"| {'' if one.holds else 'missed'} |"
             for one in group
         ]

@@ -44,7 +44,9 @@ def train(worker: Any, mlflow: str) -> Callable[..., dict[str, Any]]:
 
     def run(file: Path) -> dict[str, Any]:
         pipeline = load_pipeline(file)
-        dag = training_dag(pipeline)
+        # A forest is slow to ask 250 times.
+        quick = pipeline.evaluation.model_copy(update={"latency_calls": 10})
+        dag = training_dag(pipeline.model_copy(update={"evaluation": quick}))
         ended = {}
         for task in TASKS:
             for index in range(len(pipeline.training.candidates)) if task == "train" else (-1,):
