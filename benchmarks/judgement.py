@@ -48,7 +48,7 @@ def main() -> None:
         rates, usual = DECISIONS[name]
         started = time.perf_counter()
         found = rates(_QUICK if given.quick else given.repetitions or usual, given.seed)
-        print(f"{table(found)}\n\n{name}: {time.perf_counter() - started:.0f} s\n")
+        print(f"**{name}**\n\n{table(found)}\n\n{name}: {time.perf_counter() - started:.0f} s\n")
         sys.stdout.flush()
         measured += found
     if given.out is not None:

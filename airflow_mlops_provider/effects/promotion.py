@@ -287,7 +287,7 @@ def promotion_request(
         lift_quarantine=lift_quarantine,
         reason=str(gate.facts.get("reason") or ""),
         remarks=gate.facts.get("remarks") or [],
-        reference=evaluation.artifacts.get("reference"),
+        reference=serving.reference or evaluation.artifacts.get("reference"),
         evaluation=evaluation.artifacts["evaluation"],
         verdicts=gate.artifacts["verdicts"].sha256,
     )

@@ -42,6 +42,11 @@ class Serving(NamedTuple):
     trained_to: datetime | None = None
     report: RefitReport | None = None
 
+    @property
+    def reference(self) -> ArtifactRef | None:
+        """The reference with what it says itself; None where the evaluation's own is that."""
+        return None if self.report is None else self.report.reference
+
     def sentence(self) -> str:
         """Return which model serves, in words."""
         what = f"The model that will serve has the sha256 {self.artifact.sha256}"

@@ -22,9 +22,20 @@ if TYPE_CHECKING:
 
 #: Rows of the sample.
 MAX_ROWS = 50_000
+#: How the columns begin of what the model says that serves, where that is another than the one that was judged.
+SERVING = "serving_"
 
 
-def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
+def reference_rows(holdout: Holdout) -> NDArray[Any]:
+    """Return the positions of the rows that a reference holds."""
+    import numpy as np
+
+    return evenly_spread(np.arange(len(holdout.fold)), MAX_ROWS)
+
+
+def write_reference(
+    holdout: Holdout, said: Predictions, serving: tuple[NDArray[Any], float | None] | None = None
+) -> ArtifactRef:
     """Store features and target of a sample of the rows, trained on and held out, and predictions of the held-out ones.
 
     Columns: the features that the model uses, the target, the timestamp, then `prediction_columns`, null where a row
@@ -32,6 +43,8 @@ def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
     models of equal data have equal references. A feature that bears the name of a prediction column gives way to it.
 
     :param said: what the model said of the held-out rows; under cross-validation that of each fold.
+    :param serving: what the model that serves says of the reference's rows, all of which it was fitted on, and its
+        decision threshold. Their columns begin with `SERVING`.
     """
     import numpy as np
     import pyarrow as pa
@@ -39,7 +52,7 @@ def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
     plan = holdout.plan
     timestamp = plan.columns.timestamp
     names = [*plan.columns.features, plan.columns.target, *([timestamp] if timestamp else [])]
-    rows = evenly_spread(np.arange(len(holdout.fold)), MAX_ROWS)
+    rows = reference_rows(holdout)
     table = pa.concat_tables(tables_of(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
     values = np.full((len(holdout.fold), *said.scores.shape[1:]), np.nan)
     values[holdout.rows] = said.scores
@@ -49,6 +62,9 @@ def write_reference(holdout: Holdout, said: Predictions) -> ArtifactRef:
         threshold[holdout.rows] = said.threshold
         threshold = threshold[rows]
     answers = prediction_columns(values[rows], plan.classes or (), threshold)
+    if serving is not None:
+        of_serving = prediction_columns(serving[0], plan.classes or (), serving[1])
+        answers |= {SERVING + name: column for name, column in of_serving.items()}
     table = table.drop_columns([name for name in answers if name in names])
     for name, column in answers.items():
         table = table.append_column(name, column)

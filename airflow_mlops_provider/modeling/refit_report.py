@@ -40,8 +40,11 @@ class RefitReport(Document):
     :param judged: what the gates judged, which never saw the holdout.
     :param rows: that the serving model saw; `judged_rows` that the judged one did.
     :param trained_to: last row that the serving model saw, data time; None without a timestamp. `judged_to` likewise.
+    :param reference: the reference with what the serving model says of its rows; None when nothing was fitted anew.
     :param beside: None when nothing was fitted anew, or the new predictions cannot be measured.
     """
+
+    SCHEMA = 2  # 2: the reference
 
     candidate: str
     refitted: bool
@@ -54,3 +57,4 @@ class RefitReport(Document):
     trained_to: datetime | None = None
     judged_to: datetime | None = None
     beside: Beside | None = None
+    reference: ArtifactRef | None = None

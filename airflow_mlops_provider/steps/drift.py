@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from airflow_mlops_provider.monitoring.drift_page import drift_page
 from airflow_mlops_provider.monitoring.drift_report import DriftReport, Problem, weighted
 from airflow_mlops_provider.monitoring.evidently_page import evidently_page
 from airflow_mlops_provider.monitoring.incidents import incidents_of
+from airflow_mlops_provider.monitoring.prediction_columns import nearest, prediction_kinds, with_serving
 from airflow_mlops_provider.monitoring.ranges import range_of
 from airflow_mlops_provider.monitoring.sampling import survey
 from airflow_mlops_provider.monitoring.usual import cut
@@ -43,11 +43,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Raised when a window is compared otherwise than before, so that what was stored is made anew.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = ("evidently", "numpy", "pandas", "pyarrow", "scipy")
 
 _LOGGED_PROBLEMS = 20
-_PROBABILITY = re.compile(r"p_\d+")
 _VERSION = "model_version"
 
 
@@ -82,7 +81,7 @@ def run(section: Section, job: Job) -> Outcome:
     stretches = None
     if known.moments is not None and section.window:
         stretches = cut(known.moments, job.as_of, section.window)
-    pairs = pairs_of(subjects, section, stretches)
+    pairs = nearest(pairs_of(subjects, section, stretches), subjects, known, section, stretches, job.seed)
     usual_of = cache(lambda name: pairs[name].usual(job.seed))
     found, wrong = compare(subjects, pairs, usual_of, section, stretches, measure=enough)
     columns = weighted(found, importances)
@@ -165,7 +164,7 @@ def _survey_reference(section: Section, job: Job, reference: ArtifactRef, info: 
     """Read the reference: the features that the champion was trained on, its target, its predictions."""
     schema = table_schema(job.store, reference)
     kinds = _kinds(info)
-    kinds |= {name: kind for name, kind in _prediction_kinds(info, schema.names).items() if name in schema.names}
+    kinds |= with_serving(prediction_kinds(info, schema.names), schema.names)
     for name, kind in kinds.items():
         if (problem := unreadable(name, kind, schema)) is not None:
             raise ArtifactError(f"the reference {reference.uri} is damaged: {problem.words}")
@@ -184,20 +183,6 @@ def _kinds(info: TableInfo) -> dict[str, Kind]:
     return kinds
 
 
-def _prediction_kinds(info: TableInfo, present: Sequence[str]) -> dict[str, Kind]:
-    """Return the columns of predictions; of two classes one probability says all."""
-    taken = {*info.columns.all}
-    if info.task == "regression":
-        return {"prediction": "numeric"} if "prediction" not in taken else {}
-    probabilities = [name for name in present if _PROBABILITY.fullmatch(name) and name not in taken]
-    if info.task == "binary":
-        probabilities = [name for name in probabilities if name == "p_1"]
-    kinds: dict[str, Kind] = dict.fromkeys(probabilities, "numeric")
-    if "prediction" not in taken:
-        kinds["prediction"] = "categorical"
-    return kinds
-
-
 def _subjects(
     section: Section, job: Job, known: Survey, info: TableInfo
 ) -> tuple[list[Subject], Survey, list[Problem]]:
@@ -208,7 +193,9 @@ def _subjects(
     _check_ignored(section, info, table_info(job.store, snapshot))
     if target not in table_schema(job.store, snapshot).names:
         features.pop(target)
-    predictions = {name: observed.kind for name, observed in known.columns.items() if name not in _kinds(info)}
+    predictions = {
+        name: kind for name, kind in prediction_kinds(info, [*known.columns]).items() if name in known.columns
+    }
     current, unread = _survey_window(section, job, snapshot, features, known)
     said, unsaid = _survey_window(section, job, scored, predictions, known)
     problems = _other_scoring(job, said, current.rows)

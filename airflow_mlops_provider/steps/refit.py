@@ -15,8 +15,9 @@ from airflow_mlops_provider.data.tables import read_table, table_info
 from airflow_mlops_provider.evaluation.bootstrap import resample
 from airflow_mlops_provider.evaluation.champion_gates import span
 from airflow_mlops_provider.evaluation.differences import difference_of
-from airflow_mlops_provider.evaluation.holdout import predict_holdout, read_holdout, stored_predictions
+from airflow_mlops_provider.evaluation.holdout import predict_holdout, predict_rows, read_holdout, stored_predictions
 from airflow_mlops_provider.evaluation.metrics import measure, too_rare
+from airflow_mlops_provider.evaluation.reference import reference_rows, write_reference
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.modeling.estimators import build_pipeline
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import ArtifactRef
 
 #: Raised when the same candidate is fitted or checked otherwise than before.
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")
 
 _MEGABYTE = 1e6
@@ -96,6 +97,7 @@ def run(section: Section, job: Job) -> Outcome:
         judged=job.artifact("models", "model"),
         **vars(seen),
         beside=beside,
+        reference=_reference(section, job, pipeline) if wrong is None else None,
     )
     return _outcome(job, report, info, None if wrong is None else wrong.failure(section))
 
@@ -253,6 +255,17 @@ def _beside(section: Section, judged: Predictions, refitted: Predictions, seed: 
 
 def _changed(judged: Predictions, refitted: Predictions) -> float | None:
     return None if judged.task == "regression" else float((judged.labels != refitted.labels).mean())
+
+
+def _reference(section: Section, job: Job, pipeline: Any) -> ArtifactRef:
+    """Return the reference with what the serving model says of it: new predictions are this model's."""
+    holdout = read_holdout(job)
+    [trained] = job.results("models")
+    rows = reference_rows(holdout)
+    values = predict_rows(job.store, holdout.dataset, rows, pipeline, holdout.plan.task)
+    return write_reference(
+        holdout, stored_predictions(holdout, section.name, trained), (values, threshold_of(pipeline))
+    )
 
 
 def _outcome(job: Job, report: RefitReport, info: ModelInfo, failure: Failure | None = None) -> Outcome:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,19 +85,10 @@ class Rate:
 
 
 def table(rates: Sequence[Rate]) -> str:
-    """Return rates as they stand in the documentation, one table a decision."""
-    parts = []
-    for decision, group in groupby(rates, key=lambda one: one.decision):
-        lines = [
-            f"**{decision}**",
-            "",
-            "| World | What | Rule | Rate | Stated | |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        lines += [
-            f"| {one.world} | {one.what} | {one.rule} | {one.measured} | {one.bound} "
-            f"| {'' if one.holds else 'missed'} |"
-            for one in group
-        ]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    """Return the rates of a decision as they stand in the documentation."""
+    lines = ["| World | What | Rule | Rate | Stated | |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {one.world} | {one.what} | {one.rule} | {one.measured} | {one.bound} | {'' if one.holds else 'missed'} |"
+        for one in rates
+    ]
+    return "\n".join(lines)

@@ -201,3 +201,20 @@ def test_shorter_stretches_are_named(window: Window) -> None:
     said = window.report(window.run(after, before, window=7 * 86_400)).usual_by
     assert said is not None
     assert "stretches of 1.75 days of the reference show: it holds too few of 7 days" in said
+
+
+def test_predictions_drift_when_they_lie_far_from_what_was_judged_and_from_what_serves(window: Window) -> None:
+    calm = frame(seed=1)
+    level = np.random.default_rng(3).beta(2, 5, len(calm))
+    serving = calm.assign(serving_p_0=level, serving_p_1=1 - level, serving_prediction=calm["prediction"])
+    alone = calm.assign(p_1=calm["p_1"] - 0.2)
+    both = serving.assign(p_1=alone["p_1"])
+
+    def drifted(current: pd.DataFrame, reference: pd.DataFrame, version: int) -> object:
+        champion = window.champion(reference).model_copy(update={"version": version})
+        return window.run(current, champion=champion).facts["prediction_drift"]
+
+    assert drifted(frame(), alone, 1)
+    assert not drifted(frame(), both, 2), "it is what the serving model says"
+    assert drifted(frame().assign(p_1=lambda each: each["p_1"] + 0.3), both, 3)
+    assert not drifted(frame(), serving, 4)

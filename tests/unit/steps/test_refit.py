@@ -11,6 +11,7 @@ import pytest
 from evaluated_world import LOGISTIC, RIDGE, World, rows_of
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from airflow_mlops_provider.data.tables import read_table, table_info
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.modeling.refit_report import RefitReport
 from airflow_mlops_provider.modeling.threshold import threshold_of
@@ -206,3 +207,17 @@ def test_a_model_too_large_is_red(world: World) -> None:
     failure = refitted(world, LOGISTIC, max_mb=0.001).failure
     assert failure is not None
     assert "is too large" in failure.what
+
+
+def test_the_reference_holds_what_serves_says_of_all_rows_beside_what_was_judged(in_time: World) -> None:
+    result = refitted(in_time, LOGISTIC)
+    ref = report_of(in_time, result).reference
+    assert ref is not None
+    found = read_table(in_time.store, ref)
+    model = load_model(in_time.store, result.artifacts["model"])
+    expected = model.predict_proba(found[["height", "noise", "town"]].astype({"town": str}))[:, 1]
+    assert found["serving_p_1"].to_numpy() == pytest.approx(expected)
+    assert found["p_1"].notna().sum() == 160, "the judged model's are of the held-out rows"
+    assert table_info(in_time.store, ref).columns.timestamp == "moment"
+    unchanged = refitted(in_time, LOGISTIC, refit="none")
+    assert report_of(in_time, unchanged).reference is None
