@@ -61,4 +61,6 @@ def pipeline(name: str, file: Path) -> dict[str, Any]:
     spec["evaluation"]["latency_calls"] = 10
     for section in (spec["validation"], *(spec["monitoring"][part] for part in ("drift", "live", "retraining"))):
         section["min_rows"] //= EVERY
+    # Of so few flights two weeks that drift are all that there are, before the first cool days are usual.
+    spec["monitoring"]["retraining"]["after"] = 2
     return spec
