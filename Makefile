@@ -29,7 +29,7 @@ test: $(VENV)/dev  ## every test; the real scheduler's too
 	$(BIN)/python -m compileall -q airflow_mlops_provider plugins tools
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
-nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects, decisions in worlds whose truth is known; an hour
+nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects, decisions in worlds whose truth is known; most of a night
 	$(BIN)/python -m pytest -m nightly -n auto --dist worksteal
 	$(BIN)/python benchmarks/lost_objects.py --rounds 50 --out docs/lost-objects.json
 	$(BIN)/python benchmarks/judgement.py --out docs/judgement.json

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_mlops_provider.effects.champions import as_champion
+from airflow_mlops_provider.effects.refitting import refit_behind
 from airflow_mlops_provider.exceptions import (
     ArtifactError,
     MLOpsError,
@@ -220,12 +221,16 @@ def _train_anew(
 
 
 def _make_anew(registry: Registry, store: ArtifactStore, pipeline: str, model: str, version: Version) -> str | None:
-    """Evaluate a version again as it was evaluated; return why that cannot be done."""
+    """Refit a version again as it was, or evaluate one that nothing was fitted anew of; return why that cannot be."""
 
-    def evaluate(measured: StepRequest) -> None:
-        run_step(measured.model_copy(update={"recompute": True}), store)
+    def make(measured: StepRequest) -> None:
+        refit = registry.version_run(model, version.version).refit
+        if refit is not None:
+            run_step(refit_behind(store, pipeline, refit).model_copy(update={"recompute": True}), store)
+        if version.reference is not None and not _is_there(store, version.reference, read=False):
+            run_step(measured.model_copy(update={"recompute": True}), store)
 
-    return _again(registry, store, pipeline, model, version, evaluate)
+    return _again(registry, store, pipeline, model, version, make)
 
 
 def _again(

@@ -65,9 +65,10 @@ class Scored(Frozen):
 
     def no_longer_than(self, length: timedelta) -> Scored:
         """Return it with a beginning that is not before its pipeline's windows have one: an event may say anything."""
-        if self.window_start is None:
+        if self.window_start is None or self.window_start >= self.as_of - length:
             return self
-        return self.model_copy(update={"window_start": max(self.window_start, self.as_of - length)})
+        log.warning("The window %s begins at %s, before its pipeline's do.", as_of_text(self.as_of), self.window_start)
+        return self.model_copy(update={"window_start": self.as_of - length})
 
     @classmethod
     def of_event(cls, extra: Mapping[str, Any]) -> Scored | None:

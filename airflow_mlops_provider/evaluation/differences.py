@@ -26,12 +26,15 @@ def difference_of(
     other: Draws | float | None,
     their: str,
     unsure: str | None = None,
+    *,
+    skill: bool = False,
 ) -> Difference:
     """Return by how much the winner of several candidates is better than something else in one metric.
 
     :param other: resampled, or one recorded number.
     :param their: whose it is, in words.
     :param unsure: why nobody can say how sure the difference is.
+    :param skill: the other is a dummy's.
     """
     own = candidates[winner]
     if own is None or other is None or not (_known(own) and _known(other)):
@@ -43,10 +46,10 @@ def difference_of(
     found, why = ([], unsure) if unsure else quantiles(gained, others)
     error, tail = (None, []) if why is not None else lower_ends(gained, RATES, others)
     if metric in LOSSES and why is None and (other.point if isinstance(other, Draws) else other) > 0:
-        ratio, their_ratios = own.ratio_over(other), [one.ratio_over(other) for one in rivals]
-        ratios, unknown = quantiles(ratio, their_ratios)
+        share, *their_shares = (one.skill_over(other) if skill else one.share_over(other) for one in (own, *rivals))
+        shares, unknown = quantiles(share, their_shares)
         if unknown is None:
-            found, tail = signed(found, ratios), signed(tail, lower_ends(ratio, RATES, their_ratios)[1])
+            found, tail = signed(found, shares), signed(tail, lower_ends(share, RATES, their_shares)[1])
     return Difference(
         value=finite(gained.point),
         quantiles=found,
@@ -57,8 +60,8 @@ def difference_of(
     )
 
 
-def signed(found: Sequence[float], ratios: Sequence[float]) -> list[float]:
-    """Return quantiles of a gain that lie on the side of zero on which those of its ratio's logarithm lie.
+def signed(found: Sequence[float], shares: Sequence[float]) -> list[float]:
+    """Return quantiles of a gain that lie on the side of zero on which those of its share lie.
 
     Whether a loss is smaller is known by its ratio to the other, by how much by their difference. Where the target
     grows, the differences of days grow with it, and may say less than the ratio: then a gain is above zero, and nobody
@@ -69,8 +72,8 @@ def signed(found: Sequence[float], ratios: Sequence[float]) -> list[float]:
     """
     nothing = _NOTHING * max(abs(found[0]), abs(found[-1]))
     return [
-        nothing if one <= 0 < ratio else -nothing if ratio < 0 <= one else one
-        for one, ratio in zip(found, ratios, strict=True)
+        nothing if one <= 0 < share else -nothing if share < 0 <= one else one
+        for one, share in zip(found, shares, strict=True)
     ]
 
 

@@ -44,15 +44,22 @@ class Draws:
         """Return by how much this is better than another on the same resamples, or than a number that is known."""
         return self._combined(other, lambda mine, theirs: gain(metric, mine, theirs))
 
-    def ratio_over(self, other: Draws | float) -> Draws:
-        """Return the logarithm of how many times as large another loss is: where the target grows, it does not.
+    def share_over(self, other: Draws | float) -> Draws:
+        """Return by which share of both a loss is smaller than another: where the target grows, the share does not.
 
-        The ratio itself is skewed: of equally good models, the best of several would be above 1 too often.
+        A share of the other one alone is skewed: of equally good models, the best of several is above 0 too often.
         """
         import numpy as np
 
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._combined(other, lambda mine, theirs: np.log(theirs) - np.log(mine))
+            return self._combined(other, lambda mine, theirs: (theirs - mine) / (theirs + mine))
+
+    def skill_over(self, other: Draws | float) -> Draws:
+        """Return the skill score of a loss beside that of a dummy (Murphy 1988), which is seldom about as large."""
+        import numpy as np
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._combined(other, lambda mine, theirs: 1 - mine / theirs)
 
     def recorded(self, value: float, error: float | None) -> Draws:
         """Return a statistic of which only its value and its error are known, to be set beside this one.

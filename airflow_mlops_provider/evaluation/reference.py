@@ -64,7 +64,7 @@ def write_reference(
     answers = prediction_columns(values[rows], plan.classes or (), threshold)
     if serving is not None:
         of_serving = prediction_columns(serving[0], plan.classes or (), serving[1])
-        answers |= {SERVING + name: column for name, column in of_serving.items()}
+        answers |= {SERVING + name: column for name, column in of_serving.items() if SERVING + name not in names}
     table = table.drop_columns([name for name in answers if name in names])
     for name, column in answers.items():
         table = table.append_column(name, column)

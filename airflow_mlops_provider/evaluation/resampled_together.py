@@ -75,7 +75,7 @@ class Together:
     def of(self, winner: str, champion: ChampionScores | None, held_back: HeldBack | None = None) -> Comparison:
         """Return a winner's intervals, and by how much it is better than the dummy."""
         dummy = {name: self.drawn.get((DUMMY, name)) for name in self.metrics}
-        over = self._differences(winner, self.scores, dummy, "the dummy")
+        over = self._differences(winner, self.scores, dummy, "the dummy", skill=True)
         known = next((CHAMPION for whose, _ in self.drawn if whose == CHAMPION), None)
         errors = block_errors(self.statistics, self.drawn, self.units, winner, dummy=DUMMY, champion=known)
         return Comparison(winner, self._intervals(winner, self.scores[winner]), over, champion, held_back, errors)
@@ -115,11 +115,23 @@ class Together:
         }
 
     def _differences(
-        self, whose: str, among: Iterable[str], others: Mapping[str, Draws | float | None], their: str
+        self,
+        whose: str,
+        among: Iterable[str],
+        others: Mapping[str, Draws | float | None],
+        their: str,
+        *,
+        skill: bool = False,
     ) -> dict[str, Difference]:
         return {
             name: difference_of(
-                name, {one: self.drawn.get((one, name)) for one in among}, whose, others[name], their, self.rare[name]
+                name,
+                {one: self.drawn.get((one, name)) for one in among},
+                whose,
+                others[name],
+                their,
+                self.rare[name],
+                skill=skill,
             )
             for name in self.metrics
         }

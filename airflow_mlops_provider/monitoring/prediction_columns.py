@@ -39,25 +39,27 @@ def prediction_kinds(info: TableInfo, present: Sequence[str]) -> dict[str, Kind]
     return kinds
 
 
-def with_serving(kinds: dict[str, Kind], present: Sequence[str]) -> dict[str, Kind]:
+def with_serving(kinds: dict[str, Kind], info: TableInfo, present: Sequence[str]) -> dict[str, Kind]:
     """Return columns of predictions, and those of the serving model that a reference has beside them."""
-    there = {name: kind for name, kind in kinds.items() if name in present}
-    return there | {SERVING + name: kind for name, kind in there.items() if SERVING + name in present}
+    there, own = {name: kind for name, kind in kinds.items() if name in present}, {*present} - {*info.columns.all}
+    return there | {SERVING + name: kind for name, kind in there.items() if SERVING + name in own}
 
 
 def nearest(
     pairs: dict[str, Pair],
     subjects: Sequence[Subject],
     known: Survey,
+    info: TableInfo,
     settings: Drift,
     stretches: Stretches | None,
     seed: int,
 ) -> dict[str, Pair]:
     """Return the pairs with predictions beside what they lie closer to, by what is usual of each."""
+    beside = {name: one for name, one in known.columns.items() if name not in info.columns.all}
     of_serving = [
-        Subject(one.name, one.role, one.kind, observed, one.current, one.problem)
+        Subject(one.name, one.role, one.kind, beside[SERVING + one.name], one.current, one.problem)
         for one in subjects
-        if one.name in pairs and (observed := known.columns.get(SERVING + one.name)) is not None
+        if one.role == "prediction" and one.name in pairs and SERVING + one.name in beside
     ]
     others = pairs_of(of_serving, settings, stretches)
     return pairs | {name: other for name, other in others.items() if _ratio(other, seed) < _ratio(pairs[name], seed)}

@@ -142,7 +142,8 @@ def look(
     """
     earlier = [one for one in past if one.seq == champion.seq and one.comparison is not None]
     found = add_up(own, [one.comparison for one in earlier if one.comparison], [one.as_of for one in earlier])
-    before = earlier[-1].as_of if earlier else champion.since
+    # What an incident's window shows is added up, but it decided nothing: it has spent nothing.
+    before = max((one.as_of for one in earlier if one.action != "incident"), default=champion.since)
     step, age, length = window.as_of - before, window.as_of - champion.since, settings.length
     margin, alpha = settings.margin or 0.0, settings.alpha * _spent(age - step, age, length)
     last = settings.alpha * _spent(length - step, length, length)

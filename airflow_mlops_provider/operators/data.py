@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class IngestDataOperator(PolicyOperator):
     """Read the rows that were known at `as_of` into one typed Parquet snapshot.
 
-    With `monitoring`, a training does without the rows of windows that monitoring decided to be incidents.
+    With `monitoring`, a training does without the rows of windows that monitoring decided to be incidents, and no model
+    that serves is measured on them.
     Assets among the task's outlets get an event whose extra holds `as_of`, the digest and the number of rows.
 
     .. code-block:: python
@@ -73,7 +74,7 @@ class IngestDataOperator(PolicyOperator):
         section: dict[str, Any] = {"task": self.task, "data": self.data, "purpose": self.purpose}
         if self.window is not None:
             section["start"] = self._start(resolve_as_of(context, self.as_of)).isoformat()
-        if self.monitoring is not None and self.purpose == "training":
+        if self.monitoring is not None and self.purpose != "scoring":
             section["without"] = self._broken(resolve_as_of(context, self.as_of))
         result = self.compute(context, section, {})
         dataset = result.artifacts["dataset"]
@@ -89,13 +90,17 @@ class IngestDataOperator(PolicyOperator):
     def _broken(self, as_of: datetime) -> list[list[str]]:
         """Return the stretches of time of incidents, from and until."""
         from airflow_mlops_provider.effects.decisions import decisions
-        from airflow_mlops_provider.monitoring.incidents import left_out
+        from airflow_mlops_provider.monitoring.incidents import broken_windows, left_out, within
 
         window = self.data.get("window")
         since = None if window is None else as_of - duration(window, "data.window")
         if self.window is not None:
             since = self._start(as_of)
-        found = left_out(self.policy().incident, decisions(self.registry(), self.model_name), since, as_of)
+        settings, decided = self.policy().incident, decisions(self.registry(), self.model_name)
+        if self.purpose == "training":
+            found = left_out(settings, decided, since, as_of)
+        else:
+            found = within(broken_windows(settings, decided), since, as_of)  # no model can be judged on them
         for start, end in found:
             self.log.info("The rows from %s to %s are left out: their data was broken.", start, end)
         return [[start.isoformat(), end.isoformat()] for start, end in found]

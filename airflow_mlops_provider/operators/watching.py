@@ -132,7 +132,6 @@ class WatchPredictionsOperator(PolicyOperator):
 
     def _windows(self, context: Context) -> dict[datetime, Scored | None]:
         """Return the windows to be decided: what the events tell, else the run's own, of which nothing is known yet."""
-        from airflow_mlops_provider.effects import watching
         from airflow_mlops_provider.run_context import (
             events_of,
             not_of_future,
@@ -143,11 +142,23 @@ class WatchPredictionsOperator(PolicyOperator):
 
         if requested_as_of(context, self.as_of) is None:
             events = events_of(context, predictions_asset(self.pipeline))
-            told = [watching.Scored.of_event(event.extra or {}) for event in events]
+            told = [self._window(event.extra or {}) for event in events]
             if windows := {scored.as_of: scored for scored in told if scored is not None}:
                 not_of_future(max(windows), "asset event", present(context))
                 return dict(windows)
         return {resolve_as_of(context, self.as_of).replace(microsecond=0): None}
+
+    def _window(self, extra: dict[str, Any]) -> Scored | None:
+        """Return the window of an event; None, with a warning, of one that tells none: it must not stop the others."""
+        from pydantic import ValidationError
+
+        from airflow_mlops_provider.effects import watching
+
+        try:
+            return watching.Scored.of_event(extra)
+        except ValidationError as error:
+            self.log.warning("An event of the window %s is passed over: %s", extra.get("as_of"), error)
+            return None
 
     def _watcher(self, context: Context, as_of: datetime) -> Watcher:
         """Return what measures a window, with the source as it is named for that window's `{{ as_of }}`."""
@@ -192,7 +203,8 @@ class WatchPredictionsOperator(PolicyOperator):
         store = self.store()
         if scored is None or not all(store.has(ref) for ref in (scored.dataset, scored.predictions)):
             scored = watcher.score(as_of, reign)  # what was lost is made anew
-        scored = scored.no_longer_than(watcher.scoring.window)
+        if self.scoring is not None:
+            scored = scored.no_longer_than(watcher.scoring.window)
         drift = watcher.drift(scored, reign)
         live = watcher.live(as_of, reign, watcher.broken(scored, drift, decisions.decisions(registry, model)))
         estimate = watcher.estimate(scored, reign)

@@ -81,7 +81,7 @@ def run(section: Section, job: Job) -> Outcome:
     stretches = None
     if known.moments is not None and section.window:
         stretches = cut(known.moments, job.as_of, section.window)
-    pairs = nearest(pairs_of(subjects, section, stretches), subjects, known, section, stretches, job.seed)
+    pairs = nearest(pairs_of(subjects, section, stretches), subjects, known, info, section, stretches, job.seed)
     usual_of = cache(lambda name: pairs[name].usual(job.seed))
     found, wrong = compare(subjects, pairs, usual_of, section, stretches, measure=enough)
     columns = weighted(found, importances)
@@ -164,7 +164,7 @@ def _survey_reference(section: Section, job: Job, reference: ArtifactRef, info: 
     """Read the reference: the features that the champion was trained on, its target, its predictions."""
     schema = table_schema(job.store, reference)
     kinds = _kinds(info)
-    kinds |= with_serving(prediction_kinds(info, schema.names), schema.names)
+    kinds |= with_serving(prediction_kinds(info, schema.names), info, schema.names)
     for name, kind in kinds.items():
         if (problem := unreadable(name, kind, schema)) is not None:
             raise ArtifactError(f"the reference {reference.uri} is damaged: {problem.words}")

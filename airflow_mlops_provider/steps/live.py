@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.monitoring.live_answers import Answer
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
-FORMAT = 5
+FORMAT = 6
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
 #: Of one sentence in the facts, in bytes.

@@ -274,6 +274,7 @@ def _outcome(job: Job, report: RefitReport, info: ModelInfo, failure: Failure | 
         "model": report.model,
         "model_info": report.model_info,
         "refit": job.store.add_document(report),
+        **({} if report.reference is None else {"reference": report.reference}),
     }
     facts: dict[str, Any] = {
         "candidate": report.candidate,

@@ -69,7 +69,9 @@ def bounds_of(
     rare = too_rare(metric, said[winner])
     found: dict[str, Any] = {"interval": interval(drawn["first"], 0.95, rare) if "first" in drawn else None}
     for name in others:
-        gained = difference_of(metric, {one: drawn[one] for one in said}, winner, drawn[name], name, rare)
+        gained = difference_of(
+            metric, {one: drawn[one] for one in said}, winner, drawn[name], name, rare, skill=name == "dummy"
+        )
         found[name] = span(gained.quantiles, 0.95)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from churn_world import BETTER, CANDIDATES, CHURN, World, churn_world
 from sklearn.metrics import log_loss
 
 from airflow_mlops_provider import effects
-from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.data.tables import read_table, table_schema
 from airflow_mlops_provider.effects.stored_files import champion_of
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
@@ -24,8 +25,6 @@ from airflow_mlops_provider.registry.write_once import MAX_VALUE
 from airflow_mlops_provider.runner import request_behind, run_step
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -274,3 +273,25 @@ def test_a_promotion_by_hand_needs_the_result_of_the_refit(world: World, tmp_pat
     with pytest.raises(RegistryError, match=r"how version 1 of 'churn' was fitted on all rows is lost.*Clear the task"):
         _by_hand(world)
     assert world.registry.history(CHURN) == []
+
+
+def test_a_lost_reference_is_made_again_with_what_serves_says(world: World) -> None:
+    world.promote(*world.refitted(world.trained("good")))
+    [entry] = world.registry.history(CHURN)
+    assert entry.reference is not None
+    assert "serving_p_1" in table_schema(world.store, entry.reference).names
+    Path(entry.reference.uri.removeprefix("file://")).unlink()
+
+    champion = champion_of(world.registry, world.store, CHURN, CHURN, entry)
+
+    assert (champion.reference, champion.lost) == (entry.reference, ())
+    assert world.store.holds(entry.reference)
+
+
+def test_a_refit_whose_reference_is_lost_is_made_again_when_it_is_cleared(world: World) -> None:
+    published, _ = world.refitted(world.trained("good"))
+    reference = report_of(world, published).reference
+    assert reference is not None
+    Path(reference.uri.removeprefix("file://")).unlink()
+    world.refitted(world.trained("good"))
+    assert world.store.holds(reference)

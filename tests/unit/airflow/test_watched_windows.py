@@ -166,7 +166,47 @@ def test_a_window_that_claims_to_begin_long_ago_takes_no_more_than_its_length_ou
     world.promote(14)
     told = world.scored(16)
     told.extra["window_start"] = "1970-01-01T00:00:00"
-    ended = world.worker.run(world.dag().task_dict["watch"], run_type="asset_triggered", consumed_asset_events=[told])
+    watch = world.dag(scoring={}).task_dict["watch"]
+    ended = world.worker.run(watch, run_type="asset_triggered", consumed_asset_events=[told])
     assert ended.state == "success", ended.message
     [decision] = [world.decision(one) for one in world.registry.decisions("warm")]
     assert (decision.action, decision.start) == ("incident", date(15))
+
+
+def test_an_event_that_tells_no_window_does_not_stop_the_others(world: World) -> None:
+    world.write(20)
+    world.promote(14)
+    good, odd = world.scored(15), world.scored(16)
+    odd.extra["window_start"] = odd.extra["as_of"]
+    run = {"run_type": "asset_triggered", "consumed_asset_events": [odd, good]}
+    assert world.worker.run(world.dag().task_dict["watch"], **run).state == "success"
+    assert [day for day, *_ in world.decisions] == [15]
+
+
+def test_a_window_keeps_its_length_where_the_operator_is_given_no_scoring(world: World) -> None:
+    world.write(21, broken=(14, 15, 16))
+    world.promote(14)
+    told = world.scored(17)
+    told.extra["window_start"] = date(14).isoformat()
+    run = {"run_type": "asset_triggered", "consumed_asset_events": [told]}
+    assert world.worker.run(world.dag().task_dict["watch"], **run).state == "success"
+    [decision] = [world.decision(one) for one in world.registry.decisions("warm")]
+    assert (decision.action, decision.start) == ("incident", date(14))
+
+
+def test_rows_for_the_live_metric_are_read_without_those_of_incidents(world: World) -> None:
+    world.write(21, broken=(15,))
+    world.promote(14)
+    world.watch(15, 16)
+    with DAG("warm_alone", schedule=None) as dag:
+        IngestDataOperator(
+            task_id="labelled",
+            pipeline="warm",
+            task="binary",
+            data=world.data(),
+            purpose="live",
+            window="P2D",
+            monitoring={"incident": {"leave_out": False}},
+        )
+    ended = world.worker.run(dag.task_dict["labelled"], run_after=date(17))
+    assert (ended.xcom["facts"]["rows"], ended.xcom["facts"]["excluded"]["incident"]) == (60, 60)

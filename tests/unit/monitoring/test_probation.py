@@ -127,3 +127,16 @@ def test_a_month_without_change_asks_for_no_retraining() -> None:
     fallen = Watched(WORLDS["nothing in common"], 5, chance, worse=1.0)
     fallen.holdout -= 1.0
     assert decay.requests(fallen, 5, 0.1, "now") == 1
+
+
+def test_looks_at_windows_of_incidents_spend_nothing() -> None:
+    broken = {"drifted": True, "incident": ["wind: gone"], "why": "Drift."}
+    policy, history = Monitoring(), list[Decision]()
+    for day in range(1, 8):
+        stretch = Window(as_of=START + day * DAY, start=START + (day - 1) * DAY, rows=500)
+        facts = {**live(0.0, without_broken=True), "judged": True}
+        drift = broken if day < 7 else None
+        history.append(decide(policy, stretch, drift=drift, live=facts, champion=CHAMPION, history=history))
+    assert [one.action for one in history] == ["incident"] * 6 + ["keep"]
+    assert "7 windows" in history[-1].reasons[-1], "what they have shown is added up"
+    assert "with an error of 2.50%" in history[-1].reasons[-1]
