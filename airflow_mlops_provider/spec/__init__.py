@@ -52,8 +52,8 @@ from airflow_mlops_provider.spec.sections import (
     Source,
     ThresholdRule,
     Training,
-    Validation,
 )
+from airflow_mlops_provider.spec.validation import Validation
 
 __all__ = [
     "AbsoluteGate",

@@ -20,7 +20,8 @@ from airflow_mlops_provider.spec.notifications import Notifications
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
-from airflow_mlops_provider.spec.sections import Candidate, Data, Evaluation, Training, Validation, with_metric
+from airflow_mlops_provider.spec.sections import Candidate, Data, Evaluation, Training, with_metric
+from airflow_mlops_provider.spec.validation import Validation
 
 
 class Schedule(Frozen):

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.dates import EPOCHS, date_format_problem
-from airflow_mlops_provider.spec.expectations import Expectation
 from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare, Span
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
 from airflow_mlops_provider.spec.parameters import BOOSTERS, estimator_problems
@@ -181,46 +180,6 @@ class Data(Frozen):
         if self.window is not None and self.source.reader is None and self.source.partitioned_by is None:
             raise ValueError("window needs columns.timestamp, a reader or partitions: no row would be left out")
         return self
-
-
-# ---------------------------------------------------------------- validation
-
-
-#: How the names of expectations begin that look at one value, or at the values of one row, after the other.
-_OF_EACH_VALUE = (
-    "expect_column_values_to_",
-    "expect_column_value_lengths_to_",
-    "expect_column_pair_values_",
-    "expect_multicolumn_sum_",
-    "expect_select_column_values_to_",
-)
-#: And how those of them end that do not.
-_OF_THE_SOURCE = ("_increasing", "_decreasing", "_of_type", "_in_type_list")
-
-
-class Validation(Frozen):
-    """What must be true of the data."""
-
-    policy: Literal["fail", "warn"] = Field("fail", description="Whether a failed check fails the task or is reported.")
-    min_rows: PositiveInt = Field(20, description="Fewer rows than this fail.")
-    max_rows: PositiveInt | None = Field(None, description="More rows than this fail.")
-    required: list[str] = Field(
-        default_factory=list,
-        description="Columns in which no value may be missing, besides target, timestamp and keys.",
-    )
-    expectations: list[Expectation] = Field(default_factory=list, description="What else must be true.")
-    keep_failing_rows: int = Field(1000, ge=0, le=100_000, description="Failing rows kept as an artifact.")
-
-    @property
-    def of_each_value(self) -> list[Expectation]:
-        """The expectations that fail and look at each value: they hold of a few rows as they do of all.
-
-        A mean, a count or a set of values is another one in a short window, and types and order are the source's.
-        """
-        failing = [each for each in self.expectations if (each.policy or self.policy) == "fail"]
-        return [
-            each for each in failing if each.type.startswith(_OF_EACH_VALUE) and not each.type.endswith(_OF_THE_SOURCE)
-        ]
 
 
 # ---------------------------------------------------------------- training, evaluation

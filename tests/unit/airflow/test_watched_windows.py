@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from airflow.sdk import DAG, Param
 from watched_world import BAD, POLICY, World, date, sent
 
@@ -144,21 +145,28 @@ def test_rows_of_an_incident_are_not_judged_when_their_labels_come(world: World)
     assert {one.action for as_of, one in decided.items() if as_of != date(18)} == {"keep"}
 
 
-def test_a_training_of_a_window_of_its_own_does_without_the_rows_of_its_first_days(world: World) -> None:
+@pytest.mark.parametrize(
+    ("purpose", "window", "delay", "as_of"), [("training", "P2D", "3 days", 20), ("live", "P2D", "0 days", 17)]
+)
+def test_a_window_of_its_own_is_read_without_the_rows_of_incidents(
+    world: World, purpose: str, window: str, delay: str, as_of: int
+) -> None:
     world.write(21, broken=(15,))
     world.promote(14)
     world.watch(15, 16)
-    with DAG("warm_training", schedule=None) as dag:
+    with DAG("warm_alone", schedule=None) as dag:
         IngestDataOperator(
-            task_id="ingest",
+            task_id="read",
             pipeline="warm",
             task="binary",
-            data=world.data(label_delay="3 days"),
-            window="P2D",
-            monitoring={},
+            data=world.data(label_delay=delay),
+            purpose=purpose,
+            window=window,
+            # What is not to be judged is no question of what is learned.
+            monitoring={"incident": {"leave_out": purpose == "training"}},
         )
-    ended = world.worker.run(dag.task_dict["ingest"], run_after=date(20))
-    assert ended.xcom["facts"]["excluded"]["incident"] == 60
+    ended = world.worker.run(dag.task_dict["read"], run_after=date(as_of))
+    assert (ended.xcom["facts"]["rows"], ended.xcom["facts"]["excluded"]["incident"]) == (60, 60)
 
 
 def test_a_window_that_claims_to_begin_long_ago_takes_no_more_than_its_length_out_of_training(world: World) -> None:
@@ -192,21 +200,3 @@ def test_a_window_keeps_its_length_where_the_operator_is_given_no_scoring(world:
     assert world.worker.run(world.dag().task_dict["watch"], **run).state == "success"
     [decision] = [world.decision(one) for one in world.registry.decisions("warm")]
     assert (decision.action, decision.start) == ("incident", date(14))
-
-
-def test_rows_for_the_live_metric_are_read_without_those_of_incidents(world: World) -> None:
-    world.write(21, broken=(15,))
-    world.promote(14)
-    world.watch(15, 16)
-    with DAG("warm_alone", schedule=None) as dag:
-        IngestDataOperator(
-            task_id="labelled",
-            pipeline="warm",
-            task="binary",
-            data=world.data(),
-            purpose="live",
-            window="P2D",
-            monitoring={"incident": {"leave_out": False}},
-        )
-    ended = world.worker.run(dag.task_dict["labelled"], run_after=date(17))
-    assert (ended.xcom["facts"]["rows"], ended.xcom["facts"]["excluded"]["incident"]) == (60, 60)
