@@ -30,11 +30,12 @@ def check(args: Namespace) -> None:
     for pipeline in pipelines:
         _check_names(findings, pipeline)
         _check_expectations(findings, pipeline)
-        if (words := contradiction(pipeline)) is not None:
-            findings.add(pipeline.name, "probation", "warning", words)
+        for contradiction in contradictions(pipeline):
+            findings.add(pipeline.name, "probation", "warning", contradiction)
         _check_data(findings, pipeline, offline=args.offline)
     if not args.offline:
         _check_services(findings, pipelines)
+        _check_probation(findings, pipelines)
     findings.report(args.output)
 
 
@@ -99,18 +100,33 @@ def _check_expectations(findings: Findings, pipeline: Pipeline) -> None:
         words.append(f"{len(expectations)} expectations")
 
 
-def contradiction(pipeline: Pipeline) -> str | None:
-    """Return why probation would roll back what a gate has let pass; None when it would not."""
-    policy, lost = pipeline.watched, pipeline.may_lose
-    if policy is None or lost is None or not policy.probation.length:
-        return None
-    metric, margin = policy.live.metric or pipeline.metrics[0], policy.probation.margin or 0.0
-    if lost <= margin:
-        return None
-    return (
-        f"the gate champion lets pass what is worse by {lost:g} {metric}, monitoring.probation.margin rolls back what "
-        f"is worse by more than {margin:g}: set it to {lost:g} at least, or leave it out"
-    )
+def contradictions(pipeline: Pipeline) -> list[str]:
+    """Return why probation would roll back what a gate has let pass, or would never see anything."""
+    from airflow_mlops_provider.dag_templates.schedule import interval
+
+    policy = pipeline.watched
+    if policy is None or not policy.probation.length:
+        return []
+    found, length, delay = [], policy.probation.length, pipeline.data.label_delay
+    lost, margin = pipeline.may_lose, policy.probation.margin or 0.0
+    if lost is not None and lost > margin:
+        metric = policy.live.metric or pipeline.metrics[0]
+        found.append(
+            f"the gate champion lets pass what is worse by {lost:g} {metric}, monitoring.probation.margin rolls back "
+            f"what is worse by more than {margin:g}: set it to {lost:g} at least, or leave it out"
+        )
+    if length <= delay:
+        found.append(
+            f"monitoring.probation.length is {length}, and labels come after data.label_delay, {delay}: a probation "
+            "would be over before there is a label. Make it longer"
+        )
+    between = None if pipeline.schedule is None else interval(pipeline.name, pipeline.schedule, datetime.now(UTC))
+    if between is not None and length < between:
+        found.append(
+            f"monitoring.probation.length is {length}, and windows come every {between}: none would fall within a "
+            "probation. Make it longer"
+        )
+    return found
 
 
 def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> None:
@@ -185,3 +201,20 @@ def _check_services(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
             store = ObjectStorageHook().store()
             store.objects.size("mlops/check")
             words.append(f"{store.root} answers")
+
+
+def _check_probation(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
+    """Warn where the last look at a champion on probation found that its probation is too short to see decay."""
+    from airflow_mlops_provider.commands.terminal import by_registry
+    from airflow_mlops_provider.monitoring.governor import Decision
+
+    answering = {one.subject for one in findings.found if one.check == "MLflow" and one.outcome == "ok"}
+    watched = [one for one in pipelines if one.monitoring is not None and one.promotion.conn_id in answering]
+    for registry, members in by_registry(watched):
+        states = registry.states([one.model_name for one in members])
+        for pipeline in members:
+            entries = states[pipeline.model_name].decisions
+            decisions = [Decision.read(one.value, "a decision") for one in entries]
+            short = next((one.underpowered for one in reversed(decisions) if one.comparison is not None), None)
+            if short is not None:
+                findings.add(pipeline.name, "probation", "warning", short)

@@ -86,6 +86,7 @@ class Decision(Document):
     :param seq: the ledger entry by which it was champion.
     :param rows: rows of the window that no earlier window held.
     :param comparison: the champion beside the former one, as later windows of its probation add it up.
+    :param underpowered: that the probation is too short to see decay, and how long it has to be.
     :param evidence: where lies what it was decided on, by role: `drift` and `estimate` the numbers, `report` the page
         of drift for people.
     """
@@ -111,6 +112,7 @@ class Decision(Document):
     seq: int | None = None
     rows: int = 0
     comparison: Comparison | None = None
+    underpowered: str | None = None
     evidence: dict[str, ArtifactRef] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -213,6 +215,7 @@ def _judge(
             seq=None if champion is None else champion.seq,
             rows=_uncovered(window, past),
             comparison=None if probation is None else probation.comparison,
+            underpowered=None if probation is None else probation.underpowered,
         )
 
     if champion is None:

@@ -83,6 +83,8 @@ class Look:
     :param will_see: by the end of the probation.
     :param needs: how long a probation has to be to see, with 80 % power, a loss that counts as decay; None when it
         never will.
+    :param underpowered: that the probation is too short to see, with 80 % power, a loss that counts as decay, and how
+        long it has to be; None when it is long enough, or nobody knows.
     :param comparison: of the window, as later ones add it up; None when there is none.
     """
 
@@ -91,6 +93,7 @@ class Look:
     sees: float = math.inf
     will_see: float = math.inf
     needs: timedelta | None = None
+    underpowered: str | None = None
     comparison: Comparison | None = None
 
 
@@ -149,14 +152,11 @@ def look(
     last = settings.alpha * _spent(length - step, length, length)
     error, freedom = found.at(1)
     high = found.difference + _quantile(alpha, freedom) * error
-    seen = Look(
-        high < -margin,
-        "",
-        margin + _seen(found, 1, alpha),
-        margin + _seen(found, length / age, last),
-        None if decay is None else _needed(found, settings, step, age, decay - margin),
-    )
-    return replace(seen, words=_words(settings, found, high, alpha, seen, decay))
+    will_see = margin + _seen(found, length / age, last)
+    needs = None if decay is None else _needed(found, settings, step, age, decay - margin)
+    short = _underpowered(decay, needs) if decay is not None and margin < decay < will_see else None
+    seen = Look(high < -margin, "", margin + _seen(found, 1, alpha), will_see, needs, short)
+    return replace(seen, words=_words(found, high, alpha, seen))
 
 
 def add_up(own: Comparison, earlier: Sequence[Comparison], ends: Sequence[datetime]) -> Sum:
@@ -213,7 +213,17 @@ def _needed(found: Sum, settings: Probation, step: timedelta, age: timedelta, lo
     return None
 
 
-def _words(settings: Probation, found: Sum, high: float, alpha: float, seen: Look, decay: float | None) -> str:
+def _underpowered(decay: float, needs: timedelta | None) -> str:
+    """Return, in words, how long a probation has to be to see a loss that counts as decay."""
+    if needs is None:
+        return f"a loss of {decay:.3g}, which counts as decay, would not be seen in {_MOST_LOOKS:,} looks"
+    return (
+        f"to see a loss of {decay:.3g}, which counts as decay, with 80 % power, monitoring.probation.length has to be "
+        f"{needs / timedelta(days=1):.4g} days"
+    )
+
+
+def _words(found: Sum, high: float, alpha: float, seen: Look) -> str:
     """Return a look in words."""
     windows = "this window" if found.windows == 1 else f"{found.windows} windows that share no rows"
     blocks = found.blocks or 0
@@ -225,12 +235,7 @@ def _words(settings: Probation, found: Sum, high: float, alpha: float, seen: Loo
         f"at most {high:.3g} with an error of {alpha:.2%}; a true loss of {seen.sees:.3g} would be seen by now with "
         f"80 % power, of {seen.will_see:.3g} by the end of the probation"
     )
-    if decay is None or decay <= (settings.margin or 0.0) or seen.will_see <= decay:
-        return words
-    if seen.needs is None:
-        return f"{words}; one of {decay:.3g}, which counts as decay, would not be seen in {_MOST_LOOKS:,} looks"
-    needs = seen.needs / timedelta(days=1)
-    return f"{words}; for one of {decay:.3g}, which counts as decay, probation.length has to be {needs:.4g} days"
+    return words if seen.underpowered is None else f"{words}; {seen.underpowered}"
 
 
 def _quantile(alpha: float, freedom: float) -> float:

@@ -316,7 +316,7 @@ def test_as_of_never_leads_out_of_its_folder(moment: datetime) -> None:
 def test_probation_allows_what_the_gate_let_pass(
     gate: dict[str, Any], written: float | None, margin: float, contradicts: bool
 ) -> None:
-    from airflow_mlops_provider.commands.check import contradiction
+    from airflow_mlops_provider.commands.check import contradictions
 
     raw = minimal(
         gates=[{"kind": "champion", **gate}],
@@ -327,4 +327,26 @@ def test_probation_allows_what_the_gate_let_pass(
     pipeline = parse_pipeline(raw, where="flights.yaml")
     assert pipeline.watched is not None
     assert pipeline.watched.probation.margin == margin
-    assert (contradiction(pipeline) is not None) == contradicts
+    assert bool(contradictions(pipeline)) == contradicts
+
+
+@pytest.mark.parametrize(
+    ("length", "delay", "cron", "words"),
+    [
+        ("7 days", "1 day", "@daily", []),
+        ("7 days", "7 days", "@daily", ["a probation would be over before there is a label"]),
+        ("3 days", "1 day", "@weekly", ["windows come every 7 days, 0:00:00: none would fall within"]),
+        ("0 days", "7 days", "@weekly", []),
+    ],
+    ids=["long enough", "no label comes in time", "no window comes in time", "no probation"],
+)
+def test_a_probation_that_could_never_see_anything_is_named(
+    length: str, delay: str, cron: str, words: list[str]
+) -> None:
+    from airflow_mlops_provider.commands.check import contradictions
+
+    raw = minimal(scoring={}, schedule={"cron": cron}, monitoring={"probation": {"length": length}})
+    raw["data"] = {**raw["data"], "label_delay": delay, "columns": {**raw["data"]["columns"], "timestamp": "at"}}
+    found = contradictions(parse_pipeline(raw, where="flights.yaml"))
+    assert len(found) == len(words)
+    assert all(text in contradiction for text, contradiction in zip(words, found, strict=True))

@@ -69,7 +69,10 @@ def test_a_loss_that_counts_as_decay_has_its_length_named() -> None:
     policy = Monitoring.model_validate({"probation": {"length": "2 days"}})
     stretch = Window(as_of=START + DAY, start=START, rows=500)
     found = decide(policy, stretch, drift=None, live=live(0.0), champion=CHAMPION, history=[])
-    assert "for one of 0.2, which counts as decay, probation.length has to be" in found.reasons[-1]
+    assert "to see a loss of 0.2, which counts as decay, with 80 % power" in (found.underpowered or "")
+    assert (found.underpowered or "?") in found.reasons[-1]
+    longer = Monitoring.model_validate({"probation": {"length": "60 days"}})
+    assert decide(longer, stretch, drift=None, live=live(0.0), champion=CHAMPION, history=[]).underpowered is None
 
 
 def test_windows_that_overlap_count_no_row_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,10 @@ import yaml
 
 from airflow_mlops_provider.drafting import draft_pipeline
 from airflow_mlops_provider.drafting.windows import watching_of
+from airflow_mlops_provider.monitoring.governor import Decision
+from airflow_mlops_provider.monitoring.probation import Comparison
 from airflow_mlops_provider.pipelines import parse_pipeline
+from airflow_mlops_provider.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +108,24 @@ def test_check_warns_of_monitoring_that_would_never_say_anything(
         assert f"in a scoring.window of {window}" in found[0]
         assert "monitoring.drift.min_rows asks for 200, monitoring.live.min_rows asks for 200" in found[0]
         assert found[0].endswith("So many rows come in about 9 days.")
+
+
+def test_check_warns_of_a_probation_that_its_last_look_found_too_short(
+    run: Callable[..., Any], worker: Any, mlflow: str, pipelines: Path, tmp_path: Path
+) -> None:
+    assert run("init", str(write(tmp_path, 24)), "--target", "y")[0] == 0
+    file = pipelines / "loads.yaml"
+    file.write_text(f"{file.read_text()}\nscoring: {{window: 10 days}}\nmonitoring: {{}}\n")
+    comparison = Comparison(difference=0.0, variance=0.01, rows=240)
+    registry = Registry(mlflow)
+    for day, words in ((1, "too short by far"), (2, "to see a loss of 0.1, it has to be 12 days"), (3, None)):
+        looked = {} if words is None else {"comparison": comparison, "underpowered": words}
+        as_of = datetime(2026, 3, day, tzinfo=UTC)
+        decision = Decision(as_of=as_of, action="keep", rule="healthy", reasons=["no drift"], **looked)
+        registry.write_decision("loads", as_of, decision.model_dump(mode="json"))
+    _, out, _ = run("check", "loads", "-o", "json")
+    found = [(one["outcome"], one["detail"]) for one in json.loads(out) if one["check"] == "probation"]
+    assert found == [("warning", "to see a loss of 0.1, it has to be 12 days")], "the last look counts"
 
 
 @pytest.mark.parametrize("there", [True, False])
