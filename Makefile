@@ -16,7 +16,7 @@ endif
 COMPILE = uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate --no-header
 HASHED = $(COMPILE) --constraint constraints.txt --generate-hashes
 
-.PHONY: demo demo-up test nightly services env lint docs screenshots site bench clean constraints image schema
+.PHONY: demo demo-up test test-unit test-lowest test-newest release-check nightly services env lint docs screenshots site bench clean constraints image schema
 
 demo: $(VENV)/examples  ## from nothing to a champion, on this machine
 	$(BIN)/python tools/demo.py run
@@ -28,6 +28,18 @@ test: $(VENV)/dev  ## every test; the real scheduler's too
 	@# Where Python is told to write no bytecode, each of a thousand processes would compile the package anew.
 	$(BIN)/python -m compileall -q airflow_mlops_provider plugins tools
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
+
+test-unit: $(VENV)/dev  ## the tests that start no service, with the versions of constraints.txt
+	$(BIN)/python -m pytest tests/unit -n auto
+
+test-lowest:  ## the same with the oldest libraries that pyproject.toml allows; needs uv
+	tools/test_versions.sh lowest-direct $(VENV)-lowest
+
+test-newest:  ## the same with the newest; needs uv
+	tools/test_versions.sh highest $(VENV)-newest
+
+release-check:  ## build the wheel, and take a data file to a champion with nothing else; needs uv
+	tools/release_check.sh
 
 nightly: $(VENV)/dev  ## thousands of random inputs, fifty rounds of lost objects, decisions in worlds whose truth is known; most of a night
 	$(BIN)/python -m pytest -m nightly -n auto --dist worksteal
@@ -73,7 +85,7 @@ constraints:  ## compile constraints.txt from pyproject.toml, and of it, with ha
 	$(PYTHON) tools/step_requirements.py | $(HASHED) - -o constraints-step.txt
 
 clean:
-	rm -rf $(VENV) .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
 
 $(VENV)/bin/python:
 	$(CREATE)

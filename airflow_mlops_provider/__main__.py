@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.runner import STEPS, run_step
 from airflow_mlops_provider.storage import ArtifactStore, S3Options
-from airflow_mlops_provider.wire import Answer, Order, Trouble, order_in
+from airflow_mlops_provider.wire import Order, StepAnswer, Trouble, order_in
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
@@ -38,14 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if answer.result else 1
 
 
-def answer_to(line: str, step: str) -> Answer:
+def answer_to(line: str, step: str) -> StepAnswer:
     """Run the step in an order, and return its result or what went wrong."""
     try:
-        return Answer(result=_run(order_in(line, step)))
+        return StepAnswer(result=_run(order_in(line, step)))
     except Exception as error:
         if not isinstance(error, MLOpsError):
             logging.getLogger(__name__).exception("Step %s failed", step)
-        return Answer(trouble=Trouble.of(error, step))
+        return StepAnswer(trouble=Trouble.of(error, step))
 
 
 def _run(order: Order) -> StepResult:

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider."""
+"""The description of this provider for Airflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-mlops-provider",
         "name": "MLOps",
-        "description": "The whole life of a model: validate, train, gate, promote, monitor, roll back.",
+        "description": "Runs the whole life of a model: validate, train, gate, promote, monitor, roll back.",
         "integrations": [{"integration-name": _INTEGRATION, "tags": ["service"]}],
         "operators": [
             {
@@ -78,47 +78,49 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "registry_uri": {
                         "label": "Registry URI",
-                        "description": "Only when the model registry is not the tracking server.",
+                        "description": "Address of the model registry. Defaults to the tracking URI.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "artifact_root": {
                         "label": "Artifact root",
-                        "description": "For a bare database: where models' files are kept. A server has its own.",
+                        "description": "Where the files of models are stored when the tracking URI is a database. By "
+                        "default, they lie in `mlartifacts` beside a SQLite file. A server has a place of its own.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "ui_url": {
                         "label": "Address of the MLflow UI",
-                        "description": "For links; the tracking URI when left out.",
+                        "description": "Address for links to the MLflow UI. Defaults to the tracking URI.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "ca_bundle": {
                         "label": "Authority",
-                        "description": "PEM file on every worker: whose signature on the server's certificate counts, "
-                        "where it is no public authority's.",
+                        "description": "PEM file of the authority that signed the server's certificate, on every "
+                        "worker. Only needed for a private authority.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "client_cert": {
                         "label": "Client certificate",
-                        "description": "PEM file on every worker, key and certificate in one, for a server that wants "
-                        "it.",
+                        "description": "PEM file with both key and certificate, on every worker. Only needed for a "
+                        "server that requires a client certificate.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "verify": {
                         "label": "Check the server's certificate",
-                        "description": "Only the word `false` here turns it off; no environment variable does.",
+                        "description": "The server's certificate is checked unless this is `false`. No environment "
+                        "variable turns the check off.",
                         # Not a switch: a form saves one that nobody touched as off.
                         "schema": {"type": ["string", "null"], "enum": ["true", "false"]},
                     },
                     "timeout": {
                         "label": "Timeout",
-                        "description": "Seconds after which a silent server counts as away: 30 when left out, and "
-                        "never more than a quarter of the task's execution_timeout.",
+                        "description": "Seconds after which a server that does not answer counts as away. Defaults to "
+                        "30. It is never more than a quarter of the task's execution_timeout.",
                         "schema": {"type": ["integer", "null"]},
                     },
                     "aws_conn_id": {
                         "label": "Connection to S3",
-                        "description": "An `aws` connection, for a server that leaves models' files on S3 to its "
-                        "clients; MLflow's own way, from the environment, when left out.",
+                        "description": "Airflow connection of type `aws`, for a server whose clients access the files "
+                        "of models on S3 themselves. By default, MLflow takes the keys from the environment.",
                         "schema": {"type": ["string", "null"]},
                     },
                 },
@@ -135,8 +137,8 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Settings of airflow-mlops-provider.",
                 "options": {
                     "pipelines_folder": {
-                        "description": "Folder of the pipeline files. When empty: `config/pipelines` beside "
-                        "the DAGs folder.",
+                        "description": "Folder of the pipeline files. When empty, it is `config/pipelines` beside the "
+                        "DAGs folder.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "/opt/airflow/config/pipelines",
@@ -144,121 +146,123 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "artifacts_uri": {
                         "description": "Where artifacts and receipts are stored: `file:///folder` or "
-                        "`s3://bucket/prefix`. When empty: `mlops` in AIRFLOW_HOME.",
+                        "`s3://bucket/prefix`. When empty, it is the folder `mlops` in AIRFLOW_HOME.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://models/mlops",
                         "default": "",
                     },
                     "artifacts_conn_id": {
-                        "description": "Connection of type `aws` by which S3 is reached, for artifacts and for "
-                        "sources. When empty: botocore's own chain (environment, profile, role).",
+                        "description": "Connection of type `aws` for artifacts and sources on S3. When empty, botocore "
+                        "looks for keys in its own chain (environment, profile, role).",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "aws_default",
                         "default": "",
                     },
                     "signing_conn_id": {
-                        "description": "Connection whose password signs receipts: one that is not signed so does not "
-                        "count, and its step runs again. When empty, receipts are not signed.",
+                        "description": "Connection whose password signs receipts. A receipt without this signature "
+                        "does not count, and its step runs again. When empty, receipts are not signed.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "mlops_signing",
                         "default": "",
                     },
                     "allowed_modules": {
-                        "description": "Top-level modules, besides scikit-learn and the plugins folder, whose classes "
-                        "and functions pipeline files may name. Comma-separated.",
+                        "description": "Comma-separated list of the top-level modules, besides scikit-learn and the "
+                        "plugins folder, whose classes and functions pipeline files may name.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "xgboost,lightgbm,acme_features",
                         "default": "xgboost,lightgbm",
                     },
                     "approve_on_command_line": {
-                        "description": "Let `airflow mlops promote --approve-as NAME` approve, where a pipeline has "
-                        "`promotion.approval: human`. Whoever runs the command is no user of Airflow: the ledger holds "
-                        "the name that they give, and the system's user.",
+                        "description": "Whether `airflow mlops promote --approve-as NAME` may approve where a pipeline "
+                        "has `promotion.approval: human`. Airflow does not know who runs the command, so the ledger "
+                        "records NAME and the user of the operating system.",
                         "version_added": "0.1.0",
                         "type": "boolean",
                         "example": "True",
                         "default": "False",
                     },
                     "docker_images": {
-                        "description": "Patterns of the images that `runtime: {kind: docker}` of a pipeline file may "
-                        "name, with `*` and `?`; any image when empty. Comma-separated.",
+                        "description": "Comma-separated patterns, with `*` and `?`, of the Docker images that a "
+                        "pipeline file may name. When empty, it may name any image.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "registry.example.org/mlops/*",
                         "default": "",
                     },
                     "docker_users": {
-                        "description": "Users, as `user:group`, that a pipeline file may name for its containers. "
-                        "Empty: the worker's own alone, and not root. Comma-separated.",
+                        "description": "Comma-separated list of the users, as `user:group`, that a pipeline file may "
+                        "name for its containers. When empty, it may name only the worker's own user, and not root.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "50000:50000",
                         "default": "",
                     },
                     "docker_networks": {
-                        "description": "Networks that a pipeline file may name as `network_mode`, besides `none`. "
-                        "`host` and `container:…` are as much as the engine's machine. Comma-separated.",
+                        "description": "Comma-separated list of the networks that a pipeline file may name as "
+                        "`network_mode`, besides `none`. `host` and `container:…` open up the Docker host itself.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "store",
                         "default": "",
                     },
                     "docker_mounts": {
-                        "description": "What a pipeline file may mount, as `folder[:target][:rw]` or "
-                        "`volume:target[:rw]`: also folders below it, at the same path or below the target, and only "
-                        "read unless `:rw`. Empty: nothing. Comma-separated.",
+                        "description": "Comma-separated list of what a pipeline file may mount: `folder[:target][:rw]` "
+                        "with all folders below it, at the same path without a target, or `volume:target[:rw]`. A "
+                        "mount is read-only without `:rw`. When empty, it may mount nothing.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "/data,/srv/plugins:/opt/airflow/plugins,scratch:/tmp:rw",
                         "default": "",
                     },
                     "docker_urls": {
-                        "description": "Engines that a pipeline file may name as `docker_url`: they are given the keys "
-                        "to the artifact store. Empty: only the worker's own. Comma-separated.",
+                        "description": "Comma-separated list of the Docker engines that a pipeline file may name as "
+                        "`docker_url`. They receive the keys to the artifact store. When empty, only the worker's own "
+                        "engine is allowed.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "tcp://engine.example.org:2376",
                         "default": "",
                     },
                     "docker_conn_ids": {
-                        "description": "Connections of registries that a pipeline file may name as `docker_conn_id`. "
-                        "Empty: none. Comma-separated.",
+                        "description": "Comma-separated list of the registry connections that a pipeline file may name "
+                        "as `docker_conn_id`. When empty, it may name none.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "docker_default",
                         "default": "",
                     },
                     "docker_max_memory": {
-                        "description": "Most memory of a container, such as `8g`: a pipeline file may ask for less. "
-                        "Empty: no limit.",
+                        "description": "Largest memory of a container, such as `8g`, also for a pipeline file that "
+                        "sets no limit. When empty, there is no limit.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "8g",
                         "default": "",
                     },
                     "docker_max_cpus": {
-                        "description": "Most processors of a container: a pipeline file may ask for fewer. Empty: no "
-                        "limit.",
+                        "description": "Largest number of processors of a container, also for a pipeline file that "
+                        "sets no limit. When empty, there is no limit.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "4",
                         "default": "",
                     },
                     "docker_max_gpus": {
-                        "description": "Most GPUs that a pipeline file may ask for; `all`: any number.",
+                        "description": "Largest number of GPUs that a pipeline file may request. `all` allows any "
+                        "number.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "1",
                         "default": "0",
                     },
                     "warm_imports": {
-                        "description": "Import the ML libraries and this package in the scheduler before it forks its "
-                        "workers, so that tasks do not pay for it. Linux and LocalExecutor only; costs the scheduler "
-                        "about 200 MB.",
+                        "description": "Whether the scheduler imports the ML libraries and this package before it "
+                        "forks its workers, so that tasks start faster. It works only on Linux with LocalExecutor, and "
+                        "takes about 200 MB in the scheduler.",
                         "version_added": "0.1.0",
                         "type": "boolean",
                         "example": "True",

@@ -47,8 +47,8 @@ def _found(context: Mapping[str, Any], given: str | None) -> tuple[str, datetime
     run: Any = context["dag_run"]
     if key := getattr(run, "partition_key", None):
         return "partition key", parse_as_of(key, "partition key")
-    if asked := _asked(context):
-        return "asset event", asked
+    if requested := _asked(context):
+        return "asset event", requested
     if run.run_type == "manual" and run.logical_date is not None:
         # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was asked for.
         return "logical date", _within_years(run.logical_date, "logical date")
@@ -112,14 +112,14 @@ def events_of(context: Mapping[str, Any], asset: Asset) -> list[Any]:
     was told have to do.
     """
     triggering: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
-    told = list(triggering.get(asset, []))
-    if told and asset in context["task"].inlets:
-        first = min(event.timestamp for event in told)
+    known = list(triggering.get(asset, []))
+    if known and asset in context["task"].inlets:
+        first = min(event.timestamp for event in known)
         try:
-            told += sent_events(context, asset, after=first)
+            known += sent_events(context, asset, after=first)
         except TransientServiceError as error:
             log.warning("What came while this run waited is left to the next one. %s", error)
-    return told
+    return known
 
 
 def sent_events(context: Mapping[str, Any], asset: Asset, *, after: datetime | None = None) -> list[Any]:
@@ -148,17 +148,17 @@ def sent_events(context: Mapping[str, Any], asset: Asset, *, after: datetime | N
 
 def _asked(context: Mapping[str, Any]) -> datetime | None:
     """Return the latest `as_of` that events ask for; None when none does."""
-    told = event_moments(context)
+    known = event_moments(context)
     triggering: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
-    watched = [asset for asset in triggering if asset in context["task"].inlets] if told else []
+    watched = [asset for asset in triggering if asset in context["task"].inlets] if known else []
     if not watched:
-        return max(told, default=None)
+        return max(known, default=None)
     store = context["task_state_store"]
-    if kept := store.get(_ASKED):
-        return parse_as_of(kept, "task state")
+    if stored := store.get(_ASKED):
+        return parse_as_of(stored, "task state")
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-    latest = max(told + [moment for asset in watched for moment in _moments(events_of(context, asset))])
+    latest = max(known + [moment for asset in watched for moment in _moments(events_of(context, asset))])
     store.set(_ASKED, latest.isoformat(), retention=NEVER_EXPIRE)
     return latest
 

@@ -154,9 +154,9 @@ def request_behind(
             return request
         raise ArtifactError(f"{what} was stored by an earlier release and cannot be checked", hint=_CLEAR)
     step = _step(request.step)
-    asked = json.loads(json.dumps(_asked(_section(step, request), request)))
+    requested = json.loads(json.dumps(_asked(_section(step, request), request)))
     held: Any = stored.identity.get("request", stored.identity)
-    wrong = [name for name, value in asked.items() if held.get(name) != value]
+    wrong = [name for name, value in requested.items() if held.get(name) != value]
     if wrong or _digest(stored.identity) != result.key:
         raise ArtifactError(
             f"{what} is not the one that its key names",

@@ -64,7 +64,7 @@ class Trouble(Frozen):
         return error
 
 
-class Answer(Frozen):
+class StepAnswer(Frozen):
     """What a container says in the end: a result, or why there is none."""
 
     result: StepResult | None = None

@@ -29,7 +29,7 @@ from airflow_mlops_provider.backtest.steps import Steps
 from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.evaluation.metrics import measure_all, predictions_of
 from airflow_mlops_provider.job import Champion
-from airflow_mlops_provider.monitoring.estimated_performance import Asked, Reference, estimate
+from airflow_mlops_provider.monitoring.estimated_performance import Reference, Unlabelled, estimate
 from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.pipelines import load_pipeline
 from airflow_mlops_provider.storage import ArtifactStore
@@ -115,19 +115,19 @@ def replay_month(steps: Steps, month: int, arguments: argparse.Namespace, tally:
     day = as_of + timedelta(days=arguments.days)
     while day <= end:
         inside = rows["at"].between(day - timedelta(days=arguments.days), day, inclusive="left").to_numpy()
-        truth, said = rows["late"].to_numpy()[inside], scores[inside]
+        truth, chosen = rows["late"].to_numpy()[inside], scores[inside]
         found = estimate(
             METRICS,
-            Asked("binary", (0, 1), said),
+            Unlabelled("binary", (0, 1), chosen),
             reference,
             confidence=arguments.confidence,
-            rows=len(said),
+            rows=len(chosen),
             holdout={},
             seed=steps.pipeline.seed,
         )
-        realised = measure_all(METRICS, predictions_of("binary", truth, said, (0, 1)))
+        realised = measure_all(METRICS, predictions_of("binary", truth, chosen, (0, 1)))
         tally.add(found, realised)
-        frames.append(frame_of(day, truth, said, found))
+        frames.append(frame_of(day, truth, chosen, found))
         day += timedelta(days=1)
     if arguments.frames is not None:
         write_frames(month, reference, frames, arguments.frames)
@@ -136,9 +136,9 @@ def replay_month(steps: Steps, month: int, arguments: argparse.Namespace, tally:
 def scored(steps: Steps, end: datetime, start: datetime, champion: Champion) -> tuple[pd.DataFrame, NDArray[Any]]:
     """Return when the rows of a month were and whether they were late, and the champion's probabilities."""
     window = steps.ingest(end, "scoring", start)
-    said = steps.run("score", as_of=end, section={}, inputs={"dataset": [window]}, champion=champion)
+    scored = steps.run("score", as_of=end, section={}, inputs={"dataset": [window]}, champion=champion)
     rows = read_table(steps.store, window.artifacts["dataset"], ["scheduled_departure", "late"])
-    scores = read_table(steps.store, said.artifacts["predictions"], ["p_0", "p_1"]).to_numpy()
+    scores = read_table(steps.store, scored.artifacts["predictions"], ["p_0", "p_1"]).to_numpy()
     return rows.rename(columns={"scheduled_departure": "at"}), scores
 
 
@@ -178,7 +178,7 @@ def frame_of(day: datetime, truth: NDArray[Any], scores: NDArray[Any], found: di
 def write_frames(month: int, reference: Reference, windows: list[pd.DataFrame], folder: Path) -> None:
     """Write the rows that a month's estimates come from, and those that they are of."""
     folder.mkdir(parents=True, exist_ok=True)
-    score = reference.asked.scores[:, 1]
+    score = reference.unlabelled.scores[:, 1]
     rows = pd.DataFrame({"y_true": reference.truth, "y_pred_proba": score, "y_pred": (score > 0.5).astype(int)})
     rows.to_parquet(folder / f"reference_{month:02}.parquet")
     pd.concat(windows).to_parquet(folder / f"window_{month:02}.parquet")

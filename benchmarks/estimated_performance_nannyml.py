@@ -73,8 +73,8 @@ def measured(name: str, rows: pd.DataFrame) -> float:
     """Return a metric by the labels."""
     from sklearn import metrics
 
-    said = rows["y_pred_proba" if name in ("roc_auc", "average_precision") else "y_pred"]
-    return float(getattr(metrics, f"{name}_score")(rows["y_true"], said))
+    column = rows["y_pred_proba" if name in ("roc_auc", "average_precision") else "y_pred"]
+    return float(getattr(metrics, f"{name}_score")(rows["y_true"], column))
 
 
 if __name__ == "__main__":

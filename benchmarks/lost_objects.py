@@ -109,8 +109,8 @@ class World:
         """Return a published evaluation, and what the gates say of it."""
         as_of, pipeline, who = START + day * DAY, self.pipeline, {"pipeline": NAME, "model": NAME}
         models = candidates(self.steps, as_of)
-        rivals = effects.find_rivals(self.registry, self.store, **who, as_of=as_of, allow_older=False)
-        champion = effects.rival_of(self.store, rivals, models)
+        comparable = effects.find_comparable_champions(self.registry, self.store, **who, as_of=as_of, allow_older=False)
+        champion = effects.champion_to_compare(self.store, comparable, models)
         section = {
             "evaluation": pipeline.evaluation.model_dump(mode="json", exclude_defaults=True),
             "metrics": pipeline.metrics,
@@ -118,7 +118,7 @@ class World:
         }
         inputs = effects.evaluation_inputs(self.store, models)
         measured = self.steps.run("evaluate", as_of=as_of, section=section, inputs=inputs, champion=champion)
-        gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+        gates = [gate.model_dump(mode="json", exclude_defaults=True) for gate in pipeline.gates]
         evaluation = effects.compared(measured, champion)
         section = {"gates": gates, "metrics": pipeline.metrics}
         judged = self.steps.run("gate", as_of=as_of, section=section, inputs={"evaluation": [evaluation]})
@@ -135,12 +135,12 @@ class World:
         as_of, start = START + day * DAY, START + (day - 1) * DAY
         dataset = self.steps.ingest(as_of, "scoring", start)
 
-        def ask(section: dict[str, Any], champion: Any) -> StepResult:
+        def score_with(section: dict[str, Any], champion: Any) -> StepResult:
             return self.steps.run(
                 "score", as_of=as_of, section=section, inputs={"dataset": [dataset]}, champion=champion
             )
 
-        scored = cast("StepResult", effects.score(self.registry, self.store, model=NAME, ask=ask))
+        scored = cast("StepResult", effects.score(self.registry, self.store, model=NAME, score_with=score_with))
         self.windows[day] = watching.Scored(
             as_of=as_of,
             window_start=start,
@@ -166,17 +166,17 @@ class World:
         def find(entry: Any) -> Any:
             return champion_of(self.registry, self.store, NAME, NAME, entry)
 
-        reign = cast("watching.Reign", watching.reign_of(history, find))
+        pair = cast("watching.ChampionPair", watching.champion_pair(history, find))
         scored, as_of = self.windows[day], START + day * DAY
         if not all(self.store.has(ref) for ref in (scored.dataset, scored.predictions)):
-            scored = watcher.score(as_of, reign)
-        drift, live = watcher.drift(scored, reign), watcher.live(as_of, reign)
+            scored = watcher.score(as_of, pair)
+        drift, live = watcher.drift(scored, pair), watcher.live(as_of, pair)
         decided = decisions.decide_window(
             self.registry,
             NAME,
             self.pipeline.monitoring,
             scored.window,
-            reign=reign,
+            pair=pair,
             drift=drift.facts,
             live=live,
             caller=("watch", str(day)),
@@ -252,7 +252,7 @@ def later_runs(world: World, seed: int) -> list[tuple[str, Callable[[], Any]]]:
 def play(world: World, seed: int) -> dict[str, Any]:
     """Do everything; return what worked, what was said of the rest, and what of either is wrong."""
     worked: dict[str, str] = {}
-    told: dict[str, str] = {}
+    refused: dict[str, str] = {}
     wrong: list[str] = []
     for name, run in later_runs(world, seed):
         world.opened()
@@ -260,7 +260,7 @@ def play(world: World, seed: int) -> dict[str, Any]:
         try:
             worked[name] = str(run())[:60]
         except MLOpsError as error:
-            told[name] = str(error)
+            refused[name] = str(error)
             if not error.hint or "\n" in str(error):
                 wrong.append(f"{name}: not one line that says what to do: {error}")
             if world.registry.history(NAME) != before:
@@ -268,7 +268,7 @@ def play(world: World, seed: int) -> dict[str, Any]:
         found = world.registry.reconcile(NAME, repair=False)
         if not found.agrees:
             wrong.append(f"{name}: {found.reason}")
-    return {"worked": worked, "told": told, "wrong": wrong + lost_champions(world)}
+    return {"worked": worked, "refused": refused, "wrong": wrong + lost_champions(world)}
 
 
 def lost_champions(world: World) -> list[str]:
@@ -329,25 +329,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="each makes a world of its own")
     parser.add_argument("--out", type=Path, help="file for the figures, as JSON")
-    asked = parser.parse_args()
-    shares = [range(first, asked.rounds, asked.processes) for first in range(asked.processes)]
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as processes:
+    args = parser.parse_args()
+    shares = [range(first, args.rounds, args.processes) for first in range(args.processes)]
+    with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as processes:
         found = [one for part in processes.map(_quietly, shares) for one in part]
-    told = Counter(f"{name}: {words[:160]}" for one in found for name, words in one["told"].items())
+    refused = Counter(f"{name}: {words[:160]}" for one in found for name, words in one["refused"].items())
     figures = {
         "rounds": len(found),
         "share of all objects deleted": 0.05,
         "objects": found[0]["files"],
         "objects deleted": sum(one["lost"] for one in found),
-        "runs afterwards": sum(len(one["worked"]) + len(one["told"]) for one in found),
+        "runs afterwards": sum(len(one["worked"]) + len(one["refused"]) for one in found),
         "that worked": sum(len(one["worked"]) for one in found),
-        "that said what to do": sum(told.values()),
+        "that said what to do": sum(refused.values()),
         "that went wrong": [words for one in found for words in one["wrong"]],
-        "what was said": dict(told.most_common()),
+        "what was said": dict(refused.most_common()),
     }
     text = json.dumps(figures, indent=2) + "\n"
-    if asked.out is not None:
-        asked.out.write_text(text, encoding="utf-8")
+    if args.out is not None:
+        args.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     sys.exit(1 if figures["that went wrong"] else 0)
 
@@ -358,7 +358,7 @@ def _quietly(seeds: range) -> list[dict[str, Any]]:
         found = rounds(Path(folder), seeds)
         # Where a world lay is by chance: the same is said in each.
         return [
-            one | {"told": {name: words.replace(folder, "") for name, words in one["told"].items()}} for one in found
+            one | {"told": {name: words.replace(folder, "") for name, words in one["refused"].items()}} for one in found
         ]
 
 

@@ -35,7 +35,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--pipelines", type=int, nargs="+", default=[1, 100, 1000])
     arguments.add_argument("--rounds", type=int, default=5)
-    asked = arguments.parse_args()
+    args = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         empty = place / "empty"
@@ -43,16 +43,16 @@ def main() -> None:
         (empty / "empty.py").write_text('"""An Airflow file without a dag."""\n')
         # Modules are compiled once, when a package is installed; so none of the processes that are timed does.
         _parse(place, _PROJECT / "dags", _TEMPLATE.parent, None)
-        floor = _runs(place, empty, place, asked.rounds)[0]
-        print(f"milliseconds above an empty DAG file, which takes {floor:.1f}; fastest and median of {asked.rounds}")
+        floor = _runs(place, empty, place, args.rounds)[0]
+        print(f"milliseconds above an empty DAG file, which takes {floor:.1f}; fastest and median of {args.rounds}")
         print(f"{'pipelines':>10} {'all':>15} {'a pipeline':>13} {'one task':>13}")
-        for count in asked.pipelines:
+        for count in args.pipelines:
             pipelines = place / f"pipelines_{count}"
             write_pipelines(pipelines, count)
-            whole = [ms - floor for ms in _runs(place, _PROJECT / "dags", pipelines, asked.rounds)]
+            whole = [ms - floor for ms in _runs(place, _PROJECT / "dags", pipelines, args.rounds)]
             # What a worker parses to run a task: its own DAG's file, for one DAG.
             file = _PROJECT / "dags" / "pipelines.py"
-            task = [ms - floor for ms in _runs(place, file, pipelines, asked.rounds, dag="p0000_training")]
+            task = [ms - floor for ms in _runs(place, file, pipelines, args.rounds, dag="p0000_training")]
             each = [ms / count for ms in whole]
             print(f"{count:>10} {_both(whole, 0):>15} {_both(each, 2):>13} {_both(task, 0):>13}")
         shutil.rmtree(place / "home", ignore_errors=True)

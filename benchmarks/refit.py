@@ -94,8 +94,8 @@ def _measured(running: Any, served: Any, after: Any) -> dict[str, float]:
     pipeline = load_model(store, served.artifacts["model"], running.allow_list)
     truth = read_table(store, ref, [info.columns.target])[info.columns.target].to_numpy()
     scores = predict_rows(store, ref, np.arange(len(truth)), pipeline, info.task)
-    said = predictions_of(info.task, truth, scores, pipeline.classes_.tolist())
-    return {name: float(value) for name, (value, _) in measure_all(METRICS, said).items() if value is not None}
+    predictions = predictions_of(info.task, truth, scores, pipeline.classes_.tolist())
+    return {name: float(value) for name, (value, _) in measure_all(METRICS, predictions).items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def publishing(report: Any) -> None:
     folder.mkdir(parents=True)
     connection = Connection(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = experiment_id(connection, "flights")
-    parent = connection.tell("creating a run", lambda client: client.create_run(experiment))
+    parent = connection.once("creating a run", lambda client: client.create_run(experiment))
     runs = (_trials(report) * 200)[:200]
     many = [trial.model_copy(update={"number": number}) for number, trial in enumerate(runs)]
     started, worked = time.monotonic(), time.process_time()

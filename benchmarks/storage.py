@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.work:
-        print(json.dumps(work(*asked.work)))
+    args = parser.parse_args()
+    if args.work:
+        print(json.dumps(work(*args.work)))
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlops-bench-")))
-        bucket = asked.bucket or own_bucket(stack)
-        transfers(bucket, folder, asked.mib, asked.rounds)
-        tables(bucket, folder, asked.mib, asked.rounds)
+        bucket = args.bucket or own_bucket(stack)
+        transfers(bucket, folder, args.mib, args.rounds)
+        tables(bucket, folder, args.mib, args.rounds)
 
 
 def own_bucket(stack: ExitStack) -> str:
@@ -219,8 +219,8 @@ class RangeFile(io.RawIOBase):
         end = self.size if size < 0 else min(self.position + size, self.size)
         if end <= self.position:
             return b""
-        asked = f"bytes={self.position}-{end - 1}"
-        content: bytes = self.client.get_object(Bucket=self.bucket, Key=self.key, Range=asked)["Body"].read()
+        span = f"bytes={self.position}-{end - 1}"
+        content: bytes = self.client.get_object(Bucket=self.bucket, Key=self.key, Range=span)["Body"].read()
         self.position += len(content)
         return content
 

@@ -125,7 +125,7 @@ class Story:
         if self.airflow.wait_for_run(SCORING, run_id) != "success":
             raise RuntimeError(f"{self.today:%Y-%m-%d} was not scored; logs are in {self.airflow.home}/logs")
         decision = self.decided(self.today)
-        tell(decision)
+        print_decision(decision)
         return decision
 
     def decided(self, day: datetime) -> Decision:
@@ -185,7 +185,7 @@ class Story:
         print(f"  {len(self.gates)} gates passed; on the holdout {metrics}", flush=True)
 
 
-def tell(decision: Decision) -> None:
+def print_decision(decision: Decision) -> None:
     """Print what was decided of a window, and why; of a quiet one the gist."""
     quiet = decision.action == "keep"
     words = [reason.split("; they hold")[0] if quiet else reason for reason in decision.reasons]

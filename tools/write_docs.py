@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that the code knows: keys, gates, operators, options.
+"""Write the parts of the documentation that the code knows: keys, gates, operators, options, decisions.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; all else is written by hand. The tests check
 that every part is up to date.
@@ -59,10 +59,18 @@ def _part(name: str) -> str:
         "connection": _connection_fields,
         "bad_inputs": _bad_inputs,
         "rates": _rates,
+        "decisions": _decisions,
     }[kind](subject)
 
 
-# ---------------------------------------------------------------- how sure is it?
+# ---------------------------------------------------------------- decisions and their rates
+
+
+def _decisions(_: str) -> str:
+    """Return the decision records, by their titles."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [page.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ") for page in pages]
+    return "\n".join(f"- [{title}](decisions/{page.name})" for title, page in zip(titles, pages, strict=True))
 
 
 def _rates(decision: str) -> str:
@@ -205,7 +213,7 @@ def _sensor(name: str) -> str:
 def _described(name: str, operator: Any) -> str:
     about = inspect.cleandoc(operator.__doc__).partition(".. code-block")[0].strip()
     lines = [
-        f"`from {operator.__module__} import {name}`",
+        f"`from {operator.__module__.rpartition('.')[0]} import {name}`",
         "",
         about,
         "",
@@ -249,7 +257,7 @@ def _explained_with(operator: type) -> list[type]:
 
 
 def _own_arguments(operator: type) -> list[list[str]]:
-    told = {match["name"]: " ".join(match["text"].split()) for match in _PARAM.finditer(operator.__doc__ or "")}
+    described = {match["name"]: " ".join(match["text"].split()) for match in _PARAM.finditer(operator.__doc__ or "")}
     rows = []
     signature, inherited = (inspect.signature(kind.__init__) for kind in operator.__mro__[:2])  # type: ignore[misc]  # of a class, no instance
     for name, parameter in signature.parameters.items() if signature != inherited else ():
@@ -258,7 +266,7 @@ def _own_arguments(operator: type) -> list[list[str]]:
         required = parameter.default is parameter.empty
         default = "**required**" if required else "" if parameter.default is None else f"`{parameter.default!r}`"
         kind = str(parameter.annotation).replace(" | None", "")
-        meaning = told[name][0].upper() + told[name][1:]
+        meaning = described[name][0].upper() + described[name][1:]
         rows.append([f"`{name}`", _ARGUMENT_KINDS.get(kind, f"`{kind}`"), default, meaning])
     return rows
 

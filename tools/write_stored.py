@@ -110,23 +110,25 @@ class Life:
             for name, candidate in candidates.items()
         ]
         inputs = effects.evaluation_inputs(self.store, models)
-        asked: Any = {"pipeline": MODEL, "model": MODEL, "as_of": date(day), "allow_older": False}
-        rivals = self._known(f"{day} champion", effects.find_rivals(self.registry, self.store, **asked))
-        champion = effects.rival_of(self.store, rivals, models)
+        common: Any = {"pipeline": MODEL, "model": MODEL, "as_of": date(day), "allow_older": False}
+        comparable = self._known(
+            f"{day} champion", effects.find_comparable_champions(self.registry, self.store, **common)
+        )
+        champion = effects.champion_to_compare(self.store, comparable, models)
         section = {"metrics": METRICS, "candidates": list(candidates)}
         evaluation = effects.compared(self.step("evaluate", section, day, champion=champion, **inputs), champion)
         published = effects.publish(self.registry, self.store, evaluation, model=MODEL, tags={})
         return self._known(f"{day} publish", published)
 
-    def promote(self, day: int, evaluation: StepResult, *gates: dict[str, Any], ask: bool = False) -> None:
+    def promote(self, day: int, evaluation: StepResult, *gates: dict[str, Any], score_with: bool = False) -> None:
         """Gate, let a person approve, and promote."""
         gate = self.step("gate", {"gates": list(gates), "metrics": METRICS}, day, evaluation=[evaluation])
         approval = None
-        if ask:
+        if score_with:
             settings: Any = {"model": MODEL, "caller": (f"{MODEL}_training", str(day), "approve", "-1")}
             effects.question(self.registry, self.store, evaluation, gate, **settings)
             approval = effects.answer(
-                self.registry, evaluation, said="approved", by="anna", rationale="fits the spring", **settings
+                self.registry, evaluation, reply="approved", by="anna", rationale="fits the spring", **settings
             )
             self._known(f"{day} approve", approval)
         caller = (f"{MODEL}_training", str(day), "promote", "-1")
@@ -149,18 +151,18 @@ class Life:
         section = {"task": "binary", "data": self.data, "purpose": "scoring", "start": start}
         dataset = [self.step("ingest", section, day, call="ingest for scoring")]
 
-        def ask(section: dict[str, Any], champion: Any) -> StepResult:
+        def score_with(section: dict[str, Any], champion: Any) -> StepResult:
             return self.step("score", section, day, champion=champion, dataset=dataset)
 
-        scored = effects.score(self.registry, self.store, model=MODEL, ask=ask)
+        scored = effects.score(self.registry, self.store, model=MODEL, score_with=score_with)
         if scored is None:
             raise RuntimeError("there is no champion to score with")
         self._known(f"{day} scored", scored)
 
     def watch(self, day: int) -> None:
         """Measure drift, the estimate and the live metric of the day's window, and decide it."""
-        reign = watching.reign_of(self.registry.history(MODEL))
-        if reign is None:
+        pair = watching.champion_pair(self.registry.history(MODEL))
+        if pair is None:
             raise RuntimeError("there is no champion to watch")
 
         def compute(step: str, *, as_of: datetime, section: Any, inputs: Any, champion: Any) -> StepResult:
@@ -175,16 +177,16 @@ class Life:
             metrics=METRICS,
             compute=compute,
         )
-        scored = watcher.score(date(day), reign)
-        drift, live, estimate = watcher.drift(scored, reign), watcher.live(date(day), reign), None
-        if (estimate := watcher.estimate(scored, reign)) is None:
+        scored = watcher.score(date(day), pair)
+        drift, live, estimate = watcher.drift(scored, pair), watcher.live(date(day), pair), None
+        if (estimate := watcher.estimate(scored, pair)) is None:
             raise RuntimeError("nothing was estimated")
         decisions.decide_window(
             self.registry,
             MODEL,
             watcher.monitoring,
             scored.window,
-            reign=reign,
+            pair=pair,
             drift=drift.facts,
             live=live,
             estimate=estimate.facts,
@@ -210,7 +212,7 @@ def live(folder: Path) -> Life:
     """Live a small life in a folder."""
     life = Life(folder)
     life.write_rows(22)
-    life.promote(12, life.train(12, CANDIDATES), *GATES, ask=True)
+    life.promote(12, life.train(12, CANDIDATES), *GATES, score_with=True)
     life.notify()
     life.promote(14, life.train(14, CONSTANT))
     life.score(15)

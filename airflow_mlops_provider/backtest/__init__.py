@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow_mlops_provider.backtest.page import replay_page
 from airflow_mlops_provider.backtest.replay import replay
 from airflow_mlops_provider.backtest.report import POLICY as OWN
-from airflow_mlops_provider.backtest.report import Event, Replay, Summary
+from airflow_mlops_provider.backtest.report import Replay, ReplayEvent, Summary
 from airflow_mlops_provider.backtest.steps import Steps
 
-__all__ = ["OWN", "Event", "Replay", "Steps", "Summary", "replay", "replay_page"]
+__all__ = ["OWN", "ReplayEvent", "Replay", "Steps", "Summary", "replay", "replay_page"]

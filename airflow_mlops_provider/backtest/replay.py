@@ -11,15 +11,15 @@ from airflow_mlops_provider.backtest.report import (
     ALWAYS,
     NEVER,
     POLICY,
-    Event,
     LiveWindow,
     Replay,
+    ReplayEvent,
     Summary,
     common_mean,
     in_days,
 )
 from airflow_mlops_provider.backtest.training import train
-from airflow_mlops_provider.effects.watching import Watcher, reign_of
+from airflow_mlops_provider.effects.watching import Watcher, champion_pair
 from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
 from airflow_mlops_provider.monitoring.governor import decide
 from airflow_mlops_provider.monitoring.incidents import left_out
@@ -48,14 +48,14 @@ class World:
 
     policy: PolicyName
     steps: Steps
-    tell: Callable[[Event], None]
+    on_event: Callable[[ReplayEvent], None]
     history: list[LedgerEntry] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     trainings: int = 0
     promotions: int = 0
     rollbacks: int = 0
 
-    def asks(self, as_of: datetime) -> str | None:
+    def reason_to_retrain(self, as_of: datetime) -> str | None:
         """Return why this policy retrains now; None when it does not."""
         return "the step" if self.policy == ALWAYS else None
 
@@ -76,17 +76,17 @@ class World:
 
     def say(self, as_of: datetime, what: What, why: str, outcome: str = "") -> None:
         """Tell an event."""
-        self.tell(Event(as_of=as_of, policy=self.policy, what=what, why=why, outcome=outcome))
+        self.on_event(ReplayEvent(as_of=as_of, policy=self.policy, what=what, why=why, outcome=outcome))
 
     def live(self, as_of: datetime, labelled: StepResult, metric: str) -> tuple[int, float | None]:
         """Return on how many labelled rows the champion was measured, and its metric there."""
-        reign = reign_of(self.history)
-        if reign is None:
+        pair = champion_pair(self.history)
+        if pair is None:
             return 0, None
         # Settings of its own: what a threshold says must not change what is compared, or the cache.
         section = {"live": {"metric": metric, "min_rows": 1}, "metrics": [metric]}
         facts = self.steps.run(
-            "live", as_of=as_of, section=section, inputs={"dataset": [labelled]}, champion=reign.champion
+            "live", as_of=as_of, section=section, inputs={"dataset": [labelled]}, champion=pair.champion
         ).facts
         value = facts.get("champion")
         return int(str(facts["rows"])), float(value) if isinstance(value, float | int) else None
@@ -109,7 +109,7 @@ class Watched(World):
     watcher: Watcher | None = None
     decisions: list[Decision] = field(default_factory=list)
 
-    def asks(self, as_of: datetime) -> str | None:
+    def reason_to_retrain(self, as_of: datetime) -> str | None:
         """Decide the window, roll back when it says so, and return why it asks for a retraining."""
         decision = self._decide(as_of)
         if decision is None:
@@ -129,14 +129,14 @@ class Watched(World):
         return left_out(self.watcher.monitoring.incident, self.decisions, since, as_of)
 
     def _decide(self, as_of: datetime) -> Decision | None:
-        reign = reign_of(self.history)
-        if reign is None or self.watcher is None:
+        pair = champion_pair(self.history)
+        if pair is None or self.watcher is None:
             return None
         try:
-            scored = self.watcher.score(as_of, reign)
-            drift = self.watcher.drift(scored, reign)
-            live = self.watcher.live(as_of, reign, self.watcher.broken(scored, drift, self.decisions))
-            estimate = self.watcher.estimate(scored, reign)
+            scored = self.watcher.score(as_of, pair)
+            drift = self.watcher.drift(scored, pair)
+            live = self.watcher.live(as_of, pair, self.watcher.broken(scored, drift, self.decisions))
+            estimate = self.watcher.estimate(scored, pair)
         except (DataError, ModelError) as error:
             # The monitoring DAG fails on it, and the window stays undecided.
             self.say(as_of, "not measured", str(error))
@@ -147,7 +147,7 @@ class Watched(World):
             drift=drift.facts,
             live=live,
             estimate=None if estimate is None else estimate.facts,
-            champion=reign.incumbent,
+            champion=pair.incumbent,
             history=self.decisions,
         )
 
@@ -169,7 +169,7 @@ def replay(
     step: timedelta,
     policy: Monitoring | None = None,
     every_step: bool = True,
-    tell: Callable[[Event], None] | None = None,
+    on_event: Callable[[ReplayEvent], None] | None = None,
 ) -> Replay:
     """Replay a pipeline's past.
 
@@ -179,19 +179,19 @@ def replay(
 
     :param policy: instead of the pipeline's own monitoring section.
     :param every_step: also replay the policy that retrains at every step, which costs the most.
-    :param tell: is given each event as it happens.
+    :param on_event: is given each event as it happens.
     :raises SpecError: the pipeline cannot be replayed, or the dates are the wrong way round.
     """
     began, pipeline = time.perf_counter(), steps.pipeline
     start, end = in_utc(start), in_utc(end)
     scoring, monitoring = _sections(pipeline, policy)
     _check_dates(start, end, step)
-    events: list[Event] = []
+    events: list[ReplayEvent] = []
 
-    def told(event: Event) -> None:
+    def record(event: ReplayEvent) -> None:
         events.append(event)
-        if tell is not None:
-            tell(event)
+        if on_event is not None:
+            on_event(event)
 
     watcher = Watcher(
         pipeline=pipeline.name,
@@ -203,9 +203,9 @@ def replay(
         compute=steps.run,
         validation=pipeline.validation,
     )
-    own = Watched(POLICY, steps, told, watcher=watcher)
-    always = [World(ALWAYS, steps, told)] if every_step else []
-    worlds = [World(NEVER, steps, told), *always, own]
+    own = Watched(POLICY, steps, record, watcher=watcher)
+    always = [World(ALWAYS, steps, record)] if every_step else []
+    worlds = [World(NEVER, steps, record), *always, own]
     metric = monitoring.live.metric or pipeline.metrics[0]
     windows = []
     for number in range(int((end - start) / step) + 1):
@@ -213,7 +213,7 @@ def replay(
         if number:
             windows.append(_compared(steps, worlds, as_of, step, metric))
         for world in worlds:
-            why = world.asks(as_of) if world.history else _FIRST
+            why = world.reason_to_retrain(as_of) if world.history else _FIRST
             if why is not None:
                 world.retrain(as_of, why)
     return Replay(

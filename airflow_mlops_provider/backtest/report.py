@@ -20,7 +20,7 @@ POLICY: PolicyName = "this policy"
 What = Literal["promoted", "not promoted", "training failed", "rolled back", "not measured"]
 
 
-class Event(Frozen):
+class ReplayEvent(Frozen):
     """Something that a policy did, and why.
 
     :param why: what asked for it, or went wrong.
@@ -41,8 +41,8 @@ class Event(Frozen):
         >>> Event(as_of=as_of, policy="this policy", what="promoted", why="drift: 3 of 8").sentence()
         '2013-03-01: promoted. Because of drift: 3 of 8'
         """
-        told = ", ".join(part for part in (f"{as_of_text(self.as_of)}: {self.what}", self.outcome) if part)
-        return f"{told.rstrip('.')}. Because of {self.why}"
+        text = ", ".join(part for part in (f"{as_of_text(self.as_of)}: {self.what}", self.outcome) if part)
+        return f"{text.rstrip('.')}. Because of {self.why}"
 
 
 class LiveWindow(Frozen):
@@ -85,7 +85,7 @@ class Replay(Frozen):
     rows: int
     windows: int
     policies: list[Summary]
-    events: list[Event] = Field(default_factory=list)
+    events: list[ReplayEvent] = Field(default_factory=list)
     decisions: list[Decision] = Field(default_factory=list)
     live: list[LiveWindow] = Field(default_factory=list)
     computed: dict[str, int] = Field(default_factory=dict)

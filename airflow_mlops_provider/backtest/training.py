@@ -12,7 +12,7 @@ from airflow_mlops_provider.effects.looks import look_of, recipe_behind
 from airflow_mlops_provider.effects.promotion import promotion_request
 from airflow_mlops_provider.effects.publishing import evaluation_inputs
 from airflow_mlops_provider.effects.refitting import refit_work, with_refit
-from airflow_mlops_provider.evaluation.report import lineage_of
+from airflow_mlops_provider.evaluation.report import training_id
 from airflow_mlops_provider.exceptions import DataError, ModelError
 from airflow_mlops_provider.registry.ledger import champion_for
 from airflow_mlops_provider.registry.looks import unseen_by
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingOutcome:
     """What came of a training.
 
     :param entry: the ledger entry that makes its model champion; None when the gates or the ledger refuse it.
@@ -47,14 +47,14 @@ def train(
     steps: Steps,
     as_of: datetime,
     history: Sequence[LedgerEntry],
-    asked: str,
+    why: str,
     looks: list[Look] | None = None,
     *,
     without: Sequence[tuple[datetime, datetime]] = (),
-) -> Training:
+) -> TrainingOutcome:
     """Train on what was known at a moment, and hold the best candidate against the champion of a ledger.
 
-    :param asked: why, which the ledger entry keeps.
+    :param why: why, which the ledger entry keeps.
     :param looks: at replacements of champions so far; this one is added.
     :param without: stretches of time whose rows are left out.
     """
@@ -63,24 +63,24 @@ def train(
         models = candidates(steps, as_of, without)
         evaluation = evaluated(steps, as_of, history, models, looks)
     except (DataError, ModelError) as error:
-        return Training(str(error), failed=True)
+        return TrainingOutcome(str(error), failed=True)
     gate = judged(steps, evaluation)
     if (look := look_of(steps.store, evaluation, gate)) is not None:
         looks.append(look)
     reason = str(gate.facts.get("reason") or "")
     if gate.failure is not None or not gate.facts.get("passed"):
-        return Training(f"the gates refuse it: {reason}")
+        return TrainingOutcome(f"the gates refuse it: {reason}")
     refit = refitted(steps, evaluation, gate)
     if refit.failure is not None:
-        return Training(str(refit.failure.as_error()))
+        return TrainingOutcome(str(refit.failure.as_error()))
     evaluation = with_refit(evaluation, refit)
     request = promotion_request(
         steps.store, evaluation, gate, steps.pipeline.model_name, f"backtest {as_of.isoformat()}", False, False
     )
-    request = request.model_copy(update={"reason": f"{reason}. Trained for: {asked}"})
+    request = request.model_copy(update={"reason": f"{reason}. Trained for: {why}"})
     if (refused := refusal(history, request)) is not None:
-        return Training(refused[1])
-    return Training(reason, promotion_entry(history, request))
+        return TrainingOutcome(refused[1])
+    return TrainingOutcome(reason, promotion_entry(history, request))
 
 
 def version_at(as_of: datetime) -> int:
@@ -131,7 +131,7 @@ def evaluated(
     looks: Sequence[Look] = (),
 ) -> StepResult:
     """Return what the candidates are worth beside the champion of a ledger."""
-    pipeline, lineage = steps.pipeline, lineage_of(models)
+    pipeline, lineage = steps.pipeline, training_id(models)
     entry = champion_for(history, as_of=as_of, lineage=lineage)
     champion = None if entry is None else as_champion(entry)
     if champion is not None:
@@ -167,7 +167,7 @@ def judged(steps: Steps, evaluation: StepResult) -> StepResult:
 
 
 def _gates(pipeline: Pipeline) -> list[dict[str, Any]]:
-    return [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+    return [gate.model_dump(mode="json", exclude_defaults=True) for gate in pipeline.gates]
 
 
 def refitted(steps: Steps, evaluation: StepResult, gate: StepResult) -> StepResult:

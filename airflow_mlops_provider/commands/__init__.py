@@ -30,6 +30,7 @@ _INIT = (
     _arg(("--force",), action="store_true", help="Write over a file that is there"),
     ARG_VERBOSE,
 )
+_EXAMPLES = (_arg(("folder",), metavar="FOLDER", help="Where they are written; it may be new"), ARG_VERBOSE)
 _CHECK = (
     _PIPELINES,
     _arg(("--offline",), action="store_true", help="Ask no service: the files and what they name alone"),
@@ -117,6 +118,12 @@ _COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         "Reads a data file, infers what kind of target it has, what its columns are and what must be true of them, and "
         "writes a pipeline file that trains, with a comment at each choice.",
         _INIT,
+    ),
+    "examples": (
+        "Write the example pipelines, with their readers and DAG files",
+        "Writes three pipeline files, the functions that read their data and the DAG files into a folder, and prints "
+        "the settings by which Airflow finds them. A file that is there and differs is not written over.",
+        _EXAMPLES,
     ),
     "check": (
         "Check pipeline files, their data and their connections",

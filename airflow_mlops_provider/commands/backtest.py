@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
-    from airflow_mlops_provider.backtest import Event, Replay, Steps
+    from airflow_mlops_provider.backtest import Replay, ReplayEvent, Steps
     from airflow_mlops_provider.spec import Monitoring, Pipeline
 
 
@@ -37,7 +37,7 @@ def backtest(args: Namespace) -> None:
         step=_step(pipeline, args.step, start),
         policy=_policy(pipeline, args.settings),
         every_step=args.every_step,
-        tell=_say if args.output in ("table", "plain") else None,
+        on_event=_say if args.output in ("table", "plain") else None,
     )
     if plot is not None:
         plot.write_text(replay_page(found), encoding="utf-8")
@@ -47,7 +47,7 @@ def backtest(args: Namespace) -> None:
         _print_table(found, args.output)
 
 
-def _say(event: Event) -> None:
+def _say(event: ReplayEvent) -> None:
     """Print what the pipeline's own policy does; what the others do, each step or never, says little."""
     from airflow_mlops_provider.backtest import OWN
 
@@ -55,15 +55,15 @@ def _say(event: Event) -> None:
         print(event.sentence(), flush=True)
 
 
-def _step(pipeline: Pipeline, asked: str | None, start: datetime) -> timedelta:
+def _step(pipeline: Pipeline, given: str | None, start: datetime) -> timedelta:
     """Return the distance of two windows: what is asked for, else that of the pipeline's own runs."""
     from datetime import timedelta
 
     from airflow_mlops_provider.dag_templates.schedule import interval
     from airflow_mlops_provider.operators.data import duration
 
-    if asked is not None:
-        return duration(asked, "--step")
+    if given is not None:
+        return duration(given, "--step")
     return timedelta(days=1) if pipeline.schedule is None else interval(pipeline.name, pipeline.schedule, start)
 
 

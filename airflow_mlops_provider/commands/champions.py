@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
 
 
-def asker() -> str | None:
+def current_user() -> str | None:
     """Return who runs the command, None when the system does not say."""
     from airflow.exceptions import AirflowConfigException
     from airflow.utils.platform import getuser
@@ -49,7 +49,7 @@ def check_unpaused(dag_id: str) -> None:
         raise SpecError(f"DAG {dag_id!r} is {state}", hint="Unpause it once it is parsed, or roll back with --direct.")
 
 
-def announced(pipeline: Pipeline, result: StepResult) -> str:
+def emit_champion_event(pipeline: Pipeline, result: StepResult) -> str:
     """Send the champion event of a ledger entry, once, as the tasks do; say what came of it.
 
     The ledger is written by then, and holds whatever becomes of the event.
@@ -80,7 +80,7 @@ def announced(pipeline: Pipeline, result: StepResult) -> str:
         return f"The event {name} is not sent, since Airflow's database did not answer: {first_line(error)}"
 
 
-def told(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:
+def send_notifications(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:
     """Tell the pipeline's notifiers of what they were not told of yet, and say what came of it; empty without any.
 
     What was done holds, whatever becomes of the messages: those that are not sent are sent by the next run.
@@ -93,12 +93,12 @@ def told(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:
     from airflow_mlops_provider.effects.events import Teller
     from airflow_mlops_provider.exceptions import MLOpsError
     from airflow_mlops_provider.hooks.mlflow import MlflowHook
-    from airflow_mlops_provider.operators.notify import tell_events, teller_key
+    from airflow_mlops_provider.operators.notify import notify_of_events, teller_key
 
     if not pipeline.notifications.on_event:
         return ""
     try:
-        done = tell_events(
+        done = notify_of_events(
             MlflowHook(pipeline.promotion.conn_id),
             pipeline.name,
             pipeline.model_name,

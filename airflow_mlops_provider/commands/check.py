@@ -82,6 +82,11 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
         with findings.looking(pipeline.name, f"candidate {name}") as words:
             build_pipeline(candidate, pipeline.data.columns, task=pipeline.task, seed=pipeline.seed, allow_list=allowed)
             words.append(candidate.estimator)
+    for gate in pipeline.gates:
+        if gate.kind == "custom":
+            with findings.looking(pipeline.name, f"gate {gate.label}") as words:
+                allowed.load(gate.function)
+                words.append(gate.function)
     if (reader := pipeline.data.source.reader) is not None:
         with findings.looking(pipeline.name, "reader") as words:
             allowed.load(reader)
@@ -158,8 +163,8 @@ def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> Non
         else:
             words.append(f"all {rows} rows that are known as of now fit their columns")
             if rows < (least := pipeline.validation.min_rows):
-                told = f"a training would stop now: {rows} rows are known, validation.min_rows asks for {least}"
-                findings.add(pipeline.name, "rows", "warning", told)
+                detail = f"a training would stop now: {rows} rows are known, validation.min_rows asks for {least}"
+                findings.add(pipeline.name, "rows", "warning", detail)
             if (silent := _never_speaks(pipeline, rows, span)) is not None:
                 findings.add(pipeline.name, "monitoring", "warning", silent)
 
@@ -178,12 +183,12 @@ def _never_speaks(pipeline: Pipeline, rows: int, span: timedelta | None) -> str 
     short = {name: least for name, least in least_rows(pipeline.monitoring).items() if few < least}
     if not short:
         return None
-    asked = ", ".join(f"monitoring.{name} asks for {least}" for name, least in short.items())
+    needs = ", ".join(f"monitoring.{name} asks for {least}" for name, least in short.items())
     if span is None:
-        return f"would say nothing: {rows} rows are scored, {asked}"
+        return f"would say nothing: {rows} rows are scored, {needs}"
     enough = ceil(max(short.values()) * (span / timedelta(days=1)) / rows)
     return (
-        f"would say nothing: about {few:.0f} rows come in a scoring.window of {window}, {asked}. So many rows come in "
+        f"would say nothing: about {few:.0f} rows come in a scoring.window of {window}, {needs}. So many rows come in "
         f"about {enough} days."
     )
 

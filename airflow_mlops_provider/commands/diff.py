@@ -18,7 +18,7 @@ from airflow_mlops_provider.commands.terminal import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_mlops_provider.overview import Comparison, Measure, VersionSheet
+    from airflow_mlops_provider.overview import Measure, VersionComparison, VersionSheet
 
 
 @command
@@ -41,7 +41,7 @@ def diff(args: Namespace) -> None:
             print("Note: the metrics are of different data, so they do not tell alone which version is better.")
 
 
-def _rows(found: Comparison) -> list[dict[str, Any]]:
+def _rows(found: VersionComparison) -> list[dict[str, Any]]:
     """Return one row for each thing: what is equal and long is left out."""
     one, other = found.first, found.second
     lines: list[tuple[str, Any, Any, str]] = [

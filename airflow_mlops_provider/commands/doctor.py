@@ -210,11 +210,11 @@ def _check_clock(findings: Findings) -> None:
 
     try:
         with create_session() as session:
-            said = str(session.scalar(text("SELECT CURRENT_TIMESTAMP")))
+            answer = str(session.scalar(text("SELECT CURRENT_TIMESTAMP")))
     except SQLAlchemyError as error:
         findings.add("Airflow's database", "clock", "unreachable", first_line(error))
         return
-    moment = datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", said))
+    moment = datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", answer))
     there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     skew = abs((datetime.now(UTC) - there).total_seconds())
     if skew > _MOST_SKEW:

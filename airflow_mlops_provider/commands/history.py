@@ -16,7 +16,7 @@ from airflow_mlops_provider.commands.terminal import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_mlops_provider.overview import Reign
+    from airflow_mlops_provider.overview import Tenure
 
 
 @command
@@ -28,25 +28,27 @@ def history(args: Namespace) -> None:
     served_at = parse_as_of(args.served_at, "--served-at") if args.served_at else None
     as_of = parse_as_of(args.as_of, "--as-of") if args.as_of else None
     pipeline = find_pipeline(args.pipeline)
-    reigns = timeline(registry_of(pipeline).history(pipeline.model_name), served_at=served_at, as_of=as_of)
+    tenures = timeline(registry_of(pipeline).history(pipeline.model_name), served_at=served_at, as_of=as_of)
     metric = pipeline.metrics[0]
     print_rows(
-        [_row(reign, metric) for reign in reigns], args.output, [reign.model_dump(mode="json") for reign in reigns]
+        [_row(tenure, metric) for tenure in tenures],
+        args.output,
+        [tenure.model_dump(mode="json") for tenure in tenures],
     )
 
 
-def _row(reign: Reign, metric: str) -> dict[str, Any]:
-    notes = [f"version {reign.quarantined} into quarantine"] if reign.quarantined is not None else []
-    notes += [f"quarantine of version {reign.lifted} lifted"] if reign.lifted is not None else []
+def _row(tenure: Tenure, metric: str) -> dict[str, Any]:
+    notes = [f"version {tenure.quarantined} into quarantine"] if tenure.quarantined is not None else []
+    notes += [f"quarantine of version {tenure.lifted} lifted"] if tenure.lifted is not None else []
     return {
-        "entry": reign.seq,
-        "version": f"{reign.version}{' (in quarantine)' if reign.in_quarantine else ''}",
-        "action": reign.action,
-        "served from": moment(reign.since),
-        "to": "now" if reign.until is None else moment(reign.until),
-        "data until": moment(reign.as_of),
-        "trained to": "-" if reign.trained_to is None else moment(reign.trained_to),
-        metric: number(reign.metrics.get(metric)),
-        "by": reign.approver,
-        "reason": "; ".join([reign.reason, *notes]),
+        "entry": tenure.seq,
+        "version": f"{tenure.version}{' (in quarantine)' if tenure.in_quarantine else ''}",
+        "action": tenure.action,
+        "served from": moment(tenure.promoted_at),
+        "to": "now" if tenure.until is None else moment(tenure.until),
+        "data until": moment(tenure.as_of),
+        "trained to": "-" if tenure.trained_to is None else moment(tenure.trained_to),
+        metric: number(tenure.metrics.get(metric)),
+        "by": tenure.approver,
+        "reason": "; ".join([tenure.reason, *notes]),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.commands.champions import announced, asker, told
+from airflow_mlops_provider.commands.champions import current_user, emit_champion_event, send_notifications
 from airflow_mlops_provider.commands.terminal import (
     WRONG,
     command,
@@ -35,7 +35,7 @@ def promote(args: Namespace) -> None:
         pipeline,
         version,
         reason=args.reason,
-        approver=asker(),
+        approver=current_user(),
         approval=HandApproval(args.approve_as, conf.getboolean("mlops", "approve_on_command_line", fallback=False)),
         allow_list=allow_list(),
         despite_gates=args.despite_gates,
@@ -44,8 +44,8 @@ def promote(args: Namespace) -> None:
     )
     why = done.reason
     if done.mine and not done.skipped:
-        messages = told(pipeline, "airflow mlops promote", pipeline.name, str(done.result.facts["seq"]))
-        why += f". {announced(pipeline, done.result)}{messages}"
+        messages = send_notifications(pipeline, "airflow mlops promote", pipeline.name, str(done.result.facts["seq"]))
+        why += f". {emit_champion_event(pipeline, done.result)}{messages}"
     outcome = "not promoted" if done.skipped else str(done.result.facts["status"])
     print_rows([{"pipeline": pipeline.name, "version": version, "outcome": outcome, "why": why}], args.output)
     if done.skipped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mlops_provider.commands.champions import asker
+from airflow_mlops_provider.commands.champions import current_user
 from airflow_mlops_provider.commands.rollback import directly
 from airflow_mlops_provider.commands.terminal import (
     command,
@@ -35,7 +35,7 @@ def quarantine(args: Namespace) -> None:
             version,
             reason=args.reason,
             idem=f"airflow mlops quarantine {pipeline.name} {version} {args.lift} {head}",
-            approver=asker(),
+            approver=current_user(),
             lift=args.lift,
         )
         came = {"outcome": done.status, "why": done.reason}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.commands.champions import told
+from airflow_mlops_provider.commands.champions import send_notifications
 from airflow_mlops_provider.commands.terminal import WRONG, by_registry, command, find_pipelines, print_rows
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _told(pipeline: Pipeline, registry: Registry, found: Reconciliation) -> Reco
         as_of=head.order_key,
         run=None,
     )
-    messages = told(pipeline, "airflow mlops reconcile", key, more=[event])
+    messages = send_notifications(pipeline, "airflow mlops reconcile", key, more=[event])
     return found.model_copy(update={"reason": f"{found.reason}{messages}"})
 
 

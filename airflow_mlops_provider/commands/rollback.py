@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.commands.champions import announced, asker, check_unpaused, told
+from airflow_mlops_provider.commands.champions import (
+    check_unpaused,
+    current_user,
+    emit_champion_event,
+    send_notifications,
+)
 from airflow_mlops_provider.commands.terminal import command, find_pipeline, print_rows, registry_of
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
     check_unpaused(dag_id)
     try:
         run: Any = get_current_api_client().trigger_dag(
-            dag_id=dag_id, conf={"to": args.to, "reason": args.reason}, triggering_user_name=asker()
+            dag_id=dag_id, conf={"to": args.to, "reason": args.reason}, triggering_user_name=current_user()
         )
     except (AirflowException, ValueError) as error:
         raise SpecError(
@@ -69,10 +74,10 @@ def directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, A
         to=to,
         reason=reason,
         caller=("airflow mlops rollback", pipeline.name, str(head)),
-        approver=asker(),
+        approver=current_user(),
         expected_head=head,
     )
     if done.skipped:
         return {"outcome": "not done", "why": done.reason}
-    messages = told(pipeline, "airflow mlops rollback", pipeline.name, str(done.result.facts["seq"]))
-    return {"outcome": "rolled back", "why": f"{done.reason}. {announced(pipeline, done.result)}{messages}"}
+    messages = send_notifications(pipeline, "airflow mlops rollback", pipeline.name, str(done.result.facts["seq"]))
+    return {"outcome": "rolled back", "why": f"{done.reason}. {emit_champion_event(pipeline, done.result)}{messages}"}

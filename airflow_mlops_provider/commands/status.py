@@ -44,7 +44,7 @@ def _row(overview: PipelineOverview) -> dict[str, Any]:
     return {
         "pipeline": overview.pipeline,
         "champion": "none" if champion is None else f"version {champion.version}",
-        "since": "-" if champion is None else f"{moment(champion.since)} ({_age(champion)})",
+        "since": "-" if champion is None else f"{moment(champion.promoted_at)} ({_age(champion)})",
         "data until": "-" if champion is None else moment(champion.as_of),
         "trained to": "-" if champion is None or champion.trained_to is None else moment(champion.trained_to),
         "metric": "-"
@@ -58,7 +58,7 @@ def _row(overview: PipelineOverview) -> dict[str, Any]:
 
 def _age(champion: ChampionSheet) -> str:
     """Return for how long the champion has served. A terminal shows the present: nothing is decided by it."""
-    age = datetime.now(UTC) - champion.since
+    age = datetime.now(UTC) - champion.promoted_at
     if age < timedelta(hours=1):
         return f"{age // timedelta(minutes=1)} min"
     return f"{age // timedelta(hours=1)} h" if age < timedelta(days=2) else f"{age.days} days"

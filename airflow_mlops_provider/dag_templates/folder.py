@@ -54,15 +54,15 @@ def asked_for(kinds: Sequence[str], folder: str | Path | None = None) -> Iterato
         log.error("No DAG of any pipeline: %s", error)
         return
     for file in files:
-        asked = [kind for kind in kinds if wanted in (None, f"{file.stem}_{kind}")]
-        if not asked:
+        requested = [kind for kind in kinds if wanted in (None, f"{file.stem}_{kind}")]
+        if not requested:
             continue
         try:
             pipeline = load_pipeline(file)
         except SpecError as error:
             log.error("No DAG for %s: %s", printable(str(file)), error)
         else:
-            yield pipeline, asked
+            yield pipeline, requested
 
 
 def check_pipelines(folder: str | Path | None = None) -> None:

@@ -68,8 +68,8 @@ def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:
 
 def _dags(kinds: Sequence[str], folder: str | Path | None) -> dict[str, DAG]:
     dags = {}
-    for pipeline, asked in asked_for(kinds, folder):
-        for kind in asked:
+    for pipeline, requested in asked_for(kinds, folder):
+        for kind in requested:
             if not KINDS[kind].wanted(pipeline):
                 continue
             try:

@@ -46,17 +46,17 @@ def response_timeout(pipeline: Pipeline) -> timedelta:
 
     :raises SpecError: when the next run would have to wait for the answer, since one run is active at a time.
     """
-    asked, schedule = pipeline.promotion.response_timeout, pipeline.schedule
+    timeout, schedule = pipeline.promotion.response_timeout, pipeline.schedule
     if schedule is None:
-        return asked or _ANSWER_WITHIN
+        return timeout or _ANSWER_WITHIN
     interval = _shortest_interval(_cron(pipeline.name, schedule))
-    if asked is not None and asked >= interval:
+    if timeout is not None and timeout >= interval:
         raise SpecError(
             f"{pipeline.name}: promotion.response_timeout would keep the next run waiting",
-            got=str(asked),
+            got=str(timeout),
             expected=f"less than {interval}, the shortest interval of {schedule.cron}",
         )
-    return asked or interval / 2
+    return timeout or interval / 2
 
 
 def _shortest_interval(cron: CronDataIntervalTimetable) -> timedelta:

@@ -41,7 +41,7 @@ def scoring_dag(pipeline: Pipeline) -> PipelineDAG:
             window=scoring.model_dump(mode="json")["window"],
             inlets=[champion_asset(pipeline.model_name)],
         )
-        asked = {
+        arguments = {
             **common,
             "as_of": AS_OF,
             "dataset": ingest.output,
@@ -50,8 +50,8 @@ def scoring_dag(pipeline: Pipeline) -> PipelineDAG:
         }
         ScoreBatchOperator(
             **task_settings(pipeline, "score"),
-            **asked,
-            **_parts(pipeline, scoring.shards, asked),
+            **arguments,
+            **_parts(pipeline, scoring.shards, arguments),
             shadow=scoring.shadow,
             outlets=[predictions_asset(pipeline.name)],
         )
@@ -59,13 +59,13 @@ def scoring_dag(pipeline: Pipeline) -> PipelineDAG:
     return dag
 
 
-def _parts(pipeline: Pipeline, shards: int, asked: dict[str, Any]) -> dict[str, Any]:
+def _parts(pipeline: Pipeline, shards: int, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what `score` is told of the shards, whose tasks are made here when there are any."""
     if shards == 1:
         return {}
     parts = ScoreShardOperator.partial(
         **task_settings(pipeline, "score_shard"),
-        **asked,
+        **arguments,
         map_index_template="{{ task.shard['index'] + 1 }} of {{ task.shard['count'] }}",
     ).expand(shard=[{"index": index, "count": shards} for index in range(shards)])
     # The success is that of `ingest`: without it there is nothing to score; whatever became of the shards, there is.

@@ -74,10 +74,10 @@ def check_containers(pipeline: Pipeline) -> None:
 
     :raises SpecError: names each setting that is not allowed.
     """
-    asked = {"runtime": pipeline.runtime} | {
+    runtimes = {"runtime": pipeline.runtime} | {
         f"tasks.{name}.runtime": own.runtime for name, own in pipeline.tasks.items()
     }
-    containers = {where: runtime for where, runtime in asked.items() if isinstance(runtime, Docker)}
+    containers = {where: runtime for where, runtime in runtimes.items() if isinstance(runtime, Docker)}
     if not containers:
         return
     from airflow_mlops_provider.runtime.bounds import configured

@@ -50,15 +50,15 @@ def _tasks(pipeline: Pipeline) -> None:
     common = {**own, "as_of": AS_OF}
     mlflow = {"model": pipeline.model_name, "mlflow_conn_id": pipeline.promotion.conn_id}
     candidates = pipeline.candidates
-    gates: list[dict[str, Any]] = [{"kind": gate.kind, **section(gate)} for gate in pipeline.gates]
-    asked = retrain_asset(pipeline.name)
+    gates: list[dict[str, Any]] = [section(gate) for gate in pipeline.gates]
+    retrain = retrain_asset(pipeline.name)
     ingest = IngestDataOperator(
         **task_settings(pipeline, "ingest"),
         **own,
         task=pipeline.task,
         data=section(pipeline.data),
         **_incidents(pipeline, mlflow),
-        inlets=[asked],
+        inlets=[retrain],
         outlets=[dataset_asset(pipeline.name)],
     )
     validate = ValidateDataOperator(
@@ -111,7 +111,7 @@ def _tasks(pipeline: Pipeline) -> None:
         # A model that fails its gates is shown, too.
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         card={"intended_use": pipeline.description, **section(pipeline.card)},
-        inlets=[asked],
+        inlets=[retrain],
     )
     judged = {"evaluation": publish.output, "gate": gate.output}
     promote = PromoteModelOperator(
@@ -120,7 +120,7 @@ def _tasks(pipeline: Pipeline) -> None:
         **mlflow,
         **judged,
         **_approval(pipeline, {**common, **mlflow, **judged}),
-        inlets=[champion_asset(pipeline.model_name), asked],
+        inlets=[champion_asset(pipeline.model_name), retrain],
         outlets=[champion_alias(pipeline.model_name)],
     )
     # What a task is given makes it wait for who gives it; only this order is not said by that. The champion is found
@@ -138,7 +138,7 @@ def _incidents(pipeline: Pipeline, mlflow: dict[str, Any]) -> dict[str, Any]:
     return {**mlflow, "monitoring": {"incident": section(pipeline.monitoring.incident)}}
 
 
-def _search(pipeline: Pipeline, asked: dict[str, Any], train: Any) -> None:
+def _search(pipeline: Pipeline, arguments: dict[str, Any], train: Any) -> None:
     """Make the tasks that do the trials of a search before `train` asks for them, where there are shards."""
     shards = [
         {"candidate": {"name": name, **section(candidate)}, "index": index}
@@ -152,7 +152,7 @@ def _search(pipeline: Pipeline, asked: dict[str, Any], train: Any) -> None:
 
     search = SearchShardOperator.partial(
         **task_settings(pipeline, "search"),
-        **asked,
+        **arguments,
         map_index_template="{{ task.shard['candidate']['name'] }} {{ task.shard['index'] + 1 }} of "
         "{{ task.shard['candidate']['search']['shards'] }}",
     ).expand(shard=shards)

@@ -127,10 +127,10 @@ def shield(data: Data, privacy: Privacy, batches: Callable[[Data], Iterable[Batc
     if privacy.recognise:
         treated += _recognised(reduced, privacy, batches(reduced))
     report = PrivacyReport(columns=treated)
-    kept = without(columns, report.named("drop"))
-    if not kept.features:
+    remaining = without(columns, report.named("drop"))
+    if not remaining.features:
         raise DataError("data.privacy drops every feature", got=report.named("drop"))
-    return Shield(data.model_copy(update={"columns": kept}), report, secret)
+    return Shield(data.model_copy(update={"columns": remaining}), report, secret)
 
 
 def without(columns: Columns, names: Iterable[str]) -> Columns:
@@ -180,18 +180,18 @@ def _is_of(kind: Kind, alike: int, present: int, privacy: Privacy) -> bool:
 
 def _refuse(found: Treated, data: Data, where: str) -> None:
     columns, what = data.columns, f"column {found.column!r} of {where} holds what looks like {found.kind}"
-    told = f"{found.values} of {found.of} values"
+    counted = f"{found.values} of {found.of} values"
     if found.action == "forbid":
         raise DataError(
             what,
             expected="none, by data.privacy.recognise",
-            hint=f"{told} do. Leave the column out of data.columns, or drop or hash it.",
+            hint=f"{counted} do. Leave the column out of data.columns, or drop or hash it.",
         )
     if found.column == columns.target:
-        raise DataError(f"{what}, and is the target", hint=f"{told} do. A target is neither dropped nor hashed.")
+        raise DataError(f"{what}, and is the target", hint=f"{counted} do. A target is neither dropped nor hashed.")
     if found.action == "hash" and found.column in columns.numeric:
         raise DataError(
-            f"{what}, and is a numeric feature", hint=f"{told} do. A hash is text: make it categorical, or drop it."
+            f"{what}, and is a numeric feature", hint=f"{counted} do. A hash is text: make it categorical, or drop it."
         )
 
 
@@ -226,7 +226,7 @@ def without_values(work: Callable[[], _Made], where: str) -> _Made:
     except (TransientServiceError, ConnectionError, TimeoutError, SpecError):
         raise
     except MLOpsError as error:
-        told = type(error)(error.what, expected=error.expected, hint=f"{error.hint or ''} {_HIDDEN}".strip())
+        hidden = type(error)(error.what, expected=error.expected, hint=f"{error.hint or ''} {_HIDDEN}".strip())
     except Exception as error:
-        told = DataError(f"{where} cannot be read: {type(error).__name__}", hint=_HIDDEN)
-    raise told  # out here, where no other error is its context: its message would be in the log as well
+        hidden = DataError(f"{where} cannot be read: {type(error).__name__}", hint=_HIDDEN)
+    raise hidden  # out here, where no other error is its context: its message would be in the log as well

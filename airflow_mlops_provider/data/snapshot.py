@@ -66,7 +66,7 @@ class Intake:
         self.excluded = {"future": 0, "unlabelled": 0, "older": 0, **({"incident": 0} if without else {})}
         self.without = [(in_utc(start), in_utc(end)) for start, end in without]
         self.seen: tuple[datetime, datetime] | None = None
-        self.kept: tuple[datetime, datetime] | None = None
+        self.span: tuple[datetime, datetime] | None = None
         self._forms = Forms(data.source.csv)
         self._order = [*([data.columns.timestamp] if data.columns.timestamp else []), *data.columns.keys]
 
@@ -97,7 +97,7 @@ class Intake:
 
     def facts(self) -> dict[str, JsonValue]:
         """Return the counts, and the first and last timestamp that were kept."""
-        first, last = (None, None) if self.kept is None else (moment.isoformat() for moment in self.kept)
+        first, last = (None, None) if self.span is None else (moment.isoformat() for moment in self.span)
         return {"rows": self.rows, "first": first, "last": last, "excluded": dict(self.excluded)}
 
     def _store(self, tables: Iterator[pa.Table], store: ArtifactStore) -> ArtifactRef:
@@ -168,10 +168,10 @@ class Intake:
             broken = pc.and_(mask, within)
             self.excluded["incident"] += pc.sum(broken).as_py()
             mask = pc.and_not(mask, within)
-        kept = table.filter(mask)
-        if len(kept):
-            self.kept = _widen(self.kept, kept[name])
-        return kept, rows.filter(mask.combine_chunks())
+        matching = table.filter(mask)
+        if len(matching):
+            self.span = _widen(self.span, matching[name])
+        return matching, rows.filter(mask.combine_chunks())
 
     def _convert(self, column: Column) -> pa.ChunkedArray:
         columns = self.data.columns

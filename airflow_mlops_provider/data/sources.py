@@ -42,20 +42,20 @@ def source_files(
         return files
     days = {file: _partition_day(file, source.partitioned_by, uri) for file in files}
     zone = zone_of(data.timezone)
-    kept = [
+    matching = [
         file
         for file, day in days.items()
         if datetime.combine(day, time(), zone) < as_of
         and (start is None or datetime.combine(day + timedelta(1), time(), zone) > start)
     ]
-    if not kept:
+    if not matching:
         raise DataError(
             f"source {uri} has no partition {source.partitioned_by!r} in the time asked for",
             got=f"{min(days.values())} to {max(days.values())}",
             expected=f"days before as_of {as_of.isoformat()}"
             + ("" if start is None else f" and from {start.isoformat()} on"),
         )
-    return kept
+    return matching
 
 
 def read_files(

@@ -158,19 +158,19 @@ def _task_of(values: pa.ChunkedArray, name: str) -> tuple[Task, str]:
     return ("binary" if distinct == 2 else "multiclass"), f"{distinct} different values"
 
 
-def _give_timestamp(roles: Roles, table: pa.Table, asked: str | None) -> None:
+def _give_timestamp(roles: Roles, table: pa.Table, requested: str | None) -> None:
     """Find the moments that say when a row became known: those in ISO 8601 before those in another form."""
-    names = [name for name in table.column_names if name != roles.target] if asked is None else [asked]
+    names = [name for name in table.column_names if name != roles.target] if requested is None else [requested]
     found: dict[str, str | None] = {
         name: None for name in names if _is_moment(table[name]) and not table[name].null_count and _is_past(table[name])
     }
     if not found:
-        found = {name: dates for name in names if (dates := _dates_of(name, table[name], asked)) is not None}
-    if asked is not None and not found:
-        values = table[asked]
+        found = {name: dates for name in names if (dates := _dates_of(name, table[name], requested)) is not None}
+    if requested is not None and not found:
+        values = table[requested]
         raise SpecError(
             "--timestamp names a column that is not a moment in every row",
-            got=f"{asked}, of type {values.type}, such as {values[0]}, missing in {values.null_count} rows",
+            got=f"{requested}, of type {values.type}, such as {values[0]}, missing in {values.null_count} rows",
             expected="values such as 2013-03-01 or 2013-03-01T06:00:00Z",
             hint=_why_not(values, roles),
         )
@@ -203,17 +203,17 @@ def _give_time_of_day(roles: Roles, table: pa.Table) -> None:
         roles.time_of_day = times[0]
 
 
-def _dates_of(name: str, values: pa.ChunkedArray, asked: str | None) -> str | None:
+def _dates_of(name: str, values: pa.ChunkedArray, requested: str | None) -> str | None:
     """Return the one form, other than ISO 8601, by which all values are moments; None when there is none, or several.
 
     Numbers count seconds by their column's name: those of a key, or of an amount, may lie in the same range.
     """
     if values.null_count or not (is_text(values.type) or is_number(values.type)):
         return None
-    if asked is None and names_a_key(name):
+    if requested is None and names_a_key(name):
         return None
     fitting = [dates for dates, odd in guess_dates(values) if odd is None and dates is not None]
-    if len(fitting) != 1 or (asked is None and fitting[0] in EPOCHS and not _TIME_NAME.search(name)):
+    if len(fitting) != 1 or (requested is None and fitting[0] in EPOCHS and not _TIME_NAME.search(name)):
         return None
     return fitting[0]
 

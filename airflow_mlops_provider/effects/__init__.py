@@ -5,10 +5,15 @@ Never cached; each may be killed at any line and done again, and ends as if it h
 
 from __future__ import annotations
 
-from airflow_mlops_provider.effects.approval import Question, Unasked, answer, asked_event, question
-from airflow_mlops_provider.effects.champions import as_champion, compared, find_rivals, rival_of
+from airflow_mlops_provider.effects.approval import NoQuestion, Question, answer, asked_event, question
+from airflow_mlops_provider.effects.champions import (
+    as_champion,
+    champion_to_compare,
+    compared,
+    find_comparable_champions,
+)
 from airflow_mlops_provider.effects.gating import champion_gates
-from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
+from airflow_mlops_provider.effects.promotion import PromotionResult, promote, refuses
 from airflow_mlops_provider.effects.publishing import evaluation_inputs, links, publish
 from airflow_mlops_provider.effects.refitting import refit_for, refit_work, with_refit
 from airflow_mlops_provider.effects.rollback import roll_back
@@ -16,16 +21,16 @@ from airflow_mlops_provider.effects.scoring import score
 from airflow_mlops_provider.effects.shards import joining
 
 __all__ = [
-    "Promotion",
+    "PromotionResult",
     "Question",
-    "Unasked",
+    "NoQuestion",
     "answer",
     "as_champion",
     "champion_gates",
     "asked_event",
     "compared",
     "evaluation_inputs",
-    "find_rivals",
+    "find_comparable_champions",
     "joining",
     "links",
     "promote",
@@ -34,7 +39,7 @@ __all__ = [
     "refit_for",
     "refit_work",
     "refuses",
-    "rival_of",
+    "champion_to_compare",
     "roll_back",
     "score",
     "with_refit",

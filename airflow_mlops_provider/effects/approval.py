@@ -39,7 +39,7 @@ class Question(NamedTuple):
     body: str
 
 
-class Unasked(NamedTuple):
+class NoQuestion(NamedTuple):
     """Why nobody need be asked.
 
     :param reason: in words.
@@ -59,7 +59,7 @@ def question(
     allow_older: bool = False,
     lift_quarantine: bool = False,
     url: str | None = None,
-) -> Question | Unasked | StepResult:
+) -> Question | NoQuestion | StepResult:
     """Return what to ask; the answer when the question was answered before; or why there is nothing to ask.
 
     :param caller: DAG, run, task and map index: with the inputs' digests what one question is.
@@ -68,14 +68,14 @@ def question(
     """
     check_evidence(store, evaluation, gate)
     idem = effect_id(caller, evaluation)
-    kept = next((approval for approval in registry.approvals(model) if approval.idem == idem), None)
-    if kept is not None:
-        return as_result(evaluation, kept)
+    answered = next((approval for approval in registry.approvals(model) if approval.idem == idem), None)
+    if answered is not None:
+        return as_result(evaluation, answered)
     if gate.failure is not None or not gate.facts.get("passed"):
-        return Unasked(f"the gates refuse the challenger: {gate.facts.get('reason')}")
+        return NoQuestion(f"the gates refuse the challenger: {gate.facts.get('reason')}")
     request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
     if (refused := registry.refusal(request)) is not None:
-        return Unasked(refused)
+        return NoQuestion(refused)
     report = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     verdicts = store.read_document(gate.artifacts["verdicts"], Verdicts).stored()["verdicts"]
     return Question(
@@ -129,25 +129,25 @@ def answer(
     *,
     model: str,
     caller: tuple[str, ...],
-    said: Answer,
+    reply: Answer,
     by: str | None = None,
     rationale: str = "",
 ) -> StepResult:
     """Keep an answer in the ledger, and return the one that holds: of several the first does."""
     facts: Any = evaluation.facts
-    kept = registry.write_approval(
+    answered = registry.write_approval(
         model,
         Approval(
             idem=effect_id(caller, evaluation),
             version=facts["version"],
             order_key=evaluation.as_of,
             compared_with=facts.get("compared_with"),
-            answer=said,
+            answer=reply,
             by=by,
             rationale=shorten(rationale.strip(), MAX_RATIONALE),
         ),
     )
-    return as_result(evaluation, kept)
+    return as_result(evaluation, answered)
 
 
 def as_result(evaluation: StepResult, approval: Approval) -> StepResult:

@@ -8,7 +8,7 @@ from airflow_mlops_provider.effects.approval import answer
 from airflow_mlops_provider.effects.champions import compared
 from airflow_mlops_provider.effects.gating import gate_inputs
 from airflow_mlops_provider.effects.looks import with_unseen
-from airflow_mlops_provider.effects.promotion import Promotion, promote, refuses
+from airflow_mlops_provider.effects.promotion import PromotionResult, promote, refuses
 from airflow_mlops_provider.effects.refitting import refit_behind, with_refit
 from airflow_mlops_provider.effects.stored_files import champion_of, evaluation_behind
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError
@@ -53,7 +53,7 @@ def promote_by_hand(
     despite_gates: bool = False,
     allow_older: bool = False,
     lift_quarantine: bool = False,
-) -> Promotion:
+) -> PromotionResult:
     """Make a registered version champion as a training would: gated, against the champion of this moment.
 
     :param reason: why, in words; the ledger keeps it beside what the gates said.
@@ -68,7 +68,7 @@ def promote_by_hand(
     _check_approval(pipeline, version, approval)
     history = registry.history(pipeline.model_name)
     evaluation = _evaluated_now(registry, store, pipeline, version, allow_older=allow_older, allow_list=allow_list)
-    gates = [gate.model_dump(mode="json", exclude_defaults=True) | {"kind": gate.kind} for gate in pipeline.gates]
+    gates = [gate.model_dump(mode="json", exclude_defaults=True) for gate in pipeline.gates]
 
     def run(step: str, section: dict[str, Any], inputs: dict[str, list[StepResult]]) -> StepResult:
         request = StepRequest(
@@ -93,7 +93,7 @@ def promote_by_hand(
             evaluation,
             model=pipeline.model_name,
             caller=caller,
-            said="approved",
+            reply="approved",
             by=approval.name,
             rationale=f"on the command line, as the system's user {approver or 'without a name'}",
         )

@@ -85,9 +85,9 @@ def _keep(
     pages = {"card": model_card(card, report, verdicts)}
     if report.champion is not None:
         pages["comparison"] = comparison_page(card, report, report.champion, verdicts.verdicts)
-    kept = {name: VersionPage(ref=store.add_bytes(text.encode(), ".html"), text=text) for name, text in pages.items()}
-    registry.keep_pages(card.model, card.version, card.run_id, kept)
-    return {name: page.ref for name, page in kept.items()}
+    stored = {name: VersionPage(ref=store.add_bytes(text.encode(), ".html"), text=text) for name, text in pages.items()}
+    registry.keep_pages(card.model, card.version, card.run_id, stored)
+    return {name: page.ref for name, page in stored.items()}
 
 
 def _facts(

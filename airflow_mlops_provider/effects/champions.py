@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.documents import Document
-from airflow_mlops_provider.evaluation.report import lineage_of
+from airflow_mlops_provider.evaluation.report import training_id
 from airflow_mlops_provider.job import Champion
 from airflow_mlops_provider.registry.looks import Look, unseen_by
 from airflow_mlops_provider.results import StepResult
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.storage import ArtifactStore
 
 
-class Rival(Frozen):
+class ComparableChampion(Frozen):
     """A champion that a challenger of another lineage is compared with.
 
     :param recipe: what its replacements are looked at by; None of an earlier release.
@@ -30,24 +30,26 @@ class Rival(Frozen):
     recipe: str | None = None
 
 
-class Rivals(Document):
+class ComparableChampions(Document):
     """Those that a training may be compared with, as they are stored: the later first.
 
     :param looks: at replacements of them.
     """
 
-    SCHEMA = 4
+    SCHEMA = 5
 
-    rivals: list[Rival]
+    champions: list[ComparableChampion]
     looks: list[Look] = []
 
     @classmethod
     def upgraded(cls, raw: Any, schema: int) -> Any:
-        """Return what was stored as a bare list."""
-        return {"rivals": raw} if schema == 1 else raw
+        """Return what was stored as a bare list, or under its former name."""
+        if schema == 1:
+            return {"champions": raw}
+        return raw if schema > 4 else {("champions" if key == "rivals" else key): value for key, value in raw.items()}
 
 
-def find_rivals(
+def find_comparable_champions(
     registry: Registry, store: ArtifactStore, *, pipeline: str, model: str, as_of: datetime, allow_older: bool
 ) -> StepResult:
     """Return what the ledger says of the champions that a training of `as_of` may be compared with.
@@ -58,37 +60,39 @@ def find_rivals(
     from airflow_mlops_provider.effects.looks import recipe_behind
     from airflow_mlops_provider.effects.stored_files import champion_of
 
-    entries = registry.rivals(model, as_of=as_of, allow_older=allow_older)
+    entries = registry.comparable_champions(model, as_of=as_of, allow_older=allow_older)
     champions = [champion_of(registry, store, pipeline, model, entry) for entry in entries]
     found = [
-        Rival(lineage=entry.lineage, champion=champion, recipe=recipe_behind(store, champion))
+        ComparableChampion(lineage=entry.lineage, champion=champion, recipe=recipe_behind(store, champion))
         for entry, champion in zip(entries, champions, strict=True)
     ]
-    recipes = {rival.recipe for rival in found}
+    recipes = {one.recipe for one in found}
     looks = [look for look in registry.looks(model).history() if look.recipe in recipes] if found else []
-    ref = store.add_document(Rivals(rivals=found, looks=looks))
+    ref = store.add_document(ComparableChampions(champions=found, looks=looks))
     return StepResult(
         step="champion",
         pipeline=pipeline,
         key=ref.sha256,
         as_of=as_of,
-        artifacts={"rivals": ref},
+        artifacts={"champions": ref},
         facts={"champion": found[0].champion.version if found else None},
     )
 
 
-def rival_of(store: ArtifactStore, rivals: StepResult, models: Sequence[StepResult]) -> Champion | None:
+def champion_to_compare(store: ArtifactStore, comparable: StepResult, models: Sequence[StepResult]) -> Champion | None:
     """Return the champion to compare a set of trained candidates with, None for the first.
 
-    :param rivals: what `find_rivals` returned.
+    :param comparable: what `find_comparable_champions` returned.
     """
-    lineage = lineage_of(models)
-    found = store.read_document(rivals.artifacts["rivals"], Rivals)
-    rival = next((one for one in found.rivals if one.lineage != lineage), None)
-    if rival is None or rival.recipe is None:
-        return None if rival is None else rival.champion
-    unseen = unseen_by(found.looks, rival.recipe, lineage, rivals.as_of)
-    return rival.champion.model_copy(update={"unseen": unseen})
+    lineage = training_id(models)
+    # A run that an earlier release began hands them over under their former name.
+    ref = comparable.artifacts.get("champions") or comparable.artifacts["rivals"]
+    found = store.read_document(ref, ComparableChampions)
+    other = next((one for one in found.champions if one.lineage != lineage), None)
+    if other is None or other.recipe is None:
+        return None if other is None else other.champion
+    unseen = unseen_by(found.looks, other.recipe, lineage, comparable.as_of)
+    return other.champion.model_copy(update={"unseen": unseen})
 
 
 def compared(evaluation: StepResult, champion: Champion | None) -> StepResult:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from airflow_mlops_provider.effects.watching import Reign
+    from airflow_mlops_provider.effects.watching import ChampionPair
     from airflow_mlops_provider.monitoring.governor import Window
     from airflow_mlops_provider.registry import DecisionEntry, Registry
     from airflow_mlops_provider.results import ArtifactRef
@@ -29,7 +29,7 @@ _EVIDENCE = ("drift", "report", "estimate")
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredDecision:
     """The decision that holds for a window.
 
     :param mine: this very effect wrote it, now or before a crash; so it is its part to see to what follows.
@@ -40,29 +40,29 @@ class Kept:
 
 
 def watched(
-    pipeline: str, kept: Sequence[Kept], caller: tuple[str, ...], *, alias: dict[str, Any] | None = None
+    pipeline: str, decided: Sequence[StoredDecision], caller: tuple[str, ...], *, alias: dict[str, Any] | None = None
 ) -> StepResult:
     """Return what a task decided, as the tasks take it that see to what follows.
 
-    :param kept: at least one, by window.
+    :param decided: at least one, by window.
     :param alias: what was wrong with the alias and is set right, None when nothing was.
     """
-    mine = [one.decision for one in kept if one.mine]
+    mine = [one.decision for one in decided if one.mine]
     counts: dict[str, int] = {}
-    for one in kept:
+    for one in decided:
         what = one.decision.action.replace("_", " ") + (", suppressed" if one.decision.suppressed else "")
         counts[what] = counts.get(what, 0) + 1
     back = [one for one in mine if one.action == "roll_back"]
-    last = kept[-1].decision
+    last = decided[-1].decision
     return StepResult(
         step="watch",
         pipeline=pipeline,
         key=_idem(caller, last.as_of),
         as_of=last.as_of,
         facts={
-            "windows": len(kept),
+            "windows": len(decided),
             "new": len(mine),
-            "summary": f"{len(kept)} window{'s' * (len(kept) > 1)}: "
+            "summary": f"{len(decided)} window{'s' * (len(decided) > 1)}: "
             + ", ".join(f"{count} {what}" for what, count in counts.items()),
             "last": text_within(last.sentence(), 1000),
             "retrain": [as_of_text(one.as_of) for one in mine if one.requests_retraining][-_MOST_REQUESTS:],
@@ -72,16 +72,16 @@ def watched(
     )
 
 
-def retrain_request(registry: Registry, model: str, windows: Sequence[str]) -> dict[str, Any] | None:
+def build_retrain_event(registry: Registry, model: str, windows: Sequence[str]) -> dict[str, Any] | None:
     """Return what the retrain event tells that asks for all of some windows; None without one.
 
     One event: of several at once, Airflow would tell the run that they start the first only.
     """
-    asked = [decision_of(registry, model, window) for window in windows]
-    if not asked:
+    requests = [decision_of(registry, model, window) for window in windows]
+    if not requests:
         return None
-    last = max(asked, key=lambda decision: decision.as_of)
-    columns = dict.fromkeys(column for decision in (last, *asked) for column in decision.columns)
+    last = max(requests, key=lambda decision: decision.as_of)
+    columns = dict.fromkeys(column for decision in (last, *requests) for column in decision.columns)
     return {
         "as_of": last.as_of.isoformat(),
         "reason": text_within(f"{last.rule}: {'; '.join(last.reasons)}", 1000),
@@ -121,9 +121,12 @@ def as_decision(entry: DecisionEntry) -> Decision:
         raise RegistryError(error.what, got=error.got, expected=error.expected) from error
 
 
-def kept_decisions(registry: Registry, model: str, caller: tuple[str, ...]) -> dict[datetime, Kept]:
+def stored_decisions(registry: Registry, model: str, caller: tuple[str, ...]) -> dict[datetime, StoredDecision]:
     """Return the decisions of a model by window."""
-    return {entry.window: Kept(as_decision(entry), written_by(entry, caller)) for entry in registry.decisions(model)}
+    return {
+        entry.window: StoredDecision(as_decision(entry), written_by(entry, caller))
+        for entry in registry.decisions(model)
+    }
 
 
 def written_by(entry: DecisionEntry, caller: tuple[str, ...]) -> bool:
@@ -140,16 +143,16 @@ def decide_window(
     policy: Monitoring,
     window: Window,
     *,
-    reign: Reign | None,
+    pair: ChampionPair | None,
     drift: dict[str, Any] | None,
     live: dict[str, Any] | None,
     estimate: dict[str, Any] | None = None,
     caller: tuple[str, ...],
     evidence: Mapping[str, ArtifactRef] | None = None,
-) -> Kept:
+) -> StoredDecision:
     """Decide a window and keep the decision, unless it has one: that holds, whatever is known by now.
 
-    :param reign: whose drift, live metric and estimate these are.
+    :param pair: whose drift, live metric and estimate these are.
     :param caller: DAG, run and task.
     :param evidence: what drift and estimate stored; their numbers and the page of drift are kept with the decision.
     :raises TransientServiceError: MLflow cannot be reached; do it again.
@@ -160,15 +163,15 @@ def decide_window(
         drift=drift,
         live=live,
         estimate=estimate,
-        champion=None if reign is None else reign.incumbent,
+        champion=None if pair is None else pair.incumbent,
         history=decisions(registry, model),
-        remarks=[] if reign is None else registry.remarks(model),
+        remarks=[] if pair is None else registry.remarks(model),
     )
-    kept = {role: ref for role, ref in (evidence or {}).items() if role in _EVIDENCE}
-    decision = decision.model_copy(update={"evidence": decision.evidence or kept})
+    decided = {role: ref for role, ref in (evidence or {}).items() if role in _EVIDENCE}
+    decision = decision.model_copy(update={"evidence": decision.evidence or decided})
     idem = _idem(caller, window.as_of)
     entry, _ = registry.write_decision(model, window.as_of, decision.stored(), idem=idem)
-    return Kept(as_decision(entry), entry.idem == idem)
+    return StoredDecision(as_decision(entry), entry.idem == idem)
 
 
 def _idem(caller: tuple[str, ...], window: datetime) -> str:

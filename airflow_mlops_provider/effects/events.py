@@ -140,9 +140,9 @@ def events_of(
         if before is None or before.version != entry.version:  # else it bars another version: the champion serves on
             yield _of_entry(pipeline, model, entry, before, teller.run if entry.seq in ours else None)
     callers = [(*teller.run, task) for task in teller.upstream] if teller.run else []
-    for kept in registry.decisions(model):
-        run = teller.run if any(written_by(kept, caller) for caller in callers) else None
-        event = _of_decision(pipeline, model, as_decision(kept), at=kept.at, run=run)
+    for written in registry.decisions(model):
+        run = teller.run if any(written_by(written, caller) for caller in callers) else None
+        event = _of_decision(pipeline, model, as_decision(written), at=written.at, run=run)
         if event is not None:
             yield event
     for result in results:

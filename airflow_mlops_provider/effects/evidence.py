@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.effects.refitting import check_refit
-from airflow_mlops_provider.evaluation.report import EvaluationReport, lineage_of
+from airflow_mlops_provider.evaluation.report import EvaluationReport, training_id
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
 from airflow_mlops_provider.job import Job
 from airflow_mlops_provider.runner import request_behind
@@ -93,8 +93,8 @@ def check_evaluation(store: ArtifactStore, evaluation: StepResult, *, shown_only
             "winner": report.winner,
             "metrics": measured,
             "champion": None if report.champion is None else report.champion.version,
-            "lineage": lineage_of(models),
-            "report": lineage_of(models),
+            "lineage": training_id(models),
+            "report": training_id(models),
             "as_of": in_utc(report.as_of),
         },
     )

@@ -27,7 +27,7 @@ _AWAY = 3
 
 
 @dataclass(frozen=True)
-class Told:
+class Notified:
     """What came of telling.
 
     :param sent: notifier and title of each message.
@@ -40,7 +40,7 @@ class Told:
     left: list[tuple[str, str]] = field(default_factory=list)
 
 
-def tell(
+def notify(
     registry: Registry,
     pipeline: str,
     model: str,
@@ -51,7 +51,7 @@ def tell(
     started: datetime,
     places: Places,
     send: Callable[[EventNotifier, Event], None],
-) -> Told:
+) -> Notified:
     """Tell each notifier of each event that is news to it, once; of one that fails, the others are told all the same.
 
     A notifier that did not take some messages is asked for no other: it is away, and many tries fill the log.
@@ -62,14 +62,14 @@ def tell(
     :param send: sends one message, or raises an `MLOpsError`.
     :raises RegistryError, TransientServiceError: of MLflow, without which nobody knows what was sent.
     """
-    notices, told = registry.notices(model), Told()
+    notices, notified = registry.notices(model), Notified()
     refused = Counter[str]()
     for notifier, event in _due(notices, pipeline, notifiers, list(events), started):
         who, message = _who(pipeline, notifier), (notifier.label, event.title)
         if refused[who] >= _AWAY:
             continue
         if not notices.take(who, event.key, by=by):
-            told.left.append(message)
+            notified.left.append(message)
             continue
         failpoint("notice.send.before")
         try:
@@ -79,13 +79,13 @@ def tell(
             notices.give_back(who, event.key, by=by)
             # A wrong template fails for some messages, and says nothing of the others.
             refused[who] += isinstance(error, TransientServiceError)
-            told.failed.append((notifier.label, error))
+            notified.failed.append((notifier.label, error))
             continue
         failpoint("notice.send.after")
         notices.mark(who, event.key, by=by)
         log.info("%s was told: %s", *message)
-        told.sent.append(message)
-    return told
+        notified.sent.append(message)
+    return notified
 
 
 def _who(pipeline: str, notifier: EventNotifier) -> str:
@@ -101,12 +101,12 @@ def _due(
     A notifier comes after those of whose messages fewer were tried before: one that hangs ends the task each time.
     """
     due: list[tuple[int, EventNotifier, Event]] = []
-    kept = notices.read()
+    stored = notices.read()
     for notifier in notifiers:
         who = _who(pipeline, notifier)
-        since = notices.since(kept, who, notifier.events, started)
+        since = notices.since(stored, who, notifier.events, started)
         news = {event.key: event for event in events if _is_news(event, since)}
-        tries = notices.unsent(kept, who, news)
+        tries = notices.unsent(stored, who, news)
         due += [(sum(tries.values()), notifier, news[key]) for key in tries]
     return [(notifier, event) for _, notifier, event in sorted(due, key=lambda one: one[0])]
 

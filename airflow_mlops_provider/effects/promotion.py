@@ -30,7 +30,7 @@ _MAX_ASKED = 600
 
 
 @dataclass(frozen=True)
-class Promotion:
+class PromotionResult:
     """What came of a promotion.
 
     :param result: the version, its metrics and its ledger entry.
@@ -57,17 +57,17 @@ def promote(
     caller: tuple[str, ...],
     allow_older: bool = False,
     lift_quarantine: bool = False,
-    asked: str | None = None,
+    trained_for: str | None = None,
     approval: StepResult | None = None,
     approver: str | None = None,
     why: str | None = None,
     despite_gates: bool = False,
     allow_list: AllowList | None = None,
-) -> Promotion:
+) -> PromotionResult:
     """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
-    :param asked: why monitoring asked for the training, which the ledger keeps; None when it did not.
+    :param trained_for: why monitoring asked for the training, which the ledger keeps; None when it did not.
     :param approval: what a person said of the challenger; None when nobody was to be asked.
     :param approver: who wants it, for the ledger; None when the gates alone decide.
     :param why: the approver's reason, which the ledger keeps before what the gates said.
@@ -92,28 +92,28 @@ def promote(
     check_evidence(store, evaluation, gate)
     gate = _overruled(gate) if despite_gates and refuses(gate) else gate
     if approval is not None and (refused := _not_approved(registry, model, evaluation, approval)):
-        return Promotion(gate, f"Not promoted: {refused}", skipped=True)
+        return PromotionResult(gate, f"Not promoted: {refused}", skipped=True)
     if refuses(gate):
-        return Promotion(gate, _not_promoted(gate), skipped=True)
+        return PromotionResult(gate, _not_promoted(gate), skipped=True)
     for _ in range(_PATIENCE):
         request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
         check_promotion(registry, store, evaluation.pipeline, request, read=True)
         changed = None if despite_gates else keep_look(registry, store, evaluation, gate, model=model)
         if changed is None:
-            outcome = registry.promote(_explained(request, asked, approval, approver=approver, why=why))
+            outcome = registry.promote(_explained(request, trained_for, approval, approver=approver, why=why))
             if outcome.status != "stale":
                 return _settled(evaluation, outcome, idem)
             changed = f"the champion changed after it was approved: {outcome.reason}"
         if approval is not None:
-            return Promotion(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
+            return PromotionResult(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
         evaluation, gate = _gate_again(
             registry, store, evaluation, gate, model, allow_older=allow_older, allow_list=allow_list
         )
         if refuses(gate):
             # Measured again it is never the same to the byte; named by the effect, it is told of once.
             gate = gate.model_copy(update={"key": idem})
-            return Promotion(gate, _not_promoted(gate), skipped=True, refused=gate)
-    return Promotion(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
+            return PromotionResult(gate, _not_promoted(gate), skipped=True, refused=gate)
+    return PromotionResult(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
 
 
 def refuses(gate: StepResult) -> bool:
@@ -132,7 +132,7 @@ def _not_promoted(gate: StepResult) -> str:
 
 def _explained(
     request: PromotionRequest,
-    asked: str | None,
+    trained_for: str | None,
     approval: StepResult | None,
     *,
     approver: str | None,
@@ -140,8 +140,8 @@ def _explained(
 ) -> PromotionRequest:
     """Return the request with what monitoring and people said of it."""
     reason = request.reason
-    if asked is not None:
-        reason = f"{reason}. Retrained for {text_within(asked, _MAX_ASKED)}"
+    if trained_for is not None:
+        reason = f"{reason}. Retrained for {text_within(trained_for, _MAX_ASKED)}"
     if approval is not None:
         approver, reason = str(approval.facts["by"]), f"{reason}. {approval.facts['sentence']}"
     if why is not None:
@@ -172,7 +172,7 @@ def _not_approved(registry: Registry, model: str, evaluation: StepResult, approv
     return None if approval.facts["answer"] == "approved" else str(approval.facts["sentence"])
 
 
-def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Promotion:
+def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> PromotionResult:
     entry = outcome.entry
     mine = entry is not None and entry.idem == idem
     facts = {key: evaluation.facts[key] for key in ("version", "run_id", "experiment_id") if key in evaluation.facts}
@@ -192,7 +192,7 @@ def _settled(evaluation: StepResult, outcome: PromotionOutcome, idem: str) -> Pr
         },
     )
     skipped = outcome.status in ("older", "quarantined")
-    return Promotion(result, outcome.reason, skipped=skipped, mine=mine)
+    return PromotionResult(result, outcome.reason, skipped=skipped, mine=mine)
 
 
 def check_promotion(
@@ -241,8 +241,8 @@ def _gate_again(
     champion = with_unseen(registry, store, model, champion, lineage=lineage, as_of=evaluation.as_of)
     # The version is of this winner, whoever would be chosen now.
     section = {**measured.section, "winner": evaluation.facts["winner"]}
-    asked = measured.model_copy(update={"champion": champion, "section": section, "recompute": True})
-    again = compared(run_step(asked, store), champion)
+    request = measured.model_copy(update={"champion": champion, "section": section, "recompute": True})
+    again = compared(run_step(request, store), champion)
     published = {name: evaluation.facts[name] for name in ("version", "run_id", "experiment_id")}
     # The model that serves is of the same winner, whoever the champion is.
     facts, refs = carried(evaluation)

@@ -14,7 +14,14 @@ from airflow_mlops_provider.effects.refitting import REFIT, serving_of
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.evaluation.verdicts import Verdicts
 from airflow_mlops_provider.exceptions import MLOpsError
-from airflow_mlops_provider.registry import CandidateRun, DatasetInfo, ModelInfo, Publication, TrialRun, evaluation_file
+from airflow_mlops_provider.registry import (
+    CandidateRun,
+    DatasetInfo,
+    Publication,
+    PublishedModel,
+    TrialRun,
+    evaluation_file,
+)
 from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.spec.search import with_values
 
@@ -221,9 +228,9 @@ def _trials(searched: SearchReport) -> list[TrialRun]:
     return runs
 
 
-def _published_model(serving: Serving) -> ModelInfo:
+def _published_model(serving: Serving) -> PublishedModel:
     model = serving.info
-    return ModelInfo(
+    return PublishedModel(
         digest=model.digest,
         sha256=serving.artifact.sha256,
         artifact=serving.artifact,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.effects.promotion import Promotion
+from airflow_mlops_provider.effects.promotion import PromotionResult
 from airflow_mlops_provider.effects.stored_files import check_rollback
 from airflow_mlops_provider.exceptions import RegistryError, shorten
 from airflow_mlops_provider.registry import resolve
@@ -35,7 +35,7 @@ def roll_back(
     as_of: datetime | None = None,
     approver: str | None = None,
     expected_head: int | None = None,
-) -> Promotion:
+) -> PromotionResult:
     """Write into the ledger that an earlier champion serves again, and put this one into quarantine.
 
     The files that the earlier one needs are read before: what is lost is put back, and without a model nothing is
@@ -83,7 +83,9 @@ def roll_back(
             **({"lost": sorted(lost)} if lost else {}),
         },
     )
-    return Promotion(result, f"{outcome.reason}{missing}", skipped=outcome.status == "stale", mine=entry.idem == idem)
+    return PromotionResult(
+        result, f"{outcome.reason}{missing}", skipped=outcome.status == "stale", mine=entry.idem == idem
+    )
 
 
 def parse_target(to: str | int) -> Target:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Runs the step `score`: settings and the version to ask, None for the baseline in the settings.
-Ask = Callable[[dict[str, Any], Champion | None], "StepResult"]
+ScoreWith = Callable[[dict[str, Any], Champion | None], "StepResult"]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 #: How often a window is scored while the champion changes under it.
@@ -48,7 +48,7 @@ def score(
     store: ArtifactStore,
     *,
     model: str,
-    ask: Ask,
+    score_with: ScoreWith,
     version: int | None = None,
     alias: str = CHAMPION,
     shadow: bool = False,
@@ -68,12 +68,12 @@ def score(
     :raises ModelUnavailableError: when nothing is left to ask.
     """
     if version is None and alias == CHAMPION:
-        scored = _with_champion(registry, store, model, ask)
+        scored = _with_champion(registry, store, model, score_with)
         if scored is None:
             return None
     else:
-        scored = _published(store, _told(ask({}, chosen(registry, model, version=version, alias=alias)), None))
-    return _beside(registry, store, scored, model, ask) if shadow else scored
+        scored = _published(store, _told(score_with({}, chosen(registry, model, version=version, alias=alias)), None))
+    return _beside(registry, store, scored, model, score_with) if shadow else scored
 
 
 def chosen(registry: Registry, model: str, *, version: int | None = None, alias: str = CHAMPION) -> Champion:
@@ -94,7 +94,7 @@ def chosen(registry: Registry, model: str, *, version: int | None = None, alias:
     return Champion(seq=0, version=version, digest=found.digest, model=found.artifact, order_key=found.order_key)
 
 
-def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: Ask) -> StepResult | None:
+def _with_champion(registry: Registry, store: ArtifactStore, model: str, score_with: ScoreWith) -> StepResult | None:
     """Score with the champion, publish, and see that it is champion still: else again, with the one that is.
 
     Two runs may score one `as_of`, such as that of the schedule and that of a new champion. Whichever ends last, the
@@ -106,7 +106,7 @@ def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: As
             return None
         head = history[-1]
         entries = [head, *islice(former_champions(history), _STAND_INS)]
-        scored = _published(store, _with_first_of(registry, store, model, entries, ask))
+        scored = _published(store, _with_first_of(registry, store, model, entries, score_with))
         _keep_stand_in(registry, store, model, entries[1:2])
         now = registry.serving(model)
         if not now or now[-1].seq == head.seq:
@@ -116,14 +116,14 @@ def _with_champion(registry: Registry, store: ArtifactStore, model: str, ask: As
 
 
 def _with_first_of(
-    registry: Registry, store: ArtifactStore, model: str, entries: Sequence[LedgerEntry], ask: Ask
+    registry: Registry, store: ArtifactStore, model: str, entries: Sequence[LedgerEntry], score_with: ScoreWith
 ) -> StepResult:
     """Score with the first champion that can be asked, or with a baseline."""
     reasons: list[ModelUnavailableError] = []
     champions = [as_champion(entry) for entry in entries]
     for entry, champion in zip(entries, champions, strict=True):
         try:
-            scored = _asked(registry, store, model, entry, ask)
+            scored = _asked(registry, store, model, entry, score_with)
         except ModelUnavailableError as error:
             log.warning("FALLBACK: the model %s cannot be asked: %s", model, error)
             reasons.append(error)
@@ -132,20 +132,22 @@ def _with_first_of(
             log.warning("FALLBACK: %s was scored with a former champion, version %s.", model, champion.version)
         return _told(scored, "former" if reasons else None, reasons)
     for baseline in _baselines(store, champions):
-        scored = ask({"baseline": baseline}, None)
+        scored = score_with({"baseline": baseline}, None)
         log.warning("FALLBACK: no model of %s can be loaded. Every row was given the baseline %s.", model, baseline)
         return _told(scored, "baseline", reasons)
     raise reasons[0]
 
 
-def _asked(registry: Registry, store: ArtifactStore, model: str, entry: LedgerEntry, ask: Ask) -> StepResult:
+def _asked(
+    registry: Registry, store: ArtifactStore, model: str, entry: LedgerEntry, score_with: ScoreWith
+) -> StepResult:
     """Ask a version; once more when its file was lost and is put back.
 
     :raises ModelUnavailableError: it cannot be asked.
     """
     champion = as_champion(entry)
     try:
-        return ask({}, champion)
+        return score_with({}, champion)
     except ModelUnavailableError as error:
         try:
             if store.holds(champion.model):
@@ -156,7 +158,7 @@ def _asked(registry: Registry, store: ArtifactStore, model: str, entry: LedgerEn
         if why is not None:
             log.warning("FALLBACK: %s", why)
             raise error from None
-    return ask({}, champion)
+    return score_with({}, champion)
 
 
 def _keep_stand_in(registry: Registry, store: ArtifactStore, model: str, stand_ins: Sequence[LedgerEntry]) -> None:
@@ -211,22 +213,24 @@ def _publish(store: ArtifactStore, predictions: ArtifactRef, folder: str, scored
 # ---------------------------------------------------------------- the shadow
 
 
-def _beside(registry: Registry, store: ArtifactStore, scored: StepResult, model: str, ask: Ask) -> StepResult:
+def _beside(
+    registry: Registry, store: ArtifactStore, scored: StepResult, model: str, score_with: ScoreWith
+) -> StepResult:
     """Score with the challenger as well. What is wrong with it is told, and takes nothing from the champion."""
     version = registry.alias(model, CHALLENGER)
     if version is None or version == scored.facts["version"]:
         why = "there is no challenger" if version is None else "the challenger is the champion"
         return _with_shadow(scored, {"version": version, "why": why})
     try:
-        shadow = ask({}, chosen(registry, model, version=version))
+        shadow = score_with({}, chosen(registry, model, version=version))
     except (ModelError, DataError, ArtifactError) as error:
         log.warning("The challenger of %s, version %s, cannot score beside the champion: %s", model, version, error)
         return _with_shadow(scored, {"version": version, "why": text_within(str(error), _MAX_REASON)})
-    said = shadow.artifacts["predictions"]
-    compared = compare_predictions(store, scored.artifacts["predictions"], said)
-    partition = _publish(store, said, "predictions_shadow", shadow)
+    shadow_predictions = shadow.artifacts["predictions"]
+    compared = compare_predictions(store, scored.artifacts["predictions"], shadow_predictions)
+    partition = _publish(store, shadow_predictions, "predictions_shadow", shadow)
     log.info("Beside the champion, version %s: %s", version, compared)
-    with_it = scored.model_copy(update={"artifacts": {**scored.artifacts, "shadow": said}})
+    with_it = scored.model_copy(update={"artifacts": {**scored.artifacts, "shadow": shadow_predictions}})
     return _with_shadow(with_it, {"version": version, **compared, "partition": partition})
 
 

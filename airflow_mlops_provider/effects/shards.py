@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.effects.scoring import Ask
+    from airflow_mlops_provider.effects.scoring import ScoreWith
     from airflow_mlops_provider.job import Champion
     from airflow_mlops_provider.results import StepResult
 
@@ -32,7 +32,7 @@ class Compute(Protocol):
         """Compute, or return the committed receipt."""
 
 
-def joining(compute: Compute, given: Sequence[StepResult], *, recompute: bool) -> Ask:
+def joining(compute: Compute, given: Sequence[StepResult], *, recompute: bool) -> ScoreWith:
     """Return what asks a version for every row, and takes from tasks before it what they have computed.
 
     Nothing depends on them. A shard that is not there is computed; a version that they did not ask, such as a
@@ -51,14 +51,14 @@ def joining(compute: Compute, given: Sequence[StepResult], *, recompute: bool) -
         log.info("Shard %s of %s was not computed before.", index + 1, count)
         return compute(section, champion, recompute=True) if recompute and part.cached else part
 
-    def ask(section: dict[str, Any], champion: Champion | None) -> StepResult:
+    def score_with(section: dict[str, Any], champion: Champion | None) -> StepResult:
         counts: list[Any] = [part.facts["shards"] for part in given if _asked(part, champion)]
         if champion is None or not counts:
             return compute(section, champion, recompute=recompute)
         parts = [shard(champion, index, counts[0]) for index in range(counts[0])]
         return compute(section, champion, parts=parts, recompute=recompute)
 
-    return ask
+    return score_with
 
 
 def _asked(part: StepResult, champion: Champion | None) -> bool:

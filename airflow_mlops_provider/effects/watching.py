@@ -83,7 +83,7 @@ class Scored(Frozen):
         return Window(as_of=self.as_of, start=self.window_start, rows=self.rows)
 
 
-class Drift(NamedTuple):
+class DriftFindings(NamedTuple):
     """What the drift step found of a window, and where its reports lie, by role."""
 
     facts: dict[str, Any]
@@ -91,7 +91,7 @@ class Drift(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reign:
+class ChampionPair:
     """Who is champion, and who was before.
 
     :param trained: data time up to which either of them was trained or judged (before label_delay is taken off).
@@ -121,28 +121,28 @@ class Watcher:
     compute: Compute
     validation: Validation | None = None
 
-    def score(self, as_of: datetime, reign: Reign) -> Scored:
+    def score(self, as_of: datetime, pair: ChampionPair) -> Scored:
         """Return the window of an as_of, scored by the champion: found when it was scored before."""
         dated = self.data.columns.timestamp is not None
         start = as_of - self.scoring.window if dated else None
         dataset = self.compute("ingest", as_of=as_of, section=self._reading("scoring", start), inputs={}, champion=None)
         inputs = {"dataset": [dataset]}
-        said = self.compute("score", as_of=as_of, section={}, inputs=inputs, champion=reign.champion)
+        score_result = self.compute("score", as_of=as_of, section={}, inputs=inputs, champion=pair.champion)
         return Scored(
             as_of=as_of,
             window_start=start,
             dataset=dataset.artifacts["dataset"],
-            predictions=said.artifacts["predictions"],
+            predictions=score_result.artifacts["predictions"],
             rows=int(str(dataset.facts["rows"])),
         )
 
-    def drift(self, scored: Scored, reign: Reign) -> Drift:
+    def drift(self, scored: Scored, pair: ChampionPair) -> DriftFindings:
         """Return what the drift step found.
 
         :raises MLOpsError: when the window cannot be compared.
         """
-        if reign.champion.reference is None:
-            return Drift({"judged": False, "why": reign.champion.without("reference")}, {})
+        if pair.champion.reference is None:
+            return DriftFindings({"judged": False, "why": pair.champion.without("reference")}, {})
         inputs = {
             "dataset": [self._given("ingest", "dataset", scored.as_of, scored.dataset)],
             "predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)],
@@ -154,10 +154,10 @@ class Watcher:
             section["expectations"] = expected_of_window(self.monitoring, self.validation)
         if scored.window_start is not None:
             section["window"] = (scored.as_of - in_utc(scored.window_start)).total_seconds()
-        found = self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=reign.champion)
-        return Drift(found.facts, found.artifacts)
+        found = self.compute("drift", as_of=scored.as_of, section=section, inputs=inputs, champion=pair.champion)
+        return DriftFindings(found.facts, found.artifacts)
 
-    def estimate(self, scored: Scored, reign: Reign) -> StepResult | None:
+    def estimate(self, scored: Scored, pair: ChampionPair) -> StepResult | None:
         """Return what the estimate step found; None when monitoring does not estimate."""
         settings = self.monitoring.estimated
         if settings is None:
@@ -167,18 +167,20 @@ class Watcher:
             as_of=scored.as_of,
             section=settings.model_dump(mode="json") | {"metrics": self.metrics},
             inputs={"predictions": [self._given("score", "predictions", scored.as_of, scored.predictions)]},
-            champion=reign.champion,
+            champion=pair.champion,
         )
 
-    def live(self, as_of: datetime, reign: Reign, broken: Sequence[tuple[datetime, datetime]] = ()) -> dict[str, Any]:
+    def live(
+        self, as_of: datetime, pair: ChampionPair, broken: Sequence[tuple[datetime, datetime]] = ()
+    ) -> dict[str, Any]:
         """Return the facts of the live step; they say why when there is no labelled row to measure on.
 
         :param broken: windows of incidents, whose rows are left out: no model can be judged on them.
         """
-        if "model" in reign.champion.lost:
+        if "model" in pair.champion.lost:
             # It cannot be asked, which says nothing of how good it is: no reason to put it into quarantine.
-            return {"judged": False, "why": reign.champion.without("model")}
-        start = live_start(as_of, self.data, self.scoring, reign)
+            return {"judged": False, "why": pair.champion.without("model")}
+        start = live_start(as_of, self.data, self.scoring, pair)
         if start is None:
             why = "the data has no timestamp, so that new rows cannot be told from those of the training"
             return {"judged": False, "why": why}
@@ -195,13 +197,15 @@ class Watcher:
         facts = self.compute(
             "live",
             as_of=as_of,
-            section=live_section(self.monitoring, self.metrics, reign),
+            section=live_section(self.monitoring, self.metrics, pair),
             inputs={"dataset": [labelled]},
-            champion=reign.champion,
+            champion=pair.champion,
         ).facts
         return {**facts, "without_broken": True}
 
-    def broken(self, scored: Scored, drift: Drift, decisions: Sequence[Decision]) -> list[tuple[datetime, datetime]]:
+    def broken(
+        self, scored: Scored, drift: DriftFindings, decisions: Sequence[Decision]
+    ) -> list[tuple[datetime, datetime]]:
         """Return the windows of incidents so far, from and until: this one too, where its data is broken."""
         found = broken_windows(self.monitoring.incident, decisions)
         if drift.facts.get("incident") and scored.window_start is not None:
@@ -221,14 +225,14 @@ class Watcher:
         return StepResult(step=step, pipeline=self.pipeline, key=ref.sha256, as_of=as_of, artifacts={role: ref})
 
 
-def live_section(monitoring: Monitoring, metrics: Sequence[str], reign: Reign) -> dict[str, Any]:
+def live_section(monitoring: Monitoring, metrics: Sequence[str], pair: ChampionPair) -> dict[str, Any]:
     """Return the section of the live step."""
     estimated = monitoring.estimated
     return {
         "live": monitoring.live.model_dump(mode="json"),
         **({} if estimated is None else {"estimated": estimated.model_dump(mode="json")}),
         "metrics": list(metrics),
-        "former": None if reign.former is None else reign.former.model_dump(mode="json"),
+        "former": None if pair.former is None else pair.former.model_dump(mode="json"),
     }
 
 
@@ -238,7 +242,7 @@ def expected_of_window(monitoring: Monitoring, validation: Validation) -> list[d
     return [each.model_dump(mode="json") for each in found]
 
 
-def live_start(as_of: datetime, data: Data, scoring: Scoring, reign: Reign) -> datetime | None:
+def live_start(as_of: datetime, data: Data, scoring: Scoring, pair: ChampionPair) -> datetime | None:
     """Return from when on labelled rows are measured: those of the window that no model that is measured has seen.
 
     What happened within `label_delay` of the last row that one saw may still be of that row's label, as before a
@@ -246,13 +250,13 @@ def live_start(as_of: datetime, data: Data, scoring: Scoring, reign: Reign) -> d
     """
     if data.columns.timestamp is None:
         return None
-    unseen = max(as_of - scoring.window, in_utc(reign.trained)) - data.label_delay
-    return unseen if reign.trained_to is None else max(unseen, reign.trained_to + data.label_delay)
+    unseen = max(as_of - scoring.window, in_utc(pair.trained)) - data.label_delay
+    return unseen if pair.trained_to is None else max(unseen, pair.trained_to + data.label_delay)
 
 
-def reign_of(
+def champion_pair(
     history: Sequence[LedgerEntry], champion_of: Callable[[LedgerEntry], Champion] = as_champion
-) -> Reign | None:
+) -> ChampionPair | None:
     """Return who is champion by a ledger; None without one.
 
     :param champion_of: gives what steps are told of an entry's version.
@@ -264,7 +268,7 @@ def reign_of(
     incumbent = Incumbent(
         seq=head.seq,
         version=head.version,
-        since=head.order_key,
+        promoted_as_of=head.order_key,
         trained=trained,
         trained_to=head.trained_to,
         promoted=head.action == "promote",
@@ -274,7 +278,7 @@ def reign_of(
     if before is not None and "model" in before.lost:
         before = None  # there is nothing to compare with, nor to roll back to by itself
     known = [one.trained_to for one in (head, former) if one is not None and one.trained_to is not None]
-    return Reign(incumbent, champion_of(head), before, max(seen), max(known, default=None))
+    return ChampionPair(incumbent, champion_of(head), before, max(seen), max(known, default=None))
 
 
 def _trained(history: Sequence[LedgerEntry], entry: LedgerEntry) -> datetime:

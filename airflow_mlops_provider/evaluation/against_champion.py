@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import CandidateScores
-    from airflow_mlops_provider.evaluation.resampled_together import Comparison, Together
+    from airflow_mlops_provider.evaluation.resampled_together import ResampledComparison, Together
     from airflow_mlops_provider.job import Champion, Job
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.spec import ChampionGate, Evaluation
@@ -44,19 +44,19 @@ def compare(
     holdout: Holdout,
     *,
     best: str,
-    said: Mapping[str, Predictions],
+    predictions: Mapping[str, Predictions],
     scores: Mapping[str, CandidateScores],
     baseline: Predictions,
     gates: Sequence[ChampionGate] = (),
     chosen: bool = False,
-) -> Comparison:
+) -> ResampledComparison:
     """Resample all candidates, the dummy and the champion together, and choose the winner.
 
     That is the best candidate, unless it is another recipe than the champion's, is not proven better, and the
     champion's own recipe is among the candidates: then this one goes on, on newer data.
 
     :param metrics: names; the first decides.
-    :param said: what each candidate said of the held-out rows.
+    :param predictions: what each candidate said of the held-out rows.
     :param scores: of each candidate.
     :param baseline: what the dummy said of them.
     :param gates: that a replacement has to pass; the best candidate is the winner where there are none, or one of them
@@ -65,11 +65,11 @@ def compare(
     """
     champion, beside, common = _champion(metrics, settings, job, holdout)
     own = next((name for name, one in scores.items() if is_refresh(one, champion)), None)
-    asked: Any = {"metrics": metrics, "scores": scores, "bootstrap": settings.bootstrap, "seed": job.seed}
-    besides = {name: said[name] for name in (own,) if name is not None}
+    settings_of_all: Any = {"metrics": metrics, "scores": scores, "bootstrap": settings.bootstrap, "seed": job.seed}
+    besides = {name: predictions[name] for name in (own,) if name is not None}
     together = resampled_together(
-        **asked,
-        said=said,
+        **settings_of_all,
+        predictions=predictions,
         closest_to=best,
         besides=besides | {DUMMY: baseline},
         champion=beside if common is None else None,
@@ -77,8 +77,8 @@ def compare(
     paired = together
     if common is not None:
         paired = resampled_together(
-            **asked,
-            said={name: one.take(common) for name, one in said.items()},
+            **settings_of_all,
+            predictions={name: one.take(common) for name, one in predictions.items()},
             closest_to=best,
             besides={name: one.take(common) for name, one in besides.items()},
             champion=beside,
@@ -95,7 +95,7 @@ def choose(
     *,
     chosen: bool = False,
     paired: Together | None = None,
-) -> Comparison:
+) -> ResampledComparison:
     """Return the winner beside the champion; parameters as `compare`.
 
     :param own: the candidate of the champion's recipe, where there is one.
@@ -149,17 +149,21 @@ def _champion(
         return ChampionScores(**known, **_recorded(then, metrics)), None, None
     try:
         pipeline = _load(job, champion)
-        said = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
+        predictions = holdout.predictions(_ask(holdout, pipeline), threshold_of(pipeline))
     except (DataError, ModelError) as error:
         return _unusable(metrics, known, shorten(str(error))), None, None
-    slices = measure_slices(metrics[:1], settings, holdout, said)[0]
-    return ChampionScores(**known, compared="paired", **_measures(metrics, said), slices=slices), said, None
+    slices = measure_slices(metrics[:1], settings, holdout, predictions)[0]
+    return (
+        ChampionScores(**known, compared="paired", **_measures(metrics, predictions), slices=slices),
+        predictions,
+        None,
+    )
 
 
-def _measures(metrics: Sequence[str], said: Predictions) -> dict[str, Any]:
+def _measures(metrics: Sequence[str], predictions: Predictions) -> dict[str, Any]:
     """Return what is measured of a champion's predictions."""
-    found = scores_of(measure_all(metrics, said)).model_dump()
-    return {**found, "calibration": measure_calibration(said), "residuals": measure_residuals(said)}
+    found = scores_of(measure_all(metrics, predictions)).model_dump()
+    return {**found, "calibration": measure_calibration(predictions), "residuals": measure_residuals(predictions)}
 
 
 def _unusable(metrics: Sequence[str], known: dict[str, Any], why: str) -> ChampionScores:

@@ -84,26 +84,26 @@ def interval(draws: Draws | None, confidence: float, why: str | None = None) -> 
     return Interval(low=float(low), high=float(high), confidence=confidence, resamples=len(defined))
 
 
-def quantiles(draws: Draws, rivals: Sequence[Draws] = ()) -> tuple[list[float], str | None]:
+def quantiles(draws: Draws, alternatives: Sequence[Draws] = ()) -> tuple[list[float], str | None]:
     """Return 1,001 quantiles of a resampled statistic in ascending order, or why there are none.
 
-    :param rivals: the same statistic of those among which this one was chosen as the best.
+    :param alternatives: the same statistic of those among which this one was chosen as the best.
     """
     import numpy as np
 
     defined = draws.values[np.isfinite(draws.values)]
     if why := draws.why or too_few_defined(len(defined), len(draws.values)) or undecided(draws):
         return [], why
-    return [float(value) for value in widened(draws, np.linspace(0, 1, _QUANTILES), rivals)], None
+    return [float(value) for value in widened(draws, np.linspace(0, 1, _QUANTILES), alternatives)], None
 
 
-def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) -> NDArray[Any]:
+def widened(draws: Draws, shares: NDArray[Any], alternatives: Sequence[Draws] = ()) -> NDArray[Any]:
     """Return quantiles of a statistic's error around its value: those of the resamples, wider as they have to be.
 
     The lower ones of the best of several are simultaneous: they hold for whichever of them were chosen.
 
     :param shares: ascending, from 0 to 1.
-    :param rivals: those among which it was chosen.
+    :param alternatives: those among which it was chosen.
     """
     import numpy as np
     from scipy.stats import norm, t
@@ -116,24 +116,24 @@ def widened(draws: Draws, shares: NDArray[Any], rivals: Sequence[Draws] = ()) ->
     # In the middle both are 0: there the factor is that of their slopes, and of no interest to an interval.
     tails = np.where(np.abs(normal) > 1e-6, t.ppf(inside, freedom) / np.where(normal == 0, 1, normal), 1.0)
     errors = (_at(defined, inside) - draws.point) * factor * tails * np.where(inside < 0.5, below, above)
-    if others := _contenders(draws, rivals):
+    if others := _contenders(draws, alternatives):
         errors = np.where(inside < 0.5, np.minimum(errors, _of_the_best(draws, others, inside)), errors)
     return np.asarray(np.maximum.accumulate(draws.point + errors))
 
 
-def lower_ends(draws: Draws, rates: Sequence[float], rivals: Sequence[Draws] = ()) -> tuple[float, list[float]]:
+def lower_ends(draws: Draws, rates: Sequence[float], alternatives: Sequence[Draws] = ()) -> tuple[float, list[float]]:
     """Return the standard error of a statistic, and its lower ends at error rates that no number of resamples resolves.
 
     By Student's t, and for the best of several by Bonferroni among those that might as well have been chosen: far out
     in the tails the largest error of several is hardly smaller.
 
     :param rates: one-sided, each below 0.5.
-    :param rivals: those among which it was chosen.
+    :param alternatives: those among which it was chosen.
     """
     import numpy as np
     from scipy.stats import t
 
-    together = [draws, *_contenders(draws, rivals)]
+    together = [draws, *_contenders(draws, alternatives)]
     factors, freedoms = zip(*(one.wider for one in together), strict=True)
     error = _spread(draws.values) * max(factors)
     tails = t.isf(np.asarray(rates) / len(together), min(freedoms))
@@ -141,19 +141,19 @@ def lower_ends(draws: Draws, rates: Sequence[float], rivals: Sequence[Draws] = (
     return error, [float(each) for each in draws.point - error * below * tails]
 
 
-def _contenders(draws: Draws, rivals: Sequence[Draws]) -> list[Draws]:
-    """Return the rivals that might as well have been chosen (Hansen, J. Bus. Econ. Stat. 23, 2005)."""
+def _contenders(draws: Draws, alternatives: Sequence[Draws]) -> list[Draws]:
+    """Return the alternatives that might as well have been chosen (Hansen, J. Bus. Econ. Stat. 23, 2005)."""
     import numpy as np
 
     found = []
-    for rival in rivals:
-        behind, error = draws.point - rival.point, _spread(draws.values - rival.values)
-        if np.isfinite(rival.point) and error > 0 and behind <= _CONTENDS * error:
-            found.append(rival)
+    for alternative in alternatives:
+        behind, error = draws.point - alternative.point, _spread(draws.values - alternative.values)
+        if np.isfinite(alternative.point) and error > 0 and behind <= _CONTENDS * error:
+            found.append(alternative)
     return found
 
 
-def _of_the_best(draws: Draws, rivals: Sequence[Draws], shares: NDArray[Any]) -> NDArray[Any]:
+def _of_the_best(draws: Draws, alternatives: Sequence[Draws], shares: NDArray[Any]) -> NDArray[Any]:
     """Return quantiles of the largest studentised error of several, in this one's unit (White 2000; Hansen 2005).
 
     As wide as the one of them that has to be widest: what seems the best is often one whose error seems small.
@@ -161,7 +161,7 @@ def _of_the_best(draws: Draws, rivals: Sequence[Draws], shares: NDArray[Any]) ->
     import numpy as np
     from scipy.stats import norm, t
 
-    together = [one for one in (draws, *rivals) if _spread(one.values) > 0]
+    together = [one for one in (draws, *alternatives) if _spread(one.values) > 0]
     if not together:
         return np.zeros(len(shares))
     factors, freedoms = zip(*(one.wider for one in together), strict=True)

@@ -121,8 +121,8 @@ def _expected(gate: ChampionGate, champion: ChampionScores | None, *, refresh: b
     if refresh:
         return f"refresh: no loss > {number(gate.margin)} with {gate.confidence:g}"
     confidence = gate.confidence if champion is None else max(gate.confidence, 1 - 2 * rate_of(gate, champion))
-    asked = f"> {number(gate.margin)}" if gate.rule == "better" else f">= {number(-gate.margin)}"
-    return f"{gate.rule}: gain {asked} with {confidence:.6g}"
+    least = f"> {number(gate.margin)}" if gate.rule == "better" else f">= {number(-gate.margin)}"
+    return f"{gate.rule}: gain {least} with {confidence:.6g}"
 
 
 def _incomparable(gate: ChampionGate, why: str, got: str, expected: str, *, measured: bool) -> Verdict:

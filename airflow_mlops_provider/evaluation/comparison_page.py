@@ -98,8 +98,8 @@ def _gain(metric: str, found: Difference | None, confidence: float) -> list[Cell
         return [Cell(f"{found.value:+.4g}", "number"), Cell(found.why or "–")]
     kind = "good whole" if low > 0 else "bad whole" if high < 0 else "whole"
     reach = max(abs(low), abs(high), abs(found.value))
-    said = f"gain in {metric}: {found.value:+.4g}, between {low:+.4g} and {high:+.4g}"
-    drawn = difference_bar(found.value, low, high, reach, said)
+    predictions = f"gain in {metric}: {found.value:+.4g}, between {low:+.4g} and {high:+.4g}"
+    drawn = difference_bar(found.value, low, high, reach, predictions)
     return [Cell(f"{found.value:+.4g}", "number"), Cell(f"{low:+.4g} to {high:+.4g}", kind, figure=drawn)]
 
 

@@ -40,13 +40,15 @@ def difference_of(
     if own is None or other is None or not (_known(own) and _known(other)):
         whose = their if own is not None and _known(own) else "the challenger"
         return Difference(value=None, why=f"{metric} of {whose} is undefined or was not recorded")
-    rivals = [one for whose, one in candidates.items() if one is not None and whose != winner]
+    alternatives = [one for whose, one in candidates.items() if one is not None and whose != winner]
     gained = own.gain_over(metric, other)
-    others = [one.gain_over(metric, other) for one in rivals]
+    others = [one.gain_over(metric, other) for one in alternatives]
     found, why = ([], unsure) if unsure else quantiles(gained, others)
     error, tail = (None, []) if why is not None else lower_ends(gained, RATES, others)
     if metric in LOSSES and why is None and (other.point if isinstance(other, Draws) else other) > 0:
-        share, *their_shares = (one.skill_over(other) if skill else one.share_over(other) for one in (own, *rivals))
+        share, *their_shares = (
+            one.skill_over(other) if skill else one.share_over(other) for one in (own, *alternatives)
+        )
         shares, unknown = quantiles(share, their_shares)
         if unknown is None:
             found, tail = signed(found, shares), signed(tail, lower_ends(share, RATES, their_shares)[1])

@@ -35,14 +35,14 @@ def measure_confusion(predictions: Predictions) -> Confusion | None:
     if size <= MAX_CLASSES:
         return Confusion(classes=names, counts=counts.tolist())
     # The most frequent keep their order; the others are one.
-    kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[: MAX_CLASSES - 1])
+    largest = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[: MAX_CLASSES - 1])
     group = np.full(size, MAX_CLASSES - 1)
-    group[kept] = np.arange(MAX_CLASSES - 1)
+    group[largest] = np.arange(MAX_CLASSES - 1)
     folded = np.zeros((MAX_CLASSES, MAX_CLASSES), dtype=np.int64)
     np.add.at(folded, (group[:, None], group[None, :]), counts)
-    others = size - len(kept)
+    others = size - len(largest)
     return Confusion(
-        classes=[*(names[index] for index in kept), f"{others} others"], counts=folded.tolist(), others=others
+        classes=[*(names[index] for index in largest), f"{others} others"], counts=folded.tolist(), others=others
     )
 
 

@@ -22,10 +22,10 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
         Cell(f"Measured on {report.rows.holdout} held-out rows; {report.rows.training} rows train."),
     ]
     if (bias := report.optimism) is not None and bias.value > 0:
-        said = (
+        predictions = (
             f"The best of several looks too good on the rows that chose it: by about {bias.value:.3g} in {bias.metric}."
         )
-        lines.append(Cell(said))
+        lines.append(Cell(predictions))
     lines += [Cell(f"{remark}.", "warn") for remark in too_good(report)]
     headers = ["Candidate", *report.metrics, "Calibration error", "Threshold"]
     rows = [_candidate(report, name) for name in names]

@@ -41,7 +41,7 @@ _MIN_SLICE_ROWS = 20
 def explain(
     settings: Explanation | None,
     holdout: Holdout,
-    said: Predictions,
+    predictions: Predictions,
     pipeline: Any,
     *,
     metric: str,
@@ -54,16 +54,18 @@ def explain(
     :param worst: the slice to be looked at besides the whole.
     :raises SpecError: shap is needed and not installed.
     """
-    return None if settings is None else _Explainer(settings, holdout, said, pipeline, metric, seed).explain(worst)
+    return (
+        None if settings is None else _Explainer(settings, holdout, predictions, pipeline, metric, seed).explain(worst)
+    )
 
 
 class _Explainer:
     """One fitted Pipeline and the held-out rows."""
 
     def __init__(
-        self, settings: Explanation, holdout: Holdout, said: Predictions, pipeline: Any, metric: str, seed: int
+        self, settings: Explanation, holdout: Holdout, predictions: Predictions, pipeline: Any, metric: str, seed: int
     ) -> None:
-        self.settings, self.holdout, self.said, self.pipeline = settings, holdout, said, pipeline
+        self.settings, self.holdout, self.predictions, self.pipeline = settings, holdout, predictions, pipeline
         self.metric, self.seed = metric, seed
 
     def explain(self, worst: WorstSlice | None) -> ExplanationReport:
@@ -71,7 +73,7 @@ class _Explainer:
         import numpy as np
 
         with one_thread():
-            frame, sampled = self._sample(np.arange(self.said.rows))
+            frame, sampled = self._sample(np.arange(self.predictions.rows))
             overall = self._attribution(frame, sampled)
             top = [one.column for one in overall.columns[: self.settings.top] if one.share > 0]
             dependence = [self._dependence(frame, column) for column in top]
@@ -88,7 +90,7 @@ class _Explainer:
         generator = np.random.default_rng(self.seed)
         chosen = generator.choice(rows, size=min(len(rows), self.settings.rows), replace=False)
         chosen.sort()
-        return sample_frame(self.holdout, self.holdout.rows[chosen]), self.said.take(chosen)
+        return sample_frame(self.holdout, self.holdout.rows[chosen]), self.predictions.take(chosen)
 
     def _slice(self, worst: WorstSlice) -> SliceAttribution | None:
         named = read_held_out(self.holdout, [worst.column])[worst.column]
@@ -140,9 +142,9 @@ class _Explainer:
         )
 
     def _answers(self) -> list[str]:
-        if self.said.task == "regression":
+        if self.predictions.task == "regression":
             return ["prediction"]
-        names = [str(label) for label in self.said.classes]
+        names = [str(label) for label in self.predictions.classes]
         return names[1:] if len(names) == 2 else names
 
 

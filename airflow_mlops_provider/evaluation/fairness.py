@@ -61,7 +61,7 @@ class _Rate(NamedTuple):
 
 
 def measure_fairness(
-    metrics: Sequence[str], settings: Evaluation, holdout: Holdout, said: Predictions, seed: int
+    metrics: Sequence[str], settings: Evaluation, holdout: Holdout, predictions: Predictions, seed: int
 ) -> FairnessReport | None:
     """Return the metrics by group of the held-out rows, None when no groups are named.
 
@@ -71,7 +71,7 @@ def measure_fairness(
     if (fairness := settings.fairness) is None:
         return None
     import_extra("fairlearn.metrics", "fairness", "evaluation.fairness")
-    gaps = fairness.gaps_of(said.task)
+    gaps = fairness.gaps_of(predictions.task)
     frame = read_held_out(holdout, fairness.groups)
     groups: list[Group] = []
     small: list[SmallGroup] = []
@@ -80,7 +80,7 @@ def measure_fairness(
         named = frame[column].astype(object).where(frame[column].notna(), MISSING).astype(str).to_numpy()
         judged, others = _by_size(column, named, fairness.min_rows)
         small += others
-        mine, theirs = _Column(column, judged, named, said, settings.bootstrap).measured(metrics, gaps, seed)
+        mine, theirs = _Column(column, judged, named, predictions, settings.bootstrap).measured(metrics, gaps, seed)
         groups += mine
         found += theirs
     small.sort(key=lambda group: -group.rows)
@@ -115,21 +115,32 @@ class _Column:
     """The groups of one column."""
 
     def __init__(
-        self, column: str, judged: Mapping[str, int], named: NDArray[Any], said: Predictions, bootstrap: Bootstrap
+        self,
+        column: str,
+        judged: Mapping[str, int],
+        named: NDArray[Any],
+        predictions: Predictions,
+        bootstrap: Bootstrap,
     ) -> None:
-        self.column, self.judged, self.named, self.said, self.bootstrap = column, judged, named, said, bootstrap
+        self.column, self.judged, self.named, self.predictions, self.bootstrap = (
+            column,
+            judged,
+            named,
+            predictions,
+            bootstrap,
+        )
 
     def measured(self, metrics: Sequence[str], gaps: Sequence[str], seed: int) -> tuple[list[Group], list[Gap]]:
         """Return the groups and the gaps between them."""
-        if why := broken(self.said) or self._too_few():
+        if why := broken(self.predictions) or self._too_few():
             return [], [Gap(column=self.column, gap=gap, value=None, why=why) for gap in gaps]
-        rates = _rates_of(self.said, gaps)
+        rates = _rates_of(self.predictions, gaps)
         frame = self._metric_frame(metrics, rates)
         groups, reasons = [], {}
         statistics: dict[Any, Statistic] = {}
         for value in self.judged:
             rows = (self.named == value).nonzero()[0]
-            part = self.said.take(rows)
+            part = self.predictions.take(rows)
             own = statistics_of(metrics, part) | {
                 name: mean_of(rate.values[rows], rate.among[rows]) for name, rate in rates.items()
             }
@@ -137,7 +148,7 @@ class _Column:
             reasons[value] = {name: undefined(name, part) for name in metrics}
             reasons[value] |= {name: None if rate.among[rows].any() else rate.of for name, rate in rates.items()}
         # All groups on the same resamples: a customer, or a day, may have rows in several.
-        drawn = resample(statistics, self.said.drawn, self.bootstrap.resamples, seed)
+        drawn = resample(statistics, self.predictions.drawn, self.bootstrap.resamples, seed)
         for value, size in self.judged.items():
             measured = {
                 name: self._metric(frame.by_group.at[value, name], drawn[value, name], why)
@@ -155,7 +166,7 @@ class _Column:
         from fairlearn.metrics import MetricFrame
 
         positions = np.isin(self.named, list(self.judged)).nonzero()[0]
-        functions = {name: _measured(name, self.said) for name in metrics}
+        functions = {name: _measured(name, self.predictions) for name in metrics}
         functions |= {name: _mean(rate) for name, rate in rates.items()}
         return MetricFrame(
             metrics=functions, y_true=positions, y_pred=positions, sensitive_features=self.named[positions]
@@ -195,9 +206,9 @@ class _Column:
 # ---------------------------------------------------------------- metrics of a group
 
 
-def _measured(name: str, said: Predictions) -> Callable[..., float]:
+def _measured(name: str, predictions: Predictions) -> Callable[..., float]:
     def metric(positions: Any, _: Any) -> float:
-        value = measure(name, said.take(positions)).value
+        value = measure(name, predictions.take(positions)).value
         return math.nan if value is None else value
 
     return metric
@@ -211,30 +222,30 @@ def _mean(rate: _Rate) -> Callable[..., float]:
     return mean
 
 
-def _rates_of(said: Predictions, gaps: Sequence[str]) -> dict[str, _Rate]:
+def _rates_of(predictions: Predictions, gaps: Sequence[str]) -> dict[str, _Rate]:
     """Return the rates that the gaps are differences in."""
     wanted = {rate for gap in gaps for rate in _RATES[gap]}
-    known = _of_numbers(said) if said.task == "regression" else _of_classes(said)
+    known = _of_numbers(predictions) if predictions.task == "regression" else _of_classes(predictions)
     return {name: rate for name, rate in known.items() if name.partition("[")[0] in wanted}
 
 
-def _of_numbers(said: Predictions) -> dict[str, _Rate]:
+def _of_numbers(predictions: Predictions) -> dict[str, _Rate]:
     import numpy as np
 
-    error, every = said.scores - said.truth, np.ones(said.rows, dtype=bool)
-    values = {"mean_prediction": said.scores, "mean_error": error, "mae": np.abs(error)}
+    error, every = predictions.scores - predictions.truth, np.ones(predictions.rows, dtype=bool)
+    values = {"mean_prediction": predictions.scores, "mean_error": error, "mae": np.abs(error)}
     return {name: _Rate(of, every, "there is no row") for name, of in values.items()}
 
 
-def _of_classes(said: Predictions) -> dict[str, _Rate]:
+def _of_classes(predictions: Predictions) -> dict[str, _Rate]:
     import numpy as np
 
-    every = np.ones(said.rows, dtype=bool)
-    rates = {"error_rate": _Rate((said.labels != said.truth).astype(float), every, "there is no row")}
-    binary = len(said.classes) == 2
-    for index in [1] if binary else range(len(said.classes)):
-        label, name = said.classes[index], "" if binary else f"[{said.classes[index]}]"
-        chosen, positive = (said.labels == index).astype(float), said.truth == index
+    every = np.ones(predictions.rows, dtype=bool)
+    rates = {"error_rate": _Rate((predictions.labels != predictions.truth).astype(float), every, "there is no row")}
+    binary = len(predictions.classes) == 2
+    for index in [1] if binary else range(len(predictions.classes)):
+        label, name = predictions.classes[index], "" if binary else f"[{predictions.classes[index]}]"
+        chosen, positive = (predictions.labels == index).astype(float), predictions.truth == index
         rates |= {
             f"selection_rate{name}": _Rate(chosen, every, "there is no row"),
             f"true_positive_rate{name}": _Rate(chosen, positive, f"there is no row of class {label}"),

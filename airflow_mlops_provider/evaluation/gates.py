@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.evaluation.champion_gates import beats_champion, champion_age, span
+from airflow_mlops_provider.evaluation.custom_gates import custom
 from airflow_mlops_provider.evaluation.judgement_gates import max_gap, max_importance, min_group_metric
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.evaluation.report import Difference
@@ -41,12 +42,20 @@ if TYPE_CHECKING:
 _MEGABYTE = 1_000_000
 
 
-def judge(gates: Sequence[Gate], report: EvaluationReport) -> list[Verdict]:
+def judge(gates: Sequence[Gate], report: EvaluationReport, load: Callable[[str], Any] | None = None) -> list[Verdict]:
     """Return the verdict of every gate, in order; nothing is acted on here.
 
     A winner whose deciding metric is undefined fails a gate of its own, `measured`, whatever the settings are.
+
+    :param load: imports the functions of custom gates; without it there is no verdict of those.
     """
-    return [*_measured(report), *(_JUDGES[gate.kind](gate, report) for gate in gates)]
+    verdicts = _measured(report)
+    for gate in gates:
+        if gate.kind != "custom":
+            verdicts.append(_JUDGES[gate.kind](gate, report))
+        elif load is not None:
+            verdicts.append(custom(gate, report, load))
+    return verdicts
 
 
 # ---------------------------------------------------------------- one function a kind

@@ -111,5 +111,5 @@ def _pair(fairness: FairnessReport, gap: Gap) -> str:
     if gap.metric is None:
         return gap.column
     groups = [fairness.group(gap.column, value) for value in (gap.highest, gap.lowest)]
-    said = [f"{one.value} {number(one.metrics[gap.metric].value)} of {one.rows} rows" for one in groups]
-    return f"{gap.column}: {gap.metric} {', '.join(said)}"
+    predictions = [f"{one.value} {number(one.metrics[gap.metric].value)} of {one.rows} rows" for one in groups]
+    return f"{gap.column}: {gap.metric} {', '.join(predictions)}"

@@ -89,14 +89,14 @@ def _refitted(serves: ServingFacts, card: CardFacts, report: EvaluationReport) -
 
 def _purpose(card: CardFacts, report: EvaluationReport) -> list[str]:
     about = card.about
-    said = [
+    predictions = [
         ("Intended use", about.intended_use or _NOT_SAID),
         ("Out of scope", about.out_of_scope or _NOT_SAID),
         ("Ethics", about.ethics or None),
         ("Contact", about.contact or None),
     ]
     return [
-        facts("Intended use", said),
+        facts("Intended use", predictions),
         points("Limits", [*about.limits, *measured_limits(card, report)]),
     ]
 
@@ -118,23 +118,26 @@ def _data(card: CardFacts) -> str:
             ("Target", shorten(card.target, LONG)),
             ("Classes", f"{shares}{f' and {more} more' if more > 0 else ''}" if shares else None),
             ("Held out", _split(split)),
-            ("Personal data", _several([f"{name}: {said}" for name, said in data.privacy.items()]) or None),
+            (
+                "Personal data",
+                _several([f"{name}: {predictions}" for name, predictions in data.privacy.items()]) or None,
+            ),
         ],
     )
 
 
 def _split(split: SplitPlan) -> str:
     how = {"time": "the latest rows", "random": "rows at random", "cross_validation": f"each of {split.folds} folds"}
-    said = [f"{how[split.by]}: {split.rows_holdout:,} rows"]
+    predictions = [f"{how[split.by]}: {split.rows_holdout:,} rows"]
     if split.kind is not None:
-        said.append(f"by {split.kind.replace('_', ' ')}")
+        predictions.append(f"by {split.kind.replace('_', ' ')}")
     if split.group is not None:
-        said.append(f"with the rows of one {shorten(split.group, LONG)} together")
+        predictions.append(f"with the rows of one {shorten(split.group, LONG)} together")
     if split.boundary is not None:
-        said.append(f"from {split.boundary} on")
+        predictions.append(f"from {split.boundary} on")
     if split.rows_embargoed:
-        said.append(f"after an embargo of {split.rows_embargoed:,} rows")
-    return ", ".join(said)
+        predictions.append(f"after an embargo of {split.rows_embargoed:,} rows")
+    return ", ".join(predictions)
 
 
 def _features(card: CardFacts, report: EvaluationReport) -> str:

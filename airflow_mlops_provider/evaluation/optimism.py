@@ -29,13 +29,13 @@ def optimism_of(
     metric: str,
     winner: str,
     scores: Mapping[str, CandidateScores],
-    said: Mapping[str, Predictions],
+    predictions: Mapping[str, Predictions],
     resamples: int,
     seed: int,
 ) -> Optimism | None:
-    """Return how much too good the winner looks in a metric, None when it had no rival or the metric is undefined.
+    """Return how much too good the winner looks in a metric; None without another candidate, or a defined value.
 
-    :param said: what each candidate said of the held-out rows.
+    :param predictions: what each candidate said of the held-out rows.
     """
     points = {name: one.metrics[metric] for name, one in scores.items()}
     gains = {name: gain(metric, value, 0.0) for name, value in points.items() if value is not None}
@@ -47,7 +47,7 @@ def optimism_of(
     if by_folds:
         value = _of_folds(metric, winner, folds)
     else:
-        value = _of_resamples(metric, {name: said[name] for name in best}, gains, resamples, seed)
+        value = _of_resamples(metric, {name: predictions[name] for name in best}, gains, resamples, seed)
     if value is None:
         return None
     return Optimism(metric=metric, value=value, method="folds" if by_folds else "bootstrap", candidates=len(gains))
@@ -63,12 +63,12 @@ def _of_folds(metric: str, winner: str, folds: Mapping[str, list[float | None]])
 
 
 def _of_resamples(
-    metric: str, said: Mapping[str, Predictions], gains: Mapping[str, float], resamples: int, seed: int
+    metric: str, predictions: Mapping[str, Predictions], gains: Mapping[str, float], resamples: int, seed: int
 ) -> float | None:
     import numpy as np
 
-    statistics = {name: statistics_of([metric], one)[metric] for name, one in said.items()}
-    first = next(iter(said.values()))
+    statistics = {name: statistics_of([metric], one)[metric] for name, one in predictions.items()}
+    first = next(iter(predictions.values()))
     drawn = resample(statistics, first.drawn, resamples, seed)
     table = np.stack([one.values for one in drawn.values()]) * gain(metric, 1.0, 0.0)
     table = table[:, np.isfinite(table).all(axis=0)]

@@ -58,8 +58,8 @@ def out_of_fold(champion: Champion, then: EvaluationReport, holdout: Holdout) ->
     names = _identity(holdout, reference, {*answers, "prediction"})
     if names is None:
         return None
-    said = read_table(holdout.store, reference, list(dict.fromkeys([*answers, "prediction"])))
-    theirs, known = _once(row_hashes(holdout.store, reference, names), said.notna().all(axis=1).to_numpy())
+    table = read_table(holdout.store, reference, list(dict.fromkeys([*answers, "prediction"])))
+    theirs, known = _once(row_hashes(holdout.store, reference, names), table.notna().all(axis=1).to_numpy())
     ours, rows = _once(row_hashes(holdout.store, holdout.dataset, names)[holdout.rows])
     found, there, here = np.intersect1d(theirs, ours, assume_unique=True, return_indices=True)
     if len(found) < max(_FEWEST, _LEAST_COMMON * min(len(theirs), len(ours))):
@@ -67,10 +67,10 @@ def out_of_fold(champion: Champion, then: EvaluationReport, holdout: Holdout) ->
     order = np.argsort(rows[here])
     common = np.zeros(len(holdout.rows), bool)
     common[rows[here]] = True
-    said = said.iloc[known[there][order]]
-    values = said[answers].to_numpy(np.float64)
+    table = table.iloc[known[there][order]]
+    values = table[answers].to_numpy(np.float64)
     scores = values.reshape(-1) if holdout.plan.task == "regression" else values
-    return OutOfFold(common, scores, _thresholds(said["prediction"], then, holdout))
+    return OutOfFold(common, scores, _thresholds(table["prediction"], then, holdout))
 
 
 def _once(hashes: NDArray[Any], usable: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:

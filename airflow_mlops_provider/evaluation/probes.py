@@ -29,8 +29,8 @@ def measure_importance(
 
     def score(model: Any, shuffled: pd.DataFrame, truth: NDArray[Any]) -> float:
         scores = predict(model, shuffled, sample.task)
-        said = predictions_of(sample.task, truth, scores, sample.classes, sample.threshold)
-        value = measure(metric, said).value
+        predictions = predictions_of(sample.task, truth, scores, sample.classes, sample.threshold)
+        value = measure(metric, predictions).value
         return float("nan") if value is None else gain(metric, value, 0.0)
 
     outcome = Importances(metric=metric, rows=len(frame), repeats=settings.repeats)

@@ -34,7 +34,7 @@ def reference_rows(holdout: Holdout) -> NDArray[Any]:
 
 
 def write_reference(
-    holdout: Holdout, said: Predictions, serving: tuple[NDArray[Any], float | None] | None = None
+    holdout: Holdout, predictions: Predictions, serving: tuple[NDArray[Any], float | None] | None = None
 ) -> ArtifactRef:
     """Store features and target of a sample of the rows, trained on and held out, and predictions of the held-out ones.
 
@@ -42,7 +42,7 @@ def write_reference(
     was not held out. The rows lie evenly spread over the dataset's order, which is by time where there is one: equal
     models of equal data have equal references. A feature that bears the name of a prediction column gives way to it.
 
-    :param said: what the model said of the held-out rows; under cross-validation that of each fold.
+    :param predictions: what the model said of the held-out rows; under cross-validation that of each fold.
     :param serving: what the model that serves says of the reference's rows, all of which it was fitted on, and its
         decision threshold. Their columns begin with `SERVING`.
     """
@@ -54,12 +54,12 @@ def write_reference(
     names = [*plan.columns.features, plan.columns.target, *([timestamp] if timestamp else [])]
     rows = reference_rows(holdout)
     table = pa.concat_tables(tables_of(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
-    values = np.full((len(holdout.fold), *said.scores.shape[1:]), np.nan)
-    values[holdout.rows] = said.scores
+    values = np.full((len(holdout.fold), *predictions.scores.shape[1:]), np.nan)
+    values[holdout.rows] = predictions.scores
     threshold = None
-    if said.threshold is not None:
+    if predictions.threshold is not None:
         threshold = np.full(len(holdout.fold), np.nan)
-        threshold[holdout.rows] = said.threshold
+        threshold[holdout.rows] = predictions.threshold
         threshold = threshold[rows]
     answers = prediction_columns(values[rows], plan.classes or (), threshold)
     if serving is not None:

@@ -317,7 +317,7 @@ class EvaluationReport(Document):
         return shown if self.optimism is None else shown | {f"optimism.{self.optimism.metric}": self.optimism.value}
 
 
-def lineage_of(models: Iterable[StepResult]) -> str:
+def training_id(models: Iterable[StepResult]) -> str:
     """Return what identifies a set of trained candidates: equal settings, data and code give an equal lineage."""
     return hashlib.sha256(json.dumps(sorted(model.key for model in models)).encode()).hexdigest()
 

@@ -37,7 +37,7 @@ DUMMY, CHAMPION = 0, 1
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ResampledComparison:
     """The winner's resampled metrics, beside those of a dummy and of the champion.
 
     :param over_baseline: by how much it is better than the dummy.
@@ -72,13 +72,17 @@ class Together:
     rare: Mapping[str, str | None]
     confidence: float
 
-    def of(self, winner: str, champion: ChampionScores | None, held_back: HeldBack | None = None) -> Comparison:
+    def of(
+        self, winner: str, champion: ChampionScores | None, held_back: HeldBack | None = None
+    ) -> ResampledComparison:
         """Return a winner's intervals, and by how much it is better than the dummy."""
         dummy = {name: self.drawn.get((DUMMY, name)) for name in self.metrics}
         over = self._differences(winner, self.scores, dummy, "the dummy", skill=True)
         known = next((CHAMPION for whose, _ in self.drawn if whose == CHAMPION), None)
         errors = block_errors(self.statistics, self.drawn, self.units, winner, dummy=DUMMY, champion=known)
-        return Comparison(winner, self._intervals(winner, self.scores[winner]), over, champion, held_back, errors)
+        return ResampledComparison(
+            winner, self._intervals(winner, self.scores[winner]), over, champion, held_back, errors
+        )
 
     def measured(self, champion: ChampionScores) -> ChampionScores:
         """Return a champion with the intervals of its metrics, where it was measured on the same rows."""
@@ -139,7 +143,7 @@ class Together:
 
 def resampled_together(
     metrics: Sequence[str],
-    said: Mapping[str, Predictions],
+    predictions: Mapping[str, Predictions],
     scores: Mapping[str, CandidateScores],
     bootstrap: Bootstrap,
     seed: int,
@@ -150,25 +154,25 @@ def resampled_together(
 ) -> Together:
     """Return the metrics of several models on the same resamples.
 
-    :param said: what each candidate said of the held-out rows.
+    :param predictions: what each candidate said of the held-out rows.
     :param closest_to: the best candidate; those far behind it are left out.
     :param besides: what has to be there whatever it is worth.
     """
     judged: dict[str | int, Predictions] = {**besides}
-    judged.update(_closest(metrics[0], closest_to, said, scores))
+    judged.update(_closest(metrics[0], closest_to, predictions, scores))
     if champion is not None:
         judged[CHAMPION] = champion
     statistics = {
         (whose, name): each for whose, one in judged.items() for name, each in statistics_of(metrics, one).items()
     }
-    units = said[closest_to].drawn
+    units = predictions[closest_to].drawn
     drawn = resample(statistics, units, bootstrap.resamples, seed)
-    rare = {name: too_rare(name, said[closest_to]) for name in metrics}
+    rare = {name: too_rare(name, predictions[closest_to]) for name in metrics}
     return Together(metrics, scores, statistics, drawn, units, rare, bootstrap.confidence)
 
 
 def _closest(
-    metric: str, winner: str, said: Mapping[str, Predictions], scores: Mapping[str, Scores]
+    metric: str, winner: str, predictions: Mapping[str, Predictions], scores: Mapping[str, Scores]
 ) -> dict[str, Predictions]:
     """Return what the winner said, and those that came closest to it."""
 
@@ -176,4 +180,7 @@ def _closest(
         value = scores[name].metrics[metric]
         return math.inf if value is None else -gain(metric, value, 0.0)
 
-    return {name: said[name] for name in [winner, *sorted((one for one in said if one != winner), key=rank)][:_MOST]}
+    return {
+        name: predictions[name]
+        for name in [winner, *sorted((one for one in predictions if one != winner), key=rank)][:_MOST]
+    }

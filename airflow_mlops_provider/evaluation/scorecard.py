@@ -81,9 +81,9 @@ def _compared(report: EvaluationReport) -> str:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
-    said = "pass" if verdict["passed"] else "**fail**"
+    predictions = "pass" if verdict["passed"] else "**fail**"
     cells = [_text(str(verdict[name])) for name in ("name", "got", "expected")]
-    return f"| {cells[0]} | {said} | {cells[1]} | {cells[2]} | {_text(str(verdict.get('why') or ''))} |"
+    return f"| {cells[0]} | {predictions} | {cells[1]} | {cells[2]} | {_text(str(verdict.get('why') or ''))} |"
 
 
 def _number(value: float | None) -> str:

@@ -36,8 +36,8 @@ def compare_predictions(store: ArtifactStore, champion: ArtifactRef, shadow: Art
         rows += len(mine)
         distance += float(np.abs(mine - theirs).sum())
         for name in labels:  # as they were predicted, each by its own model's threshold
-            said = [table[name].to_pandas().astype(object).to_numpy() for table in pair]
-            different += int((said[0] != said[1]).sum())
+            predictions = [table[name].to_pandas().astype(object).to_numpy() for table in pair]
+            different += int((predictions[0] != predictions[1]).sum())
     if not classes[0]:
         return {"rows": rows, "mean_difference": distance / rows}
     return {"rows": rows, "mean_difference": distance / 2 / rows, "different_share": different / rows}

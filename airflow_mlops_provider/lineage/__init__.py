@@ -1,6 +1,6 @@
 """What a task read and made, as OpenLineage events tell it.
 
-Only OpenLineage's own listener calls `lineage_of`, after the task: nothing here is imported otherwise.
+Only OpenLineage's own listener calls `openlineage_facets`, after the task: nothing here is imported otherwise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.storage import ArtifactStore
 
 
-def lineage_of(work: Work, store: Callable[[], ArtifactStore]) -> OperatorLineage[Any, Any]:
+def openlineage_facets(work: Work, store: Callable[[], ArtifactStore]) -> OperatorLineage[Any, Any]:
     """Return the datasets of a task's event; of a task that failed, what it was given.
 
     :param store: gives the artifact store, where the single checks of data and gates lie.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.lineage.places import Place
 
 
-class Column(NamedTuple):
+class LineageColumn(NamedTuple):
     """One column of a table: its type, and its role as the pipeline file has it."""
 
     name: str
@@ -48,7 +48,7 @@ class Node:
     version: str | None = None
     locations: tuple[str, ...] = ()
     is_model: bool = False
-    columns: tuple[Column, ...] = ()
+    columns: tuple[LineageColumn, ...] = ()
     rows: int | None = None
     size: int | None = None
     assertions: tuple[Assertion, ...] = ()

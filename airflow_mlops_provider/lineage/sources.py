@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.lineage.nodes import Column, Node
+from airflow_mlops_provider.lineage.nodes import LineageColumn, Node
 from airflow_mlops_provider.lineage.places import Place, place_of
 from airflow_mlops_provider.redaction import hide
 from airflow_mlops_provider.spec import Data
@@ -29,7 +29,7 @@ def sources_of(section: Mapping[str, Any]) -> list[Node]:
     return _tables(str(source.conn_id), str(source.sql))
 
 
-def columns_of(section: Mapping[str, Any], dropped: Collection[str] = ()) -> tuple[Column, ...]:
+def columns_of(section: Mapping[str, Any], dropped: Collection[str] = ()) -> tuple[LineageColumn, ...]:
     """Return the columns of the snapshot, in their roles.
 
     :param section: of the step `ingest`.
@@ -39,12 +39,12 @@ def columns_of(section: Mapping[str, Any], dropped: Collection[str] = ()) -> tup
     number = "numeric" if section["task"] == "regression" else "categorical"
     purpose = section.get("purpose", "training")
     found = [
-        *(Column(name, None, "key") for name in columns.keys),
-        *([] if columns.timestamp is None else [Column(columns.timestamp, "timestamp", "timestamp")]),
-        *(Column(name, "numeric", "feature") for name in columns.numeric),
-        *(Column(name, "categorical", "feature") for name in columns.categorical),
-        *(Column(name, "categorical", "group") for name in columns.groups if purpose == "training"),
-        *([] if purpose == "scoring" else [Column(columns.target, number, "target")]),
+        *(LineageColumn(name, None, "key") for name in columns.keys),
+        *([] if columns.timestamp is None else [LineageColumn(columns.timestamp, "timestamp", "timestamp")]),
+        *(LineageColumn(name, "numeric", "feature") for name in columns.numeric),
+        *(LineageColumn(name, "categorical", "feature") for name in columns.categorical),
+        *(LineageColumn(name, "categorical", "group") for name in columns.groups if purpose == "training"),
+        *([] if purpose == "scoring" else [LineageColumn(columns.target, number, "target")]),
     ]
     return tuple(column for column in found if column.name not in dropped)
 

@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 
 def edges_of(work: Work, store: Callable[[], ArtifactStore]) -> Edges:
     """Return what a task read and made, by its compute steps and its effect."""
-    told = _Told(work, store, Edges())
+    recorder = _Recorder(work, store, Edges())
     for done in work.computed:
         if (step := _STEPS.get(done.request.step)) is not None:
-            step(told, done)
+            step(recorder, done)
     if work.result is not None and (effect := _EFFECTS.get(work.step)) is not None:
-        effect(told, work.result)
-    return told.edges
+        effect(recorder, work.result)
+    return recorder.edges
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Recorder:
     """What is being told of a task."""
 
     work: Work
@@ -61,12 +61,12 @@ class _Told:
         place = Place(registry_namespace(self.work.registry), self.work.model)
         return [Node(place, str(number), is_model=True)]
 
-    def read_kept(self, done: Computed, *roles: str) -> None:
+    def read_artifacts(self, done: Computed, *roles: str) -> None:
         """Add the artifacts that a step was given, by the roles of its inputs, which are theirs as well."""
         for role in roles:
             for result in done.request.inputs.get(role, []):
                 if (ref := result.artifacts.get(role)) is not None:
-                    self.edges.read(_kept(ref, role, result.pipeline))
+                    self.edges.read(_artifact_node(ref, role, result.pipeline))
 
     def read_champion(self, done: Computed) -> None:
         """Add the version that a step asked."""
@@ -77,25 +77,27 @@ class _Told:
 # ---------------------------------------------------------------- the compute steps
 
 
-def _ingest(told: _Told, done: Computed) -> None:
+def _ingest(recorder: _Recorder, done: Computed) -> None:
     section = done.request.section
-    told.edges.read(*sources_of(section))
+    recorder.edges.read(*sources_of(section))
     if done.result is None:
         return
     ref = done.result.artifacts["dataset"]
     dropped: list[str] = []
     if (privacy := done.result.artifacts.get("privacy")) is not None:
-        report = told.stored(privacy, PrivacyReport)
+        report = recorder.stored(privacy, PrivacyReport)
         dropped = [] if report is None else report.named("drop")
     rows: Any = done.result.facts.get("rows")
-    told.edges.made(_kept(ref, "dataset", done.result.pipeline, columns=columns_of(section, dropped), rows=rows))
+    recorder.edges.made(
+        _artifact_node(ref, "dataset", done.result.pipeline, columns=columns_of(section, dropped), rows=rows)
+    )
 
 
-def _validate(told: _Told, done: Computed) -> None:
+def _validate(recorder: _Recorder, done: Computed) -> None:
     checks: tuple[Assertion, ...] = ()
     if (
         done.result is not None
-        and (report := told.stored(done.result.artifacts["validation"], ValidationReport)) is not None
+        and (report := recorder.stored(done.result.artifacts["validation"], ValidationReport)) is not None
     ):
         checks = tuple(
             Assertion(
@@ -110,7 +112,7 @@ def _validate(told: _Told, done: Computed) -> None:
             for check in report.checks
         )
     for result in done.request.inputs.get("dataset", []):
-        told.edges.read(_kept(result.artifacts["dataset"], "dataset", result.pipeline, assertions=checks))
+        recorder.edges.read(_artifact_node(result.artifacts["dataset"], "dataset", result.pipeline, assertions=checks))
 
 
 def _counted(check: Check) -> str | None:
@@ -120,32 +122,32 @@ def _counted(check: Check) -> str | None:
     return check.got if check.column is None else None
 
 
-def _prepare(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset")
+def _prepare(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset")
     if done.result is not None:
-        told.edges.made(_kept(done.result.artifacts["split"], "split", done.result.pipeline))
+        recorder.edges.made(_artifact_node(done.result.artifacts["split"], "split", done.result.pipeline))
 
 
-def _train(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset", "split")
+def _train(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset", "split")
     if done.result is not None:
-        told.edges.made(_candidate(done.result, "candidate"))
+        recorder.edges.made(_candidate(done.result, "candidate"))
 
 
-def _search(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset", "split")
+def _search(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset", "split")
 
 
-def _evaluate(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset", "split")
-    told.edges.read(*(_candidate(model, "candidate") for model in done.request.inputs.get("models", [])))
+def _evaluate(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset", "split")
+    recorder.edges.read(*(_candidate(model, "candidate") for model in done.request.inputs.get("models", [])))
     if done.result is not None:
-        told.edges.made(_kept(done.result.artifacts["evaluation"], "evaluation", done.result.pipeline))
+        recorder.edges.made(_artifact_node(done.result.artifacts["evaluation"], "evaluation", done.result.pipeline))
 
 
-def _gate(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "evaluation")
-    judged = None if done.result is None else told.stored(done.result.artifacts["verdicts"], Verdicts)
+def _gate(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "evaluation")
+    judged = None if done.result is None else recorder.stored(done.result.artifacts["verdicts"], Verdicts)
     gates = tuple(
         Assertion(
             kind=verdict.kind,
@@ -157,82 +159,86 @@ def _gate(told: _Told, done: Computed) -> None:
         )
         for verdict in ([] if judged is None else judged.verdicts)
     )
-    told.edges.read(*(_candidate(found, "winner", gates) for found in done.request.inputs.get("evaluation", [])))
+    recorder.edges.read(*(_candidate(found, "winner", gates) for found in done.request.inputs.get("evaluation", [])))
 
 
-def _refit(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset", "split")
-    told.edges.read(*(_candidate(model, "candidate") for model in done.request.inputs.get("models", [])))
+def _refit(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset", "split")
+    recorder.edges.read(*(_candidate(model, "candidate") for model in done.request.inputs.get("models", [])))
     if done.result is not None and done.result.facts["refitted"]:
-        told.edges.made(_candidate(done.result, "candidate"))
+        recorder.edges.made(_candidate(done.result, "candidate"))
 
 
-def _score(told: _Told, done: Computed) -> None:
+def _score(recorder: _Recorder, done: Computed) -> None:
     """Add a scoring, unless another one has taken its place: the champion may change meanwhile, or not load."""
-    published = told.work.result if told.work.step == "score" else None
-    said = None if done.result is None else done.result.artifacts.get("predictions")
+    published = recorder.work.result if recorder.work.step == "score" else None
+    predictions = None if done.result is None else done.result.artifacts.get("predictions")
     shard = done.request.section.get("shard") is not None
-    if published is not None and not shard and said not in published.artifacts.values():
+    if published is not None and not shard and predictions not in published.artifacts.values():
         return
-    told.read_kept(done, "dataset")
-    told.read_champion(done)
-    if said is None or shard:
+    recorder.read_artifacts(done, "dataset")
+    recorder.read_champion(done)
+    if predictions is None or shard:
         return
     facts: Any = {} if published is None else published.facts
-    shadow = published is not None and said == published.artifacts.get("shadow")
+    shadow = published is not None and predictions == published.artifacts.get("shadow")
     partition = (facts.get("shadow") or {}).get("partition") if shadow else facts.get("partition")
     role = "predictions_shadow" if shadow else "predictions"
-    told.edges.made(
-        _kept(said, role, done.request.pipeline, published=partition, rows=None if shadow else facts.get("rows"))
+    recorder.edges.made(
+        _artifact_node(
+            predictions, role, done.request.pipeline, published=partition, rows=None if shadow else facts.get("rows")
+        )
     )
 
 
-def _drift(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset", "predictions")
-    _measured(told, done, "drift")
+def _drift(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset", "predictions")
+    _measured(recorder, done, "drift")
 
 
-def _live(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "dataset")
-    _measured(told, done, "live")
+def _live(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "dataset")
+    _measured(recorder, done, "live")
 
 
-def _estimate(told: _Told, done: Computed) -> None:
-    told.read_kept(done, "predictions")
-    _measured(told, done, "estimate")
+def _estimate(recorder: _Recorder, done: Computed) -> None:
+    recorder.read_artifacts(done, "predictions")
+    _measured(recorder, done, "estimate")
 
 
-def _measured(told: _Told, done: Computed, role: str) -> None:
-    told.read_champion(done)
+def _measured(recorder: _Recorder, done: Computed, role: str) -> None:
+    recorder.read_champion(done)
     if done.result is not None and (ref := done.result.artifacts.get(role)) is not None:
-        told.edges.made(_kept(ref, role, done.result.pipeline))
+        recorder.edges.made(_artifact_node(ref, role, done.result.pipeline))
 
 
 # ---------------------------------------------------------------- the effects
 
 
-def _publish(told: _Told, result: StepResult) -> None:
+def _publish(recorder: _Recorder, result: StepResult) -> None:
     facts: Any = result.facts
-    told.edges.read(_kept(result.artifacts["evaluation"], "evaluation", result.pipeline))
+    recorder.edges.read(_artifact_node(result.artifacts["evaluation"], "evaluation", result.pipeline))
     refit = result.artifacts.get("refit")
     if refit is None:
-        told.edges.read(_candidate(result, "winner"))
-    elif (report := told.stored(refit, RefitReport)) is not None:
+        recorder.edges.read(_candidate(result, "winner"))
+    elif (report := recorder.stored(refit, RefitReport)) is not None:
         serving = result.model_copy(update={"artifacts": {"model": report.model}})
-        told.edges.read(_candidate(serving, "winner"))
-    told.edges.made(*told.version(facts["version"]))
+        recorder.edges.read(_candidate(serving, "winner"))
+    recorder.edges.made(*recorder.version(facts["version"]))
 
 
-def _champion(told: _Told, result: StepResult) -> None:
+def _champion(recorder: _Recorder, result: StepResult) -> None:
     """Add that the alias names a version now, unless another one has become champion since."""
     facts: Any = result.facts
-    told.edges.read(*(named := told.version(facts["version"])))
+    recorder.edges.read(*(named := recorder.version(facts["version"])))
     if facts.get("champion") == facts["version"]:
         alias = [Place(node.place.namespace, f"{node.place.name}@champion") for node in named]
-        told.edges.made(*(Node(place, node.version, is_model=True) for place, node in zip(alias, named, strict=True)))
+        recorder.edges.made(
+            *(Node(place, node.version, is_model=True) for place, node in zip(alias, named, strict=True))
+        )
 
 
-_STEPS: dict[str, Callable[[_Told, Computed], None]] = {
+_STEPS: dict[str, Callable[[_Recorder, Computed], None]] = {
     "ingest": _ingest,
     "validate": _validate,
     "prepare": _prepare,
@@ -246,7 +252,7 @@ _STEPS: dict[str, Callable[[_Told, Computed], None]] = {
     "live": _live,
     "estimate": _estimate,
 }
-_EFFECTS: dict[str, Callable[[_Told, StepResult], None]] = {
+_EFFECTS: dict[str, Callable[[_Recorder, StepResult], None]] = {
     "publish": _publish,
     "promote": _champion,
     "rollback": _champion,
@@ -256,7 +262,7 @@ _EFFECTS: dict[str, Callable[[_Told, StepResult], None]] = {
 # ---------------------------------------------------------------- nodes
 
 
-def _kept(ref: ArtifactRef, role: str, pipeline: str, *, published: str | None = None, **known: Any) -> Node:
+def _artifact_node(ref: ArtifactRef, role: str, pipeline: str, *, published: str | None = None, **known: Any) -> Node:
     """Return what an artifact is a state of.
 
     :param published: URI of its copy for readers outside.

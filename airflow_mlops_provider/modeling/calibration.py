@@ -91,9 +91,9 @@ def fitted_and_validation_rows(
         fold = assign_by_hash(hashes[rows], seed=seed + 1, holdout=candidate.validation)
         trains = fold == 0
     places = np.flatnonzero(rows)
-    fitted, kept = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    fitted[places[trains]], kept[places[fold == 1]] = True, True
-    return fitted, kept
+    fitted, held_out = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    fitted[places[trains]], held_out[places[fold == 1]] = True, True
+    return fitted, held_out
 
 
 def settle(

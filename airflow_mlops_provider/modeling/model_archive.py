@@ -136,14 +136,14 @@ class _Identity:
         unordered = "content" if loader == "SetNode" else None
         return {
             key: self.members(item) if key == unordered else self.item(key, item)
-            for key, item in self.kept(value).items()
+            for key, item in self.entries(value).items()
         }
 
     def members(self, items: list[Any]) -> list[Any]:
         """Return the canonical forms of a set's items, in an order of their own. Each is made once: sets nest."""
         return sorted((self.node(item) for item in items), key=json.dumps)
 
-    def kept(self, node: dict[str, Any]) -> dict[str, Any]:
+    def entries(self, node: dict[str, Any]) -> dict[str, Any]:
         """Return the entries of a node that stay."""
         return {key: None if key == "n_jobs" else item for key, item in node.items() if key != "__id__"}
 
@@ -160,13 +160,13 @@ class _Numbered(_Identity):
         self.shared = {address for address, count in Counter(_addresses(schema)).items() if count > 1}
         self.numbers: dict[int, int] = {}
 
-    def kept(self, node: dict[str, Any]) -> dict[str, Any]:
+    def entries(self, node: dict[str, Any]) -> dict[str, Any]:
         """Return the entries of a node that stay, its address as a number by first appearance."""
         address = node.get("__id__")
-        kept = {key: item for key, item in node.items() if key != "__id__"}
+        known = {key: item for key, item in node.items() if key != "__id__"}
         if address in self.shared and node["__loader__"] != "JsonNode":
-            kept["__id__"] = self.numbers.setdefault(address, len(self.numbers) + 1)
-        return kept
+            known["__id__"] = self.numbers.setdefault(address, len(self.numbers) + 1)
+        return known
 
     def members(self, items: list[Any]) -> list[Any]:
         """Return the canonical forms of a set's items, numbered in the order of what they are."""

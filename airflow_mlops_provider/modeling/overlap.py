@@ -31,15 +31,17 @@ def check_overlap(section: Preparation, dataset: Dataset, assignment: Assignment
     by_keys = not split.in_time and split.kind == "k_fold" and split.group is None  # then equal keys lie on one side
     if columns.keys and not by_keys:
         _refuse_same_rows(dataset, assignment)
-    told = []
+    reported = []
     if rules.duplicates is not None:
         features = [*columns.features, columns.target]
-        told += _judged(rules.duplicates, dataset, assignment, features, "every feature and the target", "duplicates")
+        reported += _judged(
+            rules.duplicates, dataset, assignment, features, "every feature and the target", "duplicates"
+        )
     if rules.keys is not None and columns.keys:
-        told += _judged(rules.keys, dataset, assignment, columns.keys, f"keys {columns.keys}", "keys")
+        reported += _judged(rules.keys, dataset, assignment, columns.keys, f"keys {columns.keys}", "keys")
     if split.group is not None:
-        told += _judged(rules.groups, dataset, assignment, [split.group], f"group {split.group!r}", "groups")
-    return told
+        reported += _judged(rules.groups, dataset, assignment, [split.group], f"group {split.group!r}", "groups")
+    return reported
 
 
 def _judged(

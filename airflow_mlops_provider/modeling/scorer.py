@@ -43,7 +43,7 @@ class Scorer:
     """What is asked.
 
     :param columns: the features that it takes, in their roles.
-    :param ask: from features to numbers, `(n,)` or `(n, classes)`.
+    :param scores_of: from features to numbers, `(n,)` or `(n, classes)`.
     :param known: the categories that it knows, by column.
     :param threshold: probability from which on a row is of the second class; None for the most probable class.
     """
@@ -52,7 +52,7 @@ class Scorer:
     version: int
     classes: list[ClassLabel]
     columns: Columns
-    ask: Callable[[pd.DataFrame], NDArray[Any]]
+    scores_of: Callable[[pd.DataFrame], NDArray[Any]]
     known: dict[str, frozenset[str]] = field(default_factory=dict)
     threshold: float | None = None
 
@@ -84,7 +84,7 @@ def model_scorer(job: Job, info: TableInfo) -> Scorer:
         version=champion.version,
         classes=classes,
         columns=columns,
-        ask=lambda frame: predict(pipeline, frame, info.task),
+        scores_of=lambda frame: predict(pipeline, frame, info.task),
         known=_categories_of(pipeline, columns),
         threshold=threshold_of(pipeline),
     )
@@ -103,11 +103,11 @@ def baseline_scorer(baseline: Baseline, info: TableInfo) -> Scorer:
     """Return what says the same of every row."""
     import numpy as np
 
-    def ask(frame: pd.DataFrame) -> NDArray[Any]:
+    def scores_of(frame: pd.DataFrame) -> NDArray[Any]:
         row = np.array(baseline.values)
         return np.repeat(row, len(frame)) if baseline.classes is None else np.tile(row, (len(frame), 1))
 
-    return Scorer("the baseline", NO_VERSION, baseline.classes or [], info.columns, ask)
+    return Scorer("the baseline", NO_VERSION, baseline.classes or [], info.columns, scores_of)
 
 
 def check_types(scorer: Scorer, schema: pa.Schema, uri: str) -> None:

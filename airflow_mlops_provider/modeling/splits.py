@@ -84,7 +84,7 @@ class SplitPlan(Document):
 
 
 @dataclass(frozen=True)
-class Split:
+class StoredSplit:
     """A plan with its assignment.
 
     :param fold: int8, one for each row of the dataset, in its order.
@@ -126,7 +126,7 @@ def train_mask(fold: NDArray[np.int8], trains_from: NDArray[np.int8] | None, num
     return mask if trains_from is None else mask & (trains_from <= number)
 
 
-def write_split(store: ArtifactStore, split: Split) -> dict[str, ArtifactRef]:
+def write_split(store: ArtifactStore, split: StoredSplit) -> dict[str, ArtifactRef]:
     """Store a split as the artifacts `split` (the plan) and `assignment`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -141,7 +141,7 @@ def write_split(store: ArtifactStore, split: Split) -> dict[str, ArtifactRef]:
     return {"split": store.add_document(split.plan), "assignment": assignment}
 
 
-def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef) -> Split:
+def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef) -> StoredSplit:
     """Return a stored split.
 
     :raises ArtifactError: when an artifact is damaged, or the two do not belong together.
@@ -158,7 +158,7 @@ def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef)
             expected=f"{decided.rows} rows",
             hint="Clear the prepare task with the Param `recompute` set.",
         )
-    return Split(decided, fold, table["trains_from"].to_numpy() if "trains_from" in table.column_names else None)
+    return StoredSplit(decided, fold, table["trains_from"].to_numpy() if "trains_from" in table.column_names else None)
 
 
 def time_boundary(timestamps: NDArray[np.int64], holdout: float) -> int:

@@ -53,7 +53,7 @@ _CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
-class Asked:
+class Unlabelled:
     """Rows that a model was asked about.
 
     :param scores: its probabilities, rows x classes.
@@ -70,30 +70,36 @@ class Asked:
         """Number of rows."""
         return len(self.scores)
 
-    def take(self, rows: NDArray[Any]) -> Asked:
+    def take(self, rows: NDArray[Any]) -> Unlabelled:
         """Return some of the rows."""
-        return Asked(self.task, self.classes, self.scores[rows], self.threshold)
+        return Unlabelled(self.task, self.classes, self.scores[rows], self.threshold)
 
 
-def evenly(asked: Asked) -> Asked:
+def evenly(unlabelled: Unlabelled) -> Unlabelled:
     """Return at most `MAX_ROWS` of the rows, evenly spread."""
     import numpy as np
 
-    size = min(asked.rows, MAX_ROWS)
-    return asked if size == asked.rows else asked.take(np.arange(size, dtype=np.int64) * asked.rows // size)
+    size = min(unlabelled.rows, MAX_ROWS)
+    return (
+        unlabelled
+        if size == unlabelled.rows
+        else unlabelled.take(np.arange(size, dtype=np.int64) * unlabelled.rows // size)
+    )
 
 
 class Outcomes:
     """Metrics of some rows for any labels: each row stands there once for each class, and labels are weights."""
 
-    def __init__(self, names: Sequence[str], asked: Asked) -> None:
+    def __init__(self, names: Sequence[str], unlabelled: Unlabelled) -> None:
         import numpy as np
 
-        size = asked.scores.shape[1]
-        every = np.tile(np.arange(size), asked.rows)
-        said = predictions_of(asked.task, every, np.repeat(asked.scores, size, axis=0), asked.classes, asked.threshold)
-        self._shape = asked.scores.shape
-        self._statistics = statistics_of(names, said)
+        size = unlabelled.scores.shape[1]
+        every = np.tile(np.arange(size), unlabelled.rows)
+        outcomes_of_each = predictions_of(
+            unlabelled.task, every, np.repeat(unlabelled.scores, size, axis=0), unlabelled.classes, unlabelled.threshold
+        )
+        self._shape = unlabelled.scores.shape
+        self._statistics = statistics_of(names, outcomes_of_each)
 
     def expected(self, weights: NDArray[Any]) -> dict[str, float]:
         """Return each metric of rows weighed by class; NaN where it is undefined.
@@ -174,14 +180,14 @@ class Reference:
     :param holdout_rows: held-out rows that these are a sample of.
     """
 
-    asked: Asked
+    unlabelled: Unlabelled
     truth: NDArray[Any]
     holdout_rows: int
 
     @cached_property
     def calibrator(self) -> Calibrator:
         """The calibration on all of them."""
-        return Calibrator(self.asked.scores, self.truth)
+        return Calibrator(self.unlabelled.scores, self.truth)
 
     def resampled(self, seed: int) -> Iterator[Calibrator]:
         """Yield calibrations on resamples of the rows."""
@@ -189,8 +195,8 @@ class Reference:
 
         generator = np.random.default_rng(seed)
         for _ in range(RESAMPLES):
-            rows = generator.integers(self.asked.rows, size=self.asked.rows)
-            yield Calibrator(self.asked.scores[rows], self.truth[rows])
+            rows = generator.integers(self.unlabelled.rows, size=self.unlabelled.rows)
+            yield Calibrator(self.unlabelled.scores[rows], self.truth[rows])
 
     def blocks_for(self, rows: int) -> int:
         """Return into how many blocks they are cut for windows of so many rows.
@@ -199,19 +205,19 @@ class Reference:
         over a month. Blocks that are shorter than the window make the interval too wide, never too narrow.
         """
         wanted = max(MIN_BLOCKS, round(self.holdout_rows / max(rows, 1)))
-        return max(1, min(wanted, self.asked.rows // MIN_BLOCK_ROWS))
+        return max(1, min(wanted, self.unlabelled.rows // MIN_BLOCK_ROWS))
 
     def error(self, names: Sequence[str], blocks: int, seed: int) -> dict[str, tuple[float, int]]:
         """Return the standard deviation of the estimate's own error, by metric, and on how many blocks it was seen."""
         import numpy as np
 
-        number = np.arange(self.asked.rows) * blocks // self.asked.rows
+        number = np.arange(self.unlabelled.rows) * blocks // self.unlabelled.rows
         parts = min(_PARTS, blocks)
         squares: dict[str, list[float]] = {name: [] for name in names}
         for part in range(parts):
             own = number * parts // blocks == part
             known = ~own if parts > 1 else own
-            calibrated = Calibrator(self.asked.scores[known], self.truth[known])
+            calibrated = Calibrator(self.unlabelled.scores[known], self.truth[known])
             for block in np.unique(number[own]):
                 for name, square in self._beyond_chance(names, number == block, calibrated, seed + int(block)).items():
                     squares[name].append(square)
@@ -224,8 +230,8 @@ class Reference:
     def _beyond_chance(
         self, names: Sequence[str], rows: NDArray[Any], calibrated: Calibrator, seed: int
     ) -> dict[str, float]:
-        asked = self.asked.take(rows)
-        outcomes, weights = Outcomes(names, asked), calibrated(asked.scores)
+        unlabelled = self.unlabelled.take(rows)
+        outcomes, weights = Outcomes(names, unlabelled), calibrated(unlabelled.scores)
         estimated, realised = outcomes.expected(weights), outcomes.realised(self.truth[rows])
         chance = outcomes.deviation(weights, BLOCK_DRAWS, seed)
         return {name: (realised[name] - estimated[name]) ** 2 - chance[name] ** 2 for name in names}
@@ -233,7 +239,7 @@ class Reference:
 
 def estimate(
     names: Sequence[str],
-    window: Asked,
+    window: Unlabelled,
     reference: Reference,
     *,
     confidence: float,

@@ -13,9 +13,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.documents import Document
-from airflow_mlops_provider.monitoring.obstacles import in_vain, obstacles_of
-from airflow_mlops_provider.monitoring.probation import Comparison, probation_of
+from airflow_mlops_provider.monitoring.probation import WindowComparison, probation_of
 from airflow_mlops_provider.monitoring.reasons import days_text, drift_reason, estimate_reason, live_reason, speaks
+from airflow_mlops_provider.monitoring.suppressions import in_vain, suppressions_of
 from airflow_mlops_provider.results import ArtifactRef, first_within, text_within
 from airflow_mlops_provider.spec.frozen import Frozen
 
@@ -53,7 +53,7 @@ class Incumbent(Frozen):
     """The champion as the ledger has it.
 
     :param seq: the ledger entry that made it champion.
-    :param since: data time of that entry.
+    :param promoted_as_of: data time of that entry.
     :param trained: data time of the training that made the version.
     :param trained_to: last row that it saw, as it serves; None when nobody knows.
     :param promoted: False when a rollback brought it back: it is no news then, and on no probation.
@@ -61,7 +61,7 @@ class Incumbent(Frozen):
 
     seq: int
     version: int
-    since: datetime
+    promoted_as_of: datetime
     trained: datetime
     trained_to: datetime | None = None
     promoted: bool = True
@@ -111,7 +111,7 @@ class Decision(Document):
     champion: int | None = None
     seq: int | None = None
     rows: int = 0
-    comparison: Comparison | None = None
+    comparison: WindowComparison | None = None
     underpowered: str | None = None
     evidence: dict[str, ArtifactRef] = Field(default_factory=dict)
 
@@ -169,8 +169,8 @@ def decide(
         found = found.model_copy(update={"reasons": [*found.reasons, text_within("; ".join(remarks), _MAX_REASON)]})
     if found.action != "retrain" or champion is None:
         return found
-    if obstacles := obstacles_of(policy.retraining, found, champion, past, late=late):
-        return found.model_copy(update={"suppressed": True, "why": "; ".join(obstacles)})
+    if suppressions := suppressions_of(policy.retraining, found, champion, past, late=late):
+        return found.model_copy(update={"suppressed": True, "why": "; ".join(suppressions)})
     return found
 
 
@@ -226,7 +226,8 @@ def _judge(
     if (ended := _rollback_of(champion, past)) is not None:
         return found("keep", "rolled_back", f"window {as_of_text(ended.as_of)} decided to roll this champion back")
     if probation is not None and probation.worse:
-        since = f"champion since {as_of_text(champion.since)}, on probation for {days_text(policy.probation.length)}"
+        began, length = as_of_text(champion.promoted_as_of), days_text(policy.probation.length)
+        since = f"champion since {began}, on probation for {length}"
         beside = str(live.get("against_former") or "worse than the former")
         return found("roll_back", "probation", *filter(None, (beside, probation.words, since)), bad=True)
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []

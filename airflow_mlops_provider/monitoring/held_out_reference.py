@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.data.tables import read_table, table_info, table_schema
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.modeling.predictions import probability_columns
-from airflow_mlops_provider.monitoring.estimated_performance import MIN_BLOCK_ROWS, Asked, Reference
+from airflow_mlops_provider.monitoring.estimated_performance import MIN_BLOCK_ROWS, Reference, Unlabelled
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.job import Champion
@@ -37,8 +37,8 @@ def read_reference(store: ArtifactStore, champion: Champion) -> tuple[Reference 
     if int(known.sum()) < MIN_BLOCK_ROWS:
         why = f"the reference of version {champion.version} holds {int(known.sum())} held-out rows"
         return None, f"{why}, {MIN_BLOCK_ROWS} are needed"
-    asked = Asked(report.task, tuple(report.classes), _summing(scores[known]), report.challenger.threshold)
-    return Reference(asked, truth[known], report.rows.holdout), report
+    unlabelled = Unlabelled(report.task, tuple(report.classes), _summing(scores[known]), report.challenger.threshold)
+    return Reference(unlabelled, truth[known], report.rows.holdout), report
 
 
 def _summing(scores: Any) -> Any:

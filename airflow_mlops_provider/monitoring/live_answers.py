@@ -30,7 +30,7 @@ _MAX_ROWS = 200_000
 
 
 @dataclass(frozen=True)
-class Answer:
+class LivePredictions:
     """What one version says of the rows, or why it cannot."""
 
     version: int
@@ -48,7 +48,7 @@ def spread(rows: int) -> NDArray[Any]:
     return np.arange(size, dtype=np.int64) * rows // size
 
 
-def ask(job: Job, version: Champion, rows: NDArray[Any], task: Task) -> Answer:
+def predict_with(job: Job, version: Champion, rows: NDArray[Any], task: Task) -> LivePredictions:
     """Return what a version says of some rows (ascending positions in the dataset).
 
     :raises ArtifactError: when its model is missing from the store, or damaged.
@@ -57,18 +57,24 @@ def ask(job: Job, version: Champion, rows: NDArray[Any], task: Task) -> Answer:
         pipeline = load_model(job.store, version.model, job.allow_list)
         scores = predict_rows(job.store, job.artifact("dataset", "dataset"), rows, pipeline, task)
     except (DataError, ModelError) as error:
-        return Answer(version.version, [], unusable=shorten(str(error)))
-    return Answer(version.version, list(getattr(pipeline, "classes_", ())), scores, threshold=threshold_of(pipeline))
+        return LivePredictions(version.version, [], unusable=shorten(str(error)))
+    return LivePredictions(
+        version.version, list(getattr(pipeline, "classes_", ())), scores, threshold=threshold_of(pipeline)
+    )
 
 
-def comparable(champion: Answer, former: Answer) -> Answer:
+def comparable(champion: LivePredictions, former: LivePredictions) -> LivePredictions:
     """Return the former champion's answer, unusable when it is about other classes."""
     if champion.scores is None or former.scores is None or champion.classes == former.classes:
         return former
-    return Answer(former.version, former.classes, unusable=f"it knows other classes: {shorten(former.classes, 100)}")
+    return LivePredictions(
+        former.version, former.classes, unusable=f"it knows other classes: {shorten(former.classes, 100)}"
+    )
 
 
-def truth_of(job: Job, task: Task, rows: NDArray[Any], answer: Answer | None) -> tuple[NDArray[Any], NDArray[Any]]:
+def truth_of(
+    job: Job, task: Task, rows: NDArray[Any], answer: LivePredictions | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the target of the rows as numbers, and which of them a model could have got right."""
     import numpy as np
     import pandas as pd
@@ -103,7 +109,7 @@ def plan_of(job: Job, measured: EvaluationReport | None, rows: NDArray[Any]) -> 
 
 
 def predictions_from(
-    task: Task, answer: Answer, truth: NDArray[Any], known: NDArray[Any], units: Units
+    task: Task, answer: LivePredictions, truth: NDArray[Any], known: NDArray[Any], units: Units
 ) -> Predictions | None:
     """Return an answer beside the truth, None when there is none.
 

@@ -16,7 +16,7 @@ from airflow_mlops_provider.evaluation.metrics import gain, too_rare
 from airflow_mlops_provider.evaluation.refusals import FEWEST_BLOCKS
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import DAY, block_units, row_units
-from airflow_mlops_provider.monitoring.probation import Comparison
+from airflow_mlops_provider.monitoring.probation import WindowComparison
 from airflow_mlops_provider.spec import Bootstrap
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Plan:
     blocks: float | None = None
 
 
-class Measured(NamedTuple):
+class LiveMeasured(NamedTuple):
     """What was measured of a window.
 
     :param intervals: of each version's metrics, in the order of the versions.
@@ -60,7 +60,7 @@ class Measured(NamedTuple):
     intervals: list[dict[str, Interval]]
     since_holdout: dict[str, Interval]
     differences: dict[str, Interval]
-    comparison: Comparison | None = None
+    comparison: WindowComparison | None = None
     why: str | None = None
 
 
@@ -98,7 +98,7 @@ def measure_window(
     confidence: float,
     seed: int,
     resamples: int = RESAMPLES,
-) -> Measured:
+) -> LiveMeasured:
     """Return the intervals of a window's metrics, and of what the champion is better by.
 
     :param names: of metrics.
@@ -117,7 +117,7 @@ def measure_window(
         for name, each in statistics_of(names, one).items()
     }
     if not statistics:
-        return Measured([{} for _ in versions], {}, {}, why="no version can predict these rows")
+        return LiveMeasured([{} for _ in versions], {}, {}, why="no version can predict these rows")
     drawn = resample(statistics, plan.units, resamples, seed)
     rows = _by_rows(statistics, drawn, plan)
     own, paired = ({}, {}) if errors is None else (errors.metrics, errors.differences)
@@ -140,12 +140,12 @@ def measure_window(
             between[name] = np.asarray(gain(name, rows[0, name], rows[1, name]))
             gained[name] = _bounded(first.gain_over(name, second), between[name], paired.get(name), plan)
     intervals = [spans({name: of_version(index, name) for name in names}) for index in range(len(versions))]
-    found = Measured(intervals, spans(since), spans(gained))
+    found = LiveMeasured(intervals, spans(since), spans(gained))
     if decides not in gained:
         return found
     if (why := found.differences[decides].why) is not None:
         return found._replace(why=why)
-    comparison = Comparison(
+    comparison = WindowComparison(
         difference=gained[decides].point,
         variance=jackknife_variance(between[decides]),
         rows=plan.rows.rows,

@@ -11,7 +11,7 @@ from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.report import Interval, Scores
 from airflow_mlops_provider.evaluation.resampling_report import Resampled
 from airflow_mlops_provider.monitoring.estimate_report import Estimate
-from airflow_mlops_provider.monitoring.probation import Comparison
+from airflow_mlops_provider.monitoring.probation import WindowComparison
 from airflow_mlops_provider.spec.frozen import Finite, Task
 
 
@@ -67,7 +67,7 @@ class LiveReport(Document):
     days_known: bool = True
     since_holdout: dict[str, Interval] = Field(default_factory=dict)
     differences: dict[str, Interval] = Field(default_factory=dict)
-    comparison: Comparison | None = None
+    comparison: WindowComparison | None = None
     not_compared: str | None = None
     holdout: dict[str, Finite | None] = Field(default_factory=dict)
     allowed: Finite | None = None
@@ -98,51 +98,51 @@ class LiveReport(Document):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LiveVerdict:
     """A comparison in words, and whether it is bad."""
 
     bad: bool
     words: str
 
 
-def against_holdout(report: LiveReport, champion: LiveScores) -> Verdict:
+def against_holdout(report: LiveReport, champion: LiveScores) -> LiveVerdict:
     """Return whether the metric lies below the holdout's value by more than it may, interval and all."""
     if champion.unusable is not None:
-        return Verdict(True, f"version {champion.version} cannot predict these rows: {champion.unusable}")
+        return LiveVerdict(True, f"version {champion.version} cannot predict these rows: {champion.unusable}")
     name, promised = report.metric, report.holdout.get(report.metric)
     live = champion.metrics[name]
     if promised is None or live is None or report.allowed is None:
-        return Verdict(False, f"{name} is {_number(live)}; what it was on the holdout is not recorded")
+        return LiveVerdict(False, f"{name} is {_number(live)}; what it was on the holdout is not recorded")
     words = (
         f"{name} is {_number(live)}{_span(champion.intervals[name])} on {report.measured_rows} labelled rows, "
         f"{_number(promised)} on the holdout"
     )
     moved = report.since_holdout[name]
     if moved.low is None or moved.high is None:
-        return Verdict(False, f"{words}: {moved.why}")
-    return Verdict(moved.high < -report.allowed, f"{words}, a gain of{_span(moved)} {report.drawn}")
+        return LiveVerdict(False, f"{words}: {moved.why}")
+    return LiveVerdict(moved.high < -report.allowed, f"{words}, a gain of{_span(moved)} {report.drawn}")
 
 
-def against_former(report: LiveReport, champion: LiveScores) -> Verdict:
+def against_former(report: LiveReport, champion: LiveScores) -> LiveVerdict:
     """Return how the champion does beside the former one on the same rows, and whether it alone cannot predict them."""
     former, name = report.former, report.metric
     if former is None:
-        return Verdict(False, "there is no former champion to compare with")
+        return LiveVerdict(False, "there is no former champion to compare with")
     theirs = former.metrics[name]
     if former.unusable is not None or theirs is None:
         why = former.unusable or former.undefined.get(name)
-        return Verdict(False, f"version {former.version}, the former champion, cannot be compared: {why}")
+        return LiveVerdict(False, f"version {former.version}, the former champion, cannot be compared: {why}")
     if champion.unusable is not None:
         words = f"version {champion.version} cannot predict these rows, version {former.version} can"
-        return Verdict(True, f"{words}: {champion.unusable}")
+        return LiveVerdict(True, f"{words}: {champion.unusable}")
     difference = report.differences[name]
     words = (
         f"{name} is {_number(champion.metrics[name])}, that of version {former.version}, the former champion, "
         f"{_number(theirs)} on the same {report.measured_rows} rows"
     )
     if difference.low is None or difference.high is None:
-        return Verdict(False, f"{words}: {difference.why}")
-    return Verdict(False, f"{words}; it is better by{_span(difference)}")
+        return LiveVerdict(False, f"{words}: {difference.why}")
+    return LiveVerdict(False, f"{words}; it is better by{_span(difference)}")
 
 
 def _number(value: float | None) -> str:

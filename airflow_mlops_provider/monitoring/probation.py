@@ -30,7 +30,7 @@ _POWER = 0.8416
 _MOST_LOOKS = 1000
 
 
-class Comparison(Frozen):
+class WindowComparison(Frozen):
     """The champion beside the former one on the labelled rows of one window.
 
     :param difference: by how much it is better, in units of the metric.
@@ -74,7 +74,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Look:
+class ProbationLook:
     """What one look at a champion on probation came to.
 
     :param worse: it is worse by more than the margin.
@@ -94,7 +94,7 @@ class Look:
     will_see: float = math.inf
     needs: timedelta | None = None
     underpowered: str | None = None
-    comparison: Comparison | None = None
+    comparison: WindowComparison | None = None
 
 
 def probation_of(
@@ -105,7 +105,7 @@ def probation_of(
     past: Sequence[Decision],
     *,
     late: bool,
-) -> Look | None:
+) -> ProbationLook | None:
     """Return how a champion does beside the former one; None when it is on no probation.
 
     :param live: facts of the live step.
@@ -113,16 +113,16 @@ def probation_of(
     :param late: a later window is decided already: looks are not repeated backwards.
     """
     settings = policy.probation
-    if not champion.promoted or not timedelta(0) < window.as_of - champion.since <= settings.length:
+    if not champion.promoted or not timedelta(0) < window.as_of - champion.promoted_as_of <= settings.length:
         return None
     if live.get("cannot_predict") and not late:
-        return Look(True, "")
+        return ProbationLook(True, "")
     if not live.get("comparison"):
-        return Look(False, str(live.get("not_compared") or ""))
+        return ProbationLook(False, str(live.get("not_compared") or ""))
     start = None if window.start is None else max(window.start, champion.trained)
-    own = Comparison.model_validate(live["comparison"]).model_copy(update={"start": start})
+    own = WindowComparison.model_validate(live["comparison"]).model_copy(update={"start": start})
     if late:
-        found = Look(False, "a later window was looked at already")
+        found = ProbationLook(False, "a later window was looked at already")
     else:
         found = look(settings, window, own, champion, past, decay=live.get("allowed"))
     return replace(found, comparison=own.model_copy(update={"error": None}))
@@ -131,12 +131,12 @@ def probation_of(
 def look(
     settings: Probation,
     window: Window,
-    own: Comparison,
+    own: WindowComparison,
     champion: Incumbent,
     past: Sequence[Decision],
     *,
     decay: float | None = None,
-) -> Look:
+) -> ProbationLook:
     """Return what follows from a champion's windows so far.
 
     :param own: the comparison of this window.
@@ -146,8 +146,8 @@ def look(
     earlier = [one for one in past if one.seq == champion.seq and one.comparison is not None]
     found = add_up(own, [one.comparison for one in earlier if one.comparison], [one.as_of for one in earlier])
     # What an incident's window shows is added up, but it decided nothing: it has spent nothing.
-    before = max((one.as_of for one in earlier if one.action != "incident"), default=champion.since)
-    step, age, length = window.as_of - before, window.as_of - champion.since, settings.length
+    before = max((one.as_of for one in earlier if one.action != "incident"), default=champion.promoted_as_of)
+    step, age, length = window.as_of - before, window.as_of - champion.promoted_as_of, settings.length
     margin, alpha = settings.margin or 0.0, settings.alpha * _spent(age - step, age, length)
     last = settings.alpha * _spent(length - step, length, length)
     error, freedom = found.at(1)
@@ -155,11 +155,11 @@ def look(
     will_see = margin + _seen(found, length / age, last)
     needs = None if decay is None else _needed(found, settings, step, age, decay - margin)
     short = _underpowered(decay, needs) if decay is not None and margin < decay < will_see else None
-    seen = Look(high < -margin, "", margin + _seen(found, 1, alpha), will_see, needs, short)
+    seen = ProbationLook(high < -margin, "", margin + _seen(found, 1, alpha), will_see, needs, short)
     return replace(seen, words=_words(found, high, alpha, seen))
 
 
-def add_up(own: Comparison, earlier: Sequence[Comparison], ends: Sequence[datetime]) -> Sum:
+def add_up(own: WindowComparison, earlier: Sequence[WindowComparison], ends: Sequence[datetime]) -> Sum:
     """Return a window, and those before it that share no rows with it nor with each other, as one.
 
     :param earlier: the champion's comparisons, in the order of their windows.
@@ -223,7 +223,7 @@ def _underpowered(decay: float, needs: timedelta | None) -> str:
     )
 
 
-def _words(found: Sum, high: float, alpha: float, seen: Look) -> str:
+def _words(found: Sum, high: float, alpha: float, seen: ProbationLook) -> str:
     """Return a look in words."""
     windows = "this window" if found.windows == 1 else f"{found.windows} windows that share no rows"
     blocks = found.blocks or 0

@@ -19,7 +19,7 @@ _FAR = 10
 
 
 @dataclass(frozen=True)
-class Range:
+class SeenRange:
     """Where the numbers of a reference lie.
 
     :param low: quantile of `tail`.
@@ -33,7 +33,7 @@ class Range:
     tail: float
 
 
-def range_of(reference: Observed) -> Range | None:
+def range_of(reference: Observed) -> SeenRange | None:
     """Return the range of a reference's numbers; None when it has none, or only one.
 
     Far is what lies a whole range beyond it, or ten times as far as the tail reaches: heavy tails reach far by
@@ -52,7 +52,7 @@ def range_of(reference: Observed) -> Range | None:
             low, high = float(values.min()), float(values.max())
             begins, ends = low, high
         far = [max(high - low, _FAR * length) for length in (begins - low, high - ends)]
-        return Range(low, high, low - far[0], high + far[1], tail)
+        return SeenRange(low, high, low - far[0], high + far[1], tail)
 
 
 def outside(reference: Observed, current: Observed) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_mlops_provider.monitoring.probation import Look
+    from airflow_mlops_provider.monitoring.probation import ProbationLook
 
 
 def speaks(facts: Mapping[str, Any]) -> bool:
@@ -28,7 +28,7 @@ def drift_reason(drift: Mapping[str, Any]) -> str:
     return f"the predictions drifted; {why.removeprefix('No drift: ').removeprefix('Drift below the limit: ')}"
 
 
-def live_reason(live: Mapping[str, Any], probation: Look | None) -> str:
+def live_reason(live: Mapping[str, Any], probation: ProbationLook | None) -> str:
     """Return what was found of the live metric, and what the look at a probation came to."""
     if not speaks(live):
         return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"

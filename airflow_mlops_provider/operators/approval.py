@@ -35,19 +35,19 @@ _APPROVE, _REJECT = "Approve", "Reject"
 _PATIENCE = 30.0
 
 
-class _Telling(BaseNotifier):
+class _Notifying(BaseNotifier):
     """What `HITLOperator` calls once a question is written, and before it waits for the answer.
 
     The notifiers of a pipeline file are not given to it themselves: it calls them at each try, one after another, and
     one that raises would fail the task.
     """
 
-    def __init__(self, tell: Callable[[Context], None]) -> None:
+    def __init__(self, send: Callable[[Context], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self._notify = send
 
     def notify(self, context: Context) -> None:
-        self._tell(context)
+        self._notify(context)
 
 
 class ApproveModelOperator(ModelOperator, HITLOperator):
@@ -111,7 +111,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         hook = self.mlflow()
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation.facts)
-        asked = effects.question(
+        question = effects.question(
             hook.registry(),
             self.store(),
             evaluation,
@@ -122,21 +122,21 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
             lift_quarantine=flag(context, "lift_quarantine"),
             url=self.mlflow_links.get(MlflowVersionLink.name),
         )
-        if isinstance(asked, effects.Unasked):
-            raise AirflowSkipException(f"Nobody was asked: {asked.reason}")
-        if isinstance(asked, effects.Question):
+        if isinstance(question, effects.NoQuestion):
+            raise AirflowSkipException(f"Nobody was asked: {question.reason}")
+        if isinstance(question, effects.Question):
             if self.event_notifiers:
-                self.notifiers = [_Telling(partial(self._tell, hook, evaluation, gate)), *self.notifiers]
-            self._ask(context, asked)
-        self.log.info("%s", asked.facts["sentence"])
-        return asked
+                self.notifiers = [_Notifying(partial(self._notify, hook, evaluation, gate)), *self.notifiers]
+            self._ask(context, question)
+        self.log.info("%s", question.facts["sentence"])
+        return question
 
-    def _ask(self, context: Context, asked: Question) -> NoReturn:
-        self.subject, self.body = asked
+    def _ask(self, context: Context, question: Question) -> NoReturn:
+        self.subject, self.body = question
         HITLOperator.execute(self, context)
         raise AssertionError("a task that asks ends in waiting")
 
-    def _tell(self, hook: MlflowHook, evaluation: StepResult, gate: StepResult, context: Context) -> None:
+    def _notify(self, hook: MlflowHook, evaluation: StepResult, gate: StepResult, context: Context) -> None:
         """Tell each notifier in a thread of its own that the question waits, and wait for none for long."""
         from airflow_mlops_provider import effects
         from airflow_mlops_provider.spec import EventNotifier
@@ -150,22 +150,22 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
             until=until,
             approvers=self.approvers or (),
         )
-        telling = {}
+        sending = {}
         for each in self.event_notifiers:
             named = EventNotifier.model_validate(each)
             # Not a pool, which waits for its threads when the task ends.
-            told = Thread(
+            thread = Thread(
                 target=copy_context().run,
                 args=(self._tell_one, context, hook, named, event),
                 name=f"told {named.label}",
                 daemon=True,
             )
-            told.start()
-            telling[named.label] = told
+            thread.start()
+            sending[named.label] = thread
         deadline = monotonic() + _PATIENCE
-        for label, told in telling.items():
-            told.join(max(0.0, deadline - monotonic()))
-            if told.is_alive():
+        for label, thread in sending.items():
+            thread.join(max(0.0, deadline - monotonic()))
+            if thread.is_alive():
                 self.log.warning("%s takes longer than %s s: the question does not wait for it", label, _PATIENCE)
 
     def _tell_one(self, context: Context, hook: MlflowHook, named: EventNotifier, event: Event) -> None:
@@ -198,7 +198,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
                 parsed(self.evaluation, "evaluation"),
                 model=self.model_name,
                 caller=_caller(context),
-                said="timed_out" if event.get("timedout") else "approved" if approved else "rejected",
+                reply="timed_out" if event.get("timedout") else "approved" if approved else "rejected",
                 by=user.get("name") or user.get("id"),
                 rationale=str(response["params_input"].get("rationale") or ""),
             )

@@ -61,17 +61,17 @@ class EvaluateLiveOperator(PolicyOperator):
         from airflow_mlops_provider.gauges import send_live
 
         registry = self.registry()
-        reign = watching.reign_of(registry.history(self.model_name), self.champion_finder(registry))
-        if reign is None:
+        pair = watching.champion_pair(registry.history(self.model_name), self.champion_finder(registry))
+        if pair is None:
             raise MLOpsError(
                 f"model {self.model_name!r} has no champion whose live metric could be measured",
                 hint="Promote one first.",
             )
         result = self.compute(
             context,
-            watching.live_section(self.policy(), self.metrics, reign),
+            watching.live_section(self.policy(), self.metrics, pair),
             {"dataset": [parsed(self.dataset, "dataset")]},
-            champion=reign.champion,
+            champion=pair.champion,
         )
         facts = result.facts
         send_live(self.pipeline, facts)
@@ -137,14 +137,14 @@ class DecideOperator(PolicyOperator):
         length = Scoring.model_validate(self.scoring or {}).window
         registry, model, ti = self.registry(), self.model_name, context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
-        if (reign := watching.reign_of(registry.history(model))) is not None:
-            send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.knows_up_to)
-        kept = decisions.decide_window(
+        if (pair := watching.champion_pair(registry.history(model))) is not None:
+            send_champion(self.pipeline, pair.incumbent.version, as_of - pair.incumbent.knows_up_to)
+        stored = decisions.decide_window(
             registry,
             model,
             self.policy(),
             Window(as_of=as_of, start=as_of - length, rows=int(str(drift.get("rows") or 0))),
-            reign=reign,
+            pair=pair,
             drift=drift,
             live=live,
             estimate=None if guessed is None else dict(guessed.facts),
@@ -155,5 +155,5 @@ class DecideOperator(PolicyOperator):
                 **({} if measured is None else measured.artifacts),
             },
         )
-        self.log.info("%s", kept.decision.sentence())
-        return decisions.watched(self.pipeline, [kept], caller)
+        self.log.info("%s", stored.decision.sentence())
+        return decisions.watched(self.pipeline, [stored], caller)

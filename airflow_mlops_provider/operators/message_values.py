@@ -52,8 +52,8 @@ def run_values(context: Mapping[str, Any]) -> dict[str, Any]:
     if as_of := context.get("as_of"):
         found["as_of"] = str(as_of)
     for name in ("reason", "exception"):
-        if (said := context.get(name)) is not None:
-            found[name] = hide(str(said))
+        if (known := context.get(name)) is not None:
+            found[name] = hide(str(known))
     return found
 
 

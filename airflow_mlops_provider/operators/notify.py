@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_mlops_provider.effects.events import Event, Teller
-    from airflow_mlops_provider.effects.notices import Told
+    from airflow_mlops_provider.effects.notices import Notified
     from airflow_mlops_provider.hooks.mlflow import MlflowHook
     from airflow_mlops_provider.operators.step import Result
     from airflow_mlops_provider.results import StepResult
@@ -85,7 +85,7 @@ class NotifyOperator(ModelOperator):
             event_notifier(self.pipeline, each)  # a mistake shows at the first run, not at the first event
         ti, dag_run = context["ti"], context["dag_run"]
         by = teller_key(ti.dag_id, ti.run_id, ti.task_id)
-        told = tell_events(
+        notified = notify_of_events(
             self.mlflow(),
             self.pipeline,
             self.model_name,
@@ -96,16 +96,16 @@ class NotifyOperator(ModelOperator):
             started=dag_run.start_date or datetime.now(UTC),
             context=context,
         )
-        if told.failed:
-            raise _failure(told)
-        if told.left:
-            self.log.info("Another run is about to send: %s", "; ".join(title for _, title in told.left))
+        if notified.failed:
+            raise _failure(notified)
+        if notified.left:
+            self.log.info("Another run is about to send: %s", "; ".join(title for _, title in notified.left))
         return StepResult(
             step="notify",
             pipeline=self.pipeline,
             key=by,
             as_of=resolve_as_of(context, self.as_of),
-            facts={"sent": len(told.sent), "left": len(told.left)},
+            facts={"sent": len(notified.sent), "left": len(notified.left)},
         )
 
 
@@ -114,18 +114,18 @@ def teller_key(*who: str) -> str:
     return hashlib.sha256(json.dumps(who).encode()).hexdigest()
 
 
-def _failure(told: Told) -> MLOpsError:
+def _failure(notified: Notified) -> MLOpsError:
     """Return the error of messages that were not taken; worth another try when one of them is."""
-    errors = [error for _, error in told.failed]
+    errors = [error for _, error in notified.failed]
     kind = TransientServiceError if any(isinstance(error, TransientServiceError) for error in errors) else MLOpsError
     return kind(
-        f"{len(errors)} of {len(errors) + len(told.sent)} messages were not taken",
+        f"{len(errors)} of {len(errors) + len(notified.sent)} messages were not taken",
         got="; ".join(str(error) for error in errors),
         hint="What is not sent now is sent by the next run; of gates or an alias, when this task is cleared.",
     )
 
 
-def tell_events(
+def notify_of_events(
     hook: MlflowHook,
     pipeline: str,
     model: str,
@@ -137,11 +137,11 @@ def tell_events(
     started: datetime,
     context: Mapping[str, Any],
     more: Sequence[Event] = (),
-) -> Told:
+) -> Notified:
     """Tell notifiers of the events of a model; a task does so at the end of a run, a command after its effect.
 
     :param more: events that neither the registry nor results tell.
-    :raises SpecError, RegistryError, TransientServiceError: as `tell`, or a notifier is wrong.
+    :raises SpecError, RegistryError, TransientServiceError: as `notify`, or a notifier is wrong.
     """
     from airflow_mlops_provider.effects.events import events_of
 
@@ -159,16 +159,16 @@ def tell_of(
     by: str,
     started: datetime,
     context: Mapping[str, Any],
-) -> Told:
+) -> Notified:
     """Tell notifiers of these events of a model, and of no other.
 
-    :raises SpecError, RegistryError, TransientServiceError: as `tell`, or a notifier is wrong.
+    :raises SpecError, RegistryError, TransientServiceError: as `notify`, or a notifier is wrong.
     """
     from airflow_mlops_provider.effects.events import Places
-    from airflow_mlops_provider.effects.notices import tell
+    from airflow_mlops_provider.effects.notices import notify
     from airflow_mlops_provider.operators.notifiers import send
 
-    return tell(
+    return notify(
         hook.registry(),
         pipeline,
         model,

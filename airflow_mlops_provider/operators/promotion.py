@@ -11,7 +11,7 @@ from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.champion_event import announce_champion
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.retrain_request import retrain_request
+from airflow_mlops_provider.operators.retrain_event import read_retrain_event
 from airflow_mlops_provider.operators.step import Result, allow_list, flag, parsed
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PromoteModelOperator(ModelOperator):
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         hook = self.mlflow()
         self.mlflow_links = effects.links(hook.ui_url, self.model_name, evaluation.facts)
-        ti, request = context["ti"], retrain_request(context, self.pipeline)
+        ti, request = context["ti"], read_retrain_event(context, self.pipeline)
         promotion = effects.promote(
             hook.registry(),
             self.store(),
@@ -76,7 +76,7 @@ class PromoteModelOperator(ModelOperator):
             caller=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
-            asked=None if request is None else request[0],
+            trained_for=None if request is None else request[0],
             approval=approval,
             allow_list=allow_list(),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.retrain_request import retrain_tags
+from airflow_mlops_provider.operators.retrain_event import retrain_tags
 from airflow_mlops_provider.operators.step import Result, parsed
 
 if TYPE_CHECKING:

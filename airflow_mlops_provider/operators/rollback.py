@@ -110,10 +110,10 @@ class RollbackModelOperator(ModelOperator):
         for asset in [] if moments else self.inlets:
             if isinstance(asset, Asset) and asset != champion_asset(model):
                 try:
-                    told = [(event.extra or {}).get("as_of") for event in sent_events(context, asset)]
+                    texts = [(event.extra or {}).get("as_of") for event in sent_events(context, asset)]
                 except TransientServiceError as error:  # a rollback is not put off for that
                     self.log.warning("The champion's own as_of is scored again. %s", error)
                     continue
-                moments += [parse_as_of(text, "asset event") for text in told if text]
+                moments += [parse_as_of(text, "asset event") for text in texts if text]
         # A window of the future is none: it must not keep a rollback from being made.
         return max((moment for moment in moments if moment <= present(context) + CLOCK_SKEW), default=None)

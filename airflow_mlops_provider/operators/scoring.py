@@ -93,7 +93,7 @@ class ScoreBatchOperator(ModelOperator):
             self.registry(),
             self.store(),
             model=self.model_name,
-            ask=effects.joining(compute, given, recompute=flag(context, "recompute")),
+            score_with=effects.joining(compute, given, recompute=flag(context, "recompute")),
             version=None if self.version is None else int(self.version),
             alias=self.alias,
             shadow=self.shadow,

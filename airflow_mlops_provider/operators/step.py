@@ -192,9 +192,9 @@ class StepOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what the task read and made. Called by OpenLineage's listener alone, also when the task failed."""
-        from airflow_mlops_provider.lineage import lineage_of
+        from airflow_mlops_provider.lineage import openlineage_facets
 
-        return lineage_of(self.work, self.store)
+        return openlineage_facets(self.work, self.store)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class FindChampionOperator(ModelOperator):
         from airflow_mlops_provider import effects
         from airflow_mlops_provider.run_context import resolve_as_of
 
-        found = effects.find_rivals(
+        found = effects.find_comparable_champions(
             self.registry(),
             self.store(),
             pipeline=self.pipeline,
@@ -162,14 +162,14 @@ class EvaluateModelOperator(StepOperator):
         given = [self.models] if isinstance(self.models, dict) else self.models or []
         models = [parsed(value, "models") for value in given if value is not None]
         inputs = effects.evaluation_inputs(self.store(), models)
-        said = json.loads(self.champion) if isinstance(self.champion, str) else self.champion
-        rivals = None if self.champion is None else parsed(said, "champion")
-        champion = None if rivals is None else effects.rival_of(self.store(), rivals, models)
-        asked = asked_for(context, self.candidates)
+        champion_result = json.loads(self.champion) if isinstance(self.champion, str) else self.champion
+        comparable = None if self.champion is None else parsed(champion_result, "champion")
+        champion = None if comparable is None else effects.champion_to_compare(self.store(), comparable, models)
+        requested = asked_for(context, self.candidates)
         section = {
             "evaluation": self.evaluation or {},
             "metrics": self.metrics,
-            "candidates": asked,
+            "candidates": requested,
             "gates": effects.champion_gates(self.gates or []),
         }
         result = self.compute(context, section, inputs, champion=champion)

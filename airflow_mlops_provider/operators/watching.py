@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_mlops_provider.effects.decisions import Kept
-    from airflow_mlops_provider.effects.watching import Reign, Scored, Watcher
+    from airflow_mlops_provider.effects.decisions import StoredDecision
+    from airflow_mlops_provider.effects.watching import ChampionPair, Scored, Watcher
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Task
@@ -93,13 +93,13 @@ class WatchPredictionsOperator(PolicyOperator):
         ti = context["ti"]
         caller = (ti.dag_id, ti.run_id, ti.task_id)
         alias = self._reconcile(context, registry, caller)
-        known = decisions.kept_decisions(registry, model, caller)
-        kept = []
+        known = decisions.stored_decisions(registry, model, caller)
+        decided_windows = []
         for as_of, scored in sorted(self._windows(context).items()):
             decided = known.get(as_of) or self._decide(registry, self._watcher(context, as_of), as_of, scored, caller)
             self.log.info("%s%s", decided.decision.sentence(), " (decided before)" if as_of in known else "")
-            kept.append(decided)
-        return decisions.watched(self.pipeline, kept, caller, alias=alias)
+            decided_windows.append(decided)
+        return decisions.watched(self.pipeline, decided_windows, caller, alias=alias)
 
     def _reconcile(self, context: Context, registry: Registry, caller: tuple[str, ...]) -> dict[str, Any] | None:
         """Set the alias right when it is wrong, and return what was; also when an earlier try did so."""
@@ -114,8 +114,8 @@ class WatchPredictionsOperator(PolicyOperator):
             found = registry.reconcile(model, repair=False)
         if found.agrees:
             # The first try cannot have been here before: it need not ask.
-            kept: Any = store.get(_ALIAS) if context["ti"].try_number > 1 else None
-            return dict(kept) if kept else None
+            decided_windows: Any = store.get(_ALIAS) if context["ti"].try_number > 1 else None
+            return dict(decided_windows) if decided_windows else None
         self.log.warning("%s", found.reason)
         if found.champion is None:
             return None
@@ -142,8 +142,8 @@ class WatchPredictionsOperator(PolicyOperator):
 
         if requested_as_of(context, self.as_of) is None:
             events = events_of(context, predictions_asset(self.pipeline))
-            told = [self._window(event.extra or {}) for event in events]
-            if windows := {scored.as_of: scored for scored in told if scored is not None}:
+            scored_windows = [self._window(event.extra or {}) for event in events]
+            if windows := {scored.as_of: scored for scored in scored_windows if scored is not None}:
                 not_of_future(max(windows), "asset event", present(context))
                 return dict(windows)
         return {resolve_as_of(context, self.as_of).replace(microsecond=0): None}
@@ -190,25 +190,25 @@ class WatchPredictionsOperator(PolicyOperator):
         as_of: datetime,
         scored: Scored | None,
         caller: tuple[str, ...],
-    ) -> Kept:
+    ) -> StoredDecision:
         from airflow_mlops_provider import gauges
         from airflow_mlops_provider.effects import decisions, watching
         from airflow_mlops_provider.monitoring.governor import Window
 
         model = self.model_name
-        reign: Reign | None = watching.reign_of(registry.history(model), self.champion_finder(registry))
-        decided = partial(decisions.decide_window, registry, model, watcher.monitoring, reign=reign, caller=caller)
-        if reign is None:
+        pair: ChampionPair | None = watching.champion_pair(registry.history(model), self.champion_finder(registry))
+        decided = partial(decisions.decide_window, registry, model, watcher.monitoring, pair=pair, caller=caller)
+        if pair is None:
             return decided(Window(as_of=as_of, rows=0 if scored is None else scored.rows), drift={}, live={})
         store = self.store()
         if scored is None or not all(store.has(ref) for ref in (scored.dataset, scored.predictions)):
-            scored = watcher.score(as_of, reign)  # what was lost is made anew
+            scored = watcher.score(as_of, pair)  # what was lost is made anew
         if self.scoring is not None:
             scored = scored.no_longer_than(watcher.scoring.window)
-        drift = watcher.drift(scored, reign)
-        live = watcher.live(as_of, reign, watcher.broken(scored, drift, decisions.decisions(registry, model)))
-        estimate = watcher.estimate(scored, reign)
-        gauges.send_champion(self.pipeline, reign.incumbent.version, as_of - reign.incumbent.knows_up_to)
+        drift = watcher.drift(scored, pair)
+        live = watcher.live(as_of, pair, watcher.broken(scored, drift, decisions.decisions(registry, model)))
+        estimate = watcher.estimate(scored, pair)
+        gauges.send_champion(self.pipeline, pair.incumbent.version, as_of - pair.incumbent.knows_up_to)
         gauges.send_drift(self.pipeline, drift.facts)
         gauges.send_live(self.pipeline, live)
         gauges.send_estimate(self.pipeline, {} if estimate is None else estimate.facts)
@@ -250,13 +250,13 @@ class RetrainOnDecisionOperator(ModelOperator):
         from airflow_mlops_provider.effects import decisions
 
         result = parsed(self.decided, "decided")
-        asked: Any = result.facts.get("retrain") or []
-        if not asked:
+        requested: Any = result.facts.get("retrain") or []
+        if not requested:
             raise AirflowSkipException(f"No retraining is asked for: {result.facts.get('summary')}")
         registry, model = self.registry(), self.model_name
         asset = retrain_asset(self.pipeline)
-        sent = {str(window) for event in self._sent(context, asset, asked) for window in event.get("windows") or []}
-        request = decisions.retrain_request(registry, model, [window for window in asked if window not in sent])
+        sent = {str(window) for event in self._sent(context, asset, requested) for window in event.get("windows") or []}
+        request = decisions.build_retrain_event(registry, model, [window for window in requested if window not in sent])
         if request is None:
             self.log.info("It was asked for before: nothing is sent.")
             return result.model_copy(update={"step": "retrain", "facts": {"asked": 0}})

@@ -8,24 +8,24 @@ from __future__ import annotations
 from airflow_mlops_provider.overview.comparison import (
     ComparedMetric,
     ComparedSlice,
-    Comparison,
     Measure,
+    VersionComparison,
     VersionSheet,
     compare,
     version_sheet,
 )
 from airflow_mlops_provider.overview.standing import ChampionSheet, PipelineOverview, pipeline_overviews
-from airflow_mlops_provider.overview.timeline import Reign, Verdict, timeline
+from airflow_mlops_provider.overview.timeline import StoredVerdict, Tenure, timeline
 
 __all__ = [
     "ChampionSheet",
     "ComparedMetric",
     "ComparedSlice",
-    "Comparison",
+    "VersionComparison",
     "Measure",
     "PipelineOverview",
-    "Reign",
-    "Verdict",
+    "Tenure",
+    "StoredVerdict",
     "VersionSheet",
     "compare",
     "pipeline_overviews",

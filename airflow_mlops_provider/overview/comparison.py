@@ -10,8 +10,8 @@ from pydantic import Field
 from airflow_mlops_provider.evaluation.gates import judge
 from airflow_mlops_provider.evaluation.report import EvaluationReport, WorstSlice
 from airflow_mlops_provider.exceptions import ArtifactError
-from airflow_mlops_provider.overview.timeline import Verdict, verdicts
-from airflow_mlops_provider.registry.ledger import barred_as
+from airflow_mlops_provider.overview.timeline import StoredVerdict, verdicts
+from airflow_mlops_provider.registry.ledger import quarantined_version
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 from airflow_mlops_provider.spec.metrics import LOSSES
@@ -58,7 +58,7 @@ class VersionSheet(Frozen):
     experiment_id: str | None
     params: dict[str, str] = Field(default_factory=dict)
     metrics: dict[str, Measure] = Field(default_factory=dict)
-    gates: list[Verdict] = Field(default_factory=list)
+    gates: list[StoredVerdict] = Field(default_factory=list)
     evaluation: EvaluationReport | None = None
     pages: dict[str, ArtifactRef] = Field(default_factory=dict)
     trouble: str | None = None
@@ -93,7 +93,7 @@ class ComparedSlice(Frozen):
     second_rows: int | None
 
 
-class Comparison(Frozen):
+class VersionComparison(Frozen):
     """Two versions of one model.
 
     :param same_dataset: both were measured on the same data; when not, the metrics are of different rows.
@@ -111,7 +111,7 @@ class Comparison(Frozen):
     slices: list[ComparedSlice]
 
 
-def compare(registry: Registry, store: ArtifactStore, pipeline: Pipeline, first: int, second: int) -> Comparison:
+def compare(registry: Registry, store: ArtifactStore, pipeline: Pipeline, first: int, second: int) -> VersionComparison:
     """Return two versions side by side.
 
     :raises RegistryError: there is no such version.
@@ -124,7 +124,7 @@ def compare(registry: Registry, store: ArtifactStore, pipeline: Pipeline, first:
         for name in sorted({**one.params, **other.params})
         if one.params.get(name) != other.params.get(name)
     }
-    return Comparison(
+    return VersionComparison(
         pipeline=pipeline.name,
         model=pipeline.model_name,
         first=one,
@@ -153,7 +153,9 @@ def version_sheet(
     if report is not None and not promoted:
         # How fast it is, is measured when it is to be promoted.
         judged = judge([gate for gate in pipeline.gates if gate.kind != "latency"], report)
-        gates = [Verdict.model_validate(one.model_dump(include=set(Verdict.model_fields))) for one in judged]
+        gates = [
+            StoredVerdict.model_validate(one.model_dump(include=set(StoredVerdict.model_fields))) for one in judged
+        ]
     return VersionSheet(
         **run.model_dump(
             include={
@@ -172,7 +174,7 @@ def version_sheet(
 def _status(history: Sequence[LedgerEntry], run: VersionRun) -> str:
     if history and history[-1].version == run.version:
         return "champion"
-    if barred_as(history, run.version, run.digest or "") is not None:
+    if quarantined_version(history, run.version, run.digest or "") is not None:
         return "quarantined"
     return "former" if any(entry.version == run.version for entry in history) else "published"
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from airflow_mlops_provider.exceptions import ArtifactError
 from airflow_mlops_provider.monitoring.governor import Decision
-from airflow_mlops_provider.overview.timeline import Verdict, verdicts
+from airflow_mlops_provider.overview.timeline import StoredVerdict, verdicts
 from airflow_mlops_provider.registry.ledger import made_champion, quarantine
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ChampionSheet(Frozen):
     """The champion by the ledger.
 
-    :param since: wall time from which on it serves.
+    :param promoted_at: wall time from which on it serves.
     :param as_of: data time of its ledger entry.
     :param trained_to: last row that it saw, data time; None when nobody knows.
     :param value: its value of the pipeline's first metric, on its holdout.
@@ -36,7 +36,7 @@ class ChampionSheet(Frozen):
     version: int
     seq: int
     action: str
-    since: datetime
+    promoted_at: datetime
     as_of: datetime
     trained_to: datetime | None = None
     value: Finite | None
@@ -44,7 +44,7 @@ class ChampionSheet(Frozen):
     reason: str = ""
     remarks: list[str] = Field(default_factory=list)
     approver: str | None = None
-    gates: list[Verdict] = Field(default_factory=list)
+    gates: list[StoredVerdict] = Field(default_factory=list)
     probation_until: datetime | None = None
     on_probation: bool = False
 
@@ -136,7 +136,7 @@ def _champion(pipeline: Pipeline, head: LedgerEntry, decided: Sequence[Decision]
         version=head.version,
         seq=head.seq,
         action=head.action,
-        since=head.at,
+        promoted_at=head.at,
         as_of=head.order_key,
         trained_to=head.trained_to,
         value=head.metrics.get(pipeline.metrics[0]),

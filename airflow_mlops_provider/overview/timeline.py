@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from airflow_mlops_provider.as_of import in_utc
-from airflow_mlops_provider.registry.ledger import barred_as
+from airflow_mlops_provider.registry.ledger import quarantined_version
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Action = Literal["promote", "rollback", "quarantine", "lift"]
 
 
-class Verdict(Frozen):
+class StoredVerdict(Frozen):
     """What one gate said, in words."""
 
     name: str
@@ -29,12 +29,12 @@ class Verdict(Frozen):
     expected: str
 
 
-class Reign(Frozen):
+class Tenure(Frozen):
     """One ledger entry, and how long it held.
 
     :param action: what the entry was written for; one that puts another version into quarantine, or lifts that, repeats
         the champion.
-    :param since: wall time from which on the version served.
+    :param promoted_at: wall time from which on the version served.
     :param until: wall time of the next entry; None of the champion.
     :param as_of: data time of the entry. A rollback carries the larger of its own and what it replaced.
     :param trained_to: last row that the version saw, data time; None when nobody knows.
@@ -45,14 +45,14 @@ class Reign(Frozen):
     seq: int
     version: int
     action: Action
-    since: datetime
+    promoted_at: datetime
     until: datetime | None
     as_of: datetime
     trained_to: datetime | None = None
     reason: str
     approver: str | None
     metrics: dict[str, Finite] = Field(default_factory=dict)
-    gates: list[Verdict] = Field(default_factory=list)
+    gates: list[StoredVerdict] = Field(default_factory=list)
     compared_with: int | None = None
     quarantined: int | None = None
     lifted: int | None = None
@@ -61,31 +61,31 @@ class Reign(Frozen):
 
 def timeline(
     history: Sequence[LedgerEntry], *, served_at: datetime | None = None, as_of: datetime | None = None
-) -> list[Reign]:
+) -> list[Tenure]:
     """Return a ledger as a timeline, oldest first.
 
-    :param served_at: a wall time: only what served then, which is one reign, or none before the first.
+    :param served_at: a wall time: only what served then, which is one tenure, or none before the first.
     :param as_of: a data time: only what is of that time or earlier, so that the last is whom a training of that
         `as_of` would have met.
     """
     ends: list[datetime | None] = [*(entry.at for entry in history[1:]), None]
     before = [None, *history]
-    reigns = [_reign(history, entry, until, last) for entry, until, last in zip(history, ends, before, strict=False)]
+    tenures = [_reign(history, entry, until, last) for entry, until, last in zip(history, ends, before, strict=False)]
     if as_of is not None:
-        reigns = [reign for reign in reigns if reign.as_of <= in_utc(as_of)]
+        tenures = [tenure for tenure in tenures if tenure.as_of <= in_utc(as_of)]
     if served_at is not None:
         # By position: of entries in the same moment the last holds.
-        reigns = [reign for reign in reigns if reign.since <= in_utc(served_at)][-1:]
-    return reigns
+        tenures = [tenure for tenure in tenures if tenure.promoted_at <= in_utc(served_at)][-1:]
+    return tenures
 
 
-def verdicts(entry: LedgerEntry) -> list[Verdict]:
+def verdicts(entry: LedgerEntry) -> list[StoredVerdict]:
     """Return what the gates said before an entry, as far as the ledger keeps it: `[name, passed, got, expected]`."""
     found = []
     for gate in entry.gates:
         if isinstance(gate, list) and len(gate) == 4:
             name, passed, got, expected = gate
-            found.append(Verdict(name=str(name), passed=bool(passed), got=str(got), expected=str(expected)))
+            found.append(StoredVerdict(name=str(name), passed=bool(passed), got=str(got), expected=str(expected)))
     return found
 
 
@@ -97,8 +97,8 @@ def _action(entry: LedgerEntry, before: LedgerEntry | None) -> Action:
 
 def _reign(
     history: Sequence[LedgerEntry], entry: LedgerEntry, until: datetime | None, before: LedgerEntry | None
-) -> Reign:
-    return Reign(
+) -> Tenure:
+    return Tenure(
         **entry.model_dump(
             include={
                 "seq", "version", "trained_to", "reason", "approver", "metrics", "compared_with", "quarantined",
@@ -106,9 +106,9 @@ def _reign(
             }
         ),
         action=_action(entry, before),
-        since=entry.at,
+        promoted_at=entry.at,
         until=until,
         as_of=entry.order_key,
         gates=verdicts(entry),
-        in_quarantine=barred_as(history, entry.version, entry.digest) is not None,
+        in_quarantine=quarantined_version(history, entry.version, entry.digest) is not None,
     )  # fmt: skip

@@ -15,9 +15,9 @@ from airflow_mlops_provider.registry.promotion import PromotionOutcome, Promotio
 from airflow_mlops_provider.registry.publication import (
     CandidateRun,
     DatasetInfo,
-    ModelInfo,
     Publication,
     Published,
+    PublishedModel,
     TrialRun,
 )
 from airflow_mlops_provider.registry.rollback import Target, resolve, rollback_targets
@@ -32,7 +32,7 @@ __all__ = [
     "DatasetInfo",
     "DecisionEntry",
     "LedgerEntry",
-    "ModelInfo",
+    "PublishedModel",
     "ModelState",
     "PromotionOutcome",
     "PromotionRequest",

@@ -70,12 +70,12 @@ class Approvals:
 
         :raises RegistryError: the ledger is damaged or deleted.
         """
-        kept = [
+        readable = [
             approval
             for key, value in self._log.read().items()
             if key.startswith(_KEY) and key == _key(approval := self._log.parsed(key, value, Approval))
         ]
-        return sorted(kept, key=lambda approval: approval.at)
+        return sorted(readable, key=lambda approval: approval.at)
 
     def write(self, approval: Approval) -> Approval:
         """Keep an answer, unless its question has one; return the one that holds.
@@ -84,7 +84,7 @@ class Approvals:
         :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
         """
         key, text = _key(approval), json.dumps(approval.stored(release=True), separators=(",", ":"))
-        self._log.born()
+        self._log.ensure_run()
         patience = Patience(f"the ledger of {self._model!r} is too busy")
         while True:
             patience.wait()

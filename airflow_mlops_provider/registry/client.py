@@ -1,7 +1,7 @@
 """The connection to MLflow: what may be repeated, what its errors mean, what it may print.
 
 MLflow's client repeats a creating request after a lost reply, and its server does not notice (one
-call made four versions). So every call here says what it is: `ask` may be repeated, `tell` is sent
+call made four versions). So every call here says what it is: `retried` may be repeated, `once` is sent
 once, and whoever tells reads an unknown outcome back.
 """
 
@@ -20,8 +20,8 @@ from airflow_mlops_provider.registry.addresses import check_uri, connection_secr
 from airflow_mlops_provider.registry.database import check_database
 from airflow_mlops_provider.registry.errors import (
     AlreadyThereError,
-    Asker,
     ContendedError,
+    Endpoint,
     NotAuthenticatedError,
     foreign_errors,
     translated,
@@ -110,7 +110,7 @@ class Connection:
         """Whether a server, not this process, writes the database."""
         return self.tracking_uri.startswith(("http://", "https://"))
 
-    def ask(self, what: str, call: Callable[[MlflowClient], Answer], *, patience: int = 0) -> Answer:
+    def retried(self, what: str, call: Callable[[MlflowClient], Answer], *, patience: int = 0) -> Answer:
         """Make a call that may be repeated: it reads, or sets what is set already to the same.
 
         :param what: what is being done, for errors: "reading the ledger of 'flights'".
@@ -128,14 +128,14 @@ class Connection:
                 # What others wrote is there by now; not all at once again.
                 pause(tries := tries + 1)
 
-    def ask_pages(self, what: str, call: Callable[[MlflowClient, str | None], Any]) -> list[Any]:
-        """Return everything that a search finds, page by page; as `ask` otherwise.
+    def pages(self, what: str, call: Callable[[MlflowClient, str | None], Any]) -> list[Any]:
+        """Return everything that a search finds, page by page; as `retried` otherwise.
 
         :param call: searches for the page of a token, None for the first.
         """
 
         def page_of(token: str | None) -> Any:
-            return self.ask(what, lambda client: call(client, token))
+            return self.retried(what, lambda client: call(client, token))
 
         page = page_of(None)
         found = list(page)
@@ -144,10 +144,10 @@ class Connection:
             found += page
         return found
 
-    def tell(self, what: str, call: Callable[[MlflowClient], Answer]) -> Answer:
+    def once(self, what: str, call: Callable[[MlflowClient], Answer]) -> Answer:
         """Make a call that creates or moves something: one request, whatever becomes of its reply.
 
-        Errors as `ask`; after TransientServiceError the caller reads back what happened. Its child
+        Errors as `retried`; after TransientServiceError the caller reads back what happened. Its child
         ContendedError says that nothing was written, for another process was quicker.
         """
         return self._call(what, call, "0")
@@ -183,8 +183,8 @@ class Connection:
             try:
                 return call(self._connected())
             except foreign_errors() as error:
-                asker = Asker(self.address, self._name, who_asks(self.tracking_uri, self._environment))
-                raise translated(error, what, asker, self._secrets) from cause_to_show(error, self._secrets)
+                endpoint = Endpoint(self.address, self._name, who_asks(self.tracking_uri, self._environment))
+                raise translated(error, what, endpoint, self._secrets) from cause_to_show(error, self._secrets)
 
     def _renewed(self) -> bool:
         """Ask for our credentials anew, and return whether they are others now."""
@@ -228,7 +228,7 @@ class Connection:
 def make_once(what: str, make: Callable[[], object], find: Callable[[], Found | None]) -> Found:
     """Make something and return it as `find` finds it, whatever became of the reply.
 
-    :param make: makes it by one `tell`; another process may have been quicker.
+    :param make: makes it by one `once`; another process may have been quicker.
     :raises TransientServiceError: it is not there, and MLflow did not say why for good.
     """
     started, tries = time.monotonic(), 0

@@ -125,7 +125,7 @@ class Decisions:
         """
         mine = DecisionEntry(window=window, value=dict(value), idem=idem, at=datetime.now(UTC))
         text, key = mine.render(), mine.key
-        self._log.born()
+        self._log.ensure_run()
         patience = Patience(f"the decisions of {self._model!r} are too busy")
         while True:
             patience.wait()

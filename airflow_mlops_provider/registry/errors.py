@@ -39,7 +39,7 @@ _PERMISSIONS = (
 )
 
 
-class Asker(NamedTuple):
+class Endpoint(NamedTuple):
     """Who asks which MLflow.
 
     :param address: the tracking URI as it may be shown.
@@ -76,75 +76,75 @@ class ContendedError(TransientServiceError):
     """Another process wrote the same thing at this moment; MLflow's upserts are not atomic."""
 
 
-def translated(error: BaseException, what: str, asker: Asker, secrets: Set[str]) -> MLOpsError:
+def translated(error: BaseException, what: str, endpoint: Endpoint, secrets: Set[str]) -> MLOpsError:
     """Return our error for one of MLflow's.
 
     :param what: what was being done, as in "reading the ledger".
     :param secrets: texts that are blotted out.
     """
-    said = hide(str(error), secrets)
-    address, code = asker.address, str(getattr(error, "error_code", ""))
+    message = hide(str(error), secrets)
+    address, code = endpoint.address, str(getattr(error, "error_code", ""))
     is_server = address.startswith("http")
-    if is_server and (refused := _refused(error, code, said, what, asker)) is not None:
+    if is_server and (refused := _refused(error, code, message, what, endpoint)) is not None:
         return refused
     if code not in _KINDS:
-        if _CONTENTION.search(said):
-            return ContendedError(f"MLflow at {address} was busy while {what}", got=said)
+        if _CONTENTION.search(message):
+            return ContendedError(f"MLflow at {address} was busy while {what}", got=message)
         if _is_transient(error, is_server):
             return TransientServiceError(
                 f"MLflow at {address} did not answer while {what}",
-                got=said,
+                got=message,
                 hint="Check that it runs and can be reached from this worker.",
             )
     if _TLS in _names(error):
         return RegistryError(
             f"the connection to MLflow at {address} is not safe",
-            got=said,
-            hint=f"Name the file of the authority that signed its certificate as ca_bundle in {asker.connection}.",
+            got=message,
+            hint=f"Name the file of the authority that signed its certificate as ca_bundle in {endpoint.connection}.",
         )
     if isinstance(error, ImportError):
         return RegistryError(
             f"MLflow at {address} needs a package that is not installed",
-            got=said,
+            got=message,
             hint="Install the database's driver where the workers run.",
         )
-    return _KINDS.get(code, RegistryError)(f"MLflow at {address} refused while {what}", got=said)
+    return _KINDS.get(code, RegistryError)(f"MLflow at {address} refused while {what}", got=message)
 
 
-def _refused(error: BaseException, code: str, said: str, what: str, asker: Asker) -> RegistryError | None:
+def _refused(error: BaseException, code: str, message: str, what: str, endpoint: Endpoint) -> RegistryError | None:
     """Return the error of a server that lets us not in, or is none of MLflow's; None for any other."""
-    address, connection, who = asker
+    address, connection, who = endpoint
     status = _status(error)
     if code in _UNAUTHENTICATED or status == 401:
         if who is None:
             return NotAuthenticatedError(
                 f"MLflow at {address} wants to know who is {what}, and {connection} has neither login nor password",
-                got=said,
+                got=message,
                 hint="Give it login and password, or a token as password without a login.",
             )
         return NotAuthenticatedError(
             f"MLflow at {address} did not accept {who} while {what}",
-            got=said,
+            got=message,
             hint=f"Correct {'the password' if who == 'the token' else 'login and password'} of {connection}.",
         )
     if code == "PERMISSION_DENIED" or status == 403:
         user = who or "a nameless user"
         return ForbiddenError(
             f"MLflow at {address} does not let {user} do this: {what}",
-            got=said,
-            expected=_permission(said),
+            got=message,
+            expected=_permission(message),
             hint=f"Grant it to {user} in MLflow, or give {connection} another user.",
         )
-    if "was not in a valid JSON format" in said:
+    if "was not in a valid JSON format" in message:
         return RegistryError(
-            f"what answers at {address} is no MLflow", got=said, hint=f"Correct the tracking URI of {connection}."
+            f"what answers at {address} is no MLflow", got=message, hint=f"Correct the tracking URI of {connection}."
         )
     return None
 
 
-def _permission(said: str) -> str | None:
+def _permission(message: str) -> str | None:
     for path, wanted in _PERMISSIONS:
-        if (match := path.search(said)) is not None:
+        if (match := path.search(message)) is not None:
             return wanted.format(match[1].removesuffix("s").replace("-", " "))
     return None
 

@@ -37,7 +37,9 @@ def keep_files(connection: Connection, run: Run, files: Mapping[str, str]) -> No
             for name in files:
                 objects.put(name, folder / name)
             return
-        connection.ask(f"keeping the files of run {run_id}", lambda client: client.log_artifacts(run_id, str(folder)))
+        connection.retried(
+            f"keeping the files of run {run_id}", lambda client: client.log_artifacts(run_id, str(folder))
+        )
 
 
 def evaluation_file(sha256: str) -> str:
@@ -54,7 +56,7 @@ def download_copy(connection: Connection, model: str, version: int, name: str, f
     what = f"fetching {name} of version {version} of model {model!r}"
     missing = f"MLflow at {connection.address} has no {name} of version {version} of model {model!r}"
     try:
-        location = connection.ask(what, lambda client: _location(client, model, version, name))
+        location = connection.retried(what, lambda client: _location(client, model, version, name))
         if connection.s3 is not None and is_s3(location):
             from airflow_mlops_provider.storage.addresses import s3_address
             from airflow_mlops_provider.storage.s3 import S3Objects
@@ -62,7 +64,7 @@ def download_copy(connection: Connection, model: str, version: int, name: str, f
             found = _copied(S3Objects(s3_address(location), connection.s3).read(name), folder)
         else:
             address = f"{location.rstrip('/')}/{name}"
-            found = connection.ask(what, lambda client: _download(client, address, folder))
+            found = connection.retried(what, lambda client: _download(client, address, folder))
     except NotThereError as error:
         raise RegistryError(missing, got=str(error)) from error
     if found is None:

@@ -152,14 +152,16 @@ def champion_for(
 ) -> LedgerEntry | None:
     """Return the entry whose version a challenger is compared with.
 
-    The latest of `rivals` that is not of the challenger's own lineage, so that a repeated run compares with what it
-    compared with the first time.
+    The latest of `comparable_champions` that is not of the challenger's own lineage, so that a repeated run compares
+    with what it compared with the first time.
     """
-    found = rivals(history, as_of=as_of, allow_older=allow_older)
+    found = comparable_champions(history, as_of=as_of, allow_older=allow_older)
     return next((entry for entry in found if entry.lineage != lineage), None)
 
 
-def rivals(history: Sequence[LedgerEntry], *, as_of: datetime, allow_older: bool = False) -> list[LedgerEntry]:
+def comparable_champions(
+    history: Sequence[LedgerEntry], *, as_of: datetime, allow_older: bool = False
+) -> list[LedgerEntry]:
     """Return the entries that a challenger of any lineage may be compared with: at most two, the later first.
 
     Walks back from the head and skips champions trained on data newer than the challenger's holdout (unless
@@ -186,7 +188,7 @@ def quarantine(history: Sequence[LedgerEntry]) -> set[int]:
     return barred
 
 
-def barred_as(history: Sequence[LedgerEntry], version: int, digest: str) -> int | None:
+def quarantined_version(history: Sequence[LedgerEntry], version: int, digest: str) -> int | None:
     """Return the version in quarantine that this is: the same model under another number is as bad."""
     barred = quarantine(history)
     if version in barred:
@@ -235,7 +237,7 @@ def former_champions(history: Sequence[LedgerEntry]) -> Iterator[LedgerEntry]:
     versions, digests = {head.version}, {head.digest}
     for entry in reversed([entry for entry in history if entry.seq < origin.seq]):
         same = entry.version in versions or entry.digest in digests
-        if not same and barred_as(history, entry.version, entry.digest) is None:
+        if not same and quarantined_version(history, entry.version, entry.digest) is None:
             versions.add(entry.version)
             digests.add(entry.digest)
             yield entry
@@ -292,7 +294,7 @@ class Ledger:
             a retry finds it by its `idem`.
         """
         value = entry.render()
-        self._log.born()
+        self._log.ensure_run()
         failpoint("ledger.write.before")
         stored = self._log.write(f"{PREFIX}{entry.seq}", value)
         failpoint("ledger.write.after")

@@ -106,7 +106,7 @@ class Looks:
         :raises TransientServiceError: MLflow cannot be reached; repeat it, and what was written before holds.
         """
         text = json.dumps(look.stored(release=True), separators=(",", ":"), allow_nan=False)
-        self._log.born()
+        self._log.ensure_run()
         patience = Patience(f"the ledger of {self._model!r} is too busy")
         while True:
             patience.wait()

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
 
-    from airflow_mlops_provider.registry.publication import ModelInfo
+    from airflow_mlops_provider.registry.publication import PublishedModel
 
 MODEL_FILE = "model.skops"
 _CHUNK = 1 << 20
 
 
 def write_model_directory(
-    folder: Path, info: ModelInfo, model_file: Path, *, model_id: str, location: str, run_id: str
+    folder: Path, info: PublishedModel, model_file: Path, *, model_id: str, location: str, run_id: str
 ) -> None:
     """Fill `folder` with MLmodel, the model's own bytes, signature, example and requirements.
 
@@ -83,7 +83,7 @@ def _copy_checked(source: Path, target: Path, sha256: str) -> None:
         )
 
 
-def _signature(info: ModelInfo) -> ModelSignature:
+def _signature(info: PublishedModel) -> ModelSignature:
     import numpy as np
     from mlflow.models.signature import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -99,7 +99,7 @@ def _signature(info: ModelInfo) -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=outputs)
 
 
-def _write_example(folder: Path, info: ModelInfo, model: Model) -> None:
+def _write_example(folder: Path, info: PublishedModel, model: Model) -> None:
     columns = [name for name in [*info.numeric, *info.categorical] if name in info.input_example]
     if not columns:
         return

@@ -62,7 +62,7 @@ class Notices:
         return self._log.read()
 
     def since(
-        self, kept: Mapping[str, str], notifier: str, kinds: Iterable[str], moment: datetime
+        self, values: Mapping[str, str], notifier: str, kinds: Iterable[str], moment: datetime
     ) -> dict[str, datetime]:
         """Return from when on an event of each kind is news to a notifier.
 
@@ -73,7 +73,7 @@ class Notices:
         """
         keys = {kind: f"since-{notifier}-{kind}" for kind in kinds}
         texts = {
-            kind: kept.get(key) or self._log.write(key, moment.isoformat()) or moment.isoformat()
+            kind: values.get(key) or self._log.write(key, moment.isoformat()) or moment.isoformat()
             for kind, key in keys.items()
         }
         try:
@@ -81,12 +81,14 @@ class Notices:
         except ValueError as error:
             raise self._log.damaged(f"a moment of notifier {notifier} cannot be read: {error}") from error
 
-    def unsent(self, kept: Mapping[str, str], notifier: str, events: Iterable[str]) -> dict[str, int]:
+    def unsent(self, values: Mapping[str, str], notifier: str, events: Iterable[str]) -> dict[str, int]:
         """Return which events a notifier is still to be told of, with how many have tried to tell it.
 
         :raises RegistryError: the log is damaged.
         """
-        tries = {event: self._tries(kept, notifier, event) for event in events if _sent(notifier, event) not in kept}
+        tries = {
+            event: self._tries(values, notifier, event) for event in events if _sent(notifier, event) not in values
+        }
         given_up = datetime.now(UTC) - LASTING
         return {event: len(notes) for event, notes in tries.items() if not notes or notes[0].at > given_up}
 
@@ -100,11 +102,11 @@ class Notices:
         patience = Patience(f"the log of messages of {self._model!r} is too busy")
         while True:
             patience.wait()
-            kept = self._log.read()
-            if _sent(notifier, event) in kept:
+            values = self._log.read()
+            if _sent(notifier, event) in values:
                 return False
-            tries = self._tries(kept, notifier, event)
-            if tries and _given_back(notifier, event, len(tries)) not in kept:
+            tries = self._tries(values, notifier, event)
+            if tries and _given_back(notifier, event, len(tries)) not in values:
                 if tries[-1].by == by:
                     return True
                 if mine.at - tries[-1].at < LEASE:
@@ -133,9 +135,9 @@ class Notices:
         if tries and tries[-1].by == by:
             self._log.write(_given_back(notifier, event, len(tries)), _text(_Note(by=by)))
 
-    def _tries(self, kept: Mapping[str, str], notifier: str, event: str) -> list[_Note]:
+    def _tries(self, values: Mapping[str, str], notifier: str, event: str) -> list[_Note]:
         tries: list[_Note] = []
-        while (value := kept.get(key := _try(notifier, event, len(tries) + 1))) is not None:
+        while (value := values.get(key := _try(notifier, event, len(tries) + 1))) is not None:
             tries.append(self._log.parsed(key, value, _Note))
         return tries
 

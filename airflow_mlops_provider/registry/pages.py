@@ -42,23 +42,23 @@ def keep_pages(connection: Connection, model: str, version: int, run_id: str, pa
     :param pages: by what they are, a key of `FILES`.
     """
     what = f"the pages of version {version} of model {model!r}"
-    found = connection.ask(f"looking for {what}", lambda client: client.get_model_version(model, str(version)))
+    found = connection.retried(f"looking for {what}", lambda client: client.get_model_version(model, str(version)))
     wanted = {_TAG + name: page.ref.model_dump_json() for name, page in pages.items()}
     fresh = {tag: value for tag, value in wanted.items() if found.tags.get(tag) != value}
     if not fresh:
         return
     failpoint("publish.pages.before")
-    run = connection.ask(f"reading the run of {what}", lambda client: client.get_run(run_id))
+    run = connection.retried(f"reading the run of {what}", lambda client: client.get_run(run_id))
     keep_files(connection, run, {FILES[name]: page.text for name, page in pages.items()})
     failpoint("publish.pages.after")
     if not found.description:  # what a person wrote there stays
         words = _description(str(run.info.experiment_id), run_id)
-        connection.ask(
+        connection.retried(
             f"describing {what}", lambda client: client.update_model_version(model, str(version), description=words)
         )
     for tag, value in fresh.items():
         name = partial(_name_page, model=model, version=version, tag=tag, value=value)
-        connection.ask(f"naming {what}", name)
+        connection.retried(f"naming {what}", name)
 
 
 def _name_page(client: MlflowClient, *, model: str, version: int, tag: str, value: str) -> None:

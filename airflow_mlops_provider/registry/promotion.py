@@ -16,7 +16,14 @@ from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text, in_utc
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, barred_as, champion_for, clock, quarantine
+from airflow_mlops_provider.registry.ledger import (
+    Ledger,
+    LedgerEntry,
+    champion_for,
+    clock,
+    quarantine,
+    quarantined_version,
+)
 from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.remarks import champion_of_future, remarks
 from airflow_mlops_provider.registry.witnesses import STATUS_TAG, check_champion, check_same_model
@@ -110,7 +117,9 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
     head = history[-1]
     if head.version == request.version:
         return "already", f"version {head.version} is the champion (entry {head.seq})"
-    if (barred := barred_as(history, request.version, request.digest)) is not None and not request.lift_quarantine:
+    if (
+        barred := quarantined_version(history, request.version, request.digest)
+    ) is not None and not request.lift_quarantine:
         same = "" if barred == request.version else f" (the same model as version {barred})"
         return "quarantined", f"version {request.version}{same} is in quarantine"
     if not request.allow_older and (future := champion_of_future(history, datetime.now(UTC))) is not None:
@@ -120,8 +129,8 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
             f"the champion, version {head.version}, has data up to {head.order_key.isoformat()}; "
             f"version {request.version} only up to {request.order_key.isoformat()}"
         )
-    rival = champion_for(history, as_of=request.order_key, lineage=request.lineage, allow_older=request.allow_older)
-    if (expected := rival.seq if rival else None) != request.compared_with:
+    beaten = champion_for(history, as_of=request.order_key, lineage=request.lineage, allow_older=request.allow_older)
+    if (expected := beaten.seq if beaten else None) != request.compared_with:
         return "stale", f"compared with entry {request.compared_with}, now to be compared with {expected}"
     return None
 
@@ -194,7 +203,7 @@ def promotion_entry(history: Sequence[LedgerEntry], request: PromotionRequest) -
         **request.model_dump(exclude={"model", "allow_older", "lift_quarantine"}),
         seq=len(history) + 1,
         at=clock(history),
-        lifted=barred_as(history, request.version, request.digest),
+        lifted=quarantined_version(history, request.version, request.digest),
     )
 
 
@@ -224,7 +233,7 @@ def project(connection: Connection, ledger: Ledger, model: str, *, written: Ledg
 def alias(connection: Connection, model: str, name: str) -> int | None:
     """Return the version that the alias names; None without one."""
     try:
-        registered = connection.ask(
+        registered = connection.retried(
             f"reading the aliases of model {model!r}", lambda client: client.get_registered_model(model)
         )
     except NotThereError:
@@ -242,7 +251,7 @@ def set_alias(connection: Connection, model: str, name: str, version: int) -> Tr
     failpoint("alias.write.before")
     trouble = None
     try:
-        connection.tell(
+        connection.once(
             f"setting the alias {name!r} of model {model!r} to version {version}",
             lambda client: client.set_registered_model_alias(model, name, str(version)),
         )
@@ -296,7 +305,7 @@ def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> Tran
 
 
 def _tag(connection: Connection, model: str, history: Sequence[LedgerEntry]) -> None:
-    tagged: list[Any] = connection.ask(
+    tagged: list[Any] = connection.retried(
         f"reading the champions of model {model!r}",
         lambda client: client.search_model_versions(f"name = '{model}' and tags.`{STATUS_TAG}` != '{_ARCHIVED}'"),
     )
@@ -315,7 +324,7 @@ def _tag(connection: Connection, model: str, history: Sequence[LedgerEntry]) -> 
 def _set_tag(connection: Connection, model: str, version: int, status: str) -> None:
     # A version that was deleted needs no tag; that the champion is gone was said by its alias.
     with suppress(NotThereError):
-        connection.ask(
+        connection.retried(
             f"marking version {version} of model {model!r} as {status}",
             lambda client: client.set_model_version_tag(model, str(version), STATUS_TAG, status),
         )

@@ -65,7 +65,7 @@ class CandidateRun(Frozen):
     files: dict[str, str] = Field(default_factory=dict)
 
 
-class ModelInfo(Frozen):
+class PublishedModel(Frozen):
     """The winner's model as it is stored.
 
     :param digest: canonical digest: what it is.
@@ -93,7 +93,7 @@ class ModelInfo(Frozen):
     input_example: dict[str, list[JsonValue]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _consistent(self) -> ModelInfo:
+    def _consistent(self) -> PublishedModel:
         if self.sha256 != self.artifact.sha256:
             raise ValueError(f"sha256 is not the artifact's: {self.sha256} and {self.artifact.sha256}")
         if unknown := sorted(set(self.input_example) - {*self.numeric, *self.categorical}):
@@ -128,7 +128,7 @@ class Publication(Frozen):
     metrics: dict[str, Finite] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     winner: str
-    model_info: ModelInfo
+    model_info: PublishedModel
     evaluation: str | None = None
     refit: str | None = None
     judged: str | None = None

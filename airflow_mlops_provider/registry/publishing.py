@@ -88,7 +88,7 @@ def _upload(connection: Connection, experiment: str, publication: Publication, r
         _upload_files(connection, publication, model, run_id)
         _link(connection, publication, model, run_id)
         model_id = model.model_id
-        connection.ask(
+        connection.retried(
             f"finishing the logged model {model_id}",
             lambda client: client.finalize_logged_model(model_id, "READY"),
         )
@@ -100,7 +100,7 @@ def _upload(connection: Connection, experiment: str, publication: Publication, r
 
 def _find_model(connection: Connection, experiment: str, publication: Publication) -> LoggedModel | None:
     where = f"tags.`{LINEAGE_TAG}` = '{publication.lineage}' AND tags.`{DIGEST_TAG}` = '{_digest(publication)}'"
-    found = connection.ask(
+    found = connection.retried(
         f"looking for the logged model of {publication.model!r}",
         lambda client: client.search_logged_models([experiment], filter_string=where),
     )
@@ -116,7 +116,7 @@ def _find_model(connection: Connection, experiment: str, publication: Publicatio
 
 def _mark_model(connection: Connection, model: LoggedModel, *, duplicate: bool) -> None:
     if (model.tags.get(DUPLICATE_TAG) == "true") != duplicate:
-        connection.ask(
+        connection.retried(
             f"marking the logged model {model.model_id} as {'a' if duplicate else 'no'} duplicate",
             lambda client: client.set_logged_model_tags(model.model_id, {DUPLICATE_TAG: str(duplicate).lower()}),
         )
@@ -127,7 +127,7 @@ def _create_model(connection: Connection, experiment: str, publication: Publicat
     what = f"creating the logged model of {publication.model!r}"
     return make_once(
         what,
-        lambda: connection.tell(
+        lambda: connection.once(
             what,
             lambda client: client.create_logged_model(
                 experiment, publication.winner, run_id, _version_tags(publication), params
@@ -165,7 +165,7 @@ def _put_files(connection: Connection, model: LoggedModel, folder: Path, what: s
             objects.put(file.name, file)
         return
     size = sum(file.stat().st_size for file in folder.iterdir())
-    connection.ask(
+    connection.retried(
         what,
         lambda client: client.log_model_artifacts(model.model_id, str(folder)),
         # The server passes a file on before it answers.
@@ -180,18 +180,18 @@ def _link(connection: Connection, publication: Publication, model: LoggedModel, 
     what = f"linking the logged model {model.model_id} to run {run_id}"
 
     def linked() -> bool | None:
-        outputs = connection.ask(what, lambda client: client.get_run(run_id)).outputs
+        outputs = connection.retried(what, lambda client: client.get_run(run_id)).outputs
         return (outputs is not None and model.model_id in {found.model_id for found in outputs.model_outputs}) or None
 
     if not linked():
         output = [LoggedModelOutput(model.model_id, step=0)]
-        make_once(what, lambda: connection.tell(what, lambda client: client.log_outputs(run_id, output)), linked)
-    run = connection.ask(what, lambda client: client.get_run(run_id))
+        make_once(what, lambda: connection.once(what, lambda client: client.log_outputs(run_id, output)), linked)
+    run = connection.retried(what, lambda client: client.get_run(run_id))
     metrics = [
         Metric(key, value, int(run.info.start_time), 0, model_id=model.model_id, run_id=run_id)
         for key, value in legal_keys(publication.winning.metrics).items()
     ]
-    connection.ask(what, lambda client: client.log_batch(run_id, metrics=metrics))
+    connection.retried(what, lambda client: client.log_batch(run_id, metrics=metrics))
 
 
 def _find_version(connection: Connection, publication: Publication) -> ModelVersion | None:
@@ -199,7 +199,7 @@ def _find_version(connection: Connection, publication: Publication) -> ModelVers
         f"name = '{publication.model}' AND tags.`{LINEAGE_TAG}` = '{publication.lineage}' "
         f"AND tags.`{DIGEST_TAG}` = '{_digest(publication)}'"
     )
-    found = connection.ask(
+    found = connection.retried(
         f"looking for versions of model {publication.model!r}",
         lambda client: client.search_model_versions(where),
     )
@@ -213,7 +213,7 @@ def _find_version(connection: Connection, publication: Publication) -> ModelVers
 
 def _mark_version(connection: Connection, version: ModelVersion) -> None:
     if version.tags.get(DUPLICATE_TAG) != "true":
-        connection.ask(
+        connection.retried(
             f"marking version {version.version} of model {version.name!r} as a duplicate",
             lambda client: client.set_model_version_tag(version.name, str(version.version), DUPLICATE_TAG, "true"),
         )
@@ -223,7 +223,7 @@ def _name_evaluation(connection: Connection, publication: Publication, version: 
     """Say which evaluation measured the version; of several, with other settings, it is the last."""
     key = publication.evaluation
     if key is not None and version.tags.get(EVALUATION_TAG) != key:
-        connection.ask(
+        connection.retried(
             f"naming the evaluation of version {version.version} of model {version.name!r}",
             lambda client: client.set_model_version_tag(version.name, str(version.version), EVALUATION_TAG, key),
         )
@@ -238,7 +238,7 @@ def _register(connection: Connection, publication: Publication, model: LoggedMod
     what = f"registering a version of model {name!r}"
     version = make_once(
         what,
-        lambda: connection.tell(
+        lambda: connection.once(
             what,
             lambda client: client.create_model_version(
                 name,
@@ -260,21 +260,21 @@ def _ensure_registered(connection: Connection, name: str) -> None:
 
     def find() -> RegisteredModel | None:
         with suppress(NotThereError):
-            return connection.ask(what, lambda client: client.get_registered_model(name))
+            return connection.retried(what, lambda client: client.get_registered_model(name))
         return None
 
     if find() is None:
-        make_once(what, lambda: connection.tell(what, lambda client: client.create_registered_model(name)), find)
+        make_once(what, lambda: connection.once(what, lambda client: client.create_registered_model(name)), find)
 
 
 def _show_version(connection: Connection, model: LoggedModel, name: str, version: int) -> None:
     """Link the logged model to its version in the UI; a server does it by itself."""
     what = f"linking the logged model {model.model_id} to version {version}"
-    tags = connection.ask(what, lambda client: client.get_logged_model(model.model_id)).tags
+    tags = connection.retried(what, lambda client: client.get_logged_model(model.model_id)).tags
     shown = json.loads(tags.get(_VERSIONS_TAG, "[]"))
     if not any(entry["name"] == name and int(entry["version"]) == version for entry in shown):
         value = json.dumps([*shown, {"name": name, "version": version}])
-        connection.ask(what, lambda client: client.set_logged_model_tags(model.model_id, {_VERSIONS_TAG: value}))
+        connection.retried(what, lambda client: client.set_logged_model_tags(model.model_id, {_VERSIONS_TAG: value}))
 
 
 def _digest(publication: Publication) -> str:

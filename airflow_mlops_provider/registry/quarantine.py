@@ -83,7 +83,7 @@ def _check(connection: Connection, model: str, version: int, history: Sequence[L
             hint="Roll back: the champion goes into quarantine by that.",
         )
     try:
-        connection.ask(
+        connection.retried(
             f"looking for version {version} of model {model!r}",
             lambda client: client.get_model_version(model, str(version)),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.ledger import LedgerEntry, barred_as, clock, former_champion, served_at
+from airflow_mlops_provider.registry.ledger import LedgerEntry, clock, former_champion, quarantined_version, served_at
 from airflow_mlops_provider.registry.patience import Patience
 from airflow_mlops_provider.registry.promotion import CHAMPION, PromotionOutcome, alias, project, written_before
 from airflow_mlops_provider.registry.witnesses import check_champion
@@ -86,7 +86,7 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
     :param history: at least one entry.
     :raises RegistryError: names what was asked for and what is there.
     """
-    head, asked = history[-1], f"model {model!r} cannot be rolled back to {_words(to)}"
+    head, what = history[-1], f"model {model!r} cannot be rolled back to {_words(to)}"
     if isinstance(to, datetime):
         found = served_at(history, in_utc(to))
         missing = f"the first champion serves since {history[0].at.isoformat(timespec='seconds')}"
@@ -97,21 +97,21 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
         found = next((entry for entry in reversed(history) if entry.version == to), None)
         missing = "that version never was champion"
     if found is None:
-        raise RegistryError(f"{asked}: {missing}", hint=_what_served(history))
+        raise RegistryError(f"{what}: {missing}", hint=_what_served(history))
     if found.version == head.version:
         raise RegistryError(
-            f"{asked}: version {head.version} is the champion already (entry {head.seq})",
+            f"{what}: version {head.version} is the champion already (entry {head.seq})",
             hint=_what_served(history),
         )
     if found.digest == head.digest:
         raise RegistryError(
-            f"{asked}: version {found.version} is the very model that serves as version {head.version}",
+            f"{what}: version {found.version} is the very model that serves as version {head.version}",
             hint=_what_served(history),
         )
-    if (barred := barred_as(history, found.version, found.digest)) is not None:
+    if (barred := quarantined_version(history, found.version, found.digest)) is not None:
         same = "" if barred == found.version else f" (the same model as version {barred})"
         raise RegistryError(
-            f"{asked}: version {found.version}{same} is in quarantine",
+            f"{what}: version {found.version}{same} is in quarantine",
             hint=f"{_what_served(history)} To serve it all the same, promote it with lift_quarantine.",
         )
     return found
@@ -133,7 +133,7 @@ def _stale(
 def _check_registered(connection: Connection, model: str, target: LedgerEntry) -> None:
     """Refuse a version that MLflow no longer holds, before the ledger names it."""
     try:
-        connection.ask(
+        connection.retried(
             f"looking for version {target.version} of model {model!r}",
             lambda client: client.get_model_version(model, str(target.version)),
         )
@@ -186,7 +186,7 @@ def rollback_targets(history: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     usable = {
         entry.version: entry
         for entry in history
-        if entry.digest != head.digest and barred_as(history, entry.version, entry.digest) is None
+        if entry.digest != head.digest and quarantined_version(history, entry.version, entry.digest) is None
     }
     return list(reversed(usable.values()))
 

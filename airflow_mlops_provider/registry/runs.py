@@ -107,7 +107,7 @@ class _Runs:
 
         return make_once(
             what,
-            lambda: self.connection.tell(
+            lambda: self.connection.once(
                 what, lambda client: client.create_run(self._experiment, milliseconds(started), every, name)
             ),
             find,
@@ -135,7 +135,7 @@ class _Runs:
         if run.info.status == "FINISHED":
             stamp = milliseconds(datetime.now(UTC)) or stamp  # A later result of the same run.
         every = {**own_tags(tags), DATASET_TAG: dataset.digest}
-        self.connection.ask(
+        self.connection.retried(
             f"logging run {run_id}",
             lambda client: client.log_batch(
                 run_id,
@@ -144,7 +144,7 @@ class _Runs:
                 tags=[RunTag(key, value) for key, value in every.items()],
             ),
         )
-        self.connection.ask(
+        self.connection.retried(
             f"naming the data of run {run_id}",
             lambda client: client.log_inputs(run_id, datasets=[_dataset_input(dataset)]),
         )
@@ -163,7 +163,7 @@ class _Runs:
         ]
         for start in range(0, len(every), _MAX_BATCH):
             log_batch = partial(MlflowClient.log_batch, run_id=run_id, metrics=every[start : start + _MAX_BATCH])
-            self.connection.ask(f"logging the steps of run {run_id}", log_batch)
+            self.connection.retried(f"logging the steps of run {run_id}", log_batch)
 
     def finish(self, run: Run, seconds: float | None = None) -> None:
         """End the run, this long after its start: the last write, by which a retry knows that it is complete."""
@@ -171,12 +171,12 @@ class _Runs:
             return
         run_id = str(run.info.run_id)
         end = None if seconds is None else int(run.info.start_time) + round(seconds * 1000)
-        self.connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "FINISHED", end))
+        self.connection.retried(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "FINISHED", end))
 
     def _search(self) -> list[Run]:
         where = f"tags.`{LINEAGE_TAG}` = '{self._lineage}'"
         return list(
-            self.connection.ask(
+            self.connection.retried(
                 f"looking for runs of lineage {self._lineage!r}",
                 lambda client: client.search_runs([self._experiment], where),
             )
@@ -185,12 +185,12 @@ class _Runs:
     def _mark_duplicate(self, run: Run) -> None:
         run_id = str(run.info.run_id)
         if run.data.tags.get(DUPLICATE_TAG) != "true":
-            self.connection.ask(
+            self.connection.retried(
                 f"marking run {run_id} as a duplicate",
                 lambda client: client.set_tag(run_id, DUPLICATE_TAG, "true"),
             )
         if run.info.status == "RUNNING":
-            self.connection.ask(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "KILLED"))
+            self.connection.retried(f"ending run {run_id}", lambda client: client.set_terminated(run_id, "KILLED"))
 
 
 def _dataset_input(dataset: DatasetInfo) -> Any:

@@ -14,7 +14,7 @@ from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.errors import DamagedError
 from airflow_mlops_provider.registry.files import download_copy
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, rivals, served_at
+from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, comparable_champions, served_at
 from airflow_mlops_provider.registry.looks import Looks
 from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
@@ -87,7 +87,7 @@ class Registry:
         :raises TransientServiceError: it cannot be reached.
         :raises RegistryError: it refuses.
         """
-        self._connection.ask("testing the connection", lambda client: client.search_experiments(max_results=1))
+        self._connection.retried("testing the connection", lambda client: client.search_experiments(max_results=1))
         return f"MLflow at {self.address} answers."
 
     def round_trip(self, text: str) -> str:
@@ -99,8 +99,8 @@ class Registry:
         name = "mlops-doctor"
         experiment = experiment_id(self._connection, name)
         what = "testing whether MLflow keeps what is written"
-        self._connection.ask(what, lambda client: client.set_experiment_tag(experiment, "mlops.round_trip", text))
-        found = self._connection.ask(what, lambda client: client.get_experiment(experiment))
+        self._connection.retried(what, lambda client: client.set_experiment_tag(experiment, "mlops.round_trip", text))
+        found = self._connection.retried(what, lambda client: client.get_experiment(experiment))
         return str(found.tags.get("mlops.round_trip"))
 
     def publish(self, publication: Publication) -> Published:
@@ -154,9 +154,9 @@ class Registry:
         """Return the entry whose version a challenger is compared with; see `ledger.champion_for`."""
         return champion_for(self.history(model), as_of=as_of, lineage=lineage, allow_older=allow_older)
 
-    def rivals(self, model: str, *, as_of: datetime, allow_older: bool = False) -> list[LedgerEntry]:
-        """Return the entries that a challenger may be compared with; see `ledger.rivals`."""
-        return rivals(self.history(model), as_of=as_of, allow_older=allow_older)
+    def comparable_champions(self, model: str, *, as_of: datetime, allow_older: bool = False) -> list[LedgerEntry]:
+        """Return the entries that a challenger may be compared with; see `ledger.comparable_champions`."""
+        return comparable_champions(self.history(model), as_of=as_of, allow_older=allow_older)
 
     def promote(self, request: PromotionRequest) -> PromotionOutcome:
         """Make a version champion, or say why not. Safe to repeat, and to race."""

@@ -51,7 +51,7 @@ def read_states(connection: Connection, models: Sequence[str], *, decisions: int
     decided = read_logs(connection, DECISIONS) if decisions else {}
     registered = {
         found.name: found
-        for found in connection.ask_pages(
+        for found in connection.pages(
             "reading the registered models",
             lambda client, token: client.search_registered_models(max_results=_PAGE, page_token=token),
         )

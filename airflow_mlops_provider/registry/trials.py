@@ -52,7 +52,7 @@ def write_trials(connection: Connection, parent: Run, candidate: CandidateRun) -
 
     def create() -> None:
         missing = [_creating(parent, candidate, trial) for trial in candidate.trials if trial.number not in found]
-        connection.tell(what, lambda client: _at_once(connection, client, missing))
+        connection.once(what, lambda client: _at_once(connection, client, missing))
 
     def complete() -> dict[int, Run] | None:
         found.update(_found(connection, parent, candidate))
@@ -62,7 +62,7 @@ def write_trials(connection: Connection, parent: Run, candidate: CandidateRun) -
         make_once(what, create, complete)
     open_ones = [trial for trial in candidate.trials if found[trial.number].info.status == "RUNNING"]
     writes = [_writing(found[trial.number], trial) for trial in open_ones]
-    connection.ask(
+    connection.retried(
         f"writing the runs of the search of {candidate.name!r}", lambda client: _at_once(connection, client, writes)
     )
     failpoint("publish.trials.after")
@@ -80,7 +80,7 @@ def _at_once(
 def _found(connection: Connection, parent: Run, candidate: CandidateRun) -> dict[int, Run]:
     """Return the runs of the trials by number; of several of one number the lowest id, and the others are marked."""
     where = f"tags.`{STEP_TAG}` = '{candidate.step_key}' AND tags.`{ROLE_TAG}` = 'trial'"
-    runs = connection.ask(
+    runs = connection.retried(
         f"looking for the trials of {candidate.name!r}",
         lambda client: client.search_runs([parent.info.experiment_id], where, max_results=_PAGE),
     )
@@ -106,7 +106,7 @@ def _retire(connection: Connection, run: Run) -> None:
         client.set_tag(run_id, DUPLICATE_TAG, "true")
         client.set_terminated(run_id, "KILLED")
 
-    connection.ask(f"marking run {run_id} as a duplicate", retire)
+    connection.retried(f"marking run {run_id} as a duplicate", retire)
 
 
 def _creating(parent: Run, candidate: CandidateRun, trial: TrialRun) -> Callable[[MlflowClient], object]:

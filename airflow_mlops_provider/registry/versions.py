@@ -98,7 +98,7 @@ def version_run(connection: Connection, model: str, version: int) -> VersionRun:
     }
     if found.run_id:
         what = f"reading the run of version {version} of model {model!r}"
-        run = connection.ask(what, lambda client: client.get_run(found.run_id))
+        run = connection.retried(what, lambda client: client.get_run(found.run_id))
         details |= {
             "experiment_id": str(run.info.experiment_id),
             "candidate": run.data.tags.get(CANDIDATE_TAG),
@@ -143,7 +143,7 @@ def registered_version(connection: Connection, model: str, version: int) -> Regi
 def _version(connection: Connection, model: str, version: int) -> ModelVersion:
     what = f"version {version} of model {model!r}"
     try:
-        return connection.ask(f"reading {what}", lambda client: client.get_model_version(model, str(version)))
+        return connection.retried(f"reading {what}", lambda client: client.get_model_version(model, str(version)))
     except NotThereError as error:
         raise RegistryError(
             f"there is no {what} in MLflow at {connection.address}", hint="Name a version that is there."

@@ -73,5 +73,5 @@ def still_serving(connection: Connection, ledger: Ledger, model: str, alias: int
 def _tags(connection: Connection, model: str, version: int) -> dict[str, str]:
     what = f"reading the tags of version {version} of model {model!r}"
     with suppress(NotThereError):
-        return dict(connection.ask(what, lambda client: client.get_model_version(model, str(version))).tags)
+        return dict(connection.retried(what, lambda client: client.get_model_version(model, str(version))).tags)
     return {}

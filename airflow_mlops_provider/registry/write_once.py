@@ -87,10 +87,10 @@ class WriteOnceLog:
         :raises RegistryError: MLflow refused.
         :raises TransientServiceError: MLflow cannot be reached; the value may or may not be there.
         """
-        run_id = self.born()
+        run_id = self.ensure_run()
         refusal: MLOpsError | None = None
         try:
-            self._connection.tell(
+            self._connection.once(
                 f"writing {key} of {self._kind.title} of {self._model!r}, in experiment {self._shared!r}",
                 lambda client: client.log_param(run_id, key, value),
             )
@@ -102,7 +102,7 @@ class WriteOnceLog:
             raise refusal or self.damaged(f"{key} was written and is not there")
         return stored
 
-    def born(self) -> str:
+    def ensure_run(self) -> str:
         """Return the log's run, made when there is none."""
         return self._run_id() or self._create()
 
@@ -163,7 +163,7 @@ class WriteOnceLog:
     def _params(self, run_id: str) -> dict[str, str]:
         what = f"reading {self._kind.title} of {self._model!r}"
         try:
-            run = self._connection.ask(what, lambda client: client.get_run(run_id))
+            run = self._connection.retried(what, lambda client: client.get_run(run_id))
         except NotThereError as error:
             raise self.damaged(f"its run {run_id} was removed") from error
         if run.info.lifecycle_stage != "active":
@@ -179,7 +179,7 @@ class WriteOnceLog:
     def _run_id(self) -> str | None:
         if self._known_run is None:
             what = f"looking for {self._kind.title} of {self._model!r}"
-            experiment = self._connection.ask(what, lambda client: client.get_experiment_by_name(self._experiment))
+            experiment = self._connection.retried(what, lambda client: client.get_experiment_by_name(self._experiment))
             if experiment is None:
                 return None
             if experiment.lifecycle_stage != "active":
@@ -197,17 +197,17 @@ class WriteOnceLog:
         connection = self._connection
         what = f"creating {self._kind.title} of {self._model!r}, in experiment {self._shared!r}"
         shared, tags = experiment_id(connection, self._shared), self._tags
-        if not (born := self._newborn(shared, tags)):
-            born = make_once(
+        if not (made := self._newborn(shared, tags)):
+            made = make_once(
                 what,
-                lambda: connection.tell(
+                lambda: connection.once(
                     what, lambda client: client.create_run(shared, tags=tags, run_name=self._experiment)
                 ),
                 lambda: self._newborn(shared, tags) or None,
             )
-        mine = born[0]
+        mine = made[0]
         try:
-            connection.ask(
+            connection.retried(
                 f"closing a run of {self._kind.name}", lambda client: client.set_terminated(mine, "FINISHED")
             )
         except RegistryError:
@@ -219,7 +219,7 @@ class WriteOnceLog:
         every = {**tags, _RUN_TAG: mine}
         winner = make_once(
             what,
-            lambda: connection.tell(what, lambda client: client.create_experiment(self._experiment, location, every)),
+            lambda: connection.once(what, lambda client: client.create_experiment(self._experiment, location, every)),
             self._run_id,
         )
         for lost in self._newborn(shared, tags):
@@ -231,13 +231,13 @@ class WriteOnceLog:
         """Return the runs that were made to hold the log: by us before our reply was lost, by others at this moment."""
         where = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         what = f"looking for a run of {self._kind.name} of {self._model!r}"
-        found = self._connection.ask(what, lambda client: client.search_runs([shared], where))
+        found = self._connection.retried(what, lambda client: client.search_runs([shared], where))
         return sorted(str(run.info.run_id) for run in found)
 
     def _remove(self, run_id: str) -> None:
         # Another may have removed it, or our user may not: nobody looks at it in any case.
         with suppress(RegistryError):
-            self._connection.ask(
+            self._connection.retried(
                 f"removing a run of {self._kind.name} that lost", lambda client: client.delete_run(run_id)
             )
 
@@ -273,7 +273,7 @@ def read_logs(connection: Connection, kind: LogKind) -> dict[str, dict[str, str]
     None stands for a log that is not as it should be: reading that one alone says what is wrong.
     """
     prefix, what = f"{kind.name}/", f"reading {kind.title} of all models"
-    every = connection.ask_pages(
+    every = connection.pages(
         what, lambda client, token: client.search_experiments(_ALL, _PAGE, f"name LIKE '{prefix}%'", page_token=token)
     )
     run_of = {
@@ -281,10 +281,10 @@ def read_logs(connection: Connection, kind: LogKind) -> dict[str, dict[str, str]
         for experiment in every
         if experiment.name.startswith(prefix)
     }
-    shared = connection.ask(what, lambda client: client.get_experiment_by_name(f"mlops-{kind.name}"))
+    shared = connection.retried(what, lambda client: client.get_experiment_by_name(f"mlops-{kind.name}"))
     if shared is None or not run_of:
         return dict.fromkeys(run_of)
-    runs = connection.ask_pages(
+    runs = connection.pages(
         what,
         lambda client, token: client.search_runs([shared.experiment_id], max_results=_PAGE, page_token=token),
     )
@@ -309,14 +309,14 @@ def experiment_id(connection: Connection, name: str) -> str:
     what = f"opening the experiment {name!r}"
 
     def find() -> Experiment | None:
-        return connection.ask(what, lambda client: client.get_experiment_by_name(name))
+        return connection.retried(what, lambda client: client.get_experiment_by_name(name))
 
     found = find()
     if found is None:
         location = connection.artifact_location(name)
         found = make_once(
             what,
-            lambda: connection.tell(what, lambda client: client.create_experiment(name, location, _EXPERIMENT_KIND)),
+            lambda: connection.once(what, lambda client: client.create_experiment(name, location, _EXPERIMENT_KIND)),
             find,
         )
     if found.lifecycle_stage != "active":

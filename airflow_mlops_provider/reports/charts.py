@@ -92,15 +92,15 @@ class _Plane:
         lines = zip(map(self.y, values), _numbers(values), strict=True)
         return [
             f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _EDGE}" y1="{height:.1f}" y2="{height:.1f}"/>'
-            f'<text x="{_LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{said}</text>'
-            for height, said in lines
+            f'<text x="{_LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{caption}</text>'
+            for height, caption in lines
         ]
 
-    def upright(self, value: float, said: str) -> str:
+    def upright(self, value: float, caption: str) -> str:
         x = self.x(value)
         return (
             f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_EDGE}" y2="{_HEIGHT - _BOTTOM}">'
-            f"<title>{escape(said)}</title></line>"
+            f"<title>{escape(caption)}</title></line>"
         )
 
 
@@ -132,7 +132,9 @@ def line_chart(
         _below(plane.x(index), index / (last or 1), labels[index])
         for index in sorted({round(place) for place in _spread(0, last)})
     ]
-    uprights = [plane.upright(labels.index(label), said) for label, said in (marks or {}).items() if label in labels]
+    uprights = [
+        plane.upright(labels.index(label), caption) for label, caption in (marks or {}).items() if label in labels
+    ]
     kinds = _kinds(series, main)
     lines = [
         _line([None if y is None else f"{plane.x(at):.1f} {plane.y(y):.1f}" for at, y in enumerate(line)], kinds[name])
@@ -184,9 +186,9 @@ def xy_chart(
         parts.append(_line(places, kinds[name]))
         parts += [_dot(plane, x, y, kinds[name]) for x, y in curve]
     dashed = [name for name in (diagonal, level[1] if level else "") if name]
-    said = f"{heading}: {up} by {across}"
+    caption = f"{heading}: {up} by {across}"
     keys = _keys(kinds, dashed=dashed, filled=[band[0]] if band else [])
-    return f"<h2>{escape(heading)}</h2>{keys}{_drawing(said, parts, _HEIGHT + _NAME)}<p>Upwards: {escape(up)}.</p>"
+    return f"<h2>{escape(heading)}</h2>{keys}{_drawing(caption, parts, _HEIGHT + _NAME)}<p>Upwards: {escape(up)}.</p>"
 
 
 def histogram(heading: str, edges: Sequence[float], counts: Sequence[int], *, across: str) -> str:
@@ -198,10 +200,10 @@ def histogram(heading: str, edges: Sequence[float], counts: Sequence[int], *, ac
     bars = []
     for left, right, count in zip(edges, edges[1:], counts, strict=False):
         x, y = plane.x(left), plane.y(count)
-        said = f"{left:.4g} to {right:.4g}: {count:,} rows"
+        caption = f"{left:.4g} to {right:.4g}: {count:,} rows"
         bars.append(
             f'<rect class="before" x="{x:.1f}" y="{y:.1f}" width="{max(plane.x(right) - x - 1, 0.5):.1f}" '
-            f'height="{plane.y(0) - y:.1f}"><title>{escape(said)}</title></rect>'
+            f'height="{plane.y(0) - y:.1f}"><title>{escape(caption)}</title></rect>'
         )
     middle = [plane.upright(0.0, "nothing")] if edges[0] < 0 < edges[-1] else []
     parts = [*plane.grid, *_ticks(plane, across), *bars, *middle]
@@ -225,15 +227,15 @@ def _numbers(values: Sequence[float]) -> list[str]:
     (['0.25', '0.5'], ['0.7351', '0.7352'])
     """
     for digits in (3, 4, 5, 17):
-        said = [f"{value:.{digits}g}" for value in values]
-        if len(set(said)) == len(values):
+        caption = [f"{value:.{digits}g}" for value in values]
+        if len(set(caption)) == len(values):
             break
-    return said
+    return caption
 
 
-def _drawing(said: str, parts: Sequence[str], height: int = _HEIGHT) -> str:
+def _drawing(caption: str, parts: Sequence[str], height: int = _HEIGHT) -> str:
     return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img"><title>{escape(said)}</title>'
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img"><title>{escape(caption)}</title>'
         f"{''.join(parts)}</svg>"
     )
 
@@ -242,16 +244,16 @@ def _ticks(plane: _Plane, across: str) -> list[str]:
     """Return the values along the axis, and its name below them."""
     values = _spread(plane.left, plane.right)
     numbers = [
-        _below(plane.x(value), index / (_TICKS - 1), said)
-        for index, (value, said) in enumerate(zip(values, _numbers(values), strict=True))
+        _below(plane.x(value), index / (_TICKS - 1), caption)
+        for index, (value, caption) in enumerate(zip(values, _numbers(values), strict=True))
     ]
     middle = (_LEFT + _WIDTH) / 2
     return [*numbers, f'<text x="{middle}" y="{_HEIGHT + _NAME - 4}" text-anchor="middle">{escape(across)}</text>']
 
 
-def _below(x: float, share: float, said: str) -> str:
+def _below(x: float, share: float, caption: str) -> str:
     anchor = "start" if share == 0 else "end" if share == 1 else "middle"
-    return f'<text x="{x:.1f}" y="{_HEIGHT - 4}" text-anchor="{anchor}">{escape(said)}</text>'
+    return f'<text x="{x:.1f}" y="{_HEIGHT - 4}" text-anchor="{anchor}">{escape(caption)}</text>'
 
 
 def _kinds(names: Iterable[str], main: str | None = None) -> dict[str, str]:
@@ -276,10 +278,10 @@ def _line(points: Sequence[str | None], kind: str) -> str:
 
 
 def _dot(plane: _Plane, x: float, y: float, kind: str) -> str:
-    said = f"{x:.4g}: {y:.4g}"
+    caption = f"{x:.4g}: {y:.4g}"
     return (
         f'<circle class="series {kind}" cx="{plane.x(x):.1f}" cy="{plane.y(y):.1f}" r="3">'
-        f"<title>{said}</title></circle>"
+        f"<title>{caption}</title></circle>"
     )
 
 

@@ -121,12 +121,12 @@ class Bounds:
                 yield f"{what} is writable, and [mlops] docker_mounts has it without :rw"
 
     def _share(self, settings: Docker) -> Iterator[str]:
-        asked = {
+        requested = {
             "mem_limit": (memory_bytes(settings.mem_limit or "0"), self.memory, "docker_max_memory"),
             "cpus": (settings.cpus, self.cpus, "docker_max_cpus"),
             "gpus": (float("inf") if settings.gpus == "all" else settings.gpus, self.gpus, "docker_max_gpus"),
         }
-        for name, (wanted, most, option) in asked.items():
+        for name, (wanted, most, option) in requested.items():
             if wanted is not None and most is not None and wanted > most:
                 yield f"{name} {getattr(settings, name)!r} is more than [mlops] {option}: {most}"
 

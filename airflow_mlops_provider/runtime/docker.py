@@ -23,7 +23,7 @@ from airflow_mlops_provider.runtime.container import ORDER_LABEL, Container, End
 from airflow_mlops_provider.runtime.engine import GoneError, connect, image_digest
 from airflow_mlops_provider.runtime.reach import folder_of, private_options, uri_of
 from airflow_mlops_provider.spec import Docker
-from airflow_mlops_provider.wire import Answer, Order
+from airflow_mlops_provider.wire import Order, StepAnswer
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.job import StepRequest
@@ -245,8 +245,8 @@ def _vouched(result: StepResult, order: Order, store: ArtifactStore) -> StepResu
     return receipt
 
 
-def _parsed(out: str) -> Answer | None:
+def _parsed(out: str) -> StepAnswer | None:
     try:
-        return Answer.model_validate_json(out.strip().rpartition("\n")[2])
+        return StepAnswer.model_validate_json(out.strip().rpartition("\n")[2])
     except ValidationError:
         return None

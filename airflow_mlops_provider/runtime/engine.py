@@ -97,9 +97,9 @@ def speaking_to_engine(doing: str) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        said = str(error.explanation or error)
-        kind = GoneError if "no such container" in said.lower() else MLOpsError
-        raise kind(f"the Docker engine refused to {doing}", got=said) from cause_to_show(error)
+        message = str(error.explanation or error)
+        kind = GoneError if "no such container" in message.lower() else MLOpsError
+        raise kind(f"the Docker engine refused to {doing}", got=message) from cause_to_show(error)
     except (RequestException, HTTPError) as error:
         raise TransientServiceError(
             f"the Docker engine went away while it was to {doing}", got=f"{type(error).__name__}: {error}"
@@ -149,19 +149,19 @@ def _pull(settings: Docker) -> None:
                 if "error" in line:
                     raise _not_pulled(settings.image, str(line["error"]), passing=True)
         except APIError as error:
-            said = error.explanation or str(error)
+            message = error.explanation or str(error)
             # A registry that has no such image, or does not show it to us, answers 404; one that is away, 500.
-            raise _not_pulled(settings.image, said, passing=error.is_server_error()) from error
+            raise _not_pulled(settings.image, message, passing=error.is_server_error()) from error
         finally:
             client.close()
 
 
-def _not_pulled(image: str, said: str, *, passing: bool) -> MLOpsError:
-    lasting = any(mark in said.lower() for mark in ("denied", "unauthorized", "not found", "manifest unknown"))
+def _not_pulled(image: str, message: str, *, passing: bool) -> MLOpsError:
+    lasting = any(mark in message.lower() for mark in ("denied", "unauthorized", "not found", "manifest unknown"))
     kind: Any = TransientServiceError if passing and not lasting else SpecError
     error: MLOpsError = kind(
         f"image {image!r} is not on the Docker engine and cannot be pulled",
-        got=said,
+        got=message,
         hint="Build it there with `make image`, or correct runtime.image or runtime.docker_conn_id.",
     )
     return error

@@ -112,7 +112,7 @@ class _Rounds:
         if self.rules.late:
             return math.nan
         fold = hashlib.sha256(train.tobytes() + test.tobytes()).hexdigest()[:16]
-        result = self.bench.kept(f"{number:04}-{fold}", self.points[number], [(train, test)])
+        result = self.bench.fitted(f"{number:04}-{fold}", self.points[number], [(train, test)])
         self.seconds[number] += result["seconds"]
         self.rules.seconds += result["seconds"]
         if result["why"] is not None:

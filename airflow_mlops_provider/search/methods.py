@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Shard:
+class ShardResult:
     """What a shard did."""
 
     stop: Stop = "trials"
     trials: list[Trial] = field(default_factory=list)
 
 
-def run_shard(search: Search, bench: Bench, index: int) -> Shard:
+def run_shard(search: Search, bench: Bench, index: int) -> ShardResult:
     """Return the trials of one shard, in their order. The first of the first shard is the default.
 
     The same settings on the same rows give the same trials: drawn by the seed, and those in the journal as they are
@@ -36,7 +36,7 @@ def run_shard(search: Search, bench: Bench, index: int) -> Shard:
 
     :raises SpecError: when a parameter is not one of the estimator's, or Optuna is missing.
     """
-    shard = Shard()
+    shard = ShardResult()
     rules = Rules(search, bench.metric)
     if index == 0:
         shard.trials.append(bench.trial(DEFAULT, 0, {}))
@@ -50,7 +50,7 @@ def run_shard(search: Search, bench: Bench, index: int) -> Shard:
     return shard
 
 
-def _one_by_one(search: Search, bench: Bench, index: int, shard: Shard, rules: Rules) -> None:
+def _one_by_one(search: Search, bench: Bench, index: int, shard: ShardResult, rules: Rules) -> None:
     points = _Study(search, bench, index) if search.method == "bayesian" else _Points(search, bench, index)
     for number in range(index + 1, search.count + 1, search.shards):
         trial = bench.trial(number, index, points.ask(number))

@@ -42,9 +42,11 @@ def trials_csv(report: SearchReport) -> str:
     writer.writerow(["trial", "shard", *names, report.metric, "seconds", "share_of_rows", "kept", "why"])
     for trial in report.trials:
         values = [_text(trial.params[name]) if name in trial.params else "" for name in names]
-        kept = "yes" if trial.number == report.kept else ""
+        chosen = "yes" if trial.number == report.chosen else ""
         score = "" if trial.score is None else trial.score
-        writer.writerow([trial.number, trial.shard, *values, score, trial.seconds, trial.share, kept, trial.why or ""])
+        writer.writerow(
+            [trial.number, trial.shard, *values, score, trial.seconds, trial.share, chosen, trial.why or ""]
+        )
     return out.getvalue()
 
 
@@ -53,7 +55,7 @@ def html(report: SearchReport, drawings: list[str]) -> str:
     found = report.facts()
     embargo = f" with an embargo of {report.embargo}" if report.embargo else ""
     lines = [
-        Cell(f"{report.reason[0].upper()}{report.reason[1:]}.", "good" if report.kept else ""),
+        Cell(f"{report.reason[0].upper()}{report.reason[1:]}.", "good" if report.chosen else ""),
         Cell(
             f"{found['method']}, {found['trials']} trials in {len(report.stopped)} shards, {found['failed']} of them "
             f"failed; {found['seconds']} s of fitting and measuring; {report.search.cv} folds by {report.splitter}"
@@ -87,7 +89,7 @@ def parallel_coordinates(report: SearchReport) -> str:
         places = [*(position(report.search, name, trial.params[name]) for name in names), share]
         points = "L".join(f"{_SIDE + step * index:.1f} {height(place):.1f}" for index, place in enumerate(places))
         goodness = 1 - share if report.less_is_better else share
-        kind = ' class="kept"' if trial.number == report.kept else ""
+        kind = ' class="kept"' if trial.number == report.chosen else ""
         title = escape(f"trial {trial.number}: {report.metric} {trial.score:.5g} {json.dumps(trial.params)}")
         return f'<path{kind} d="M{points}" style="stroke:{_colour(goodness)}"><title>{title}</title></path>'
 
@@ -96,8 +98,8 @@ def parallel_coordinates(report: SearchReport) -> str:
         for index, name in enumerate(names)
     ]
     axes.append(_axis(_SIDE + step * len(names), report.metric, f"{low:.4g}", f"{high:.4g}", height(0), height(1)))
-    # The kept one on top of the others.
-    lines = [line(trial) for trial in sorted(trials, key=lambda trial: trial.number == report.kept)]
+    # The chosen one on top of the others.
+    lines = [line(trial) for trial in sorted(trials, key=lambda trial: trial.number == report.chosen)]
     return _drawing(f"Trials of {report.candidate} as lines over their parameters", _HEIGHT, [*lines, *axes])
 
 
@@ -156,7 +158,7 @@ def _row(report: SearchReport, trial: Trial) -> list[Cell]:
     texts = [_text(trial.params[name]) if name in trial.params else "" for name in report.search.space]
     remarks = [
         "the params as they stand" if trial.number == 0 else "",
-        "kept" if trial.number == report.kept else "",
+        "kept" if trial.number == report.chosen else "",
         "dropped by halving" if trial.share < 1 and trial.score is not None else "",
         trial.why or "",
     ]
@@ -166,7 +168,7 @@ def _row(report: SearchReport, trial: Trial) -> list[Cell]:
         Cell("failed" if trial.score is None else f"{trial.score:.6g}", "bad" if trial.score is None else "number"),
         Cell(f"{trial.seconds:.2f}", "number"),
         Cell(f"{trial.share:.0%}", "number"),
-        Cell(", ".join(filter(None, remarks)), "good" if trial.number == report.kept else ""),
+        Cell(", ".join(filter(None, remarks)), "good" if trial.number == report.chosen else ""),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
@@ -19,7 +19,7 @@ from airflow_mlops_provider.spec.search import Range, Search
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.search.methods import Shard
+    from airflow_mlops_provider.search.methods import ShardResult
 
 #: Fewer trials say nothing of what matters.
 _LEAST_TRIALS = 8
@@ -34,10 +34,12 @@ class SearchReport(Document):
     :param rows: training rows that were searched on.
     :param trials: by number; the first is that of the parameters as they stand.
     :param stopped: why each shard ended.
-    :param kept: number of the trial whose parameters are kept; 0 when they stay as they stand.
+    :param chosen: number of the trial whose parameters are taken; 0 when they stay as they stand.
     :param reason: why, in words.
     :param importance: how much of the trials' differences each parameter explains; together 1, empty when unknown.
     """
+
+    SCHEMA: ClassVar[int] = 2
 
     candidate: str
     search: Search
@@ -47,14 +49,19 @@ class SearchReport(Document):
     rows: int
     trials: list[Trial]
     stopped: list[Stop]
-    kept: int
+    chosen: int
     reason: str
     importance: dict[str, Finite] = Field(default_factory=dict)
+
+    @classmethod
+    def upgraded(cls, raw: Any, schema: int) -> Any:
+        """Read a report of schema 1, whose chosen trial is called `kept`."""
+        return raw if schema > 1 else {("chosen" if key == "kept" else key): value for key, value in raw.items()}
 
     @property
     def params(self) -> dict[str, JsonValue]:
         """What is set anew, by name in the space; nothing when the parameters stay as they stand."""
-        return self.of(self.kept).params
+        return self.of(self.chosen).params
 
     @property
     def default(self) -> Trial:
@@ -85,7 +92,7 @@ class SearchReport(Document):
             "failed": sum(trial.score is None for trial in self.trials[1:]),
             "stopped": sorted(set(self.stopped)),
             "seconds": round(sum(trial.seconds for trial in self.trials), 1),
-            "kept": self.kept,
+            "kept": self.chosen,
             "best": None if best is None else best.score,
             "default": self.default.score,
         }
@@ -100,7 +107,7 @@ def best_of(metric: str, trials: Sequence[Trial]) -> Trial | None:
 def report_of(
     candidate: str,
     search: Search,
-    shards: Sequence[Shard],
+    shards: Sequence[ShardResult],
     *,
     metric: str,
     splitter: str,
@@ -121,7 +128,7 @@ def report_of(
             got=default.why,
             hint="Correct its parameters, its search.space, or its impute_numeric, encode and scale.",
         )
-    kept, reason = _decide(metric, default, best)
+    chosen, reason = _decide(metric, default, best)
     return SearchReport(
         candidate=candidate,
         search=search,
@@ -131,7 +138,7 @@ def report_of(
         rows=rows,
         trials=trials,
         stopped=[shard.stop for shard in shards],
-        kept=kept,
+        chosen=chosen,
         reason=f"{reason}; {_ended(search, shards, len(trials) - 1)}",
         importance=importance_of(search, trials[1:]),
     )
@@ -154,7 +161,7 @@ def _decide(metric: str, default: Trial, best: Trial | None) -> tuple[int, str]:
     )
 
 
-def _ended(search: Search, shards: Sequence[Shard], trials: int) -> str:
+def _ended(search: Search, shards: Sequence[ShardResult], trials: int) -> str:
     texts = {
         "trials": "all trials were made",
         "timeout": f"its timeout of {search.timeout} ended it",

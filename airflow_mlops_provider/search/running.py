@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.job import Job
-    from airflow_mlops_provider.modeling.splits import Split
-    from airflow_mlops_provider.search.methods import Shard
+    from airflow_mlops_provider.modeling.splits import StoredSplit
+    from airflow_mlops_provider.search.methods import ShardResult
     from airflow_mlops_provider.spec import Candidate
     from airflow_mlops_provider.spec.search import Search
 
@@ -44,7 +44,7 @@ class Searching:
     candidate: Candidate
     search: Search
     job: Job
-    split: Split
+    split: StoredSplit
     frame: pd.DataFrame
     target: NDArray[Any]
 
@@ -53,7 +53,7 @@ class Searching:
         """What decides."""
         return self.search.metric or DEFAULT_METRICS[self.split.plan.task][0]
 
-    def shard(self, mask: NDArray[np.bool_], scope: str, index: int) -> Shard:
+    def shard(self, mask: NDArray[np.bool_], scope: str, index: int) -> ShardResult:
         """Do the trials of one shard on some training rows."""
         return run_shard(self.search, self._bench(mask, scope, fresh=self.job.request.recompute), index)
 

@@ -85,14 +85,14 @@ class Bench:
     def trial(self, number: int, shard: int, point: Point) -> Trial:
         """Return the trial of a point, from the journal when it is there."""
         # Each shard on its own, as in tasks of their own.
-        asked = f"{shard} {json.dumps(point, sort_keys=True)}"
-        if (same := self._known.get(asked)) is not None:
+        point_key = f"{shard} {json.dumps(point, sort_keys=True)}"
+        if (same := self._known.get(point_key)) is not None:
             return same.model_copy(update={"number": number, "shard": shard, "seconds": 0.0})
-        trial = Trial(number=number, shard=shard, params=point, **self.kept(f"{number:04}", point, self.folds))
-        self._known[asked] = trial
+        trial = Trial(number=number, shard=shard, params=point, **self.fitted(f"{number:04}", point, self.folds))
+        self._known[point_key] = trial
         return trial
 
-    def kept(self, name: str, point: Point, folds: list[Fold]) -> dict[str, Any]:
+    def fitted(self, name: str, point: Point, folds: list[Fold]) -> dict[str, Any]:
         """Return what a point reaches on some folds, measured once in all processes and kept under a name."""
         name = f"{self.scope}-{name}"
         record = None if self.fresh else self.journal.read(name)
@@ -137,12 +137,12 @@ class Bench:
 
         train, test = fold
         pipeline = self._pipeline(point)
-        known, asked = self._transformed(pipeline, fold)
+        known, point_key = self._transformed(pipeline, fold)
         model = pipeline.named_steps["model"].fit(known, self.target[train])
         classes = self.plan.classes or []
         if classes and model.classes_.tolist() != classes:
             return None, f"it learned the classes {shorten(model.classes_.tolist(), 100)}"
-        scores = predict(model, asked, self.plan.task)
+        scores = predict(model, point_key, self.plan.task)
         truth = self.target[test]
         codes = pd.Categorical(truth, categories=classes).codes if classes else truth
         return measure(self.metric, predictions_of(self.plan.task, codes, scores, classes))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_mlops_provider.triggers.champion import ChampionTrigger
-    from airflow_mlops_provider.triggers.polling import Look
+    from airflow_mlops_provider.triggers.polling import PollResult
 
 
 class ChampionSensor(WaitingSensor):
@@ -52,7 +52,7 @@ class ChampionSensor(WaitingSensor):
         self.newer_than = newer_than
         self.mlflow_conn_id = mlflow_conn_id
 
-    def look(self, memory: dict[str, Any]) -> Look:
+    def look(self, memory: dict[str, Any]) -> PollResult:
         """Read the ledger."""
         from airflow_mlops_provider.hooks.mlflow import MlflowHook
         from airflow_mlops_provider.triggers.champion import look_for_champion

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_mlops_provider.triggers.arrival import DataArrivalTrigger
-    from airflow_mlops_provider.triggers.polling import Look
+    from airflow_mlops_provider.triggers.polling import PollResult
 
 
 class DataArrivalSensor(WaitingSensor):
@@ -53,7 +53,7 @@ class DataArrivalSensor(WaitingSensor):
         self.stable_for = stable_for
         self.marker = marker
 
-    def look(self, memory: dict[str, Any]) -> Look:
+    def look(self, memory: dict[str, Any]) -> PollResult:
         """List the files."""
         from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
         from airflow_mlops_provider.storage import is_s3

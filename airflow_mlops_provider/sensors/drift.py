@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_mlops_provider.triggers.decision import DecisionTrigger
-    from airflow_mlops_provider.triggers.polling import Look
+    from airflow_mlops_provider.triggers.polling import PollResult
 
 _VERDICTS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "any": lambda _: True,
@@ -67,7 +67,7 @@ class DriftSensor(WaitingSensor):
         self.model = model
         self.mlflow_conn_id = mlflow_conn_id
 
-    def look(self, memory: dict[str, Any]) -> Look:
+    def look(self, memory: dict[str, Any]) -> PollResult:
         """Read the decisions."""
         from airflow_mlops_provider.hooks.mlflow import MlflowHook
         from airflow_mlops_provider.triggers.decision import look_for_decision

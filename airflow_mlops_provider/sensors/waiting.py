@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_mlops_provider.triggers.polling import Look, PollingTrigger
+    from airflow_mlops_provider.triggers.polling import PollingTrigger, PollResult
 
 #: Under this key of the task's state store lies what its retries and reschedules have to know.
 _MEMORY = "mlops.sensor"
@@ -40,7 +40,7 @@ class WaitingSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     @abstractmethod
-    def look(self, memory: dict[str, Any]) -> Look:
+    def look(self, memory: dict[str, Any]) -> PollResult:
         """Look once; it may take its time."""
 
     @abstractmethod
@@ -106,17 +106,17 @@ class WaitingSensor(BaseSensorOperator):
         A task that was cleared has tries of its own.
         """
         first_try = context["ti"].max_tries - (self.retries or 0) + 1
-        kept = context["task_state_store"].get(_UNTIL)
-        if isinstance(kept, dict) and kept.get("first_try") == first_try:
-            return datetime.fromisoformat(str(kept["until"])) - datetime.now(UTC)
+        stored = context["task_state_store"].get(_UNTIL)
+        if isinstance(stored, dict) and stored.get("first_try") == first_try:
+            return datetime.fromisoformat(str(stored["until"])) - datetime.now(UTC)
         timeout = timedelta(seconds=self.timeout)
         until = (datetime.now(UTC) + timeout).isoformat()
         context["task_state_store"].set(_UNTIL, {"first_try": first_try, "until": until})
         return timeout
 
     def _memory(self, context: Context) -> dict[str, Any]:
-        kept = context["task_state_store"].get(_MEMORY)
-        return kept if isinstance(kept, dict) else {}
+        stored = context["task_state_store"].get(_MEMORY)
+        return stored if isinstance(stored, dict) else {}
 
     def _remember(self, context: Context, memory: dict[str, Any]) -> None:
         context["task_state_store"].set(_MEMORY, memory)

@@ -12,14 +12,14 @@ _Text = Annotated[str, Field(max_length=2000)]
 
 
 class Card(Frozen):
-    """What the card of each version says besides what was measured."""
+    """Text for the model card of each version, beside the measured figures."""
 
     intended_use: _Text = Field(
-        "", description="What the model is for, and who uses it; the description when left out."
+        "", description="What the model is for and who uses it. Defaults to the pipeline's `description`."
     )
-    out_of_scope: _Text = Field("", description="What it must not be used for.")
+    out_of_scope: _Text = Field("", description="What the model must not be used for.")
     limits: list[_Text] = Field(
-        default_factory=list, max_length=20, description="What is known not to work, one sentence each."
+        default_factory=list, max_length=20, description="Known weaknesses of the model, one sentence each."
     )
-    ethics: _Text = Field("", description="Whom it may harm, and what is done about that.")
-    contact: _Text = Field("", description="Who answers questions.")
+    ethics: _Text = Field("", description="Whom the model may harm, and what is done about it.")
+    contact: _Text = Field("", description="Who answers questions about the model.")

@@ -46,13 +46,13 @@ _CONDITION_FORM = (
 
 
 class ConditionColumn(Frozen):
-    """The column that a condition looks at."""
+    """The column that a condition tests."""
 
     name: str
 
 
 class Comparison(Frozen):
-    """A column beside a value, or a list of them."""
+    """Compares a column with one value, or with a list of values."""
 
     type: Literal["comparison"]
     column: ConditionColumn
@@ -67,7 +67,7 @@ class Comparison(Frozen):
 
 
 class Nullity(Frozen):
-    """Whether a column has a value."""
+    """Tests whether a column has a value."""
 
     type: Literal["nullity"]
     column: ConditionColumn
@@ -78,14 +78,14 @@ _Leaf = Annotated[Comparison | Nullity, Field(discriminator="type")]
 
 
 class AllOf(Frozen):
-    """Every one of its conditions."""
+    """Holds when every one of its conditions holds."""
 
     type: Literal["and"]
     conditions: list[_Leaf] = Field(min_length=1, max_length=100)
 
 
 class AnyOf(Frozen):
-    """At least one of its conditions."""
+    """Holds when at least one of its conditions holds."""
 
     type: Literal["or"]
     conditions: list[Annotated[Comparison | Nullity | AllOf, Field(discriminator="type")]] = Field(
@@ -110,14 +110,21 @@ def columns_of(condition: Condition | None) -> list[str]:
 
 
 class Expectation(Frozen):
-    """One Great Expectations expectation, by its own name."""
+    """One expectation of Great Expectations, under its name in that library."""
 
-    type: ExpectationName = Field(description="Its name, such as `expect_column_values_to_be_between`.")
+    type: ExpectationName = Field(
+        description="Name of the expectation in Great Expectations, such as `expect_column_values_to_be_between`."
+    )
     kwargs: dict[str, Any] = Field(
         default_factory=dict,
-        description="Its arguments, by Great Expectations' own names. `row_condition` is its structured form alone.",
+        description="Arguments of the expectation, under their names in Great Expectations. `row_condition` must have "
+        "the structured form: a condition written as text is refused.",
     )
-    policy: Literal["fail", "warn"] | None = Field(None, description="Overrides the section's policy.")
+    policy: Literal["fail", "warn"] | None = Field(
+        None,
+        description="Whether this expectation fails the task (`fail`) or is only reported (`warn`) when it does not "
+        "hold. Defaults to `validation.policy`.",
+    )
 
     @property
     def condition(self) -> Condition | None:

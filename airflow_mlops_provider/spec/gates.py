@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,12 +14,20 @@ from airflow_mlops_provider.spec.metrics import LOSSES
 OnFail = Literal["fail", "skip"]
 #: Which number a gate holds against its bound.
 JudgedBy = Literal["point", "low", "high"]
-_FIRST = "One of `evaluation.metrics`; the first of them when left out."
+_FIRST = "Metric that the gate judges, one of `evaluation.metrics`. Defaults to the first of them."
+_ON_FAIL = "What a failing gate does: `fail` fails the task, `skip` skips the promotion and leaves the run green."
+_MIN = "Smallest value that passes. Without it, there is no lower bound."
+_MAX = "Largest value that passes. Without it, there is no upper bound."
+_IN_UNITS = "in units of the metric. For a loss such as `log_loss`, a decrease is the gain."
 
 
 class _Gate(Frozen):
-    name: str | None = Field(None, description="Shown in the table; the kind when left out.")
-    on_fail: OnFail = Field("fail", description="Fail the task, or skip the promotion and stay green.")
+    name: str | None = Field(
+        None,
+        description="Name of the gate in the table of verdicts, unique in the pipeline. Defaults to its `kind`, or to "
+        "the name of its function.",
+    )
+    on_fail: OnFail = Field("fail", description=_ON_FAIL)
 
     @property
     def label(self) -> str:
@@ -28,17 +36,17 @@ class _Gate(Frozen):
 
 
 class AbsoluteGate(_Gate):
-    """The metric is at least `min`, or at most `max`."""
+    """Requires a metric to be at least `min`, at most `max`, or both."""
 
     kind: Literal["absolute"]
-    metric: str = Field(description="One of `evaluation.metrics`.")
-    min: Finite | None = Field(None, description="Least value that passes.")
-    max: Finite | None = Field(None, description="Largest value that passes.")
+    metric: str = Field(description="Metric that the gate judges, one of `evaluation.metrics`.")
+    min: Finite | None = Field(None, description=_MIN)
+    max: Finite | None = Field(None, description=_MAX)
     judged_by: JudgedBy = Field(
         "point",
-        description="What is held against the bound: the measured value, or an end of its interval "
-        "(`evaluation.bootstrap.confidence`). The worse end is that of the best of several candidates: `optimism` is "
-        "taken off.",
+        description="What must be within the bounds: the measured value (`point`), or the `low` or `high` end of its "
+        "interval (`evaluation.bootstrap.confidence`). The worse end is corrected for `optimism`, the bias of picking "
+        "the best candidate.",
     )
 
     @model_validator(mode="after")
@@ -49,72 +57,80 @@ class AbsoluteGate(_Gate):
 
 
 class ChampionGate(_Gate):
-    """The challenger is better than the champion on the same holdout, or not worse by more than a margin.
+    """Requires the challenger to be better than the champion on the same holdout, or at most a margin worse.
 
-    The lower bound of the gain decides, at an error rate that all looks at this champion share. The champion's own
-    recipe on newer data is a refresh, which passes unless the interval shows it worse. Without a champion the gate
-    passes. With one that cannot be compared, since it needs a feature that is no longer read or predicts another
-    target, `on_incomparable` decides, whatever `on_fail` says.
+    A challenger with another recipe than the champion's is a replacement. The lower bound of its gain decides, at an
+    error rate that all looks at replacements of this champion share. The champion's own recipe on newer data is a
+    refresh: it passes unless the interval shows that it is worse. Without a champion the gate passes. When the champion
+    cannot be compared, because it needs a feature that is no longer read or predicts another target, `on_incomparable`
+    decides, and `on_fail` does not apply.
     """
 
     kind: Literal["champion"]
     metric: str | None = Field(None, description=_FIRST)
     rule: Literal["better", "not_worse"] = Field(
-        "better", description="The gain is above the margin, or a loss is at most the margin."
+        "better",
+        description="`better` requires a gain of more than the margin over the champion. `not_worse` allows the "
+        "challenger to be worse by at most the margin.",
     )
-    margin: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
+    margin: Finite = Field(0.0, ge=0, description=f"Margin of `rule`, {_IN_UNITS}")
     confidence: OpenShare = Field(
-        0.95, description="Of the two-sided interval of the gain: of a refresh, and of a single look at a replacement."
+        0.95,
+        description="Confidence level of the two-sided interval of the gain. It applies to a refresh, and to a single "
+        "look at a replacement.",
     )
     refresh: bool = Field(
         True,
-        description="Let the champion's own recipe pass on newer data unless the interval shows it worse than the "
-        "margin, and put it in the place of a better one that is not proven better. `false` holds every challenger to "
-        "`rule`.",
+        description="Whether a refresh, the champion's recipe on newer data, passes unless it is shown to be worse by "
+        "more than `margin`. It also stands in for a better candidate that is not proven. `false` applies `rule` to "
+        "every challenger.",
     )
     alpha: OpenShare | None = Field(
         0.05,
-        description="Chance of a false replacement in `alpha_period`, over all looks; null judges each look by itself.",
+        description="Chance of a false replacement within `alpha_period`, shared by all looks at a replacement. "
+        "`null` judges each look on its own.",
     )
     alpha_period: Span = Field(
         timedelta(days=90),
         gt=timedelta(0),
-        description="Over which `alpha` is spent, in the data's time: half by the first look at a replacement of a "
-        "champion, half by those after it, in proportion to the data that came since the last; such as `90 days`.",
+        description="Data time over which `alpha` is spent, such as `90 days`. The first look at a replacement spends "
+        "half of `alpha` by default. Later looks spend the other half, in proportion to the new data.",
     )
-    on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
+    on_fail: OnFail = Field("skip", description=_ON_FAIL)
     on_incomparable: Literal["fail", "skip", "pass"] = Field(
         "fail",
-        description="What follows when the champion cannot be compared: a person must decide, the champion stays, or "
-        "the other gates alone decide.",
+        description="What happens when the champion cannot be compared: `fail` fails the task, so that a person "
+        "decides, `skip` leaves the champion in place, `pass` lets the other gates decide.",
     )
 
 
 class BaselineGate(_Gate):
-    """The challenger beats a dummy that knows only the training target; a tie does not beat it.
+    """Requires the challenger to beat a dummy that knows only the training target. A tie does not pass.
 
-    The lower bound of the two-sided interval of the gain decides, on the same held-out rows, for the best of so many
-    candidates.
+    The lower bound of the two-sided interval of the gain decides, measured on the same held-out rows. It allows for the
+    choice of the best among several candidates.
     """
 
     kind: Literal["baseline"]
     metric: str | None = Field(None, description=_FIRST)
-    min_gain: Finite = Field(0.0, ge=0, description="In units of the metric; for a loss, a fall of it is a gain.")
-    confidence: OpenShare = Field(0.95, description="Of the two-sided bootstrap interval of the gain.")
+    min_gain: Finite = Field(0.0, ge=0, description=f"Smallest gain over the dummy that passes, {_IN_UNITS}")
+    confidence: OpenShare = Field(
+        0.95, description="Confidence level of the two-sided bootstrap interval of the gain over the dummy."
+    )
 
 
 class SliceGate(_Gate):
-    """The worst slice still reaches the bound."""
+    """Requires the metric of the worst slice to be at least `min`, at most `max`, or both."""
 
     kind: Literal["worst_slice"]
     metric: str | None = Field(None, description=_FIRST)
-    min: Finite | None = Field(None, description="Least value that passes.")
-    max: Finite | None = Field(None, description="Largest value that passes.")
+    min: Finite | None = Field(None, description=_MIN)
+    max: Finite | None = Field(None, description=_MAX)
     judged_by: JudgedBy = Field(
         "point",
-        description="What is held against the bound: the measured value of the worst slice, which is low by chance "
-        "where there are many, or an end of the intervals that hold for all slices at once "
-        "(`evaluation.bootstrap.confidence`). Ends are of the first metric alone.",
+        description="What must be within the bounds: the worst slice's value (`point`), which is often bad by chance "
+        "among many slices, or the `low` or `high` end of intervals that hold for all slices at once (first metric "
+        "only).",
     )
 
     @model_validator(mode="after")
@@ -125,32 +141,38 @@ class SliceGate(_Gate):
 
 
 class LatencyGate(_Gate):
-    """The model answers fast enough on this machine. It is timed each time that the gate judges."""
+    """Requires the model to predict fast enough on this machine. It is timed each time the gate runs."""
 
     kind: Literal["latency"]
     max_p95_ms: Finite = Field(
-        100.0, gt=0, description="95th percentile of a one-row predict, milliseconds, whatever else the machine does."
+        100.0,
+        gt=0,
+        description="Largest 95th percentile of the time of a one-row prediction, in milliseconds. On Linux, time "
+        "spent waiting for a processor does not count.",
     )
-    min_rows_per_second: Finite | None = Field(None, gt=0, description="Of one predict on many rows.")
+    min_rows_per_second: Finite | None = Field(
+        None,
+        gt=0,
+        description="Smallest number of rows per second when one call predicts many rows. Not checked when left out.",
+    )
 
 
 class PredictionsGate(_Gate):
-    """Predictions are complete and look like the training target."""
+    """Requires all predictions to be finite, and to look like the training target."""
 
     kind: Literal["predictions"]
     min_class_share: Share | None = Field(
         None,
-        description="Each class must be the most probable one for at least this share of the rows; when left out, a "
-        "tenth of an equal share: 0.05 for two classes, 0.01 for ten. Less of a class that the held-out rows have less "
-        "often than the training rows, in proportion.",
+        description="Smallest share of the rows for which each class must be predicted. Defaults to a tenth of an "
+        "equal share, such as 0.05 for two classes. It is lowered for a class that is rarer in the holdout than in "
+        "training.",
     )
     max_shift: Finite | None = Field(
         None,
         gt=0,
-        description="Total variation distance of the mean predicted probabilities from the class shares of the "
-        "training target (0.25 when left out); for regression, Wasserstein distance of predictions and training "
-        "target over the target's standard deviation (0.5 when left out: predictions vary less than targets). What "
-        "lies between the training and the held-out target does not count: there the target itself moved.",
+        description="Largest shift of the predictions from the training target that the holdout does not explain: "
+        "total variation distance (default 0.25), or for regression the Wasserstein distance in standard deviations "
+        "(default 0.5).",
     )
 
     def least_share(self, classes: int) -> float:
@@ -165,42 +187,48 @@ class PredictionsGate(_Gate):
 
 
 class SizeGate(_Gate):
-    """The stored model is not too large."""
+    """Requires the stored model to be small enough."""
 
     kind: Literal["model_size"]
-    max_mb: Finite = Field(500.0, gt=0, description="Of the model file, in megabytes (10^6 bytes).")
+    max_mb: Finite = Field(500.0, gt=0, description="Largest size of the model file, in megabytes (10^6 bytes).")
 
 
 class ChampionAgeGate(_Gate):
-    """The champion has served at least this long (in data time), so that models do not churn."""
+    """Requires the champion to have served for some time (in data time), so that models do not churn."""
 
     kind: Literal["champion_age"]
-    min: Span = Field(description="Such as `7 days`.")
-    on_fail: OnFail = Field("skip", description="Fail the task, or skip the promotion and stay green.")
+    min: Span = Field(
+        description="Shortest data time that a champion must serve before it may be replaced, such as `7 days`."
+    )
+    on_fail: OnFail = Field("skip", description=_ON_FAIL)
 
 
-_COLUMN = "One of `evaluation.fairness.groups`; each of them when left out."
+_COLUMN = "Column whose groups the gate judges, one of `evaluation.fairness.groups`. Defaults to all of them."
 _JUDGED_BY = (
-    "What is held against the bound: the measured value, or an end of its interval (`evaluation.bootstrap.confidence`)."
+    "What must meet the bound: the measured value (`point`), or the `low` or `high` end of its interval "
+    "(`evaluation.bootstrap.confidence`)."
 )
 
 
 class GapGate(_Gate):
-    """The groups are not further apart than this. `evaluation.fairness` says what the groups are."""
+    """Requires the groups of `evaluation.fairness` to be no further apart than `max`."""
 
     kind: Literal["max_gap"]
-    gap: GapName = Field(description="One of `evaluation.fairness.gaps`.")
-    max: Finite = Field(ge=0, description="Largest gap that passes; a share, for a regression in units of the target.")
+    gap: GapName = Field(description="Gap between groups that the gate judges, one of `evaluation.fairness.gaps`.")
+    max: Finite = Field(
+        ge=0,
+        description="Largest gap that passes. It is a difference of shares, or for regression in units of the target.",
+    )
     column: str | None = Field(None, description=_COLUMN)
     judged_by: JudgedBy = Field("point", description=_JUDGED_BY)
 
 
 class GroupMetricGate(_Gate):
-    """The group with the worst value of a metric still reaches the bound."""
+    """Requires the metric of the worst group to be at least `min`."""
 
     kind: Literal["min_group_metric"]
-    metric: str | None = Field(None, description=f"{_FIRST} No loss: for those there is `max_gap`.")
-    min: Finite = Field(description="Least value that passes.")
+    metric: str | None = Field(None, description=f"{_FIRST} It must not be a loss: for losses, use `max_gap`.")
+    min: Finite = Field(description="Smallest value of the metric that passes, for the group with the worst value.")
     column: str | None = Field(None, description=_COLUMN)
     judged_by: JudgedBy = Field("point", description=_JUDGED_BY)
 
@@ -212,19 +240,42 @@ class GroupMetricGate(_Gate):
 
 
 class ImportanceGate(_Gate):
-    """The winner does not rely on a column more than is plausible. Needs `evaluation.explanation`."""
+    """Requires the winner not to rely on a feature more than is plausible. Needs `evaluation.explanation`."""
 
     kind: Literal["max_importance"]
     columns: dict[str, Share] = Field(
-        default_factory=dict, description="Largest share of the whole importance, by feature."
+        default_factory=dict,
+        description="Largest share of the total importance that each feature may have, by name of the feature.",
     )
-    any: Share | None = Field(None, description="Largest share of a feature that `columns` does not name.")
+    any: Share | None = Field(
+        None,
+        description="Largest share of the total importance that any feature outside `columns` may have. Without it, "
+        "those features are not checked.",
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> ImportanceGate:
         if not self.columns and self.any is None:
             raise ValueError("name columns or any")
         return self
+
+
+class CustomGate(_Gate):
+    """A function of your own judges the evaluation."""
+
+    kind: Literal["custom"]
+    function: str = Field(
+        description="The dotted name of a function in the plugins folder or an allowed module, such as "
+        "`business_gates.worth_it`. It gets the evaluation and returns a verdict.",
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments that the function gets besides the evaluation."
+    )
+
+    @property
+    def label(self) -> str:
+        """The name that people see."""
+        return self.name or self.function.rpartition(".")[2]
 
 
 Gate = Annotated[
@@ -238,6 +289,7 @@ Gate = Annotated[
     | ChampionAgeGate
     | GapGate
     | GroupMetricGate
-    | ImportanceGate,
+    | ImportanceGate
+    | CustomGate,
     Field(discriminator="kind"),
 ]

@@ -28,15 +28,19 @@ REGRESSION_GAPS: tuple[str, ...] = get_args(RegressionGap)
 
 
 class Fairness(Frozen):
-    """The winner by groups, and the gaps between them (Fairlearn; extra `[fairness]`)."""
+    """Measures the winner on groups of rows, and the gaps between them (Fairlearn; extra `[fairness]`)."""
 
     groups: list[str] = Field(
         min_length=1,
         max_length=10,
-        description="Columns, each of whose values is a group: features, keys, or `data.columns.groups`.",
+        description="Columns whose values form the groups: features, keys, or columns of `data.columns.groups`.",
     )
-    gaps: list[GapName] = Field(default_factory=list, description="Names; all of the task when left out.")
-    min_rows: PositiveInt = Field(200, description="A group with fewer held-out rows is counted and not judged.")
+    gaps: list[GapName] = Field(
+        default_factory=list, description="Gaps between the groups to measure. Defaults to all gaps of the task."
+    )
+    min_rows: PositiveInt = Field(
+        200, description="A group with fewer held-out rows than this is counted but not judged."
+    )
 
     def gaps_of(self, task: str) -> list[str]:
         """Return the gaps that are measured."""
@@ -44,13 +48,25 @@ class Fairness(Frozen):
 
 
 class Explanation(Frozen):
-    """What the winner relies on: SHAP (extra `[explain]`) where the model allows it, else permutation importance."""
+    """Explains which columns the winner relies on.
+
+    It uses SHAP (extra `[explain]`) where the model allows it, and permutation importance otherwise.
+    """
 
     method: Literal["auto", "permutation"] = Field(
-        "auto", description="`auto`: SHAP for trees and linear models, else permutation, which needs no extra."
+        "auto",
+        description="`auto` uses SHAP where the model allows it, as trees and linear models do, and permutation "
+        "importance otherwise. `permutation` always uses permutation importance, which needs no extra.",
     )
-    rows: PositiveInt = Field(500, le=5000, description="Largest sample of the holdout, and of its worst slice.")
-    top: PositiveInt = Field(5, le=20, description="Columns whose partial dependence is drawn, and that MLflow shows.")
+    rows: PositiveInt = Field(
+        500, le=5000, description="Largest number of rows to sample from the holdout, and from its worst slice."
+    )
+    top: PositiveInt = Field(
+        5,
+        le=20,
+        description="Number of most important columns whose partial dependence is drawn and whose importance MLflow "
+        "shows.",
+    )
 
 
 def gaps_known(task: str) -> tuple[str, ...]:

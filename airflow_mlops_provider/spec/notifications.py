@@ -1,4 +1,4 @@
-"""Who is told, by Airflow's own notifiers: of a failed run, and of single events in a model's life."""
+"""Messages by Airflow's own notifiers: about failed runs, and about single events in a model's life."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Notifier(Frozen):
     """An Airflow notifier and its arguments."""
 
     notifier: DottedName = Field(
-        description="Class of an Airflow provider, of the plugins folder or an allowed module."
+        description="Notifier class, from an Airflow provider, the plugins folder or an allowed module."
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the notifier class.")
     airflow_context: bool = Field(
         False,
-        description="Templates in `params` also see Airflow's own context: connections (`conn`) and variables (`var`) "
-        "with their secrets, `dag`, `ti`, `params`. Otherwise names, moments and texts alone.",
+        description="Whether templates in `params` may use Airflow's context, with the secrets of connections (`conn`) "
+        "and variables (`var`). Otherwise they see only plain values of the run and the event.",
     )
 
     @model_validator(mode="after")
@@ -50,15 +50,17 @@ class Notifier(Frozen):
 
 
 class EventNotifier(Notifier):
-    """A notifier that is told of single events, once of each."""
+    """A notifier that sends one message for each event."""
 
     events: list[EventKind] = Field(
-        list(EVENT_KINDS), min_length=1, description="What it is told of; of everything when left out."
+        list(EVENT_KINDS),
+        min_length=1,
+        description="Events that this notifier sends messages about. Defaults to all events.",
     )
     name: Label | None = Field(
         None,
-        description="What the log of messages calls it, so that it is known again when its params change; "
-        "its class when left out.",
+        description="Name of the notifier in the log of messages, which records what it has sent. A fixed name keeps "
+        "that record when the class changes. Defaults to the name of the class.",
     )
 
     @property
@@ -68,11 +70,14 @@ class EventNotifier(Notifier):
 
 
 class Notifications(Frozen):
-    """Who is told."""
+    """Messages about failed runs, and about events in the life of the model."""
 
-    on_failure: list[Notifier] = Field(default_factory=list, description="Called when a run of a DAG fails.")
+    on_failure: list[Notifier] = Field(
+        default_factory=list, description="Notifiers to call when a run of one of the pipeline's DAGs fails."
+    )
     on_event: list[EventNotifier] = Field(
-        default_factory=list, description="Called once for each event, such as a promotion or drift."
+        default_factory=list,
+        description="Notifiers to call once for each event in the life of the model, such as a promotion or drift.",
     )
 
     @model_validator(mode="after")

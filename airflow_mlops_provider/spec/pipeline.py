@@ -25,31 +25,43 @@ from airflow_mlops_provider.spec.validation import Validation
 
 
 class Schedule(Frozen):
-    """When training runs by itself, besides retrain requests. Each run covers one cron interval."""
+    """When training and scoring run without an event that starts them. Each run covers one cron interval."""
 
     cron: str = Field("@daily", max_length=150, description="Cron expression, or a preset such as `@daily`.")
-    timezone: str = Field("UTC", description="Zone that the cron expression is read in.")
-    start: Moment | None = Field(None, description="No interval before; 2020-01-01 when left out.")
-    end: Moment | None = Field(None, description="No interval after.")
-    catchup: bool = Field(False, description="Also run the intervals that are over already.")
+    timezone: str = Field("UTC", description="Time zone of the cron expression, such as `Europe/Berlin`.")
+    start: Moment | None = Field(
+        None, description="The first interval starts no earlier than this moment. Defaults to 2020-01-01."
+    )
+    end: Moment | None = Field(
+        None, description="The last interval starts no later than this moment. Defaults to no end."
+    )
+    catchup: bool = Field(
+        False, description="Whether to run all past intervals too. Otherwise only the latest one is run."
+    )
 
 
 class Promotion(Frozen):
-    """Where the champion lives, and who has the last word."""
+    """Where the champion is registered, and who approves a promotion."""
 
-    model: ModelName | None = Field(None, description="Registered model in MLflow; the pipeline's name when left out.")
+    model: ModelName | None = Field(
+        None, description="Name of the registered model in MLflow. Defaults to the pipeline's name."
+    )
     conn_id: str = Field("mlflow_default", description="Airflow connection of the MLflow server or database.")
     approval: Literal["human"] | None = Field(
-        None, description="`human`: a challenger that passed its gates waits until a person approves it in Airflow."
+        None,
+        description="With `human`, a challenger that passed its gates waits until a person approves it in Airflow. "
+        "Without this setting, it is promoted at once.",
     )
     approvers: list[str] = Field(
         default_factory=list,
-        description="Ids of the Airflow users who may answer; whoever may act on the DAG when left out.",
+        description="Ids of the Airflow users who may approve or reject a challenger. Defaults to everyone who may act "
+        "on the DAG.",
     )
     response_timeout: Span | None = Field(
         None,
         gt=timedelta(0),
-        description="No answer within this is a rejection; half the schedule's interval when left out, or a day.",
+        description="Time for an approval, after which the challenger is rejected. Defaults to half of the schedule's "
+        "shortest interval, or to one day without a schedule.",
     )
 
     @model_validator(mode="after")
@@ -63,17 +75,45 @@ class TaskSettings(Frozen):
     """Airflow's own settings of one step's task."""
 
     # As long as the columns of Airflow's database: a longer one would stop the scheduler, or the saving of every DAG.
-    pool: str | None = Field(None, min_length=1, max_length=256, description="Airflow pool.")
-    queue: str | None = Field(None, min_length=1, max_length=256, description="Queue of the executor.")
-    executor: str | None = Field(
-        None, min_length=1, max_length=256, description="Name of one of Airflow's configured executors."
+    pool: str | None = Field(
+        None, min_length=1, max_length=256, description="Airflow pool of the task. Defaults to Airflow's default pool."
     )
-    executor_config: dict[str, Any] | None = Field(None, description="What the executor is told.")
-    retries: int | None = Field(None, ge=0, le=1000, description="After an error that may pass; 3 when left out.")
-    retry_delay: Span | None = Field(None, description="Before the first retry; each further one doubles it.")
-    max_retry_delay: Span | None = Field(None, description="Longest time between two tries.")
-    execution_timeout: Span | None = Field(None, gt=timedelta(0), description="A try that takes longer fails.")
-    runtime: Runtime | None = Field(None, description="Where the step computes, when not as the pipeline says.")
+    queue: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="Queue of the executor to which the task goes. Defaults to Airflow's default queue.",
+    )
+    executor: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="Name of the executor that runs the task, one of those configured in Airflow. Defaults to the "
+        "first of them.",
+    )
+    executor_config: dict[str, Any] | None = Field(
+        None, description="Settings of the task for its executor, such as `pod_override` on Kubernetes."
+    )
+    retries: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Number of retries after a temporary error, such as a service that is away. Defaults to 3.",
+    )
+    retry_delay: Span | None = Field(
+        None, description="Time before the first retry. It doubles with each further retry. Defaults to 10 seconds."
+    )
+    max_retry_delay: Span | None = Field(
+        None, description="Longest time before a retry, however often `retry_delay` has doubled."
+    )
+    execution_timeout: Span | None = Field(
+        None, gt=timedelta(0), description="A try of the task that takes longer than this fails."
+    )
+    runtime: Runtime | None = Field(
+        None,
+        description="Where the task computes. Defaults to the pipeline's `runtime`. `search` follows `train`, and "
+        "`score_shard` follows `score`.",
+    )
 
 
 TaskName = Literal[
@@ -103,31 +143,63 @@ _PREDICTION = re.compile(r"prediction|p_\d+|imputed|model_version|as_of")
 
 
 class Pipeline(Frozen):
-    """One model's whole life."""
+    """One model's whole life, from reading its data to watching its predictions."""
 
-    name: str = Field(pattern=PIPELINE_NAME, description="Begins the DAG ids; also the file's name.")
-    task: Task = Field(description="What kind of target is predicted.")
-    description: str = Field("", max_length=5000, description="One sentence, shown in Airflow.")
-    owner: str = Field("airflow", min_length=1, max_length=250, description="Owner of the DAG's tasks.")
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
-        default_factory=list, description="Tags of the DAG, besides `mlops` and `training`."
+    name: str = Field(
+        pattern=PIPELINE_NAME,
+        description="Name of the pipeline. It must be the name of the file, and the ids of its DAGs begin with it.",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random.")
-    schedule: Schedule | None = Field(None, description="When training runs by itself; by hand or on request without.")
-    data: Data = Field(description="What is read, and what its columns mean.")
-    validation: Validation = Field(Validation(), description="What must be true of the data.")
-    preparation: Preparation = Field(Preparation(), description="What is decided before anything is fitted.")
-    training: Training = Field(description="The candidates.")
-    evaluation: Evaluation = Field(Evaluation(), description="How candidates are measured.")
-    gates: list[Gate] = Field(default_factory=list, description="What a challenger must reach.")
-    card: Card = Field(Card(), description="What the card of each version says besides what was measured.")
-    promotion: Promotion = Field(Promotion(), description="Where the champion lives, and who has the last word.")
-    scoring: Scoring | None = Field(None, description="What the champion predicts by itself; nothing without.")
-    monitoring: Monitoring | None = Field(None, description="What of the scored is watched; nothing without.")
-    notifications: Notifications = Field(Notifications(), description="Who is told.")
-    runtime: Runtime = Field(InProcess(), description="Where steps compute: in the worker, or in a container.")
+    task: Task = Field(
+        description="Kind of target: two classes (`binary`), more classes (`multiclass`) or a number (`regression`)."
+    )
+    description: str = Field(
+        "",
+        max_length=5000,
+        description="One sentence about the model. Airflow shows it, and so does the model card without "
+        "`card.intended_use`.",
+    )
+    owner: str = Field("airflow", min_length=1, max_length=250, description="Owner of the pipeline's tasks in Airflow.")
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        default_factory=list,
+        description="Further tags of the pipeline's DAGs, besides `mlops` and the kind of the DAG, such as `training`.",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random, such as splits and estimators.")
+    schedule: Schedule | None = Field(
+        None,
+        description="When training and scoring run. Without this section, training runs by hand or on a retraining "
+        "request, and scoring by hand or for a new champion.",
+    )
+    data: Data = Field(description="Where the rows come from, and what their columns mean.")
+    validation: Validation = Field(Validation(), description="Checks that the training data must pass.")
+    preparation: Preparation = Field(
+        Preparation(), description="How the data is split and checked before any model is fitted."
+    )
+    training: Training = Field(description="The candidates to train, and which fitted model serves.")
+    evaluation: Evaluation = Field(
+        Evaluation(), description="How the candidates are measured. The first metric decides."
+    )
+    gates: list[Gate] = Field(default_factory=list, description="Conditions for the promotion of a challenger.")
+    card: Card = Field(Card(), description="Text for the model card of each version, beside the measured figures.")
+    promotion: Promotion = Field(
+        Promotion(), description="Where the champion is registered, and who approves a promotion."
+    )
+    scoring: Scoring | None = Field(
+        None, description="How the champion scores new rows. Without this section, there is no scoring DAG."
+    )
+    monitoring: Monitoring | None = Field(
+        None,
+        description="How scored windows are watched, and when the model is retrained or rolled back. Without this "
+        "section, there is no monitoring DAG. It needs `scoring`.",
+    )
+    notifications: Notifications = Field(
+        Notifications(), description="Messages about failed runs, and about events such as a promotion or drift."
+    )
+    runtime: Runtime = Field(
+        InProcess(), description="Where tasks compute: in the Airflow worker, which is the default, or in containers."
+    )
     tasks: dict[TaskName, TaskSettings] = Field(
-        default_factory=dict, description="Airflow's own settings, by task id: " + ", ".join(get_args(TaskName)) + "."
+        default_factory=dict,
+        description="Airflow's own settings for single tasks, by task id: " + ", ".join(get_args(TaskName)) + ".",
     )
 
     @property
@@ -160,7 +232,7 @@ class Pipeline(Frozen):
             gate.margin
             for gate in self.gates
             if isinstance(gate, ChampionGate)
-            and gate.rule == "not_worse"
+            and (gate.rule == "not_worse" or gate.refresh)
             and (gate.metric or self.metrics[0]) == metric
         ]
         return min(margins, default=None)

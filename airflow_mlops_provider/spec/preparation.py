@@ -17,30 +17,45 @@ FoldKind = Literal["k_fold", "stratified", "grouped", "stratified_grouped", "tim
 class Missing(Frozen):
     """How much of a feature may be missing."""
 
-    max_share: Share = Field(0.3, description="Largest share of missing values, on either side of the split.")
-    over: Literal["drop", "fail"] = Field("fail", description="What happens to a feature with more.")
+    max_share: Share = Field(
+        0.3,
+        description="Largest share of missing values in a feature, both in the training rows and in the held-out rows.",
+    )
+    over: Literal["drop", "fail"] = Field(
+        "fail",
+        description="What happens when a feature exceeds `max_share`: `fail` fails the task, `drop` drops the feature.",
+    )
 
 
 class Split(Frozen):
-    """How the holdout is taken.
+    """How the holdout is chosen.
 
-    `time`: the last part by timestamp. `random`: by a hash of the row's keys (of its group, where there is one), so a
-    row stays on its side from day to day. `cross_validation`: `folds` holdouts, of the kind that `kind` says.
+    `time` holds out the last part by timestamp. `random` goes by a hash of the row's keys, or of its group where there
+    is one, so that a row stays on its side from day to day. `cross_validation` holds out each of `folds` folds in turn,
+    formed as `kind` says.
     """
 
-    by: Literal["time", "random", "cross_validation"] = Field("time", description="What decides.")
-    holdout: OpenShare = Field(0.2, description="Share of the rows held out, by time or at random.")
-    folds: int = Field(5, ge=2, le=50, description="Of a cross-validation.")
-    kind: FoldKind = Field("k_fold", description="Of a cross-validation: how rows come to their folds.")
+    by: Literal["time", "random", "cross_validation"] = Field(
+        "time",
+        description="How rows are held out: `time` takes the latest rows, `random` goes by a hash of the keys, "
+        "`cross_validation` holds out each of several folds in turn.",
+    )
+    holdout: OpenShare = Field(0.2, description="Share of the rows to hold out in a split by `time` or `random`.")
+    folds: int = Field(5, ge=2, le=50, description="Number of folds of a cross-validation.")
+    kind: FoldKind = Field(
+        "k_fold",
+        description="How a cross-validation forms its folds: at random, with equal class shares, by whole groups, or "
+        "in the order of time.",
+    )
     group: str | None = Field(
         None,
-        description="A key or category whose rows stay together: a customer, a patient. "
-        "Intervals draw them together, too.",
+        description="Key or category whose rows belong together, such as a customer or a patient. A split at random, "
+        "folds by group and bootstrap intervals keep its rows together.",
     )
     embargo: Span | None = Field(
         None,
-        description="Rows of this time before a holdout (a fold of a search, a validation part) do not train for it; "
-        "`data.label_delay` when left out.",
+        description="Rows this close before a holdout, a search fold or a validation part are not used to train for "
+        "it. Defaults to `data.label_delay`.",
     )
 
     @property
@@ -67,37 +82,54 @@ class Split(Frozen):
 
 
 class Overlap(Frozen):
-    """How much of the holdout may be known from training."""
+    """How many held-out rows may be known from training."""
 
-    policy: Literal["fail", "warn"] = Field("warn", description="Whether more fails the task or is reported.")
-    max_share: Share = Field(0.0, description="Largest share of the held-out rows.")
+    policy: Literal["fail", "warn"] = Field(
+        "warn",
+        description="What happens when more than `max_share` of the held-out rows are known: `fail` fails the task, "
+        "`warn` reports it.",
+    )
+    max_share: Share = Field(0.0, description="Largest share of the held-out rows that may be known from training.")
 
 
 class Leakage(Frozen):
-    """What may stand on both sides of the split."""
+    """How much may appear on both sides of the split."""
 
     duplicates: Overlap | None = Field(
-        Overlap(), description="Held-out rows that equal a training row in every feature and the target; null: any."
+        Overlap(),
+        description="Limit on held-out rows that equal a training row in every feature and the target. `null` turns "
+        "the check off.",
     )
-    keys: Overlap | None = Field(None, description="Held-out rows whose keys a training row has as well; null: any.")
+    keys: Overlap | None = Field(
+        None,
+        description="Limit on held-out rows whose keys also appear in a training row. `null`, the default, turns the "
+        "check off.",
+    )
     groups: Overlap = Field(
-        Overlap(policy="fail"), description="Held-out rows whose `split.group` trains as well, in a split by time."
+        Overlap(policy="fail"),
+        description="Limit on held-out rows whose `split.group` also appears in the training rows, as may happen in a "
+        "split by time.",
     )
 
 
 class Preparation(Frozen):
-    """What is decided before anything is fitted."""
+    """How the data is split and checked before any model is fitted."""
 
     missing: Missing = Field(Missing(), description="How much of a feature may be missing.")
-    max_categories: PositiveInt = Field(1000, description="More distinct values than this in a category is an error.")
-    split: Split = Field(Split(), description="How the holdout is taken.")
-    leakage: Leakage = Field(Leakage(), description="What may stand on both sides of the split.")
+    max_categories: PositiveInt = Field(
+        1000, description="Largest number of distinct values in a categorical feature. More are an error."
+    )
+    split: Split = Field(Split(), description="How the holdout is chosen.")
+    leakage: Leakage = Field(Leakage(), description="How much may appear on both sides of the split.")
     max_target_association: Share = Field(
         0.999,
-        description="A feature that alone tells the target better than this (AUC or |rank correlation|) leaks it.",
+        description="A feature that alone predicts the target better than this is a leak and fails the task. Measured "
+        "as AUC, or as |rank correlation| for regression.",
     )
     warn_target_association: Share = Field(
-        0.98, description="One that tells it better than this is reported: a copy with noise, or a very good feature."
+        0.98,
+        description="A feature that alone predicts the target better than this is reported. It may be a noisy copy of "
+        "the target, or a very good feature.",
     )
 
 

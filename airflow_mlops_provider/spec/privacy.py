@@ -22,26 +22,37 @@ NATIONAL_IDS = (
 
 
 class Privacy(Frozen):
-    """What becomes of columns that tell who somebody is, before anything is stored."""
+    """Which columns that identify people are dropped, hashed or refused before anything is stored."""
 
-    drop: list[str] = Field(default_factory=list, description="Columns that are not read, whatever their role.")
-    hash: list[str] = Field(
-        default_factory=list, description="Keys and categories that are stored as HMAC-SHA256 of their values."
+    drop: list[str] = Field(
+        default_factory=list,
+        description="Columns that are not read, whatever their role. The target and the timestamp cannot be dropped.",
     )
-    forbid: list[str] = Field(default_factory=list, description="Columns that the source must not hold.")
+    hash: list[str] = Field(
+        default_factory=list,
+        description="Keys, categories and groups whose values are stored as HMAC-SHA256 hashes. Hashing needs "
+        "`conn_id`.",
+    )
+    forbid: list[str] = Field(
+        default_factory=list, description="Columns that the source must not contain. One that it contains is an error."
+    )
     recognise: dict[Kind, Action] = Field(
         default_factory=dict,
-        description="What becomes of columns whose values look like `email`, `phone`, `card`, `national_id`.",
+        description="What happens to columns whose values look like `email`, `phone`, `card` or `national_id`: `drop`, "
+        "`hash` or `forbid`, by kind.",
     )
     min_share: Share | None = Field(
         None,
-        description="Share of a column's values by which it is recognised; when left out, one `email` or `phone` is "
-        "enough, and `card` and `national_id`, whose checksums hold by chance, take a fifth.",
+        description="Share of a column's values that must match a kind for it to be recognised. By default, one value "
+        "is enough for `email` and `phone`, and a fifth is needed for `card` and `national_id`.",
     )
     national_ids: list[str] = Field(
-        list(NATIONAL_IDS), description="Kinds of `national_id`, by python-stdnum's names of their modules."
+        list(NATIONAL_IDS),
+        description="Kinds of `national_id` to recognise, as module names of python-stdnum such as `us.ssn`.",
     )
-    conn_id: str | None = Field(None, description="Airflow connection whose password is the secret of the hashes.")
+    conn_id: str | None = Field(
+        None, description="Airflow connection whose password is the secret key of the hashes. Needed for hashing."
+    )
 
     @property
     def hashes(self) -> bool:
@@ -64,8 +75,8 @@ class Privacy(Frozen):
 def privacy_problem(privacy: Privacy, columns: Columns) -> str | None:
     """Return why a policy cannot be kept with these roles; None when it can."""
     needed = [columns.target, *([columns.timestamp] if columns.timestamp else [])]
-    if kept := [name for name in (*privacy.drop, *privacy.hash) if name in needed]:
-        return f"privacy names {kept[0]!r}, the target or timestamp, which cannot be dropped or hashed"
+    if protected := [name for name in (*privacy.drop, *privacy.hash) if name in needed]:
+        return f"privacy names {protected[0]!r}, the target or timestamp, which cannot be dropped or hashed"
     if wanted := [name for name in privacy.forbid if name in columns.all]:
         return f"privacy.forbid names {wanted[0]!r}, which has a role in data.columns: take it out of one of them"
     if unfit := [name for name in privacy.hash if name not in (*columns.keys, *columns.categorical, *columns.groups)]:

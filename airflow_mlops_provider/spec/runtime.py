@@ -13,41 +13,64 @@ if TYPE_CHECKING:
 
 
 class InProcess(Frozen):
-    """In the Airflow worker itself."""
+    """Computes in the Airflow worker itself."""
 
-    kind: Literal["in_process"] = Field("in_process", description="In the worker.")
+    kind: Literal["in_process"] = Field("in_process", description="`in_process` computes in the Airflow worker itself.")
 
 
 class Mount(Frozen):
-    """A folder of the engine's machine, or a named volume, that a container sees."""
+    """A folder on the Docker host, or a named volume, that a container can use."""
 
-    source: str = Field(min_length=1, description="Absolute path on the engine's machine, or name of a volume.")
-    target: AbsolutePath = Field(description="Where the container sees it.")
-    read_only: bool = Field(True, description="The container cannot write there.")
+    source: str = Field(min_length=1, description="Absolute path on the Docker host, or name of a volume.")
+    target: AbsolutePath = Field(description="Absolute path at which the container sees the folder or volume.")
+    read_only: bool = Field(True, description="Whether the container can only read the mount, and not write to it.")
 
 
 class Docker(Frozen):
-    """In a container of its own, without Airflow: read-only, no privileges, no network but the store's."""
+    """Computes in a container of its own, without Airflow: read-only, unprivileged, no network but the store's."""
 
-    kind: Literal["docker"] = Field(description="In a container.")
-    image: str = Field(min_length=1, description="Image that holds this package and what the steps need.")
-    mem_limit: MemoryLimit | None = Field(None, description="Most memory, such as `512m` or `2g`; no limit without.")
-    cpus: Finite | None = Field(None, gt=0, description="Most processor time, in processors; no limit without.")
-    gpus: PositiveInt | Literal["all"] | None = Field(None, description="How many GPUs it gets; none without.")
+    kind: Literal["docker"] = Field(description="`docker` computes in a container of its own.")
+    image: str = Field(min_length=1, description="Docker image that contains this package and what the steps need.")
+    mem_limit: MemoryLimit | None = Field(
+        None,
+        description="Largest memory of a container, such as `512m` or `2g`. Defaults to `[mlops] docker_max_memory`, "
+        "else to no limit.",
+    )
+    cpus: Finite | None = Field(
+        None,
+        gt=0,
+        description="Largest number of processors that a container may use, such as 1.5. Defaults to `[mlops] "
+        "docker_max_cpus`, else to no limit.",
+    )
+    gpus: PositiveInt | Literal["all"] | None = Field(
+        None, description="Number of GPUs that a container gets, or `all`. Defaults to none."
+    )
     network_mode: str | None = Field(
-        None, description="Docker network. Left out: `none` for a store in a folder, `bridge` for one in S3."
+        None,
+        description="Docker network of a container. Defaults to `none` when the artifact store is a folder, and to "
+        "`bridge` when it is on S3.",
     )
     mounts: list[Mount] = Field(
-        default_factory=list, description="What it sees besides the store's folder and the plugins: local sources."
+        default_factory=list,
+        description="Folders and volumes that a container sees besides the artifact store and the plugins, such as "
+        "local sources.",
     )
     user: str | None = Field(
-        None, description="User and group, such as `1000:1000`; left out, those of the worker, who owns the store."
+        None,
+        description="User and group of a container, such as `1000:1000`. Defaults to those of the worker, which owns "
+        "the artifact store.",
     )
-    pull: Literal["missing", "never"] = Field("missing", description="Whether an image that is not there is pulled.")
+    pull: Literal["missing", "never"] = Field(
+        "missing", description="What happens to an image that is missing: `missing` pulls it, `never` fails the task."
+    )
     docker_url: str | None = Field(
-        None, description="The engine; left out, the worker's `DOCKER_HOST`, else `unix:///var/run/docker.sock`."
+        None,
+        description="Address of the Docker engine. Defaults to the worker's `DOCKER_HOST`, else to "
+        "`unix:///var/run/docker.sock`.",
     )
-    docker_conn_id: str | None = Field(None, description="Airflow connection of the registry to pull from.")
+    docker_conn_id: str | None = Field(
+        None, description="Airflow connection of type `docker` for the registry from which the image is pulled."
+    )
 
     @model_validator(mode="after")
     def _targets_are_free(self) -> Docker:

@@ -19,10 +19,12 @@ DEFAULT_TRIALS = 30
 class Range(Frozen):
     """Numbers between two bounds, both included."""
 
-    low: Finite = Field(description="Smallest value.")
-    high: Finite = Field(description="Largest value.")
-    log: bool = Field(False, description="Whether steps are factors, as is apt for rates and penalties.")
-    int: bool = Field(False, description="Whether values are whole numbers.")
+    low: Finite = Field(description="Smallest value of the range.")
+    high: Finite = Field(description="Largest value of the range.")
+    log: bool = Field(
+        False, description="Whether values are drawn on a logarithmic scale, which suits rates and penalties."
+    )
+    int: bool = Field(False, description="Whether only whole numbers are drawn.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Range:
@@ -36,41 +38,48 @@ class Range(Frozen):
 
 
 class Search(Frozen):
-    """A search for better parameters of a candidate, on its training rows alone.
+    """A search for better parameters of a candidate, on its training rows only.
 
-    Beside the trials, the parameters as they stand are measured in the same way; the better of the two is trained.
+    The candidate's own parameters are measured in the same way as the trials. The best parameters of all are trained.
     """
 
     method: Literal["grid", "random", "bayesian", "halving"] = Field(
-        description="`grid`: every combination. `random`: drawn at random. `bayesian`: each trial learns from those "
-        "before, by Optuna's TPE. `halving`: many on few rows, the better third of them on three times as many."
+        description="`grid` tries every combination, `random` draws at random, `bayesian` learns from earlier trials "
+        "(Optuna's TPE), `halving` tries many on few rows, then the best third on three times as many."
     )
     space: dict[str, list[Any] | Range] = Field(
         min_length=1,
-        description="By parameter a list of values, or a range. `outer__inner` names a parameter of a nested "
-        "estimator in `params`.",
+        description="Values to try for each parameter: a list of values, or a range. `outer__inner` names a parameter "
+        "of a nested estimator in `params`.",
     )
     trials: PositiveInt | None = Field(
-        None, le=MAX_TRIALS, description="At most so many; 30 when left out, of a grid all of it."
+        None,
+        le=MAX_TRIALS,
+        description="Largest number of trials. Defaults to 30, or to every combination of a grid.",
     )
     timeout: Span | None = Field(
         None,
         gt=timedelta(0),
-        description="No trial starts after so much time spent on trials. What is found then depends on the machine.",
+        description="A shard starts no further trial once its trials have taken this long. The result then depends on "
+        "the speed of the machine. Defaults to no limit.",
     )
     early_stop: PositiveInt | None = Field(
-        None, description="Ends after so many trials in a row, of a shard, that are not better than the best before."
+        None,
+        description="A shard ends after this many trials in a row without a new best. Not allowed with `halving`. "
+        "Without it, all trials run.",
     )
-    cv: int = Field(3, ge=2, le=20, description="Folds of the training rows on which each trial is measured.")
-    metric: str | None = Field(None, description="What decides; the pipeline's first metric when left out.")
-    shards: int = Field(1, ge=1, le=32, description="Tasks over which the trials are spread.")
+    cv: int = Field(3, ge=2, le=20, description="Number of folds of the training rows that measure each trial.")
+    metric: str | None = Field(
+        None, description="Metric that decides which trial is best. Defaults to the first of `evaluation.metrics`."
+    )
+    shards: int = Field(1, ge=1, le=32, description="Number of tasks that share the trials.")
 
     @property
     def count(self) -> int:
         """How many trials there are when nothing stops them early."""
         size = grid_size(self.space)
-        asked = self.trials or (DEFAULT_TRIALS if self.method != "grid" else size or MAX_TRIALS)
-        return min(asked, size) if size and self.method != "bayesian" else asked
+        trials_wanted = self.trials or (DEFAULT_TRIALS if self.method != "grid" else size or MAX_TRIALS)
+        return min(trials_wanted, size) if size and self.method != "bayesian" else trials_wanted
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:

@@ -20,25 +20,27 @@ from airflow_mlops_provider.spec.search import Range, Search, with_values
 class Csv(Frozen):
     """How a source writes its values as text.
 
-    `separator` and `encoding` are those of a CSV file. The others hold for every text that stands where a number or a
-    moment belongs, of whatever format: JSON lines, Parquet, a query, a reader.
+    `separator` and `encoding` apply to CSV files. The other settings apply to texts in every source: in JSON lines and
+    Parquet, from a query or from a reader.
     """
 
-    separator: str = Field(",", min_length=1, max_length=1, description="What stands between two fields.")
-    decimal: Literal[".", ","] = Field(".", description="What stands before the fraction of a number.")
-    thousands: Literal[",", ".", " ", "'"] | None = Field(
-        None, description="What groups the digits of a number by three; nothing when left out."
+    separator: str = Field(
+        ",", min_length=1, max_length=1, description="Character between two fields of a CSV file, in ASCII."
     )
-    encoding: str = Field("utf-8", description="Encoding of the file, by Python's name of it, such as `cp1252`.")
+    decimal: Literal[".", ","] = Field(".", description="Character before the fraction of a number.")
+    thousands: Literal[",", ".", " ", "'"] | None = Field(
+        None, description="Character that groups the digits of a number by three. Defaults to none."
+    )
+    encoding: str = Field("utf-8", description="Encoding of a CSV file, under its name in Python, such as `cp1252`.")
     missing: list[str] = Field(
         default_factory=lambda: [""],
-        description="Texts that are no value, in every column. Where a number or a moment belongs, `NA`, `NaN`, `null` "
-        "and their like never are one.",
+        description="Texts that stand for a missing value, in every column. In columns of numbers and timestamps, "
+        "`NA`, `NaN`, `null` and the like always do.",
     )
     dates: str | None = Field(
         None,
-        description="How the timestamp is written: `%d.%m.%Y %H:%M` and the like, `epoch_seconds`, "
-        "`epoch_milliseconds` or `epoch_microseconds`; ISO 8601 when left out.",
+        description="Format of the timestamp: a pattern such as `%d.%m.%Y %H:%M`, or `epoch_seconds`, "
+        "`epoch_milliseconds` or `epoch_microseconds`. Defaults to ISO 8601.",
     )
 
     @model_validator(mode="after")
@@ -57,26 +59,32 @@ class Csv(Frozen):
 
 
 class Source(Frozen):
-    """Where rows come from: exactly one of `reader`, `uri` and `sql`."""
+    """Where the rows come from: exactly one of `reader`, `uri` and `sql`."""
 
     reader: DottedName | None = Field(
         None,
-        description="Function in the plugins folder (or an allowed module): "
-        "`reader(as_of, start, **params)` gives a DataFrame or an Arrow table, or yields several.",
+        description="Function in the plugins folder or in an allowed module. `reader(as_of, start, **params)` returns "
+        "a DataFrame or an Arrow table, or yields several.",
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the reader.")
-    uri: str | None = Field(None, description="File, or folder of files. May hold `{{ as_of }}`.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the function `reader`.")
+    uri: str | None = Field(
+        None, description="File, or folder of files, on disk or on S3. It may contain `{{ as_of }}`."
+    )
     format: Literal["parquet", "csv", "jsonl"] | None = Field(
         None,
-        description="Taken from the file name when it is left out (.parquet .csv .csv.zip .csv.gz .jsonl).",
+        description="Format of the files at `uri`. Defaults to what the name of each file says (.parquet .csv .csv.zip "
+        ".csv.gz .jsonl).",
     )
     partitioned_by: str | None = Field(
         None,
-        description="Folder key with a date, as in `date=2013-03-01/`: only the days asked for are read.",
+        description="Key of the folders that hold one day each, such as `date` for `date=2013-03-01/`. Only the days "
+        "that a run needs are read.",
     )
-    sql: str | None = Field(None, description="A query, run through the connection. May hold `{{ as_of }}`.")
-    conn_id: str | None = Field(None, description="Airflow connection of the database, or of the object store.")
-    csv: Csv = Field(Csv(), description="How values are written as text.")
+    sql: str | None = Field(None, description="SQL query, run through `conn_id`. It may contain `{{ as_of }}`.")
+    conn_id: str | None = Field(
+        None, description="Airflow connection of the database that `sql` queries. Needed with `sql`."
+    )
+    csv: Csv = Field(Csv(), description="How the source writes its values as text.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
@@ -93,14 +101,21 @@ class Source(Frozen):
 class Columns(Frozen):
     """The role of each column. Columns without a role are not read."""
 
-    target: str = Field(description="What is predicted.")
-    numeric: list[str] = Field(default_factory=list, description="Features used as numbers.")
-    categorical: list[str] = Field(default_factory=list, description="Features used as categories.")
-    timestamp: str | None = Field(None, description="When the row became known. Needed for as_of and time splits.")
-    keys: list[str] = Field(default_factory=list, description="What identifies a row. Never a feature.")
+    target: str = Field(description="Column that the model predicts.")
+    numeric: list[str] = Field(default_factory=list, description="Features that are used as numbers.")
+    categorical: list[str] = Field(default_factory=list, description="Features that are used as categories.")
+    timestamp: str | None = Field(
+        None,
+        description="Column with the moment at which a row became known. Needed to select rows by `as_of`, and for "
+        "splits by time.",
+    )
+    keys: list[str] = Field(
+        default_factory=list, description="Columns that identify a row together. They are never features."
+    )
     groups: list[str] = Field(
         default_factory=list,
-        description="Read for `evaluation.fairness` alone: no model sees them, and scoring does not ask for them.",
+        description="Columns that are read only for `evaluation.fairness`. No model sees them, and scoring does not "
+        "need them.",
     )
 
     @property
@@ -135,19 +150,32 @@ class Columns(Frozen):
 
 
 class Data(Frozen):
-    """What is read, and what its columns mean."""
+    """Where the rows come from, and what their columns mean."""
 
-    source: Source = Field(description="Where rows come from.")
-    columns: Columns = Field(description="The role of each column.")
+    source: Source = Field(description="Where the rows come from: files, a query or a reader function.")
+    columns: Columns = Field(description="The role of each column. Columns without a role are not read.")
     time_of_day: str | None = Field(
         None,
-        description="Column with the time of day, such as 18:00 or 18.00.00, where `columns.timestamp` holds the day "
-        "alone. The two become the timestamp.",
+        description="Column with the time of day, such as 18:00 or 18.00.00, where `columns.timestamp` contains only "
+        "the day. The two together become the timestamp.",
     )
-    timezone: str | None = Field(None, description="Zone of timestamps that carry none, such as `UTC`.")
-    label_delay: Span = Field(timedelta(0), description="How long after its timestamp a row has its label.")
-    window: Span | None = Field(None, gt=timedelta(0), description="Look back this far; all rows when left out.")
-    privacy: Privacy | None = Field(None, description="What of people must not be stored; all is without.")
+    timezone: str | None = Field(
+        None,
+        description="Time zone of timestamps that do not name one, such as `UTC`. Needed when there are such "
+        "timestamps.",
+    )
+    label_delay: Span = Field(
+        timedelta(0),
+        description="Time from a row's timestamp until its label is known. Training leaves out rows younger than this.",
+    )
+    window: Span | None = Field(
+        None, gt=timedelta(0), description="How far training looks back from `as_of`. Defaults to all rows."
+    )
+    privacy: Privacy | None = Field(
+        None,
+        description="Which columns that identify people are dropped, hashed or refused. Without this section, values "
+        "are stored as they are.",
+    )
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -186,18 +214,24 @@ class Data(Frozen):
 
 
 class Costs(Frozen):
-    """What a wrong prediction costs, in any unit: only their ratio counts."""
+    """What each kind of wrong prediction costs, in any unit: only the ratio of the two matters."""
 
-    false_positive: Finite = Field(gt=0, description="Of calling a negative row positive.")
-    false_negative: Finite = Field(gt=0, description="Of missing a positive row.")
+    false_positive: Finite = Field(gt=0, description="Cost of predicting a negative row as positive, in any unit.")
+    false_negative: Finite = Field(gt=0, description="Cost of predicting a positive row as negative, in any unit.")
 
 
 class ThresholdRule(Frozen):
-    """What the decision threshold is chosen for, on validation rows: exactly one of `cost`, `recall`, `precision`."""
+    """How the decision threshold is chosen on validation rows: by exactly one of `cost`, `recall`, `precision`."""
 
-    cost: Costs | None = Field(None, description="The least total cost of wrong predictions.")
-    recall: OpenShare | None = Field(None, description="At least this recall, with the best precision.")
-    precision: OpenShare | None = Field(None, description="At least this precision, with the best recall.")
+    cost: Costs | None = Field(
+        None, description="Choose the threshold with the lowest total cost of wrong predictions."
+    )
+    recall: OpenShare | None = Field(
+        None, description="Choose the threshold with the best precision among those with at least this recall."
+    )
+    precision: OpenShare | None = Field(
+        None, description="Choose the threshold with the best recall among those with at least this precision."
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> ThresholdRule:
@@ -210,31 +244,46 @@ class ThresholdRule(Frozen):
 class Candidate(Frozen):
     """One estimator with its parameters and the preprocessing that is fitted with it."""
 
-    estimator: DottedName = Field(description="Class, such as `sklearn.linear_model.LogisticRegression`.")
+    estimator: DottedName = Field(
+        description="Class of the estimator, such as `sklearn.linear_model.LogisticRegression`."
+    )
     params: dict[str, Any] = Field(
         default_factory=dict,
-        description="Keyword arguments. A nested estimator is `{estimator: dotted.Name, params: {…}}`.",
+        description="Keyword arguments of the estimator. A nested estimator is written as `{estimator: dotted.Name, "
+        "params: {…}}`.",
     )
     impute_numeric: Literal["mean", "median", "most_frequent", "knn", "none"] = Field(
-        "median", description="What fills a missing number; `none` leaves it to an estimator that can do without."
+        "median",
+        description="How missing numbers are filled in. `none` leaves them to an estimator that can handle them.",
     )
     impute_categorical: Literal["most_frequent", "missing"] = Field(
-        "missing", description="What fills a missing category; `missing` is a category of its own."
+        "missing", description="How missing categories are filled in. `missing` makes them a category of their own."
     )
-    encode: Literal["onehot", "ordinal"] = Field("onehot", description="How categories become numbers.")
-    scale: Literal["standard", "none"] = Field("standard", description="Whether numbers are centred and scaled.")
+    encode: Literal["onehot", "ordinal"] = Field(
+        "onehot",
+        description="How categories become numbers: `onehot` makes a column for each category, `ordinal` a number.",
+    )
+    scale: Literal["standard", "none"] = Field(
+        "standard", description="Whether numbers are centred and scaled (`standard`) or left as they are (`none`)."
+    )
     calibrate: Literal["isotonic", "sigmoid"] | None = Field(
-        None, description="How probabilities are corrected on validation rows; not at all when left out."
+        None,
+        description="How a classifier's probabilities are calibrated on validation rows. Without it, they are left as "
+        "they are.",
     )
     threshold: OpenShare | ThresholdRule | None = Field(
         None,
-        description="Probability from which on a row of a binary task is positive, or what it is chosen for; "
-        "the more probable class when left out.",
+        description="Probability from which a row of a binary task is positive, or a rule to choose it. Without it, "
+        "the more probable class is predicted.",
     )
     validation: OpenShare = Field(
-        0.2, description="Share of the training rows kept to calibrate on and to choose the threshold from."
+        0.2,
+        description="Share of the training rows to set aside for calibration and for a threshold rule. Not used "
+        "without them.",
     )
-    search: Search | None = Field(None, description="A search for better parameters; none when left out.")
+    search: Search | None = Field(
+        None, description="Search for better parameters. Without it, `params` are used as they are."
+    )
 
     @model_validator(mode="after")
     def _space_names_parameters(self) -> Candidate:
@@ -276,44 +325,66 @@ Refit = Literal["all", "none"]
 
 
 class Training(Frozen):
-    """The candidates, by name."""
+    """The candidates to train, and which fitted model serves."""
 
     candidates: dict[CandidateName, Candidate] = Field(
         min_length=1,
         max_length=50,
-        description="Each is trained by a mapped task of its own; the best is the challenger.",
+        description="Candidates by name. Each is trained by a mapped task of its own, and the best is the challenger.",
     )
     refit: Refit = Field(
         "all",
-        description="What serves: the candidate that passed the gates, fitted anew on `all` rows, the held-out ones "
-        "too; or, with `none`, the very model that was judged.",
+        description="Which model serves: with `all`, the candidate that passed the gates is fitted again on all rows, "
+        "held-out ones included. With `none`, the judged model itself serves.",
     )
 
 
 class Bootstrap(Frozen):
-    """Resampling behind every interval (percentile bootstrap; Efron & Tibshirani 1993, ch. 13)."""
+    """The resampling behind every interval (percentile bootstrap; Efron & Tibshirani 1993, ch. 13)."""
 
-    resamples: int = Field(2000, ge=20, le=10_000, description="How often the held-out rows are drawn anew.")
-    confidence: OpenShare = Field(0.95, description="Of the two-sided intervals that are reported.")
+    resamples: int = Field(2000, ge=20, le=10_000, description="Number of times that the held-out rows are resampled.")
+    confidence: OpenShare = Field(
+        0.95,
+        description="Confidence level of the two-sided intervals that are reported, and that gates use by `judged_by`.",
+    )
 
 
 class Importance(Frozen):
     """Permutation importance on a bounded sample of the holdout (Breiman 2001)."""
 
-    repeats: int = Field(3, ge=1, le=100, description="How often each column is shuffled.")
-    rows: PositiveInt = Field(2000, description="Largest sample of the holdout.")
+    repeats: int = Field(3, ge=1, le=100, description="Number of times that each column is shuffled.")
+    rows: PositiveInt = Field(2000, description="Largest number of rows to sample from the holdout.")
 
 
 class Evaluation(Frozen):
-    """How candidates are measured. The first metric decides."""
+    """How the candidates are measured. The first metric decides."""
 
-    metrics: list[str] = Field(default_factory=list, description="Names; by task when left out.")
-    slices: list[str] = Field(default_factory=list, description="Categorical columns; each value is a slice.")
-    min_slice_rows: PositiveInt = Field(200, description="A slice with fewer rows is counted and not measured.")
-    bootstrap: Bootstrap = Field(Bootstrap(), description="Resampling behind every interval.")
-    importance: Importance | None = Field(Importance(), description="Permutation importance; null turns it off.")
-    latency_calls: int = Field(
-        50, ge=10, le=10_000, description="One-row predictions that a gate `latency` times, five times each."
+    metrics: list[str] = Field(
+        default_factory=list, description="Metrics to measure. The first one decides. Defaults to those of the `task`."
     )
-    fairness: Fairness | None = Field(None, description="Whom the winner serves worse; not asked when left out.")
-    explanation: Explanation | None = Field(None, description="What the winner relies on; not asked when left out.")
+    slices: list[str] = Field(
+        default_factory=list,
+        description="Categorical columns by which the winner is measured separately. Each value of a column is a "
+        "slice.",
+    )
+    min_slice_rows: PositiveInt = Field(
+        200, description="A slice with fewer held-out rows than this is counted but not measured."
+    )
+    bootstrap: Bootstrap = Field(Bootstrap(), description="The resampling behind every interval.")
+    importance: Importance | None = Field(
+        Importance(), description="How permutation importance is measured. `null` turns it off."
+    )
+    latency_calls: int = Field(
+        50,
+        ge=10,
+        le=10_000,
+        description="Number of one-row predictions that a gate `latency` times, five times each.",
+    )
+    fairness: Fairness | None = Field(
+        None,
+        description="How the winner is measured on groups of rows, and the gaps between them. Not measured when left "
+        "out.",
+    )
+    explanation: Explanation | None = Field(
+        None, description="How to explain which columns the winner relies on. Not explained when left out."
+    )

@@ -22,17 +22,28 @@ _OF_THE_SOURCE = ("_increasing", "_decreasing", "_of_type", "_in_type_list")
 
 
 class Validation(Frozen):
-    """What must be true of the data."""
+    """Checks that the training data must pass."""
 
-    policy: Literal["fail", "warn"] = Field("fail", description="Whether a failed check fails the task or is reported.")
-    min_rows: PositiveInt = Field(20, description="Fewer rows than this fail.")
-    max_rows: PositiveInt | None = Field(None, description="More rows than this fail.")
+    policy: Literal["fail", "warn"] = Field(
+        "fail", description="Whether a check that does not hold fails the task (`fail`) or is only reported (`warn`)."
+    )
+    min_rows: PositiveInt = Field(20, description="Smallest number of rows that passes the check.")
+    max_rows: PositiveInt | None = Field(
+        None, description="Largest number of rows that passes the check. Defaults to no limit."
+    )
     required: list[str] = Field(
         default_factory=list,
-        description="Columns in which no value may be missing, besides target, timestamp and keys.",
+        description="Columns that must have a value in every row. The target, the timestamp and the keys always must.",
     )
-    expectations: list[Expectation] = Field(default_factory=list, description="What else must be true.")
-    keep_failing_rows: int = Field(1000, ge=0, le=100_000, description="Failing rows kept as an artifact.")
+    expectations: list[Expectation] = Field(
+        default_factory=list, description="Further checks, written as expectations of Great Expectations."
+    )
+    keep_failing_rows: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Largest number of failing rows that are stored as an artifact. 0 stores none.",
+    )
 
     @property
     def of_each_value(self) -> list[Expectation]:

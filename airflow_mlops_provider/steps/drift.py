@@ -197,8 +197,8 @@ def _subjects(
         name: kind for name, kind in prediction_kinds(info, [*known.columns]).items() if name in known.columns
     }
     current, unread = _survey_window(section, job, snapshot, features, known)
-    said, unsaid = _survey_window(section, job, scored, predictions, known)
-    problems = _other_scoring(job, said, current.rows)
+    predicted, unmeasured = _survey_window(section, job, scored, predictions, known)
+    problems = _other_scoring(job, predicted, current.rows)
     subjects = []
     for name, kind in features.items():
         if name in section.ignore:
@@ -211,7 +211,7 @@ def _subjects(
     # dummy does, says another once it is fitted on all rows.
     if not any(problem.kind == "other_version" for problem in problems):
         subjects += [
-            Subject(name, "prediction", kind, known.columns[name], said.columns.get(name), unsaid.get(name))
+            Subject(name, "prediction", kind, known.columns[name], predicted.columns.get(name), unmeasured.get(name))
             for name, kind in predictions.items()
             if not known.columns[name].constant
         ]
@@ -243,15 +243,15 @@ def _survey_window(
     return survey(job.store, ref, wanted, section.sample_rows, job.seed, ranges), problems
 
 
-def _other_scoring(job: Job, said: Survey, rows: int) -> list[Problem]:
+def _other_scoring(job: Job, predicted: Survey, rows: int) -> list[Problem]:
     """Return what shows that the predictions are not this champion's of this snapshot."""
     problems = []
-    if said.rows != rows:
+    if predicted.rows != rows:
         problems.append(
-            Problem(kind="other_rows", got=f"{said.rows} predictions", expected=f"one for each of {rows} rows")
+            Problem(kind="other_rows", got=f"{predicted.rows} predictions", expected=f"one for each of {rows} rows")
         )
     champion = job.request.champion
-    versions = set(said.columns[_VERSION].counts) if _VERSION in said.columns else set()
+    versions = set(predicted.columns[_VERSION].counts) if _VERSION in predicted.columns else set()
     if champion is not None and versions - {str(champion.version)}:
         got = shorten(", ".join(sorted(versions)), 80)
         problems.append(

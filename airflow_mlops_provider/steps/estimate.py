@@ -12,7 +12,7 @@ from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.modeling.predictions import probability_columns
 from airflow_mlops_provider.monitoring.estimate_page import estimate_page
 from airflow_mlops_provider.monitoring.estimate_report import EstimateReport, has_fallen
-from airflow_mlops_provider.monitoring.estimated_performance import Asked, estimate, evenly
+from airflow_mlops_provider.monitoring.estimated_performance import Unlabelled, estimate, evenly
 from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Estimated
@@ -92,7 +92,7 @@ def _estimated(section: Section, job: Job, champion: Champion, report: EstimateR
     return report.model_copy(
         update={
             "sampled": window.rows,
-            "reference_rows": reference.asked.rows,
+            "reference_rows": reference.unlabelled.rows,
             "judged": decisive.value is not None,
             "estimates": found,
             "fallen": has_fallen(
@@ -107,20 +107,22 @@ def _silent(report: EstimateReport, why: str) -> EstimateReport:
     return report.model_copy(update={"judged": False, "why": why})
 
 
-def _window(job: Job, reference: Reference, champion: Champion) -> Asked | str:
+def _window(job: Job, reference: Reference, champion: Champion) -> Unlabelled | str:
     """Return what the champion said of the window; or why that is not known."""
     import numpy as np
 
     ref = job.artifact("predictions", "predictions")
     schema = table_schema(job.store, ref)
     classes = json.loads((schema.metadata or {}).get(b"classes", b"[]"))
-    if classes != list(reference.asked.classes):
-        return f"the predictions are of classes {classes}, the reference of {list(reference.asked.classes)}"
+    if classes != list(reference.unlabelled.classes):
+        return f"the predictions are of classes {classes}, the reference of {list(reference.unlabelled.classes)}"
     frame = read_table(job.store, ref, [*probability_columns(len(classes)), _VERSION])
     if versions := sorted(set(frame[_VERSION].unique().tolist()) - {champion.version}):
         return f"the predictions are of version {versions[0]}, the champion is version {champion.version}"
     scores = frame[probability_columns(len(classes))].to_numpy(dtype=np.float64)
-    return evenly(Asked(reference.asked.task, reference.asked.classes, scores, reference.asked.threshold))
+    return evenly(
+        Unlabelled(reference.unlabelled.task, reference.unlabelled.classes, scores, reference.unlabelled.threshold)
+    )
 
 
 def _facts(report: EstimateReport) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from airflow_mlops_provider.evaluation.metrics import gain, measure_all
 from airflow_mlops_provider.evaluation.optimism import optimism_of
 from airflow_mlops_provider.evaluation.probes import measure_importance, prediction_stats
 from airflow_mlops_provider.evaluation.reference import write_reference
-from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport, Rows, lineage_of, scores_of
+from airflow_mlops_provider.evaluation.report import CandidateScores, EvaluationReport, Rows, scores_of, training_id
 from airflow_mlops_provider.evaluation.slices import measure_slices, worst_slices
 from airflow_mlops_provider.exceptions import MLOpsError, shorten
 from airflow_mlops_provider.job import Outcome
@@ -70,8 +70,8 @@ def run(section: Section, job: Job) -> Outcome:
     """
     results = _candidates(job)
     holdout = read_holdout(job)
-    said = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
-    scores = {name: _candidate_scores(section, holdout, said[name], result) for name, result in results.items()}
+    predictions = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
+    scores = {name: _candidate_scores(section, holdout, predictions[name], result) for name, result in results.items()}
     best = section.winner or pick_winner(section.metrics[0], scores)
     dummy = holdout.predictions(baseline_scores(holdout))
     comparison = compare(
@@ -80,14 +80,14 @@ def run(section: Section, job: Job) -> Outcome:
         job,
         holdout,
         best=best,
-        said=said,
+        predictions=predictions,
         scores=scores,
         baseline=dummy,
         gates=section.gates,
         chosen=section.winner is not None,
     )
     winner = comparison.winner
-    slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, said[winner], job.seed)
+    slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, predictions[winner], job.seed)
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
     worst, columns = worst_slices(section.metrics, slices), holdout.plan.columns
@@ -105,42 +105,46 @@ def run(section: Section, job: Job) -> Outcome:
         lost=sorted(set(section.candidates) - set(results)),
         winner=winner,
         intervals=comparison.intervals,
-        resampled=said[winner].drawn.described,
+        resampled=predictions[winner].drawn.described,
         block_errors=comparison.block_errors,
-        fold_intervals=fold_intervals(section.metrics, holdout, said[winner], section.evaluation.bootstrap, job.seed),
+        fold_intervals=fold_intervals(
+            section.metrics, holdout, predictions[winner], section.evaluation.bootstrap, job.seed
+        ),
         baseline=scores_of(measure_all(section.metrics, dummy)),
         over_baseline=comparison.over_baseline,
-        confusion=measure_confusion(said[winner]),
-        residuals=measure_residuals(said[winner]),
+        confusion=measure_confusion(predictions[winner]),
+        residuals=measure_residuals(predictions[winner]),
         slices=slices,
         too_small=too_small,
         worst_slices=worst,
         champion=comparison.champion,
         held_back=comparison.held_back,
-        importance=_importance(section, job, holdout, said[winner], pipeline),
+        importance=_importance(section, job, holdout, predictions[winner], pipeline),
         optimism=None
         if comparison.held_back is not None
-        else optimism_of(section.metrics[0], winner, scores, said, section.evaluation.bootstrap.resamples, job.seed),
-        fairness=measure_fairness(section.metrics, section.evaluation, holdout, said[winner], job.seed),
+        else optimism_of(
+            section.metrics[0], winner, scores, predictions, section.evaluation.bootstrap.resamples, job.seed
+        ),
+        fairness=measure_fairness(section.metrics, section.evaluation, holdout, predictions[winner], job.seed),
         explanation=explain(
             section.evaluation.explanation,
             holdout,
-            said[winner],
+            predictions[winner],
             pipeline,
             metric=section.metrics[0],
             worst=worst.get(section.metrics[0]),
             seed=job.seed,
         ),
-        predictions=prediction_stats(said[winner], holdout.training_target),
+        predictions=prediction_stats(predictions[winner], holdout.training_target),
         model_bytes=model.size,
-        lineage=lineage_of(results.values()),
+        lineage=training_id(results.values()),
     )
     artifacts = {
         "evaluation": job.store.add_document(report),
         "report": job.store.add_bytes(evaluation_page(report, job.request.pipeline).encode(), ".html"),
         "model": model,
         "model_info": results[winner].artifacts["model_info"],
-        "reference": write_reference(holdout, said[winner]),
+        "reference": write_reference(holdout, predictions[winner]),
     }
     return Outcome(artifacts, _facts(report))
 
@@ -201,7 +205,9 @@ def _candidate_scores(
 # ---------------------------------------------------------------- the winner
 
 
-def _importance(section: Section, job: Job, holdout: Holdout, said: Predictions, pipeline: Any) -> Importances | None:
+def _importance(
+    section: Section, job: Job, holdout: Holdout, predictions: Predictions, pipeline: Any
+) -> Importances | None:
     import numpy as np
 
     if (settings := section.evaluation.importance) is None:
@@ -209,7 +215,7 @@ def _importance(section: Section, job: Job, holdout: Holdout, said: Predictions,
     size = min(len(holdout.rows), settings.rows)
     chosen = np.sort(np.random.default_rng(job.seed).choice(len(holdout.rows), size=size, replace=False))
     frame = sample_frame(holdout, holdout.rows[chosen])
-    found = measure_importance(pipeline, frame, said.take(chosen), section.metrics[0], settings, job.seed)
+    found = measure_importance(pipeline, frame, predictions.take(chosen), section.metrics[0], settings, job.seed)
     return found.model_copy(update={"in_sample": holdout.cross_validated})
 
 

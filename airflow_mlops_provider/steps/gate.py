@@ -1,4 +1,4 @@
-"""Judges what evaluate found. All verdicts are made and stored before any is acted on. No heavy library."""
+"""Judges what evaluate found. All verdicts are made and stored before any is acted on. No heavy library of its own."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ class Section(Frozen):
     metrics: list[str] = []
 
 
+def names(section: Section) -> list[str]:
+    """Return the functions that the settings name."""
+    return [gate.function for gate in section.gates if gate.kind == "custom"]
+
+
 def run(section: Section, job: Job) -> Outcome:
     """Judge the challenger: promote, skip (a normal day), or fail (a person must act).
 
@@ -53,7 +58,7 @@ def run(section: Section, job: Job) -> Outcome:
     if job.request.inputs.get("latency"):
         changed["latency"] = _measured(job)
     report = report.model_copy(update=changed)
-    verdicts = judge(section.gates, report)
+    verdicts = judge(section.gates, report, job.allow_list.load)
     decision, remarks = decide(verdicts), too_good(report)
     facts: dict[str, Any] = {
         "passed": decision == "promote",

@@ -140,15 +140,15 @@ def _shielded(section: Section, job: Job) -> Outcome:
     """Store what the policy lets through, and what became of the other columns."""
     source = _Source(section, job)
     privacy: Any = section.data.privacy
-    kept = shield(section.data, privacy, source.batches, _secret(section, job))
-    outcome = _ingest(section.model_copy(update={"data": kept.data}), job, source, kept)
-    for each in kept.report.columns:
+    shielded = shield(section.data, privacy, source.batches, _secret(section, job))
+    outcome = _ingest(section.model_copy(update={"data": shielded.data}), job, source, shielded)
+    for each in shielded.report.columns:
         log.info("Column %r: %s.", each.column, each.words)
-    told: dict[str, JsonValue] = dict(
-        first_within(((each.column, each.words) for each in kept.report.columns), _SHOWN_BYTES)
+    summary: dict[str, JsonValue] = dict(
+        first_within(((each.column, each.words) for each in shielded.report.columns), _SHOWN_BYTES)
     )
-    report = job.store.add_document(kept.report)
-    return Outcome({**outcome.artifacts, "privacy": report}, {**outcome.facts, "privacy": told})
+    report = job.store.add_document(shielded.report)
+    return Outcome({**outcome.artifacts, "privacy": report}, {**outcome.facts, "privacy": summary})
 
 
 def _ingest(section: Section, job: Job, source: _Source, hashing: Shield | None = None) -> Outcome:
@@ -194,13 +194,13 @@ def try_first_rows(section: Section, job: Job) -> FirstRows:
     privacy = section.data.privacy
     dropped = [] if privacy is None else privacy.drop
     columns = without(section.data.columns, dropped)
-    kept = section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
+    narrowed = section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
 
     def tried() -> FirstRows:
-        with closing(_batches(kept, job)) as batches:
-            intake = _intake(kept, job)
+        with closing(_batches(narrowed, job)) as batches:
+            intake = _intake(narrowed, job)
             rows = intake.try_batch(next(batches, None))
-            span = None if intake.kept is None else intake.kept[1] - intake.kept[0]
+            span = None if intake.span is None else intake.span[1] - intake.span[0]
             return FirstRows(rows, whole=next(batches, None) is None, span=span)
 
     return tried() if privacy is None else without_values(tried, _where(section))

@@ -15,12 +15,12 @@ from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.job import Champion, Outcome
 from airflow_mlops_provider.monitoring.allowance import allowed_fall
-from airflow_mlops_provider.monitoring.estimated_performance import Asked, estimate, evenly
+from airflow_mlops_provider.monitoring.estimated_performance import Unlabelled, estimate, evenly
 from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.monitoring.live_answers import (
-    ask,
     comparable,
     plan_of,
+    predict_with,
     predictions_from,
     spread,
     truth_of,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.job import Job
-    from airflow_mlops_provider.monitoring.live_answers import Answer
+    from airflow_mlops_provider.monitoring.live_answers import LivePredictions
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
 FORMAT = 6
@@ -85,21 +85,21 @@ def run(section: Section, job: Job) -> Outcome:
 
 def _measure(section: Section, job: Job, champion: Champion, report: LiveReport) -> LiveReport:
     chosen = spread(report.rows)
-    answers = [ask(job, champion, chosen, report.task)]
+    answers = [predict_with(job, champion, chosen, report.task)]
     if section.former is not None:
-        answers.append(comparable(answers[0], ask(job, section.former, chosen, report.task)))
+        answers.append(comparable(answers[0], predict_with(job, section.former, chosen, report.task)))
     usable = next((one for one in answers if one.scores is not None), None)
     truth, known = truth_of(job, report.task, chosen, usable)
     measured = _measured(job, champion)
     drawn = plan_of(job, measured, chosen[known])
-    said = [predictions_from(report.task, one, truth, known, drawn.units) for one in answers]
+    predictions = [predictions_from(report.task, one, truth, known, drawn.units) for one in answers]
     names = list(dict.fromkeys([section.metric, *section.metrics]))
-    scores = [_point_values(names, answer, one) for answer, one in zip(answers, said, strict=True)]
+    scores = [_point_values(names, answer, one) for answer, one in zip(answers, predictions, strict=True)]
     holdout = _holdout(champion, measured, names)
     errors = None if measured is None else measured.block_errors
     found = measure_window(
         names,
-        [one if each.unusable is None else None for one, each in zip(said, scores, strict=True)],
+        [one if each.unusable is None else None for one, each in zip(predictions, scores, strict=True)],
         drawn,
         decides=section.metric,
         errors=errors,
@@ -154,27 +154,27 @@ def _allowed(section: Section, holdout: float | None, measured: EvaluationReport
     return allowed_fall(section.live, section.metric, holdout, dummy)
 
 
-def _point_values(names: list[str], answer: Answer, said: Predictions | None) -> LiveScores:
-    if said is None:
+def _point_values(names: list[str], answer: LivePredictions, predictions: Predictions | None) -> LiveScores:
+    if predictions is None:
         nothing: dict[str, float | None] = dict.fromkeys(names)
         return LiveScores(version=answer.version, metrics=nothing, unusable=answer.unusable)
-    scores = scores_of(measure_all(names, said))
-    unusable = broken(said) if said.rows else None
+    scores = scores_of(measure_all(names, predictions))
+    unusable = broken(predictions) if predictions.rows else None
     return LiveScores(version=answer.version, unusable=unusable, **scores.model_dump())
 
 
 def _with_estimates(
-    section: Section, job: Job, champion: Champion, answer: Answer, known: NDArray[Any], report: LiveReport
+    section: Section, job: Job, champion: Champion, answer: LivePredictions, known: NDArray[Any], report: LiveReport
 ) -> LiveReport:
     """Set beside the metrics what would have been said of the same rows without their labels."""
     if section.estimated is None or answer.scores is None or report.task == "regression" or not known.any():
         return report
     reference, _ = read_reference(job.store, champion)
-    if reference is None or reference.asked.classes != tuple(answer.classes) or report.champion is None:
+    if reference is None or reference.unlabelled.classes != tuple(answer.classes) or report.champion is None:
         return report
     found = estimate(
         list(report.holdout),
-        evenly(Asked(report.task, reference.asked.classes, answer.scores[known], answer.threshold)),
+        evenly(Unlabelled(report.task, reference.unlabelled.classes, answer.scores[known], answer.threshold)),
         reference,
         confidence=section.estimated.confidence,
         rows=int(known.sum()),

@@ -16,7 +16,7 @@ from airflow_mlops_provider.modeling.folds import Assignment, assign
 from airflow_mlops_provider.modeling.leakage import association_of_categories, association_of_numbers, sample_rows
 from airflow_mlops_provider.modeling.overlap import check_overlap
 from airflow_mlops_provider.modeling.parts import PARTS_ROWS, as_numbers, parts_of_target
-from airflow_mlops_provider.modeling.splits import Split, SplitPlan, write_split
+from airflow_mlops_provider.modeling.splits import SplitPlan, StoredSplit, write_split
 from airflow_mlops_provider.modeling.targets import Target, target_of
 from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Preparation
@@ -58,13 +58,13 @@ def run(section: Preparation, job: Job) -> Outcome:
     target = target_of(table.column(columns.target), table.info.task)
     assignment = assign(section.split, table, target, job.seed)
     _check_sides(assignment, target, columns.target)
-    told = check_overlap(section, table, assignment)
+    overlaps = check_overlap(section, table, assignment)
     features = _check_features(section, table, assignment, target)
-    plan = _plan(section, table, assignment, target, features.dropped, [*told, *features.suspected])
+    plan = _plan(section, table, assignment, target, features.dropped, [*overlaps, *features.suspected])
     for warning in plan.warnings:
         log.warning("%s", warning)
     return Outcome(
-        artifacts=write_split(job.store, Split(plan, assignment.fold, assignment.trains_from)), facts=_facts(plan)
+        artifacts=write_split(job.store, StoredSplit(plan, assignment.fold, assignment.trains_from)), facts=_facts(plan)
     )
 
 
@@ -77,20 +77,20 @@ def _plan(
     warnings: list[str],
 ) -> SplitPlan:
     columns = table.info.columns
-    kept = columns.model_copy(
+    remaining = columns.model_copy(
         update={
             "numeric": [name for name in columns.numeric if name not in dropped],
             "categorical": [name for name in columns.categorical if name not in dropped],
         }
     )
-    if not kept.features:
+    if not remaining.features:
         raise DataError("every feature has too many missing values", got=dropped)
     split = section.split
     cross = split.by == "cross_validation"
     fitted = target.values if cross else target.values[assignment.train_mask(1)]
     return SplitPlan(
         task=table.info.task,
-        columns=kept,
+        columns=remaining,
         dropped=dropped,
         by=split.by,
         holdout=None if cross else split.holdout,

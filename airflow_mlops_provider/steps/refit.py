@@ -26,7 +26,7 @@ from airflow_mlops_provider.modeling.fitting import libraries_of, named, names_o
 from airflow_mlops_provider.modeling.model_file import ModelInfo, load_model
 from airflow_mlops_provider.modeling.refit_report import Beside, RefitReport
 from airflow_mlops_provider.modeling.refitting import keep_rounds, layers_of, moved, resettled
-from airflow_mlops_provider.modeling.splits import Split, read_split
+from airflow_mlops_provider.modeling.splits import StoredSplit, read_split
 from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.results import Failure
 from airflow_mlops_provider.search.report import SearchReport
@@ -86,7 +86,7 @@ def run(section: Section, job: Job) -> Outcome:
     info, model = store_model(job.store, job.allow_list, fitted)
     beside, wrong = _compare(section, job, pipeline)
     if section.max_mb is not None and model.size > section.max_mb * _MEGABYTE:
-        wrong = _Wrong("is too large", f"{model.size / _MEGABYTE:.4g} MB", f"at most {section.max_mb:g} MB")
+        wrong = _Unfit("is too large", f"{model.size / _MEGABYTE:.4g} MB", f"at most {section.max_mb:g} MB")
     seen = _Seen.of(job, split)
     report = RefitReport(
         candidate=section.name,
@@ -102,7 +102,7 @@ def run(section: Section, job: Job) -> Outcome:
     return _outcome(job, report, info, None if wrong is None else wrong.failure(section))
 
 
-def _nothing_to_do(section: Section, split: Split) -> str | None:
+def _nothing_to_do(section: Section, split: StoredSplit) -> str | None:
     if section.refit == "none":
         return "the judged model serves: training.refit is none"
     if split.plan.by == "cross_validation":
@@ -110,7 +110,7 @@ def _nothing_to_do(section: Section, split: Split) -> str | None:
     return None
 
 
-def _fit(section: Section, job: Job, split: Split) -> tuple[Any, Fitted]:
+def _fit(section: Section, job: Job, split: StoredSplit) -> tuple[Any, Fitted]:
     """Return the Pipeline that serves, unstored."""
     frame, target = read_rows(job.store, job.artifact("dataset", "dataset"), split.plan)
     candidate, plan = _chosen(section.candidate, job), split.plan
@@ -151,7 +151,7 @@ class _Seen:
     judged_to: datetime | None
 
     @classmethod
-    def of(cls, job: Job, split: Split) -> _Seen:
+    def of(cls, job: Job, split: StoredSplit) -> _Seen:
         trained = split.scopes["final"]
         every = trained | True
         dataset = job.artifact("dataset", "dataset")
@@ -163,7 +163,7 @@ class _Seen:
         return cls(*counts, *(in_utc(moments[rows].max().to_pydatetime()) for rows in (every, trained)))
 
 
-def _unchanged(section: Section, job: Job, split: Split, why: str) -> Outcome:
+def _unchanged(section: Section, job: Job, split: StoredSplit, why: str) -> Outcome:
     seen, judged, info = _Seen.of(job, split), job.artifact("models", "model"), job.artifact("models", "model_info")
     report = RefitReport(
         candidate=section.name,
@@ -184,7 +184,7 @@ def _unchanged(section: Section, job: Job, split: Split, why: str) -> Outcome:
 
 
 @dataclass(frozen=True)
-class _Wrong:
+class _Unfit:
     """What is wrong with a refitted model."""
 
     what: str
@@ -201,7 +201,7 @@ class _Wrong:
         )
 
 
-def _compare(section: Section, job: Job, pipeline: Any) -> tuple[Beside | None, _Wrong | None]:
+def _compare(section: Section, job: Job, pipeline: Any) -> tuple[Beside | None, _Unfit | None]:
     """Return the refitted model beside the judged one, on rows that it was fitted on: no estimate, a sanity check."""
     import numpy as np
 
@@ -210,17 +210,17 @@ def _compare(section: Section, job: Job, pipeline: Any) -> tuple[Beside | None, 
     judged = stored_predictions(holdout, section.name, trained)
     values = predict_holdout(holdout, pipeline)
     if missing := int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum()):
-        return None, _Wrong("predicts nothing for some rows", f"{missing} of {len(values)} held-out rows", "none")
+        return None, _Unfit("predicts nothing for some rows", f"{missing} of {len(values)} held-out rows", "none")
     refitted = holdout.predictions(values, threshold_of(pipeline))
     beside = _beside(section, judged, refitted, job.seed)
     # A model that was constant when it was judged is so by choice.
     if not np.ptp(values, axis=0).any() and np.ptp(judged.scores, axis=0).any():
-        return beside, _Wrong(
+        return beside, _Unfit(
             "says the same of every row", f"{values[0].tolist()}", "what differs, as when it was judged"
         )
     if beside.high is not None and beside.high < 0:
         got = f"{beside.metric} {beside.refitted:.4g}, a gain of [{beside.low:.4g}, {beside.high:.4g}]"
-        return beside, _Wrong(
+        return beside, _Unfit(
             "is worse on rows that it was fitted on than the judged model, which never saw them",
             got,
             f"at least about {beside.judged:.4g}",

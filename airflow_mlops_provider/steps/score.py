@@ -135,8 +135,8 @@ def run(section: Section, job: Job) -> Outcome:
 
 def _metadata(scorer: Scorer) -> dict[bytes, bytes]:
     """Return what the file of predictions says of the model, besides what its columns mean."""
-    told = {b"classes": json.dumps(scorer.classes).encode()}
-    return told if scorer.threshold is None else {**told, b"threshold": json.dumps(scorer.threshold).encode()}
+    metadata = {b"classes": json.dumps(scorer.classes).encode()}
+    return metadata if scorer.threshold is None else {**metadata, b"threshold": json.dumps(scorer.threshold).encode()}
 
 
 def _with(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -148,22 +148,24 @@ def _with(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _part(job: Job, shard: Shard, tally: Tally, artifacts: dict[str, ArtifactRef]) -> Outcome:
-    told = job.store.add_document(Part(shard=shard, tally=tally))
+    written = job.store.add_document(Part(shard=shard, tally=tally))
     facts = {"shard": shard.index, "shards": shard.count, "version": tally.version, "rows": tally.rows}
-    return Outcome({**artifacts, "tally": told}, facts)
+    return Outcome({**artifacts, "tally": written}, facts)
 
 
 def _joined(job: Job, parts: list[StepResult]) -> Outcome:
     """Write the parts' row groups in the order of the shards: what one pass over the dataset would have written."""
-    told = [(job.store.read_document(part.artifacts["tally"], Part), part) for part in parts]
+    counted = [(job.store.read_document(part.artifacts["tally"], Part), part) for part in parts]
     # The order is a part's own word, never that of the inputs: a key does not tell theirs.
-    told.sort(key=lambda each: each[0].shard.index)
-    if (got := [each.shard for each, _ in told]) != [Shard(index=i, count=len(told)) for i in range(len(told))]:
+    counted.sort(key=lambda each: each[0].shard.index)
+    if (got := [each.shard for each, _ in counted]) != [
+        Shard(index=i, count=len(counted)) for i in range(len(counted))
+    ]:
         raise MLOpsError("step 'score' was not given each shard once", got=got, expected="all shards of one dataset")
-    tally = told[0][0].tally
-    for each, _ in told[1:]:
+    tally = counted[0][0].tally
+    for each, _ in counted[1:]:
         tally.add(each.tally)
-    written = [part.artifacts["predictions"] for _, part in told if "predictions" in part.artifacts]
+    written = [part.artifacts["predictions"] for _, part in counted if "predictions" in part.artifacts]
     if not written:
         raise DataError("no shard holds a row to score")
     tally.refuse_strangers()
@@ -205,7 +207,7 @@ class _Scoring:
             features = group.select(self.scorer.columns.features).to_pandas()
             missing = lacking(group, self.scorer.columns.features if self.scorer.version != NO_VERSION else [])
             try:
-                values = self.scorer.ask(feature_frame(features, self.scorer.columns))
+                values = self.scorer.scores_of(feature_frame(features, self.scorer.columns))
             except ModelError as error:
                 raise self._refusal(missing, error) from error
             self._check(values)

@@ -19,7 +19,7 @@ from airflow_mlops_provider.search.running import Searching
 from airflow_mlops_provider.spec import Candidate, Frozen
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.search.methods import Shard
+    from airflow_mlops_provider.search.methods import ShardResult
 
 #: Raised when a trial is measured otherwise than before, as `search.running` has it.
 FORMAT = 2
@@ -66,7 +66,7 @@ def run(section: Section, job: Job) -> Outcome:
     return Outcome(facts=_facts(section, searching.metric, shards))
 
 
-def _facts(section: Section, metric: str, shards: list[Shard]) -> dict[str, JsonValue]:
+def _facts(section: Section, metric: str, shards: list[ShardResult]) -> dict[str, JsonValue]:
     last = shards[-1]
     scores = [trial.score for trial in last.trials if trial.score is not None and trial.share == 1.0]
     return {

@@ -22,7 +22,7 @@ from airflow_mlops_provider.modeling.fitted import Fitted, store_model
 from airflow_mlops_provider.modeling.fitting import libraries_of, named, names_of, one_thread_each, read_rows
 from airflow_mlops_provider.modeling.predictions import predict, write_predictions
 from airflow_mlops_provider.modeling.recipes import recipe_of
-from airflow_mlops_provider.modeling.splits import Split, read_split
+from airflow_mlops_provider.modeling.splits import StoredSplit, read_split
 from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.results import first_within
 from airflow_mlops_provider.spec import Candidate, Frozen
@@ -110,7 +110,7 @@ class _Training:
 
     section: Section
     job: Job
-    split: Split
+    split: StoredSplit
     frame: pd.DataFrame
     target: NDArray[Any]
     fit_seconds: float = 0.0
@@ -154,9 +154,9 @@ class _Training:
         )
         started = time.perf_counter()
         with self._named("be trained"):
-            fitted, kept = fitted_and_validation_rows(candidate, job.store, dataset, plan, rows, job.seed)
+            fitted, validation = fitted_and_validation_rows(candidate, job.store, dataset, plan, rows, job.seed)
             pipeline.fit(self.frame[fitted], self.target[fitted])
-            pipeline = settle(pipeline, candidate, self.frame[kept], self.target[kept], plan.classes or [])
+            pipeline = settle(pipeline, candidate, self.frame[validation], self.target[validation], plan.classes or [])
         self.fit_seconds += time.perf_counter() - started
         self._check_classes(pipeline)
         return pipeline

@@ -11,7 +11,7 @@ from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.reports import Cell, page, table
 from airflow_mlops_provider.spec import Validation
-from airflow_mlops_provider.validation.checks import Check, Finding, ValidationReport
+from airflow_mlops_provider.validation.checks import Check, CheckResult, ValidationReport
 from airflow_mlops_provider.validation.expectations import run_expectations
 from airflow_mlops_provider.validation.guards import run_guards
 
@@ -69,7 +69,7 @@ def run(section: Validation, job: Job) -> Outcome:
 
 
 def _failing_rows(
-    store: ArtifactStore, dataset: ArtifactRef, info: TableInfo, findings: Sequence[Finding], keep: int
+    store: ArtifactStore, dataset: ArtifactRef, info: TableInfo, findings: Sequence[CheckResult], keep: int
 ) -> pa.Table | None:
     """Return up to `keep` failing rows: the check, its column, the row's number and values.
 
@@ -85,12 +85,12 @@ def _failing_rows(
     distinct = sorted({row for _, row in picked})
     place = {row: index for index, row in enumerate(distinct)}
     values = _take(store, dataset, distinct).take(pa.array([place[row] for _, row in picked], pa.int64()))
-    told = {
+    origin = {
         "failed_check": pa.array([check.name for check, _ in picked], pa.string()),
         "failed_column": pa.array([check.column for check, _ in picked], pa.string()),
         "row": pa.array([row + 1 for _, row in picked], pa.int64()),
     }
-    return pa.table({**told, **{name: values[name] for name in info.columns.all if name not in told}})
+    return pa.table({**origin, **{name: values[name] for name in info.columns.all if name not in origin}})
 
 
 def _take(store: ArtifactStore, dataset: ArtifactRef, rows: Sequence[int]) -> pa.Table:

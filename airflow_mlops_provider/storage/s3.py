@@ -15,7 +15,7 @@ from airflow_mlops_provider.storage.local import sha256_of
 from airflow_mlops_provider.storage.objects import SmallBody
 from airflow_mlops_provider.storage.s3_client import PART_BYTES, S3Options, s3_client, transfer_manager
 from airflow_mlops_provider.storage.s3_errors import BrokenReplyError, code_of, explained
-from airflow_mlops_provider.storage.scratch import Scratch, kept
+from airflow_mlops_provider.storage.scratch import Scratch, holding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ class S3Objects:
                     return None
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 fetched.replace(copy)
-        return kept(copy, self._scratch)
+        return holding(copy, self._scratch)
 
     def forget(self, key: str) -> None:
         """Fetch the object anew the next time."""

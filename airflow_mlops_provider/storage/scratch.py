@@ -62,7 +62,7 @@ class ScratchPath(PosixPath):
     keeps: Any
 
 
-def kept(path: Path, scratch: Scratch) -> Path:
+def holding(path: Path, scratch: Scratch) -> Path:
     """Return the path, holding the scratch space that it lies in."""
     held = ScratchPath(path)
     held.keeps = scratch

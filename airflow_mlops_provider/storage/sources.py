@@ -122,7 +122,7 @@ def data_objects(files: list[SourceFile]) -> list[SourceFile]:
     A mark is a name that ends with a slash or with `_$folder$`, or an empty object that has others below it.
     """
     folders = {parent.as_posix() for file in files for parent in PurePosixPath(file.name).parents}
-    kept = [
+    matching = [
         file
         for file in files
         if file.name
@@ -130,7 +130,7 @@ def data_objects(files: list[SourceFile]) -> list[SourceFile]:
         and (file.size or file.name not in folders)
         and _is_data(PurePosixPath(file.name).parts)
     ]
-    return sorted(kept, key=lambda file: PurePosixPath(file.name))
+    return sorted(matching, key=lambda file: PurePosixPath(file.name))
 
 
 def _source_object(bucket: str, entry: dict[str, Any], name: str) -> SourceFile:

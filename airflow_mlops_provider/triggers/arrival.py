@@ -11,7 +11,7 @@ from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
 from airflow_mlops_provider.redaction import shown
 from airflow_mlops_provider.storage import is_s3, list_files, safe_key
-from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
+from airflow_mlops_provider.triggers.polling import PollingTrigger, PollResult, in_thread
 from airflow_mlops_provider.triggers.registry import import_quietly
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DataArrivalTrigger(PollingTrigger):
     ) -> None:
         super().__init__(poke_interval=poke_interval, memory=memory, uri=uri, marker=marker, stable_for=stable_for)
 
-    async def look(self, memory: dict[str, Any]) -> Look:
+    async def look(self, memory: dict[str, Any]) -> PollResult:
         """List the files in a thread."""
         options = None
         if is_s3(str(self.question["uri"])):
@@ -53,7 +53,7 @@ def look_for_data(
     stable_for: float | None,
     memory: dict[str, Any],
     options: S3Options | None = None,
-) -> Look:
+) -> PollResult:
     """Look once whether the data at a URI is complete.
 
     It is when it holds bytes and either the marker lies in the folder, or nothing about its files has changed between
@@ -71,19 +71,19 @@ def look_for_data(
     files = _files(uri, options)
     size = sum(file.size for file in files)
     if size == 0:
-        return Look(missing=f"{uri} {'holds no bytes' if files else 'is not there'} yet.")
+        return PollResult(missing=f"{uri} {'holds no bytes' if files else 'is not there'} yet.")
     fingerprint = _fingerprint(files)
     found = {"uri": uri, "files": len(files), "size": size, "fingerprint": fingerprint}
     if marker is not None and _files(f"{uri.rstrip('/')}/{marker}", options):
-        return Look(found={**found, "complete_by": marker})
+        return PollResult(found={**found, "complete_by": marker})
     if stable_for is None:
-        return Look(missing=f"{uri} lacks its marker {marker} yet.")
+        return PollResult(missing=f"{uri} lacks its marker {marker} yet.")
     now = time.time()
     # A clock that was set back must not make the wait longer than asked for.
     since = min(float(memory["since"]), now) if memory.get("fingerprint") == fingerprint else now
     if now - since >= stable_for:
-        return Look(found={**found, "complete_by": "stability"})
-    return Look(
+        return PollResult(found={**found, "complete_by": "stability"})
+    return PollResult(
         memory={"fingerprint": fingerprint, "since": since},
         missing=f"{uri} has {len(files)} files of {size} bytes, which must stay so for {stable_for:g} s.",
         again=stable_for - (now - since),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import shorten
-from airflow_mlops_provider.triggers.polling import Look
+from airflow_mlops_provider.triggers.polling import PollResult
 from airflow_mlops_provider.triggers.registry import RegistryTrigger
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ChampionTrigger(RegistryTrigger):
             newer_than=newer_than,
         )
 
-    def ask(self, registry: Registry, memory: dict[str, Any]) -> Look:
+    def poll(self, registry: Registry, memory: dict[str, Any]) -> PollResult:
         """Read the ledger."""
         return look_for_champion(registry, memory=memory, **self.question)
 
@@ -51,7 +51,7 @@ def look_for_champion(
     min_version: int | None,
     newer_than: str | None,
     memory: dict[str, Any],
-) -> Look:
+) -> PollResult:
     """Look once at the head of a model's ledger. With no condition, any entry after the first look is waited for.
 
     :param changed_since: a `seq`; the head must lie after it.
@@ -68,10 +68,10 @@ def look_for_champion(
         memory = {"seq": changed_since}
     where = "no champion" if head is None else f"version {head.version} (entry {head.seq}) as champion"
     if head is not None and _is_awaited(head, changed_since, min_version, newer_than):
-        return Look(found=_as_value(model, head))
+        return PollResult(found=_as_value(model, head))
     wanted = {"after entry": changed_since, "of at least version": min_version, "with an as_of after": newer_than}
     condition = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-    return Look(memory=memory, missing=f"{model} has {where}; waiting for one {condition}.")
+    return PollResult(memory=memory, missing=f"{model} has {where}; waiting for one {condition}.")
 
 
 def _seq_at_start(history: list[LedgerEntry], memory: dict[str, Any]) -> int:

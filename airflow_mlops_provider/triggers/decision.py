@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.as_of import as_of_text
 from airflow_mlops_provider.exceptions import shorten
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
-from airflow_mlops_provider.triggers.polling import Look
+from airflow_mlops_provider.triggers.polling import PollResult
 from airflow_mlops_provider.triggers.registry import RegistryTrigger
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class DecisionTrigger(RegistryTrigger):
             mlflow_conn_id=mlflow_conn_id, poke_interval=poke_interval, memory=memory, model=model, window=window
         )
 
-    def ask(self, registry: Registry, memory: dict[str, Any]) -> Look:
+    def poll(self, registry: Registry, memory: dict[str, Any]) -> PollResult:
         """Read the decisions."""
         return look_for_decision(registry, memory=memory, **self.question)
 
 
-def look_for_decision(registry: Registry, model: str, *, window: str, memory: dict[str, Any]) -> Look:
+def look_for_decision(registry: Registry, model: str, *, window: str, memory: dict[str, Any]) -> PollResult:
     """Look once whether a window has its decision, which is written once and stays.
 
     :param window: the window's as_of, as ISO moment.
@@ -50,20 +50,20 @@ def look_for_decision(registry: Registry, model: str, *, window: str, memory: di
     moment = datetime.fromisoformat(window)
     for entry in registry.decisions(model):
         if entry.window == moment:
-            return Look(found=_as_value(model, entry))
-    return Look(memory=memory, missing=f"Window {as_of_text(moment)} of {model} has no decision yet.")
+            return PollResult(found=_as_value(model, entry))
+    return PollResult(memory=memory, missing=f"Window {as_of_text(moment)} of {model} has no decision yet.")
 
 
 def _as_value(model: str, entry: DecisionEntry) -> dict[str, Any]:
-    told: Any = entry.value
+    decision: Any = entry.value
     value = {
         "model": model,
         "as_of": entry.window.isoformat(),
         "at": entry.at.isoformat(),
-        **{name: told.get(name) for name in _FIELDS},
-        "reason": shorten("; ".join(told.get("reasons") or [])),
-        "why": shorten(told.get("why") or ""),
-        "columns": list(told.get("columns") or []),
+        **{name: decision.get(name) for name in _FIELDS},
+        "reason": shorten("; ".join(decision.get("reasons") or [])),
+        "why": shorten(decision.get("why") or ""),
+        "columns": list(decision.get("columns") or []),
     }
     while value["columns"] and len(json.dumps(value)) > MAX_XCOM_BYTES:
         value["columns"].pop()

@@ -25,7 +25,7 @@ _SHORTEST_PAUSE = 0.1
 
 
 @dataclass(frozen=True)
-class Look:
+class PollResult:
     """What one look has shown.
 
     :param found: what ends the wait, as JSON; None when the wait goes on.
@@ -63,12 +63,12 @@ class PollingTrigger(BaseTrigger):
         return place, {"poke_interval": self.poke_interval, "memory": self.memory, **self.question}
 
     @abstractmethod
-    async def look(self, memory: dict[str, Any]) -> Look:
+    async def look(self, memory: dict[str, Any]) -> PollResult:
         """Look once, without blocking the event loop."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to tell."""
-        memory, told = self.memory, ""
+        memory, logged = self.memory, ""
         while True:
             pause = self.poke_interval
             try:
@@ -82,9 +82,9 @@ class PollingTrigger(BaseTrigger):
                 if look.found is not None:
                     yield _event({"found": look.found})
                     return
-                if look.missing != told:
-                    told = look.missing
-                    self.log.info("%s", told)
+                if look.missing != logged:
+                    logged = look.missing
+                    self.log.info("%s", logged)
                 memory = look.memory
                 pause = pause if look.again is None else min(pause, look.again)
             await asyncio.sleep(max(pause, _SHORTEST_PAUSE))

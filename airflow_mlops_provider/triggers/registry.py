@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.hooks.mlflow import MlflowHook
-from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
+from airflow_mlops_provider.triggers.polling import PollingTrigger, PollResult, in_thread
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.registry import Registry
@@ -40,10 +40,10 @@ class RegistryTrigger(PollingTrigger):
         return place, {**arguments, "mlflow_conn_id": self.mlflow_conn_id}
 
     @abstractmethod
-    def ask(self, registry: Registry, memory: dict[str, Any]) -> Look:
+    def poll(self, registry: Registry, memory: dict[str, Any]) -> PollResult:
         """Ask once; it may take its time."""
 
-    async def look(self, memory: dict[str, Any]) -> Look:
+    async def look(self, memory: dict[str, Any]) -> PollResult:
         """Ask in a thread."""
         if self._registry is None:
             await in_thread(_THREAD, import_quietly, "airflow_mlops_provider.registry", "mlflow")
@@ -52,7 +52,7 @@ class RegistryTrigger(PollingTrigger):
                 await in_thread(_THREAD, import_quietly, "mlflow.store.tracking.sqlalchemy_store")
             self._registry = registry
         try:
-            return await in_thread(_THREAD, self.ask, self._registry, memory)
+            return await in_thread(_THREAD, self.poll, self._registry, memory)
         except TransientServiceError:
             self._registry = None  # the connection may have been corrected since
             raise

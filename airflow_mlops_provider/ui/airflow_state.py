@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class NextRun:
     """When a DAG runs next.
 
     :param at: None when nothing but an event or a person starts it.
@@ -34,12 +34,12 @@ class Schedule:
     words: str | None
 
 
-def schedules(dag_ids: Iterable[str]) -> dict[str, Schedule]:
+def schedules(dag_ids: Iterable[str]) -> dict[str, NextRun]:
     """Return when DAGs run next, by id; those that Airflow does not know are left out."""
     columns = (DagModel.dag_id, DagModel.next_dagrun_create_after, DagModel.is_paused, DagModel.timetable_summary)
     with create_session() as session:
         rows = session.execute(select(*columns).where(DagModel.dag_id.in_(list(dag_ids)), ~DagModel.is_stale)).all()
-    return {known: Schedule(at, paused, words) for known, at, paused, words in rows}
+    return {known: NextRun(at, paused, words) for known, at, paused, words in rows}
 
 
 def results_of(dag_id: str, task_id: str, limit: int) -> list[StepResult]:

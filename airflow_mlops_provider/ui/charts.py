@@ -60,7 +60,7 @@ def volume(windows: Sequence[tuple[str, int, str]]) -> Markup:
     least, most, first, last = min(rows), max(rows), windows[0][0], windows[-1][0]
     many = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     words = f"{many} rows in the window of {first}." if first == last else f"{many} rows a window, {first} to {last}."
-    drawn = _bars([(count, "calm", said) for _, count, said in windows], words, 640, 80, "volume")
+    drawn = _bars([(count, "calm", caption) for _, count, caption in windows], words, 640, 80, "volume")
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(drawn, words)
 
 
@@ -97,12 +97,12 @@ def _bars(bars: Sequence[tuple[int, str, str]], words: str, width: int, height: 
     top = max((size for size, _, _ in bars), default=0) or 1
     step = width / max(len(bars), _WINDOWS)
     drawn = []
-    for index, (size, state, said) in enumerate(bars):
+    for index, (size, state, caption) in enumerate(bars):
         # Nothing is shown as a line on the ground: it was looked at.
         tall = max(2.0, (height - 2) * size / top)
         drawn.append(
             f'<rect class="{escape(state)}" x="{index * step:.1f}" y="{height - tall:.1f}" '
-            f'width="{max(1.0, step - _GAP):.1f}" height="{tall:.1f}"><title>{escape(said)}</title></rect>'
+            f'width="{max(1.0, step - _GAP):.1f}" height="{tall:.1f}"><title>{escape(caption)}</title></rect>'
         )
     return Markup(
         f'<svg class="{escape(kind)}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '

@@ -10,7 +10,7 @@ from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.overview import PipelineOverview, pipeline_overviews
 from airflow_mlops_provider.ui import sources
-from airflow_mlops_provider.ui.airflow_state import EndedRun, Schedule, latest_ended, schedules
+from airflow_mlops_provider.ui.airflow_state import EndedRun, NextRun, latest_ended, schedules
 from airflow_mlops_provider.ui.charts import drift_trend
 from airflow_mlops_provider.ui.security import KINDS, dag_id, readable_dags, seen_pipelines
 
@@ -37,7 +37,7 @@ class Row:
 
     pipeline: Pipeline
     overview: PipelineOverview | None
-    schedule: Schedule | None
+    schedule: NextRun | None
     trend: Markup | None
     bad: int
     failed: list[FailedRun]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.exceptions import ArtifactError, RegistryError, StorageError
 from airflow_mlops_provider.monitoring.drift_report import ColumnDrift, DriftReport
 from airflow_mlops_provider.overview import (
-    Comparison,
+    VersionComparison,
     VersionSheet,
     compare,
     pipeline_overviews,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.api_fastapi.core_api.security import GetUserDep
 
     from airflow_mlops_provider.monitoring.governor import Decision
-    from airflow_mlops_provider.overview import Reign
+    from airflow_mlops_provider.overview import Tenure
     from airflow_mlops_provider.registry import LedgerEntry, Registry
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Pipeline
@@ -79,7 +79,7 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
     [overview] = pipeline_overviews(registry, [pipeline], decisions=_WINDOWS)
     history = [] if overview.champion is None else registry.history(pipeline.model_name)
     sheets, comparison, trouble = _versions(registry, store, pipeline, history, first, second)
-    reigns = timeline(history)
+    tenures = timeline(history)
     scoring, monitoring = dag_id(name, "scoring"), dag_id(name, "monitoring")
     sees_scores = reads_results(scoring, user)
     scored = results_of(scoring, "score", _WINDOWS) if sees_scores else []
@@ -89,8 +89,8 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
     return {
         "pipeline": pipeline,
         "overview": overview,
-        "reigns": reigns[: -_ENTRIES - 1 : -1],
-        "earlier": max(0, len(reigns) - _ENTRIES),
+        "tenures": tenures[: -_ENTRIES - 1 : -1],
+        "earlier": max(0, len(tenures) - _ENTRIES),
         "versions": sorted({entry.version for entry in history}, reverse=True),
         "sheets": sheets,
         "comparison": comparison,
@@ -108,15 +108,15 @@ def model_page(name: str, user: GetUserDep, first: int | None, second: int | Non
         "dags": {kind: dag_id(name, kind) for kind in KINDS if dag_id(name, kind) in dags},
         "may_retrain": dag_id(name) in dags and may_run(dag_id(name), user),
         "may_roll_back": dag_id(name, "rollback") in dags and may_run(dag_id(name, "rollback"), user),
-        "targets": _targets(history, reigns),
+        "targets": _targets(history, tenures),
     }
 
 
-def _targets(history: Sequence[LedgerEntry], reigns: Sequence[Reign]) -> list[int]:
+def _targets(history: Sequence[LedgerEntry], tenures: Sequence[Tenure]) -> list[int]:
     """Return the versions that can serve again, the former champion first."""
     former = former_champion(history)
     head = history[-1].version if history else None
-    able = {reign.version for reign in reigns if not reign.in_quarantine} - {head}
+    able = {tenure.version for tenure in tenures if not tenure.in_quarantine} - {head}
     return sorted(able, key=lambda version: (former is None or version != former.version, -version))
 
 
@@ -127,7 +127,7 @@ def _versions(
     history: Sequence[LedgerEntry],
     first: int | None,
     second: int | None,
-) -> tuple[list[VersionSheet], Comparison | None, str | None]:
+) -> tuple[list[VersionSheet], VersionComparison | None, str | None]:
     """Return one or two versions, how they differ, and why that cannot be told."""
     if not history:
         return [], None, None
@@ -145,7 +145,7 @@ def _versions(
     return [comparison.first, comparison.second], comparison, None
 
 
-def _metrics(sheets: Sequence[VersionSheet], comparison: Comparison | None) -> list[dict[str, Any]]:
+def _metrics(sheets: Sequence[VersionSheet], comparison: VersionComparison | None) -> list[dict[str, Any]]:
     """Return a line for each metric: what was measured of each version, and by how much the second is better."""
     gains = {} if comparison is None else {line.metric: line.gain for line in comparison.metrics}
     lines = []
@@ -155,7 +155,7 @@ def _metrics(sheets: Sequence[VersionSheet], comparison: Comparison | None) -> l
     return lines
 
 
-def _slices(sheets: Sequence[VersionSheet], comparison: Comparison | None) -> list[dict[str, Any]]:
+def _slices(sheets: Sequence[VersionSheet], comparison: VersionComparison | None) -> list[dict[str, Any]]:
     """Return a line for each slice: the deciding metric and the rows of each version."""
     if comparison is not None:
         return [
@@ -246,7 +246,7 @@ def _by_version(scored: Sequence[StepResult]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for one in _predictions(scored):
         if isinstance(one["version"], int):
-            said = found.setdefault(one["version"], {"windows": 0, "rows": 0, "last": one["as_of"]})
-            said["windows"] += 1
-            said["rows"] += one["rows"]
+            tally = found.setdefault(one["version"], {"windows": 0, "rows": 0, "last": one["as_of"]})
+            tally["windows"] += 1
+            tally["rows"] += one["rows"]
     return found

@@ -71,7 +71,7 @@ class ValidationReport(Document):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """A check, and the numbers of the rows that it found wrong: bounded, counted from 0 in the snapshot."""
 
     check: Check

@@ -18,7 +18,7 @@ from airflow_mlops_provider.exceptions import SpecError, shorten
 from airflow_mlops_provider.spec import Validation
 from airflow_mlops_provider.spec.expectations import columns_of
 from airflow_mlops_provider.validation.bounds_of_time import in_utc_bounds
-from airflow_mlops_provider.validation.checks import Check, Finding
+from airflow_mlops_provider.validation.checks import Check, CheckResult
 from airflow_mlops_provider.validation.conditions import rows_where
 from airflow_mlops_provider.validation.guards import require_columns
 from airflow_mlops_provider.validation.patterns import pattern_problem, use_bounded_patterns
@@ -46,7 +46,7 @@ def run_expectations(
     section: Validation,
     columns: Sequence[str],
     timestamp: str | None = None,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Return the verdict of each expectation, in the order of the section.
 
     :param columns: every column of the dataset.
@@ -61,7 +61,7 @@ def run_expectations(
     for index, expectation in enumerate(section.expectations):
         rows_of = repr(expectation.condition)
         groups.setdefault((_columns_of(expectation, columns), rows_of), []).append(index)
-    findings: dict[int, Finding] = {}
+    findings: dict[int, CheckResult] = {}
     problems: dict[int, str] = {}
     context = _context()
     for indices, frame in _frames(store, dataset, groups):
@@ -76,7 +76,7 @@ def run_expectations(
             if not outcome.success and section.keep_failing_rows:
                 complete = _validate(validator, configurations[index], "COMPLETE")
                 rows = _rows(complete.result, section.keep_failing_rows)
-            findings[index] = Finding(_check(section.expectations[index], outcome, section), rows)
+            findings[index] = CheckResult(_check(section.expectations[index], outcome, section), rows)
     if problems:
         raise SpecError(
             "expectations cannot be computed on this data:",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.data.tables import iter_tables
 from airflow_mlops_provider.exceptions import DataError
-from airflow_mlops_provider.validation.checks import Check, Finding
+from airflow_mlops_provider.validation.checks import Check, CheckResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +65,7 @@ class _Survey:
         self.rows += len(table)
 
 
-def run_guards(store: ArtifactStore, dataset: ArtifactRef, info: TableInfo, section: Validation) -> list[Finding]:
+def run_guards(store: ArtifactStore, dataset: ArtifactRef, info: TableInfo, section: Validation) -> list[CheckResult]:
     """Check row counts, missing and infinite values, the target's classes and the keys.
 
     A guard that holds everywhere is one check; one that does not is a check for each column at fault.
@@ -110,10 +110,10 @@ def require_columns(names: Sequence[str], present: Sequence[str], where: str) ->
             )
 
 
-def _row_counts(rows: int, section: Validation) -> Iterator[Finding]:
+def _row_counts(rows: int, section: Validation) -> Iterator[CheckResult]:
     least = max(section.min_rows, 2)
     most = section.max_rows
-    yield Finding(
+    yield CheckResult(
         Check(
             name="rows_are_enough",
             policy=section.policy,
@@ -123,7 +123,7 @@ def _row_counts(rows: int, section: Validation) -> Iterator[Finding]:
         )
     )
     if most is not None:
-        yield Finding(
+        yield CheckResult(
             Check(
                 name="rows_are_not_too_many",
                 policy=section.policy,
@@ -136,14 +136,14 @@ def _row_counts(rows: int, section: Validation) -> Iterator[Finding]:
 
 def _per_column(
     name: str, expected: str, rows: int, columns: dict[str, _Wrong], section: Validation
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     wrong = {column: found for column, found in columns.items() if found.count}
     if not wrong:
-        yield Finding(
+        yield CheckResult(
             Check(name=name, policy=section.policy, passed=True, expected=expected, got="true of every column")
         )
     for column, found in wrong.items():
-        yield Finding(
+        yield CheckResult(
             Check(
                 name=name,
                 column=column,
@@ -159,12 +159,12 @@ def _per_column(
         )
 
 
-def _target_varies(survey: _Survey, info: TableInfo, section: Validation) -> Iterator[Finding]:
+def _target_varies(survey: _Survey, info: TableInfo, section: Validation) -> Iterator[CheckResult]:
     classes = len(survey.distinct)
     exactly = 2 if info.task == "binary" else None
     kind = "value" if info.task == "regression" else "class"
     shown = ", ".join(sorted(map(str, survey.distinct))[:5]) + (", ..." if classes > 5 else "")
-    yield Finding(
+    yield CheckResult(
         Check(
             name="target_varies",
             column=info.columns.target,
@@ -178,7 +178,7 @@ def _target_varies(survey: _Survey, info: TableInfo, section: Validation) -> Ite
 
 def _keys_are_unique(
     store: ArtifactStore, dataset: ArtifactRef, info: TableInfo, section: Validation
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -194,7 +194,7 @@ def _keys_are_unique(
         twice = counted.filter(pc.greater(counted["row_count"], 1)).slice(0, max(section.keep_failing_rows, 1))
         rows = twice["row_max"].to_pylist()[: section.keep_failing_rows]
     example = ", ".join(f"{key}={twice[key][0].as_py()}" for key in keys) if len(twice) else ""
-    yield Finding(
+    yield CheckResult(
         Check(
             name="keys_are_unique",
             column=keys[0] if len(keys) == 1 else None,

@@ -59,14 +59,14 @@ def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) ->
         Rate(
             "challenges",
             name,
-            f"any false replacement in {DAYS} daily challenges of the best of {rivals}",
-            sum(falsely_replaced(WORLDS[name], rivals, gate, one) for one in some),
+            f"any false replacement in {DAYS} daily challenges of the best of {challengers}",
+            sum(falsely_replaced(WORLDS[name], challengers, gate, one) for one in some),
             len(some),
             rule,
             at_most=0.05 if rule == "now" else None,
         )
         for name in worlds
-        for rivals in (1, 3)
+        for challengers in (1, 3)
         # Of the earlier rule, a few tell enough.
         for rule, gate, some in (("before", BEFORE, seeds[: max(repetitions // 10, 1)]), ("now", NOW, seeds))
     ]
@@ -142,7 +142,7 @@ class Stream:
         for name, value in (("signal", signal), ("truth", truth), ("errors", errors), ("beyond", beyond)):
             object.__setattr__(self, name, value)
 
-    def said(self, day: int) -> tuple[Predictions, dict[str, Predictions]]:
+    def predictions(self, day: int) -> tuple[Predictions, dict[str, Predictions]]:
         """Return what the champion and the candidates of a day say of its holdout."""
         rows = slice(day * self.world.rows, (day + self.world.units) * self.world.rows)
         units = row_units(self.world.units * self.world.rows)
@@ -164,7 +164,7 @@ class Stream:
 
 def challenged(
     champion: Predictions,
-    said: dict[str, Predictions],
+    predictions: dict[str, Predictions],
     gate: ChampionGate,
     looks: list[Look],
     as_of: datetime,
@@ -177,7 +177,7 @@ def challenged(
 
     :param screened: do not resample where the best is so little better that no interval could lie above zero.
     """
-    values = {name: _value(metric, one) for name, one in said.items()}
+    values = {name: _value(metric, one) for name, one in predictions.items()}
     scores = {name: CandidateScores(metrics={metric: value}, recipe=name) for name, value in values.items()}
     best = max(values, key=lambda name: gain(metric, values[name], 0.0))
     beside = ChampionScores(
@@ -192,29 +192,31 @@ def challenged(
     if best != OWN or not gate.refresh:
         spent, later = rate_of(gate, beside), as_of + timedelta(days=1)
         looks.append(Look(recipe=OWN, lineage=str(as_of), as_of=as_of, spent=spent, candidate=best, at=later))
-    if screened and _plain(champion, said[best]) < _HOPELESS:
+    if screened and _plain(champion, predictions[best]) < _HOPELESS:
         return None
     together = resampled_together(
         [metric],
-        said,
+        predictions,
         scores,
         Bootstrap(resamples=resamples),
         len(looks),
         closest_to=best,
-        besides={OWN: said[OWN]} if OWN in said else {},
+        besides={OWN: predictions[OWN]} if OWN in predictions else {},
         champion=champion,
     )
-    found = choose(together, beside, best, OWN if OWN in said else None, [gate])
+    found = choose(together, beside, best, OWN if OWN in predictions else None, [gate])
     return found.winner if held_against(gate, metric, scores[found.winner], found.champion).passed else None
 
 
-def _value(metric: str, said: Predictions) -> float:
+def _value(metric: str, predictions: Predictions) -> float:
     # The package's own takes ten times as long, by checking what is known here.
-    return float(_losses(said).mean()) if metric == "log_loss" else float(measure(metric, said).value or 0)
+    return (
+        float(_losses(predictions).mean()) if metric == "log_loss" else float(measure(metric, predictions).value or 0)
+    )
 
 
-def _losses(said: Predictions) -> np.ndarray:
-    return -np.log(said.scores[np.arange(said.rows), said.truth])
+def _losses(predictions: Predictions) -> np.ndarray:
+    return -np.log(predictions.scores[np.arange(predictions.rows), predictions.truth])
 
 
 def _plain(champion: Predictions, best: Predictions) -> float:
@@ -224,14 +226,14 @@ def _plain(champion: Predictions, best: Predictions) -> float:
     return float(falls.sum() / np.sqrt(np.square(each).sum()))
 
 
-def falsely_replaced(world: World, rivals: int, gate: ChampionGate, seed: int) -> bool:
+def falsely_replaced(world: World, challengers: int, gate: ChampionGate, seed: int) -> bool:
     """Return whether one of so many equally good recipes takes the champion's place within 90 daily challenges."""
-    stream, looks = Stream(world, np.random.default_rng(seed), rivals, DAYS), []
+    stream, looks = Stream(world, np.random.default_rng(seed), challengers, DAYS), []
     for day in range(DAYS):
-        champion, said = stream.said(day)
-        del said[OWN]
+        champion, predictions = stream.predictions(day)
+        del predictions[OWN]
         if challenged(
-            champion, said, gate, looks, START + timedelta(days=day), "log_loss", screened=True, resamples=1000
+            champion, predictions, gate, looks, START + timedelta(days=day), "log_loss", screened=True, resamples=1000
         ):
             return True
     return False
@@ -241,14 +243,14 @@ def days_until_replaced(world: World, gate: ChampionGate, seed: int) -> int | No
     """Return on which of 14 daily challenges a recipe that is better by 0.03 of roc_auc takes the champion's place."""
     stream, looks = Stream(world, np.random.default_rng(seed), 1, SOON, worse=_WORSE_BY_003), []
     for day in range(SOON):
-        champion, said = stream.said(day)
-        del said[OWN]
-        if challenged(champion, said, gate, looks, START + timedelta(days=day), "roc_auc"):
+        champion, predictions = stream.predictions(day)
+        del predictions[OWN]
+        if challenged(champion, predictions, gate, looks, START + timedelta(days=day), "roc_auc"):
             return day
     return None
 
 
 def refreshed(world: World, gate: ChampionGate, seed: int, own_worse: float = 0.0) -> bool:
     """Return whether the champion's own recipe takes its place, beside two others that are as good as the champion."""
-    champion, said = Stream(world, np.random.default_rng(seed), 2, 1, own_worse=own_worse).said(0)
-    return challenged(champion, said, gate, [], START, "roc_auc") == OWN
+    champion, predictions = Stream(world, np.random.default_rng(seed), 2, 1, own_worse=own_worse).predictions(0)
+    return challenged(champion, predictions, gate, [], START, "roc_auc") == OWN

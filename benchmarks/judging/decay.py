@@ -49,8 +49,8 @@ def requests(watched: Watched, days: int, margin: float, rule: str) -> int:
     """Return how many retrainings so many days ask for; each brings the same champion, with a holdout of its own."""
     policy = Monitoring.model_validate({"live": {"margin": margin}})
     history: list[Decision] = []
-    champion = Incumbent(seq=1, version=1, since=START, trained=START, promoted=False)
-    asked = 0
+    champion = Incumbent(seq=1, version=1, promoted_as_of=START, trained=START, promoted=False)
+    count = 0
     for day in range(1, days + 1):
         (version, _), drawn = watched.window(day)
         if rule == "before":
@@ -60,9 +60,9 @@ def requests(watched: Watched, days: int, margin: float, rule: str) -> int:
         window = Window(as_of=START + day * DAY, start=START + (day - 1) * DAY, rows=watched.world.rows)
         history.append(decide(policy, window, drift=None, live=facts, champion=champion, history=history[-60:]))
         if history[-1].requests_retraining:
-            asked += 1
+            count += 1
             watched.promise_again(day)
             champion = champion.model_copy(
                 update={"seq": champion.seq + 1, "since": window.as_of, "trained": window.as_of}
             )
-    return asked
+    return count

@@ -173,7 +173,7 @@ def history(world: World, rule: str, chance: np.random.Generator) -> dict[str, A
     rows = world.draw(chance)
     champion = Champion(world, rows, KNOWN, rule)
     first, made, requests, decisions = champion, KNOWN, [], []
-    incumbent = Incumbent(seq=1, version=1, since=START, trained=START + made * DAY)
+    incumbent = Incumbent(seq=1, version=1, promoted_as_of=START, trained=START + made * DAY)
     drifted = []
     for end in range(KNOWN + world.window, KNOWN + YEAR + 1, world.window):
         number = (end - made) // world.window - 1
@@ -187,7 +187,7 @@ def history(world: World, rule: str, chance: np.random.Generator) -> dict[str, A
         if decisions[-1].requests_retraining:
             requests.append(end - KNOWN)
             made = end
-            incumbent = Incumbent(seq=len(requests) + 1, version=len(requests) + 1, since=as_of, trained=as_of)
+            incumbent = Incumbent(seq=len(requests) + 1, version=len(requests) + 1, promoted_as_of=as_of, trained=as_of)
             if end + world.window <= KNOWN + YEAR:
                 champion = Champion(world, rows, made, rule, _NEXT)
     bounds = np.array([usual.bound for usual in first.usual])[:, None]
@@ -217,7 +217,7 @@ def _rates_of(name: str, world: World, rule: str, histories: list[dict[str, Any]
         return [counted(f"a retraining within {within} days of it", seen, size, **least)]
     columns = np.array([one["columns"] for one in histories])
     nominal = {"at_most": 1 / windows} if rule == "now" and world.change is None else {}
-    told = [
+    rates = [
         counted("columns flagged", int(columns.sum()), columns.size),
         counted("windows that drift", sum(sum(one["windows"]) for one in histories), size * windows),
         counted(
@@ -227,8 +227,8 @@ def _rates_of(name: str, world: World, rule: str, histories: list[dict[str, Any]
     if world.change is None:
         moved = np.array([one["moved"] for one in histories])[:, : windows // 3 * 3].reshape(-1, 3).any(axis=1)
         least = {"at_least": world.least} if rule == "now" and world.least else {}
-        told.append(counted("1 sd flagged within three windows", int(moved.sum()), moved.size, **least))
-    return told
+        rates.append(counted("1 sd flagged within three windows", int(moved.sum()), moved.size, **least))
+    return rates
 
 
 # ---------------------------------------------------------------- wild values, heavy tails, a broken sensor
@@ -248,7 +248,7 @@ def _values(repetitions: int, seed: int) -> list[Rate]:
     }
     found = []
     for world, (what, before, after, nominal) in cases.items():
-        old, new, told = 0, 0, 0
+        old, new, reported = 0, 0, 0
         for number in range(repetitions):
             reference, window = before(50_000), after(2000)
             scale = numbers(reference)
@@ -258,11 +258,11 @@ def _values(repetitions: int, seed: int) -> list[Rate]:
             bound = usual(scale, codes, None, shares=counts / counts.sum()).bound
             new += float(distance(scale, counts, scale.counts(scale.codes(window)))) > bound
             old += wasserstein_distance(reference, window) / reference.std() > 0.1
-            told += _reported(reference, window)
+            reported += _reported(reference, window)
         found.append(Rate("drift", world, what, int(old), repetitions, "before"))
         found.append(Rate("drift", world, what, int(new), repetitions, "now", **nominal))
         if world == "1e6 in the window":
-            found.append(Rate("drift", world, "reported as out of range", told, repetitions, at_least=0.99))
+            found.append(Rate("drift", world, "reported as out of range", reported, repetitions, at_least=0.99))
     return found
 
 

@@ -49,9 +49,11 @@ def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) ->
     return [*found, power(repetitions, seed)]
 
 
-def judged(said: dict[str, Predictions], others: dict[str, Predictions], metric: str, seed: int) -> dict[str, Any]:
+def judged(
+    predictions: dict[str, Predictions], others: dict[str, Predictions], metric: str, seed: int
+) -> dict[str, Any]:
     """Return what the package says of the best of several models beside others: intervals, and the gates' bounds."""
-    return bounds_of(said, others, metric, drawn_of({**said, **others}, metric, seed))
+    return bounds_of(predictions, others, metric, drawn_of({**predictions, **others}, metric, seed))
 
 
 def drawn_of(models: dict[str, Predictions], metric: str, seed: int) -> dict[str, Draws]:
@@ -61,16 +63,16 @@ def drawn_of(models: dict[str, Predictions], metric: str, seed: int) -> dict[str
 
 
 def bounds_of(
-    said: dict[str, Predictions], others: dict[str, Predictions], metric: str, drawn: dict[str, Draws]
+    predictions: dict[str, Predictions], others: dict[str, Predictions], metric: str, drawn: dict[str, Draws]
 ) -> dict[str, Any]:
     """Return intervals and the gates' bounds, of models that were drawn together with more."""
     sign = -1 if metric in LOSSES else 1
-    winner = max(said, key=lambda name: sign * drawn[name].point)
-    rare = too_rare(metric, said[winner])
+    winner = max(predictions, key=lambda name: sign * drawn[name].point)
+    rare = too_rare(metric, predictions[winner])
     found: dict[str, Any] = {"interval": interval(drawn["first"], 0.95, rare) if "first" in drawn else None}
     for name in others:
         gained = difference_of(
-            metric, {one: drawn[one] for one in said}, winner, drawn[name], name, rare, skill=name == "dummy"
+            metric, {one: drawn[one] for one in predictions}, winner, drawn[name], name, rare, skill=name == "dummy"
         )
         found[name] = span(gained.quantiles, 0.95)
     return found
@@ -109,7 +111,9 @@ def _counted(name: str, metric: str, repetitions: int, seed: int) -> list[Rate]:
                 if own.low is not None:
                     counted[METRIC].append(own.low <= truth <= own.high)
         first, other = holdout(world, 2, chance, noise=True)
-        low, _ = judged({"first": first, "other": other}, {"dummy": nothing_known(first)}, metric, seed)["dummy"]
+        low, _ = judged(
+            {"first": first, "other": other}, {"dummy": nothing_known(first, world.positives)}, metric, seed
+        )["dummy"]
         counted[NOISE].append(low is not None and low > 0)
     # Where rows are independent and many, an interval that is too wide is wrong, too.
     bounds: dict[str, dict[str, float]] = {

@@ -90,7 +90,7 @@ def _printed(world: Days, loss: float, chance: np.random.Generator) -> tuple[Wat
     return watched, None if seen.needs is None or seen.needs > _LONGEST * DAY else round(seen.needs / DAY)
 
 
-_CHAMPION = Incumbent(seq=2, version=2, since=START, trained=START)
+_CHAMPION = Incumbent(seq=2, version=2, promoted_as_of=START, trained=START)
 
 
 def _window(day: int) -> Window:

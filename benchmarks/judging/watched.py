@@ -14,7 +14,7 @@ from airflow_mlops_provider.evaluation.bootstrap import resample
 from airflow_mlops_provider.evaluation.metrics import measure, predictions_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.evaluation.resampling import block_units
-from airflow_mlops_provider.monitoring.live_metrics import Measured, Plan, measure_window, plan
+from airflow_mlops_provider.monitoring.live_metrics import LiveMeasured, Plan, measure_window, plan
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.block_report import BlockErrors
@@ -86,7 +86,7 @@ class Watched:
         drawn = plan(len(moments), moments=moments, block=DAY)
         return self._versions(start, length), drawn
 
-    def measured(self, versions: list[Predictions], drawn: Plan, seed: int, resamples: int = 300) -> Measured:
+    def measured(self, versions: list[Predictions], drawn: Plan, seed: int, resamples: int = 300) -> LiveMeasured:
         """Return what the package measures of a window."""
         return measure_window(
             [self.world.metric],
@@ -106,7 +106,7 @@ class Watched:
         self.holdout = float(measure(self.world.metric, versions[0]).value or 0)
         self.errors = self._errors(versions)
 
-    def facts(self, found: Measured, margin: float) -> dict[str, Any]:
+    def facts(self, found: LiveMeasured, margin: float) -> dict[str, Any]:
         """Return the facts of the live step, as the governor takes them."""
         since = found.since_holdout[self.world.metric]
         return {

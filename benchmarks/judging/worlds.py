@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,10 +130,10 @@ def holdout(
         truth = signal + world.error(chance, size)
         # Around what a dummy says: where tails are heavy, whoever knew the middle would know more than it.
         known = truth.mean() if noise else signal
-        said = [known + 0.5 * error() for _ in range(models)]
-        return [predictions_of("regression", truth, one, units=drawn) for one in said]
+        predictions = [known + 0.5 * error() for _ in range(models)]
+        return [predictions_of("regression", truth, one, units=drawn) for one in predictions]
     score = (0 if noise else 1.2) * signal + chance.logistic(size=size)
-    truth = (score > np.quantile(score, 1 - world.positives)).astype(int)
+    truth = (score > _threshold(0 if noise else 1.2, world.positives)).astype(int)
     level = np.log(world.positives / (1 - world.positives))
     found = []
     for number in range(models):
@@ -143,10 +144,23 @@ def holdout(
     return found
 
 
-def nothing_known(like: Predictions) -> Predictions:
-    """Return what a dummy says of the same rows."""
+@cache
+def _threshold(signal: float, positives: float) -> float:
+    """Return what so large a share of all rows that there could be score more than.
+
+    By the rows of a holdout themselves each holdout would have equally many positive ones, and be no independent draw.
+    """
+    chance = np.random.default_rng(0)
+    scores = signal * chance.standard_normal(4_000_000) + chance.logistic(size=4_000_000)
+    return float(np.quantile(scores, 1 - positives))
+
+
+def nothing_known(like: Predictions, positives: float) -> Predictions:
+    """Return what a dummy says of the same rows.
+
+    :param positives: share of the positive class, as training shows it.
+    """
     if like.task == "regression":
         return predictions_of("regression", like.truth, np.full(like.rows, like.truth.mean()), units=like.units)
-    share = like.truth.mean()
-    scores = np.tile([1 - share, share], (like.rows, 1))
+    scores = np.tile([1 - positives, positives], (like.rows, 1))
     return predictions_of(like.task, like.truth, scores, like.classes, units=like.units)

@@ -93,10 +93,10 @@ def test_the_workflow_in_the_documentation_runs_commands_that_airflow_takes(docu
 
 def test_pip_is_asked_for_what_the_project_has(commands: list[list[str]]) -> None:
     # MLflow's server lies in an environment of its own.
-    asked = [command for command in commands if command[0] == "pip" and "mlflow[auth]" not in command]
-    assert ["pip", "install", ".", "--constraint", "constraints.txt"] in asked
+    requested = [command for command in commands if command[0] == "pip" and "mlflow[auth]" not in command]
+    assert ["pip", "install", ".", "--constraint", "constraints.txt"] in requested
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for command in asked:
+    for command in requested:
         what, extra = command[2].rstrip("]").partition("[")[::2]
         assert [*command[:2], what, *command[3:]] == ["pip", "install", ".", "--constraint", "constraints.txt"]
         assert not extra or extra in project["optional-dependencies"]
@@ -105,12 +105,12 @@ def test_pip_is_asked_for_what_the_project_has(commands: list[list[str]]) -> Non
 
 def test_nobody_is_told_to_install_the_package_from_an_index(documents: dict[str, str]) -> None:
     # It is on none: a clone is installed, in a workflow too.
-    asked = {
+    requested = {
         name: found
         for name, text in documents.items()
         if (found := re.findall(r"pip\s+install\s[^`\n]*airflow-mlops-provider[^`\n]*", text))
     }
-    assert asked == {}
+    assert requested == {}
 
 
 def test_the_requirements_are_those_of_the_project(documents: dict[str, str]) -> None:
@@ -118,10 +118,10 @@ def test_the_requirements_are_those_of_the_project(documents: dict[str, str]) ->
     [requirements] = re.findall(r"^## Requirements\n\n(.+?)\n\n", documents["README.md"], re.M | re.S)
     assert project["requires-python"] == ">=3.11,<3.14"
     assert "Python 3.11 to 3.13" in requirements
-    for name, said in (("apache-airflow", "Airflow"), ("mlflow", "MLflow")):
+    for name, message in (("apache-airflow", "Airflow"), ("mlflow", "MLflow")):
         [needed] = [line for line in project["dependencies"] if line.startswith(f"{name}>=")]
         floor = needed.removeprefix(f"{name}>=").partition(",")[0]
-        assert f"{said} {floor} or later" in requirements
+        assert f"{message} {floor} or later" in requirements
 
 
 def test_the_demo_says_how_it_is_used() -> None:

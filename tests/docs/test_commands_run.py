@@ -157,14 +157,14 @@ def test_it_does_what_it_says(script: Script, airflow: LocalAirflow, command: Pa
     if script.rank >= _ORDER.index("_scoring"):
         settled(airflow, "flight_delays", "training", "scoring")
     before = {dag_id: manual(airflow, dag_id) for dag_id in triggered(script)}
-    said = carry_out(script, airflow, command)
+    message = carry_out(script, airflow, command)
     for dag_id, names in before.items():
         assert len(manual(airflow, dag_id) - names) == triggered(script).count(dag_id)
     for line in script.run:
         if line.startswith("airflow connections add"):
             check_connection(line, airflow)
         if line.startswith("airflow mlops backtest"):
-            assert said.count("\nthis policy ") == sum("mlops backtest" in one for one in script.run)
+            assert message.count("\nthis policy ") == sum("mlops backtest" in one for one in script.run)
         if "--plot" in line:
             assert "<svg" in (airflow.home.parent / line.split("--plot ")[1].split()[0]).read_text(encoding="utf-8")
 
@@ -204,10 +204,10 @@ def check_connection(command: str, airflow: LocalAirflow) -> None:
     """See that a connection is what was asked for, and delete it: another document adds its own by the same name."""
     _, _, _, name, *words = shlex.split(command)
     options = dict(zip(words[::2], words[1::2], strict=True))
-    said = json.loads(options["--conn-json"]) if "--conn-json" in options else options
-    kept = airflow.get(f"/api/v2/connections/{name}")
+    message = json.loads(options["--conn-json"]) if "--conn-json" in options else options
+    stored = airflow.get(f"/api/v2/connections/{name}")
     for key, option in {"conn_type": "--conn-type", "host": "--conn-host", "login": "--conn-login"}.items():
-        assert kept[key] == said.get(key, said.get(option)), key
+        assert stored[key] == message.get(key, message.get(option)), key
     airflow.delete(f"/api/v2/connections/{name}")
 
 
@@ -259,9 +259,12 @@ def test_the_champions_made_by_hand_are_in_the_ledger_with_their_reasons(airflow
     assert [one.action for one in tenures[:2]] == ["quarantine", "lift"]
     entries = tenures[2:]
     assert [entry.action for entry in entries] == ["promote", "rollback", "rollback"]
-    said = [entry.reason for entry in entries]
-    assert said[0].startswith("The holdout had no winter; the business wants the newer one.")
-    assert sorted(said[1:]) == ["It misses every customer of plan B.", "The scheduler is down, the champion is wrong."]
+    message = [entry.reason for entry in entries]
+    assert message[0].startswith("The holdout had no winter; the business wants the newer one.")
+    assert sorted(message[1:]) == [
+        "It misses every customer of plan B.",
+        "The scheduler is down, the champion is wrong.",
+    ]
     assert [entry.version for entry in entries if "scheduler" in entry.reason] == [2], (
         "who served on the third of March"
     )

@@ -23,13 +23,13 @@ def test_a_demo_that_is_started_in_its_own_shell_tells_the_next_shell_everything
     for name, value in airflow.settings.items():
         monkeypatch.setenv(name, value)
     write_environment(airflow)
-    told = subprocess.run(
+    reported = subprocess.run(
         ["sh", "-c", '. "$0"; echo "$AIRFLOW_HOME"; command -v airflow', str(airflow.home / "env")],
         env={"PATH": os.defpath},
         capture_output=True,
         text=True,
         check=True,
     )
-    home, program = told.stdout.splitlines()
+    home, program = reported.stdout.splitlines()
     assert (home, program) == (str(airflow.home), airflow.settings["PATH"].partition(":")[0] + "/airflow")
     assert "SECRET" not in (airflow.home / "env").read_text()

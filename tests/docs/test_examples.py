@@ -124,8 +124,8 @@ def test_the_error_of_a_wrong_file_is_what_the_documentation_shows(blocks: list[
     )
     with pytest.raises(SpecError) as caught:
         load_pipeline(file)
-    said = str(caught.value).replace(str(tmp_path), "/opt/airflow/config/pipelines")
-    assert any(block.body.strip() == said.strip() for block in blocks if block.document == "docs/errors.md"), said
+    message = str(caught.value).replace(str(tmp_path), "/opt/airflow/config/pipelines")
+    assert any(block.body.strip() == message.strip() for block in blocks if block.document == "docs/errors.md"), message
 
 
 def test_the_reader_in_the_reference_is_read_once_while_its_file_stays(

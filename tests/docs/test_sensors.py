@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("sensor", write_docs.sensors())
 def test_every_sensor_is_documented(sensor: str, documents: dict[str, str]) -> None:
     assert f"sensor {sensor}" in write_docs.parts_in(documents["docs/sensors.md"])
-    assert f"| `{sensor}` |" in documents["README.md"]
+    assert f"| `{sensor}` |" in documents["docs/sensors.md"]
     assert sensor in documents["CHANGELOG.md"]
 
 

@@ -29,14 +29,14 @@ def at_once(work: Any, *arguments: Any, answers: int = 1) -> list[Any]:
     workers = [_worker(work, *arguments, rank, barrier, results) for rank in range(PROCESSES)]
     for worker in workers:
         worker.start()
-    said = []
-    while len(said) < PROCESSES * answers:
-        said.append(results.get(timeout=120))
-        assert said[-1][0] != "failed", said[-1]
+    message = []
+    while len(message) < PROCESSES * answers:
+        message.append(results.get(timeout=120))
+        assert message[-1][0] != "failed", message[-1]
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    return said
+    return message
 
 
 def exit_code(work: Any, *arguments: Any, environment: dict[str, str]) -> int | None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.registry import (
     CandidateRun,
     DatasetInfo,
-    ModelInfo,
     PromotionOutcome,
     PromotionRequest,
     Publication,
+    PublishedModel,
     Registry,
     VersionPage,
 )
@@ -45,7 +45,7 @@ def publication(model_file: Path) -> Publication:
             for name in ("forest", "logistic")
         ],
         winner="logistic",
-        model_info=ModelInfo(
+        model_info=PublishedModel(
             digest="digest",
             sha256=sha256,
             artifact=ArtifactRef(uri=model_file.as_uri(), sha256=sha256, size=40),

@@ -45,8 +45,8 @@ class Tried:
         bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
         client = self.ceph.client()
         uploads = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
-        asked = [{"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]} for upload in uploads]
-        return [client.list_parts(**upload).get("Parts", []) for upload in asked]
+        requested = [{"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]} for upload in uploads]
+        return [client.list_parts(**upload).get("Parts", []) for upload in requested]
 
 
 def options(ceph: Ceph, **changes: Any) -> S3Options:

@@ -182,9 +182,9 @@ def test_training_runs_beside_a_champion_that_lacks_a_document(world: World, rol
 def test_training_beside_a_champion_whose_model_is_gone_says_so_and_what_to_do(world: World) -> None:
     lose_everywhere(world, 3)
     before = standing(world)
-    said = world.train(16)
-    assert said.startswith("Not promoted: champion v3: its model is gone from the artifact store and from MLflow")
-    assert "promote the new version by hand: airflow mlops promote" in said
+    message = world.train(16)
+    assert message.startswith("Not promoted: champion v3: its model is gone from the artifact store and from MLflow")
+    assert "promote the new version by hand: airflow mlops promote" in message
     assert standing(world) == before
 
 
@@ -227,8 +227,8 @@ def test_without_its_files_nothing_is_promoted(world: World, role: str) -> None:
         shutil.rmtree(world.folder / "store" / "receipts" / NAME / "evaluate")
     file_of(evaluation.artifacts[role]).unlink()
     world.opened()
-    said = "the request behind step" if role == "reference" else f"cannot be promoted: its {role} is lost"
-    with pytest.raises(ArtifactError, match=f"{said}.*Clear the"):
+    message = "the request behind step" if role == "reference" else f"cannot be promoted: its {role} is lost"
+    with pytest.raises(ArtifactError, match=f"{message}.*Clear the"):
         world.promoted(evaluation, judged, 16)
     assert standing(world) == before
 

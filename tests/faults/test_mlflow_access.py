@@ -68,7 +68,7 @@ def test_the_test_button_knows_the_right_password(server: MlflowServer, connect:
 
 
 @pytest.mark.parametrize(
-    ("user", "said"),
+    ("user", "message"),
     [
         (("ann", "sentinel-wrong"), "did not accept user 'ann' while testing the connection: got "),
         (("nobody", "sentinel-wrong"), "did not accept user 'nobody' while testing the connection: got "),
@@ -77,12 +77,12 @@ def test_the_test_button_knows_the_right_password(server: MlflowServer, connect:
     ids=["wrong password", "unknown user", "nobody"],
 )
 def test_the_test_button_says_who_was_not_let_in(
-    server: MlflowServer, connect: Callable[..., MlflowHook], user: tuple[str, str] | None, said: str
+    server: MlflowServer, connect: Callable[..., MlflowHook], user: tuple[str, str] | None, message: str
 ) -> None:
     works, words = connect(server.url, user).test_connection()
 
     assert not works
-    assert words.startswith(f"MLflow at {server.url} {said}")
+    assert words.startswith(f"MLflow at {server.url} {message}")
     assert "error code 401" in words
     assert "connection 'models'" in words
     assert "sentinel" not in words
@@ -102,8 +102,8 @@ def test_who_may_not_do_something_is_named_with_the_permission(
         "'bob' do this: setting the alias 'champion' of model 'forbidden' to version 1: .* expected EDIT on the "
         "registered model": lambda: bob.promote(request),
     }
-    for said, call in calls.items():
-        with pytest.raises(RegistryError, match=said) as caught:
+    for message, call in calls.items():
+        with pytest.raises(RegistryError, match=message) as caught:
             call()
         assert "Grant it to user 'bob' in MLflow, or give connection 'models' another user" in str(caught.value)
         assert "sentinel" not in "".join(traceback.format_exception(caught.value))

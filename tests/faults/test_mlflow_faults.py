@@ -245,8 +245,8 @@ def test_an_alias_that_cannot_be_set_ends_after_a_few_tries(
         with pytest.raises(error, match="setting the alias 'challenger' of model") as caught:
             registry.publish(wanted)
     finally:
-        asked = [call for call in proxy.calls if setting(call)]
+        requested = [call for call in proxy.calls if setting(call)]
         proxy.clear()
-    assert len(asked) == tries
+    assert len(requested) == tries
     assert type(caught.value) is error
     assert registry.publish(wanted).version == 1, "what was there is found, and completed"

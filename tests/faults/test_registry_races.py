@@ -54,12 +54,12 @@ def test_four_processes_promote_again_and_again_at_once(contested: tuple[str, in
     for _ in range(PROCESSES * many):
         client.create_model_version("flights", str(tmp_path), await_creation_for=None)
     rounds = [[request(r * PROCESSES + rank + 1) for rank in range(PROCESSES)] for r in range(many)]
-    said = at_once(registry_worker.race, uri, rounds, answers=many)
-    assert all(agrees for _, _, agrees in said)
-    assert {status for _, status, _ in said} == {"promoted"}
+    message = at_once(registry_worker.race, uri, rounds, answers=many)
+    assert all(agrees for _, _, agrees in message)
+    assert {status for _, status, _ in message} == {"promoted"}
     history = registry_worker.connect(uri).history("flights")
     assert [entry.seq for entry in history] == list(range(1, PROCESSES * many + 1))
-    assert sorted(entry.version for entry in history) == sorted(version for version, _, _ in said)
+    assert sorted(entry.version for entry in history) == sorted(version for version, _, _ in message)
     assert [entry.compared_with for entry in history[1:]] == [entry.seq for entry in history[:-1]]
     registered = client.get_registered_model("flights")
     assert int(registered.aliases["champion"]) == history[-1].version
@@ -78,8 +78,8 @@ def test_one_training_published_by_four_processes_at_once_is_shown_once(mlflow_u
     published = Registry.connect(mlflow_uri).publish(training)
     client = MlflowClient(mlflow_uri)
     runs = client.search_runs([published.experiment_id])
-    kept = [run.info.run_id for run in runs if run.data.tags.get("mlops.duplicate") != "true"]
-    assert sorted(kept) == sorted([published.parent_run_id, *published.run_ids.values()])
+    stored = [run.info.run_id for run in runs if run.data.tags.get("mlops.duplicate") != "true"]
+    assert sorted(stored) == sorted([published.parent_run_id, *published.run_ids.values()])
     assert "RUNNING" not in {run.info.status for run in runs}
     versions = client.search_model_versions("name = 'flights'")
     assert [int(found.version) for found in versions if "mlops.duplicate" not in found.tags] == [published.version]
@@ -92,12 +92,12 @@ def test_four_rollbacks_at_once_go_one_step_back(mlflow_uri: str, tmp_path: Path
 
     client, registry = MlflowClient(mlflow_uri), Registry.connect(mlflow_uri)
     registry_worker.promote_all(registry, client, tmp_path, PROCESSES + 1)
-    said = at_once(registry_worker.roll_back_at_once, mlflow_uri)
+    message = at_once(registry_worker.roll_back_at_once, mlflow_uri)
 
     # Whoever begins after the winner has ended rolls back the next one: that is what was asked for then.
     history = registry.history("flights")[PROCESSES + 1 :]
-    assert sum(changed for _, changed in said) == len(history) >= 1
-    assert {status for status, _ in said} <= {"rolled_back", "stale"}
+    assert sum(changed for _, changed in message) == len(history) >= 1
+    assert {status for status, _ in message} <= {"rolled_back", "stale"}
     assert [entry.quarantined for entry in history] == [PROCESSES + 1 - step for step in range(len(history))]
     aliases = client.get_registered_model("flights").aliases
     assert {name: int(version) for name, version in aliases.items()} == {"champion": history[-1].version}
@@ -105,11 +105,11 @@ def test_four_rollbacks_at_once_go_one_step_back(mlflow_uri: str, tmp_path: Path
 
 def test_four_processes_decide_of_twenty_windows_at_once(mlflow_uri: str) -> None:
     windows = [datetime(2013, 3, day, tzinfo=UTC) for day in range(1, 21)]
-    said = at_once(registry_worker.decide_at_once, mlflow_uri, windows, answers=len(windows))
+    message = at_once(registry_worker.decide_at_once, mlflow_uri, windows, answers=len(windows))
 
-    kept = {
+    stored = {
         entry.window.isoformat(): entry.value["rank"] for entry in Registry.connect(mlflow_uri).decisions("flights")
     }
-    assert len(kept) == len(windows)
-    assert all(kept[window] == held for window, held, _ in said), "all were told the one that holds"
-    assert sum(won for _, _, won in said) == len(windows), "each window has one writer"
+    assert len(stored) == len(windows)
+    assert all(stored[window] == held for window, held, _ in message), "all were told the one that holds"
+    assert sum(won for _, _, won in message) == len(windows), "each window has one writer"

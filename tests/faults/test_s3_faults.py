@@ -352,6 +352,6 @@ def test_secrets_are_in_no_text_about_the_store(ceph: Ceph, bucket: str) -> None
     given = options(ceph, secret_key="s3cret-wrong", session_token="s3cret-token")
     with pytest.raises(StorageError) as caught:
         ArtifactStore(f"s3://{bucket}/mlops", given).read_receipt("wine", "train", "a" * 64)
-    told = f"{caught.value} {caught.value.__dict__} {given!r}"
-    assert "s3cret" not in told
-    assert ceph.user.access_key not in told
+    reported = f"{caught.value} {caught.value.__dict__} {given!r}"
+    assert "s3cret" not in reported
+    assert ceph.user.access_key not in reported

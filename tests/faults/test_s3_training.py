@@ -123,9 +123,9 @@ class Trained:
     """What a training made: results with receipts, and what its effects returned."""
 
     results: list[StepResult]
-    rivals: StepResult
+    comparable: StepResult
     published: StepResult
-    promotion: effects.Promotion
+    promotion: effects.PromotionResult
 
 
 def train(world: World, around: Callable[[Callable[[], Any]], Any]) -> Trained:
@@ -155,8 +155,8 @@ def train(world: World, around: Callable[[Callable[[], Any]], Any]) -> Trained:
         )
         for name, candidate in pipeline.training.candidates.items()
     ]
-    asked = {"pipeline": NAME, "model": NAME, "as_of": AS_OF, "allow_older": False}
-    rivals = around(lambda: effects.find_rivals(world.registry(), store(), **asked))
+    requested = {"pipeline": NAME, "model": NAME, "as_of": AS_OF, "allow_older": False}
+    comparable = around(lambda: effects.find_comparable_champions(world.registry(), store(), **requested))
 
     def evaluate() -> tuple[StepResult, StepResult]:
         own = store()
@@ -165,7 +165,7 @@ def train(world: World, around: Callable[[Callable[[], Any]], Any]) -> Trained:
             "metrics": pipeline.metrics,
             "candidates": list(pipeline.training.candidates),
         }
-        champion = effects.rival_of(own, rivals, models)
+        champion = effects.champion_to_compare(own, comparable, models)
         inputs = effects.evaluation_inputs(own, models)
         found = Steps(pipeline, own, plugins).run(
             "evaluate", as_of=AS_OF, section=section, inputs=inputs, champion=champion
@@ -180,7 +180,7 @@ def train(world: World, around: Callable[[Callable[[], Any]], Any]) -> Trained:
     published = around(lambda: effects.publish(world.registry(), store(), evaluation, model=NAME, tags={}, gate=gate))
     caller = (f"{NAME}_training", "by hand", "promote", "-1")
     promotion = around(lambda: effects.promote(world.registry(), store(), published, gate, model=NAME, caller=caller))
-    return Trained([*dataset, checked, *split, *models, committed, gate], rivals, published, promotion)
+    return Trained([*dataset, checked, *split, *models, committed, gate], comparable, published, promotion)
 
 
 def straight(task: Callable[[], Any]) -> Any:
@@ -205,15 +205,15 @@ def test_a_training_survives_each_of_its_calls_failing_once(fault: Fault, world:
     again = train(world, straight)
     assert all(one.cached for one in again.results)
     written = {call.path.rpartition("/")[2] for call in s3_proxy.calls if call.method == "PUT"}
-    assert written == {f"{again.rivals.key}.json"}, "the champion that it made is looked up"
-    check(world, again, trained.rivals)
+    assert written == {f"{again.comparable.key}.json"}, "the champion that it made is looked up"
+    check(world, again, trained.comparable)
 
 
 def check(world: World, trained: Trained, *others: StepResult, given_up: int = 0) -> None:
     """Hold that nothing is lost, nothing is there twice, and nothing is half-written."""
     assert (trained.promotion.skipped, trained.promotion.mine) == (False, True)
-    rivals = [one.artifacts["rivals"] for one in (trained.rivals, *others)]
-    files = check_whole(world.tried, trained.results, given_up, [*rivals, *trained.published.artifacts.values()])
+    comparable = [one.artifacts["champions"] for one in (trained.comparable, *others)]
+    files = check_whole(world.tried, trained.results, given_up, [*comparable, *trained.published.artifacts.values()])
     [evaluation] = [one for one in trained.results if one.step == "evaluate"]
     world.check_mlflow(evaluation, files)
 

@@ -91,7 +91,7 @@ def write_pipelines(folder: Path) -> None:
         ),
         pipeline("impatient", folder / "impatient.csv", scoring={}),
         pipeline("scored_early", folder / "scored_early.csv", scoring={"shards": 2}),
-        told(folder / "told.csv"),
+        reported(folder / "told.csv"),
         lost,
     ]
     for spec in pipelines:
@@ -107,12 +107,12 @@ _MAIL: dict[str, Any] = {
 }
 
 
-def told(csv: Path) -> dict[str, Any]:
+def reported(csv: Path) -> dict[str, Any]:
     """Return a pipeline that sends mails by the connection `told_mail`, and has a candidate that fails its gate."""
     red = {**_MAIL, "params": {**_MAIL["params"], "subject": "{{ dag_id }} failed", "html_content": "{{ run_id }}"}}
     notify = {"retries": 2, "retry_delay": "00:00:00.1"}
-    told = {"on_event": [_MAIL], "on_failure": [red]}
-    spec = pipeline("told", csv, notifications=told, tasks={"notify": notify})
+    reported = {"on_event": [_MAIL], "on_failure": [red]}
+    spec = pipeline("told", csv, notifications=reported, tasks={"notify": notify})
     spec["training"]["candidates"]["dull"] = {"estimator": "sklearn.dummy.DummyClassifier"}
     return spec
 

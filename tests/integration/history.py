@@ -12,7 +12,7 @@ from airflow_mlops_provider import effects
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.backtest import Steps, training
 from airflow_mlops_provider.effects.decisions import decide_window
-from airflow_mlops_provider.effects.watching import Watcher, reign_of
+from airflow_mlops_provider.effects.watching import Watcher, champion_pair
 from airflow_mlops_provider.pipelines import load_pipeline
 from airflow_mlops_provider.registry import Registry, ledger
 from airflow_mlops_provider.storage import ArtifactStore
@@ -59,8 +59,8 @@ class Past:
 
     def watched(self, as_of: datetime) -> None:
         """Score the window that ends at a moment, measure it, and decide it."""
-        pipeline, reign = self.pipeline, reign_of(self.registry.history(self.pipeline.model_name))
-        assert reign is not None
+        pipeline, pair = self.pipeline, champion_pair(self.registry.history(self.pipeline.model_name))
+        assert pair is not None
         assert pipeline.scoring is not None
         assert pipeline.monitoring is not None
         watcher = Watcher(
@@ -73,16 +73,16 @@ class Past:
             compute=self.steps.run,
             validation=pipeline.validation,
         )
-        scored = watcher.score(as_of, reign)
-        drift = watcher.drift(scored, reign)
+        scored = watcher.score(as_of, pair)
+        drift = watcher.drift(scored, pair)
         decide_window(
             self.registry,
             pipeline.model_name,
             pipeline.monitoring,
             scored.window,
-            reign=reign,
+            pair=pair,
             drift=drift.facts,
-            live=watcher.live(as_of, reign),
+            live=watcher.live(as_of, pair),
             caller=("by hand", as_of.isoformat()),
             evidence=drift.artifacts,
         )

@@ -41,8 +41,8 @@ class Leftovers:
         with engine.connect() as connection:
             for table in sqlalchemy.inspect(engine).get_table_names():
                 rows = connection.execute(sqlalchemy.text(f'select * from "{table}"')).fetchall()
-                said = b"\n".join(_written(cell) for row in rows for cell in row)
-                self._places[f"database {number}, table {table}"] = said
+                message = b"\n".join(_written(cell) for row in rows for cell in row)
+                self._places[f"database {number}, table {table}"] = message
         engine.dispose()
 
     def holding(self, text: str) -> list[str]:

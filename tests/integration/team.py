@@ -179,8 +179,8 @@ def _decisions(member: Member, today: datetime, head: LedgerEntry) -> dict[str, 
             seq=head.seq,
             rows=4000,
         )
-        kept = DecisionEntry(window=as_of, value=one.model_dump(mode="json"), idem=str(number), at=as_of)
-        found[f"window-{as_of_text(as_of)}"] = kept.render()
+        stored = DecisionEntry(window=as_of, value=one.model_dump(mode="json"), idem=str(number), at=as_of)
+        found[f"window-{as_of_text(as_of)}"] = stored.render()
     return found
 
 

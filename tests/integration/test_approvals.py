@@ -34,13 +34,13 @@ def triggered(airflow: LocalAirflow, name: str, day: str) -> Run:
 def question(airflow: LocalAirflow, run: Run) -> dict[str, Any]:
     """Wait until a run asks, and return what."""
 
-    def asked() -> dict[str, Any] | None:
+    def requested() -> dict[str, Any] | None:
         if run.states.get("approve") != "awaiting_input":
             return None
         [detail] = airflow.get(f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/hitlDetails")["hitl_details"]
         return dict(detail)
 
-    return dict(until(airflow, asked, f"{run.dag_id}: a question"))
+    return dict(until(airflow, requested, f"{run.dag_id}: a question"))
 
 
 def answer(airflow: LocalAirflow, run: Run, option: str, rationale: str) -> None:
@@ -71,23 +71,28 @@ def approved(airflow: LocalAirflow, points: Points, mails: Mailbox) -> tuple[dic
     points.arm(POINTS["approval"])
     answer(airflow, run, "Approve", "better on red")
     until(airflow, lambda: len(points.left) < len(points.armed), "a kill")
-    asked = question(airflow, run)
+    requested = question(airflow, run)
     answer(airflow, run, "Approve", "better on red")
-    return asked, run.ended()
+    return requested, run.ended()
 
 
 def test_an_approved_challenger_becomes_champion_and_the_ledger_says_by_whom(
     airflow: LocalAirflow, approved: tuple[dict[str, Any], Run], points: Points
 ) -> None:
-    asked, run = approved
+    requested, run = approved
     assert not points.left, "each point was reached"
-    assert asked["subject"] == "Promote version 1 of asked to champion?"
-    assert "| metric | challenger | interval | champion | baseline | worst slice |" in asked["body"]
-    assert asked["defaults"] == ["Reject"]
+    assert requested["subject"] == "Promote version 1 of asked to champion?"
+    assert "| metric | challenger | interval | champion | baseline | worst slice |" in requested["body"]
+    assert requested["defaults"] == ["Reject"]
     assert (run.state, run.states["approve"], run.states["promote"]) == ("success", "success", "success")
     [entry] = registry(airflow).history("asked")
-    [kept] = registry(airflow).approvals("asked")
-    assert (kept.version, kept.answer, kept.by, kept.rationale) == (1, "approved", entry.approver, "better on red")
+    [stored] = registry(airflow).approvals("asked")
+    assert (stored.version, stored.answer, stored.by, stored.rationale) == (
+        1,
+        "approved",
+        entry.approver,
+        "better on red",
+    )
     assert entry.approver
     assert entry.reason.endswith(f"version 1 was approved by {entry.approver}: better on red")
 
@@ -97,9 +102,9 @@ def test_whoever_is_to_answer_is_told_once_where_though_the_question_was_asked_a
 ) -> None:
     _, run = approved
     [waits] = [mail for mail in mails.mails if mail["Subject"] == "asked: version 1 waits for approval"]
-    said = mails.text(waits)
+    message = mails.text(waits)
     answered = f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve/required_actions"
-    assert f'href="{answered}"' in said
+    assert f'href="{answered}"' in message
     assert mails.subjects[-1] == "asked: version 1 is the champion, the first"
 
 

@@ -26,7 +26,7 @@ from airflow_mlops_provider.runtime import DockerRuntime
 from airflow_mlops_provider.runtime.container import Container
 from airflow_mlops_provider.spec import Docker
 from airflow_mlops_provider.storage import ArtifactStore, S3Options
-from airflow_mlops_provider.wire import Answer
+from airflow_mlops_provider.wire import StepAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,7 +221,7 @@ def test_a_container_whose_task_was_killed_before_it_said_what_to_do_ends_by_its
         assert container.start(settings, "train", "", {}, [])
         assert not container.start(settings, "train", "", {}, []), "a name is taken once"
         with pytest.raises(TransientServiceError, match="given nothing to do"):
-            Answer.model_validate_json(container.ended().out).settled()
+            StepAnswer.model_validate_json(container.ended().out).settled()
         assert container.order() == ""
     finally:
         client.close()
@@ -237,7 +237,7 @@ def test_another_user_may_be_named(small: Small, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         {"user": "0:0"},
         {"network_mode": "bridge"},
@@ -246,10 +246,10 @@ def test_another_user_may_be_named(small: Small, tmp_path: Path) -> None:
         {"image": "elsewhere/steps:1", "pull": "missing"},
     ],
 )
-def test_what_the_platforms_owner_does_not_allow_makes_no_container(small: Small, asked: dict[str, Any]) -> None:
+def test_what_the_platforms_owner_does_not_allow_makes_no_container(small: Small, requested: dict[str, Any]) -> None:
     before = len(small.engine.created())
     with pytest.raises(SpecError, match=r"does not allow(?s:.*)\[mlops\] docker_"):
-        small.train(tree(max_depth=7), **asked)
+        small.train(tree(max_depth=7), **requested)
     assert len(small.engine.created()) == before
 
 

@@ -19,7 +19,7 @@ DAYS = (20, 21, 22, 23)
 
 
 @pytest.fixture(scope="module")
-def kept(airflow: LocalAirflow) -> dict[str, dict[int, Decision]]:
+def stored(airflow: LocalAirflow) -> dict[str, dict[int, Decision]]:
     """Both worlds: a first champion, and then days that are scored as they come. Nothing else is done by hand."""
     runs = {name: start(airflow, name, "training", TRAINED) for name in ("autumn", "dealt")}
     for run in runs.values():
@@ -62,9 +62,9 @@ def events(airflow: LocalAirflow, dag_id: str) -> list[dict[str, Any]]:
 
 
 def test_the_days_of_an_autumn_lead_to_a_retraining_by_themselves(
-    airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
+    airflow: LocalAirflow, stored: dict[str, dict[int, Decision]]
 ) -> None:
-    days = kept["autumn"]
+    days = stored["autumn"]
     assert [(days[number].action, days[number].rule, days[number].why) for number in (TRAINED, *DAYS)] == [
         ("keep", "healthy", None),
         ("keep", "healthy", None),
@@ -81,7 +81,7 @@ def test_the_days_of_an_autumn_lead_to_a_retraining_by_themselves(
 
 
 def test_the_champion_that_comes_of_it_scores_the_newest_week_by_itself(
-    airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
+    airflow: LocalAirflow, stored: dict[str, dict[int, Decision]]
 ) -> None:
     scoring = Run.triggered(airflow, "autumn", "scoring", number=2)
     assert scoring.state == "success"
@@ -90,9 +90,9 @@ def test_the_champion_that_comes_of_it_scores_the_newest_week_by_itself(
 
 
 def test_the_same_flights_on_days_that_do_not_differ_lead_to_none(
-    airflow: LocalAirflow, kept: dict[str, dict[int, Decision]]
+    airflow: LocalAirflow, stored: dict[str, dict[int, Decision]]
 ) -> None:
-    assert {(one.action, one.rule) for one in kept["dealt"].values()} == {("keep", "healthy")}
-    assert all("roc_auc is" in kept["dealt"][number].reasons[1] for number in DAYS), "both were judged"
+    assert {(one.action, one.rule) for one in stored["dealt"].values()} == {("keep", "healthy")}
+    assert all("roc_auc is" in stored["dealt"][number].reasons[1] for number in DAYS), "both were judged"
     assert events(airflow, "dealt_training") == []
     assert mlflow_state(airflow, "dealt")["ledger"] == [("promote", 1)]

@@ -47,10 +47,10 @@ def mended(airflow: LocalAirflow, points: Points) -> LocalAirflow:
 def test_killed_at_every_point_monitoring_decides_and_rolls_back_once(mended: LocalAirflow, points: Points) -> None:
     points.arm({point for point in POINTS["monitoring"] if not point.startswith("retrain.")})
     tell(mended, 15)
-    kept = decided(mended, NAME, 15)
+    stored = decided(mended, NAME, 15)
     settled(mended, NAME)
     assert not points.left, "each point was reached"
-    assert (kept[15].action, kept[15].rule) == ("roll_back", "probation")
+    assert (stored[15].action, stored[15].rule) == ("roll_back", "probation")
     assert ledger(mended) == [("promote", 1), ("promote", 2), ("rollback", 1)]
     assert registry(mended).history(NAME)[-1].quarantined == 2
     assert champions(mended) == [1, 2, 1]
@@ -60,19 +60,19 @@ def test_killed_at_every_point_monitoring_decides_and_rolls_back_once(mended: Lo
 def test_killed_while_it_asks_monitoring_asks_for_one_retraining(mended: LocalAirflow, points: Points) -> None:
     points.arm({point for point in POINTS["monitoring"] if point.startswith("retrain.")})
     tell(mended, 18)
-    kept = decided(mended, NAME, 18)
+    stored = decided(mended, NAME, 18)
     settled(mended, NAME)
     assert not points.left
-    assert kept[18].requests_retraining
-    [asked] = events(mended, f"{NAME}.retrain")
-    assert asked["as_of"][:10] == day(18)
+    assert stored[18].requests_retraining
+    [requested] = events(mended, f"{NAME}.retrain")
+    assert requested["as_of"][:10] == day(18)
     assert len(runs(mended, f"{NAME}_training", run_type="asset_triggered")) == 1
     assert ledger(mended)[3:] == [("promote", 3)]
     assert registry(mended).history(NAME)[-1].order_key == START + 18 * DAY
 
 
 def test_killed_at_every_point_scoring_publishes_one_partition(mended: LocalAirflow, points: Points) -> None:
-    told = len(events(mended, f"{NAME}.predictions"))
+    reported = len(events(mended, f"{NAME}.predictions"))
     points.arm(POINTS["scoring"])
     run = start(mended, NAME, "scoring", 16).ended()
     assert run.state == "success", run.states
@@ -80,7 +80,7 @@ def test_killed_at_every_point_scoring_publishes_one_partition(mended: LocalAirf
     folder = mended.artifacts / "predictions" / NAME / f"as_of={day(16)}"
     assert [file.name for file in folder.iterdir()] == ["predictions.parquet"]
     assert set(pd.read_parquet(folder / "predictions.parquet")["model_version"]) == {3}
-    assert len(events(mended, f"{NAME}.predictions")) == told + 1
+    assert len(events(mended, f"{NAME}.predictions")) == reported + 1
     settled(mended, NAME)
 
 

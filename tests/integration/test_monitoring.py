@@ -30,10 +30,10 @@ def turning(airflow: LocalAirflow) -> dict[int, Decision]:
     """A champion of the old world, and the days on which the world turns; nothing else is done by hand."""
     assert train(airflow, "turning", TURN - 3, candidates=["good"]).state == "success"
     score(airflow, "turning", *range(TURN - 1, TURN + 3))
-    kept = decided(airflow, "turning", *range(TURN - 1, TURN + 3))
+    stored = decided(airflow, "turning", *range(TURN - 1, TURN + 3))
     until(airflow, lambda: len(registry(airflow).history("turning")) == 2, "turning: a second champion")
     settled(airflow, "turning")
-    return kept
+    return stored
 
 
 def test_a_world_that_turns_leads_to_a_retraining_by_itself(
@@ -46,8 +46,8 @@ def test_a_world_that_turns_leads_to_a_retraining_by_itself(
     assert (second.action, second.suppressed, second.why) == ("retrain", True, "1 bad window in a row, 2 are needed")
     assert (third.action, third.rule, third.suppressed) == ("retrain", "decay", False)
     assert third.columns == ["warmth"]
-    [asked] = events(airflow, "turning.retrain")
-    assert asked["as_of"][:10] == day(TURN + 2)
+    [requested] = events(airflow, "turning.retrain")
+    assert requested["as_of"][:10] == day(TURN + 2)
     [run] = runs(airflow, "turning_training", run_type="asset_triggered")
     assert run["state"] == "success"
     entry = registry(airflow).history("turning")[-1]
@@ -96,15 +96,15 @@ def test_a_storm_asks_for_no_more_than_the_budget_and_decides_every_window(airfl
     asset = asset_id(airflow, "stormy.predictions")
     for extra in extras:
         airflow.post("/api/v2/assets/events", {"asset_id": asset, "extra": extra})
-    kept = decided(airflow, "stormy", *days)
+    stored = decided(airflow, "stormy", *days)
     settled(airflow, "stormy")
     assert len(runs(airflow, "stormy_monitoring")) < 30, "events coalesce"
-    storm = [kept[number] for number in days]
+    storm = [stored[number] for number in days]
     passed = [one.as_of for one in storm if one.requests_retraining]
     assert 1 <= len(passed) <= 2, "the budget of 30 days"
     assert all(second - first >= timedelta(days=7) for first, second in zip(passed, passed[1:], strict=False))
     assert all(one.why for one in storm if one.suppressed)
-    assert sum(len(asked["windows"]) for asked in events(airflow, "stormy.retrain")) == len(passed)
+    assert sum(len(requested["windows"]) for requested in events(airflow, "stormy.retrain")) == len(passed)
     assert 1 <= len(runs(airflow, "stormy_training", run_type="asset_triggered")) <= len(passed)
 
 
@@ -115,13 +115,13 @@ def test_a_bad_model_is_rolled_back_by_itself_once_and_stays_away(airflow: Local
     settled(airflow, "probed")
     assert mlflow_state(airflow, "probed")["ledger"] == [("promote", 1), ("promote", 2)]
     score(airflow, "probed", 15)
-    kept = decided(airflow, "probed", 15)
-    assert (kept[15].action, kept[15].rule) == ("roll_back", "probation")
+    stored = decided(airflow, "probed", 15)
+    assert (stored[15].action, stored[15].rule) == ("roll_back", "probation")
     until(airflow, lambda: len(registry(airflow).history("probed")) == 3, "probed: a rollback")
     settled(airflow, "probed")
     entry = registry(airflow).history("probed")[-1]
     assert (entry.action, entry.version, entry.quarantined) == ("rollback", 1, 2)
-    assert entry.reason == kept[15].sentence()
+    assert entry.reason == stored[15].sentence()
     assert mlflow_state(airflow, "probed")["aliases"]["champion"] == 1
     assert events(airflow, "probed.predictions")[-1]["version"] == 1, "scored again with the former champion"
 
@@ -146,15 +146,15 @@ def test_a_week_of_broken_data_is_one_incident_that_nothing_is_learned_from(airf
         airflow.post("/api/v2/assets/events", {"asset_id": asset_id(airflow, "broken.predictions"), "extra": extra})
     decided(airflow, "broken", *range(first, last + 1))
     score(airflow, "broken", last + 1)
-    kept = decided(airflow, "broken", *range(first, last + 2))
+    stored = decided(airflow, "broken", *range(first, last + 2))
     settled(airflow, "broken")
-    ended = [kept[number].incident for number in range(first, last + 2)]
+    ended = [stored[number].incident for number in range(first, last + 2)]
     assert ended == ["begins", *["lasts"] * 6, "over"]
     for quiet in (first - 1, last + 1):
-        assert (kept[quiet].action, kept[quiet].rule) == ("keep", "healthy")
-    assert kept[first].reasons == ["warmth: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
-    told = [one for one in events_of(registry(airflow), "broken", "broken", [], Teller()) if "incident" in one.kind]
-    assert [one.kind for one in told] == ["incident", "incident_over"]
+        assert (stored[quiet].action, stored[quiet].rule) == ("keep", "healthy")
+    assert stored[first].reasons == ["warmth: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    reported = [one for one in events_of(registry(airflow), "broken", "broken", [], Teller()) if "incident" in one.kind]
+    assert [one.kind for one in reported] == ["incident", "incident_over"]
     assert events(airflow, "broken.retrain") == []
     assert runs(airflow, "broken_training", run_type="asset_triggered") == []
 

@@ -39,8 +39,8 @@ def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirf
         assert run.states == dict.fromkeys(("ingest", "score", "score_shard[1 of 2]", "score_shard[2 of 2]"), "success")
         # A day is one row group, which the last shard takes; the other has none.
         assert [run.value("score_shard", index)["facts"]["rows"] for index in (0, 1)] == [0, 24]
-        asked = [entry["event"] for entry in run.log("score") if "score" in entry["event"]]
-        assert sum("step score is done already" in event for event in asked) == 2, asked
+        requested = [entry["event"] for entry in run.log("score") if "score" in entry["event"]]
+        assert sum("step score is done already" in event for event in requested) == 2, requested
         result = run.value("score")
         assert result["as_of"][:10] == day
         assert (result["facts"]["rows"], result["facts"]["version"]) == (24, number)
@@ -52,14 +52,14 @@ def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirf
 
 
 def test_each_scoring_tells_its_window_its_version_and_where_it_lies(airflow: LocalAirflow, scored: list[Run]) -> None:
-    told = events(airflow, "scored.predictions")[: len(DAYS)]
-    assert [(event["as_of"][:10], event["version"], event["rows"]) for event in told] == [
+    reported = events(airflow, "scored.predictions")[: len(DAYS)]
+    assert [(event["as_of"][:10], event["version"], event["rows"]) for event in reported] == [
         (DAYS[0], 1, 24),
         (DAYS[1], 2, 24),
     ]
-    assert told[1]["window_start"][:10] == "2024-02-14"
-    assert told[1]["predictions"] == scored[1].value("score")["artifacts"]["predictions"]
-    assert local_path(told[1]["partition"]) == partition(airflow, DAYS[1])
+    assert reported[1]["window_start"][:10] == "2024-02-14"
+    assert reported[1]["predictions"] == scored[1].value("score")["artifacts"]["predictions"]
+    assert local_path(reported[1]["partition"]) == partition(airflow, DAYS[1])
 
 
 def test_a_cleared_run_computes_nothing_and_leaves_equal_bytes(airflow: LocalAirflow, scored: list[Run]) -> None:

@@ -33,7 +33,7 @@ def meanwhile(airflow: LocalAirflow, kind: str, asset: str, extras: list[dict[st
 
 
 @pytest.fixture(scope="module")
-def asked(airflow: LocalAirflow) -> Run:
+def requested(airflow: LocalAirflow) -> Run:
     """The training that was asked for three times while another one was under way."""
     extras = [
         {"as_of": f"{day(number)}T00:00:00+00:00", "reason": f"drift: of day {number}", "columns": [f"column {number}"]}
@@ -44,40 +44,42 @@ def asked(airflow: LocalAirflow) -> Run:
     return Run(airflow, NAME, first["dag_run_id"]).ended()
 
 
-def test_one_training_answers_all_requests_with_the_latest_day(airflow: LocalAirflow, asked: Run) -> None:
-    assert asked.state == "success", asked.states
-    told = airflow.get(f"/api/v2/dags/{asked.dag_id}/dagRuns/{asked.run_id}/upstreamAssetEvents")["asset_events"]
-    assert [event["extra"]["as_of"][:10] for event in told] == [day(ASKED[0])], "so much Airflow tells"
-    assert {asked.value(task)["as_of"][:10] for task in ("ingest", "champion", "evaluate", "promote")} == {day(18)}
+def test_one_training_answers_all_requests_with_the_latest_day(airflow: LocalAirflow, requested: Run) -> None:
+    assert requested.state == "success", requested.states
+    reported = airflow.get(f"/api/v2/dags/{requested.dag_id}/dagRuns/{requested.run_id}/upstreamAssetEvents")[
+        "asset_events"
+    ]
+    assert [event["extra"]["as_of"][:10] for event in reported] == [day(ASKED[0])], "so much Airflow tells"
+    assert {requested.value(task)["as_of"][:10] for task in ("ingest", "champion", "evaluate", "promote")} == {day(18)}
     entries = registry(airflow).history(NAME)
     assert [entry.order_key for entry in entries] == [START + 12 * DAY, START + 18 * DAY]
     assert entries[-1].reason.endswith("Retrained for drift: of day 18")
 
 
-def test_its_reason_and_all_columns_end_in_mlflow(airflow: LocalAirflow, asked: Run) -> None:
+def test_its_reason_and_all_columns_end_in_mlflow(airflow: LocalAirflow, requested: Run) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(airflow.mlflow_uri)
     [parent] = client.search_runs(
         [client.get_experiment_by_name(NAME).experiment_id],
-        f"tags.`mlops.role` = 'training' and tags.`airflow.run_id` = '{asked.run_id}'",
+        f"tags.`mlops.role` = 'training' and tags.`airflow.run_id` = '{requested.run_id}'",
     )
     assert parent.data.tags["mlops.retrain_reason"] == "drift: of day 18"
     assert parent.data.tags["mlops.retrain_columns"] == "column 14, column 16, column 18"
 
 
-def test_cleared_it_asks_for_no_later_day(airflow: LocalAirflow, asked: Run) -> None:
+def test_cleared_it_asks_for_no_later_day(airflow: LocalAirflow, requested: Run) -> None:
     later = {"as_of": f"{day(25)}T00:00:00+00:00", "reason": "drift: of day 25", "columns": []}
     airflow.post("/api/v2/assets/events", {"asset_id": asset_id(airflow, f"{NAME}.retrain"), "extra": later})
     settled(airflow, NAME, "training", "scoring")
     before = registry(airflow).history(NAME)
     assert before[-1].order_key == START + 25 * DAY
-    assert asked.cleared().state == "success"
-    assert asked.value("ingest")["as_of"][:10] == day(18)
+    assert requested.cleared().state == "success"
+    assert requested.value("ingest")["as_of"][:10] == day(18)
     assert registry(airflow).history(NAME) == before
 
 
-def test_the_newest_of_several_champions_is_scored_with(airflow: LocalAirflow, asked: Run) -> None:
+def test_the_newest_of_several_champions_is_scored_with(airflow: LocalAirflow, requested: Run) -> None:
     before = len(runs(airflow, f"{NAME}_scoring", run_type="asset_triggered"))
     extras = [{"as_of": f"{day(number)}T00:00:00+00:00"} for number in (20, 24, 22)]
     meanwhile(airflow, "scoring", f"{NAME}.champion", extras)

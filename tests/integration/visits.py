@@ -36,7 +36,9 @@ class Visit:
         self.wrong: list[str] = []
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
         self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("console", lambda told: self.wrong.append(told.text) if "Security Policy" in told.text else None)
+        self.page.on(
+            "console", lambda reported: self.wrong.append(reported.text) if "Security Policy" in reported.text else None
+        )
 
     def _asked(self, url: str) -> None:
         if not url.startswith((self.url, "data:", "blob:")):

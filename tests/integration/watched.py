@@ -10,7 +10,7 @@ import yaml
 from runs import Run, registry, until
 from small_pipeline import small_pipeline
 
-from airflow_mlops_provider.effects.watching import reign_of
+from airflow_mlops_provider.effects.watching import champion_pair
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.monitoring.governor import Decision
 from airflow_mlops_provider.pipelines import load_pipeline
@@ -95,16 +95,16 @@ def write_watched(folder: Path) -> None:
 
 def decisions(airflow: LocalAirflow, name: str) -> dict[int, Decision]:
     """Return the decisions by day."""
-    kept = [Decision.model_validate(entry.value) for entry in registry(airflow).decisions(name)]
-    return {(one.as_of - START) // DAY: one for one in kept}
+    stored = [Decision.model_validate(entry.value) for entry in registry(airflow).decisions(name)]
+    return {(one.as_of - START) // DAY: one for one in stored}
 
 
 def decided(airflow: LocalAirflow, name: str, *numbers: int) -> dict[int, Decision]:
     """Wait until days are decided, and return all decisions."""
 
     def found() -> dict[int, Decision] | None:
-        kept = decisions(airflow, name)
-        return kept if set(numbers) <= set(kept) else None
+        stored = decisions(airflow, name)
+        return stored if set(numbers) <= set(stored) else None
 
     return dict(until(airflow, found, f"{name}: decisions of {numbers}"))
 
@@ -113,8 +113,8 @@ def scored(airflow: LocalAirflow, name: str, number: int) -> dict[str, Any]:
     """Score a window in this process, and return what its event would tell."""
     spec = load_pipeline(airflow.home / "pipelines" / f"{name}.yaml")
     store = ArtifactStore(airflow.artifacts.as_uri())
-    reign = reign_of(registry(airflow).history(name))
-    assert reign is not None
+    pair = champion_pair(registry(airflow).history(name))
+    assert pair is not None
     as_of, begin = START + number * DAY, START + (number - 1) * DAY
 
     def step(kind: str, section: dict[str, Any], champion: Any, **inputs: Any) -> Any:
@@ -128,14 +128,14 @@ def scored(airflow: LocalAirflow, name: str, number: int) -> dict[str, Any]:
         "start": begin.isoformat(),
     }
     dataset = step("ingest", section, None)
-    said = step("score", {}, reign.champion, dataset=[dataset])
+    message = step("score", {}, pair.champion, dataset=[dataset])
     return {
         "as_of": as_of.isoformat(),
         "window_start": begin.isoformat(),
         "rows": dataset.facts["rows"],
-        "version": reign.champion.version,
+        "version": pair.champion.version,
         "dataset": dataset.artifacts["dataset"].model_dump(mode="json"),
-        "predictions": said.artifacts["predictions"].model_dump(mode="json"),
+        "predictions": message.artifacts["predictions"].model_dump(mode="json"),
     }
 
 

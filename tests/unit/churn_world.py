@@ -16,7 +16,7 @@ from airflow_mlops_provider.runner import run_step
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_mlops_provider.effects import Promotion
+    from airflow_mlops_provider.effects import PromotionResult
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -78,7 +78,7 @@ class World:
     def gate(self, evaluation: StepResult, *gates: dict[str, Any]) -> StepResult:
         return self.step("gate", {"gates": list(gates)}, evaluation=[evaluation])
 
-    def promote(self, evaluation: StepResult, gate: StepResult, approval: StepResult | None = None) -> Promotion:
+    def promote(self, evaluation: StepResult, gate: StepResult, approval: StepResult | None = None) -> PromotionResult:
         caller = ("churn_training", str(evaluation.facts["version"]), "promote", "-1")
         return effects.promote(
             self.registry, self.store, evaluation, gate, model=CHURN, caller=caller, approval=approval
@@ -87,10 +87,10 @@ class World:
     def question(self, evaluation: StepResult, gate: StepResult) -> Any:
         return effects.question(self.registry, self.store, evaluation, gate, model=CHURN, caller=("by", "hand"))
 
-    def answer(self, evaluation: StepResult, said: Any, **who: str) -> StepResult:
-        return effects.answer(self.registry, evaluation, model=CHURN, caller=("by", "hand"), said=said, **who)
+    def answer(self, evaluation: StepResult, reply: Any, **who: str) -> StepResult:
+        return effects.answer(self.registry, evaluation, model=CHURN, caller=("by", "hand"), reply=reply, **who)
 
-    def reign(self, candidate: str, **preparation: Any) -> None:
+    def pair(self, candidate: str, **preparation: Any) -> None:
         """Make a candidate champion while another is between its gates and its promotion."""
         evaluation = self.published(self.trained(candidate, **preparation))
         assert not self.promote(evaluation, self.gate(evaluation)).skipped

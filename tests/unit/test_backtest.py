@@ -24,7 +24,7 @@ from airflow_mlops_provider.spec import Monitoring
 from airflow_mlops_provider.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.backtest.report import Event
+    from airflow_mlops_provider.backtest.report import ReplayEvent
 
 PROJECT = Path(__file__).resolve().parents[2]
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -67,7 +67,7 @@ def steps(spec: dict[str, Any], store: Path) -> Steps:
     return Steps(parse_pipeline(spec, where="the test"), ArtifactStore(store.as_uri()), AllowList())
 
 
-def own_events(found: Replay) -> list[Event]:
+def own_events(found: Replay) -> list[ReplayEvent]:
     return [event for event in found.events if event.policy == "this policy"]
 
 

@@ -125,10 +125,10 @@ class Chain:
         champion = self.champion(evaluation, day)
         data = self.pipeline.data.model_dump(mode="json")
         rows = self.step("ingest", {"task": self.pipeline.task, "data": data, "purpose": "scoring"}, day)
-        said = self.step("score", {}, day, champion=champion, dataset=[rows])
+        message = self.step("score", {}, day, champion=champion, dataset=[rows])
         section = {"min_rows": 50}
-        drift = self.step("drift", section, day, champion=champion, dataset=[rows], predictions=[said])
-        return {"ingest scoring": rows, "score": said, "drift": drift}
+        drift = self.step("drift", section, day, champion=champion, dataset=[rows], predictions=[message])
+        return {"ingest scoring": rows, "score": message, "drift": drift}
 
     def champion(self, evaluation: StepResult, day: int) -> Champion:
         artifacts = evaluation.artifacts
@@ -172,10 +172,10 @@ def test_the_tasks_of_a_training_that_only_compute_need_no_heavy_library_to_find
     done = wine.all(day=1)
     evaluation = done["evaluate"]
     champion = wine.champion(evaluation, day=1).model_dump(mode="json")
-    said = wine.store.add_json(
+    message = wine.store.add_json(
         {"schema": 2, "rivals": [{"lineage": evaluation.facts["lineage"], "champion": champion}]}
     )
-    found = evaluation.model_copy(update={"step": "champion", "artifacts": {"rivals": said}})
+    found = evaluation.model_copy(update={"step": "champion", "artifacts": {"rivals": message}})
     given = {name: result.xcom() for name, result in {**done, "champion": found}.items()}
     ran = subprocess.run(
         [sys.executable, "-c", OPERATORS, str(tmp_path), str(PROJECT / "config" / "pipelines" / "wine_cultivar.yaml")],

@@ -114,9 +114,9 @@ def test_nothing_is_published_beyond_loopback() -> None:
 def test_every_secret_comes_from_env_and_has_no_default() -> None:
     from write_env import values
 
-    asked = [name for name in VARIABLE.findall(TEXT) if name.removesuffix(":-") not in DIGESTS]
-    assert {name.removesuffix(":?run make env") for name in asked} == set(values())
-    assert all(name.endswith(":?run make env") for name in asked)
+    requested = [name for name in VARIABLE.findall(TEXT) if name.removesuffix(":-") not in DIGESTS]
+    assert {name.removesuffix(":?run make env") for name in requested} == set(values())
+    assert all(name.endswith(":?run make env") for name in requested)
     secret = re.compile(r"PASSWORD|SECRET|_KEY|TOKEN|^AIRFLOW_CONN_|BROKER_URL|BACKEND$|SQL_ALCHEMY")
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
@@ -126,15 +126,15 @@ def test_every_secret_comes_from_env_and_has_no_default() -> None:
 
 def test_secrets_are_in_no_command() -> None:
     for name, service in SERVICES.items():
-        said = yaml.safe_dump([service.get("command"), service.get("healthcheck")])
-        assert not VARIABLE.search(said), f"{name}: Compose would write the value into the arguments"
+        message = yaml.safe_dump([service.get("command"), service.get("healthcheck")])
+        assert not VARIABLE.search(message), f"{name}: Compose would write the value into the arguments"
 
 
 def test_workers_hold_neither_the_database_nor_airflow_s_keys() -> None:
     for name in ("airflow-worker-1", "airflow-worker-2"):
-        said = yaml.safe_dump(SERVICES[name]["environment"])
+        message = yaml.safe_dump(SERVICES[name]["environment"])
         for secret in ("AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "S3_ROOT", "POSTGRES"):
-            assert secret not in said, name
+            assert secret not in message, name
 
 
 def test_data_is_in_named_volumes_and_the_project_s_files_are_read_only() -> None:

@@ -23,7 +23,7 @@ from airflow_mlops_provider.exceptions import (
 )
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.runner import committed, run_step
-from airflow_mlops_provider.wire import Answer, Order, Trouble, order_in
+from airflow_mlops_provider.wire import Order, StepAnswer, Trouble, order_in
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.storage import ArtifactStore
@@ -77,7 +77,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_order_is_answered_by_one_line_and_the_log_goes_elsewhere(plugins: Path, store: ArtifactStore) -> None:
     done = ran(order(plugins, store).model_dump_json() + "\n")
     assert done.returncode == 0, done.stderr[-2000:]
-    result = Answer.model_validate_json(done.stdout).settled()
+    result = StepAnswer.model_validate_json(done.stdout).settled()
     assert result.facts["rows"] == 160
     assert store.fetch(result.artifacts["dataset"]).is_file()
     assert "printed by a library" in done.stderr
@@ -92,13 +92,13 @@ def test_an_error_inside_is_answered_as_data(plugins: Path, store: ArtifactStore
     done = ran(wrong.model_dump_json() + "\n")
     assert done.returncode == 1
     with pytest.raises(NotAllowedError, match="outside the allow-list"):
-        Answer.model_validate_json(done.stdout).settled()
+        StepAnswer.model_validate_json(done.stdout).settled()
 
 
 def test_a_container_that_was_given_nothing_ends_and_may_be_tried_again() -> None:
     done = ran("")
     with pytest.raises(TransientServiceError, match="given nothing to do"):
-        Answer.model_validate_json(done.stdout).settled()
+        StepAnswer.model_validate_json(done.stdout).settled()
 
 
 @pytest.mark.parametrize("half", ["{", '{"package": "0'])
@@ -149,7 +149,7 @@ def test_an_error_of_others_is_named_and_what_may_pass_is_tried_again(error: Exc
 
 def test_an_answer_without_anything_is_an_error() -> None:
     with pytest.raises(MLOpsError, match="answered nothing"):
-        Answer().settled()
+        StepAnswer().settled()
 
 
 # ---------------------------------------------------------------- what is done already
@@ -157,20 +157,20 @@ def test_an_answer_without_anything_is_an_error() -> None:
 
 def prepared(plugins: Path, store: ArtifactStore, image: str | None) -> StepRequest:
     dataset = run_step(request(plugins), store)
-    asked = request(plugins).model_copy(
+    requested = request(plugins).model_copy(
         update={"step": "prepare", "section": {"split": {"by": "random"}}, "inputs": {"dataset": [dataset]}}
     )
-    run_step(asked, store, image=image)
-    return asked
+    run_step(requested, store, image=image)
+    return requested
 
 
 def test_what_a_container_of_the_image_did_is_found_outside(plugins: Path, store: ArtifactStore) -> None:
-    asked = prepared(plugins, store, IMAGE)
-    found = committed(asked, store, image=IMAGE)
+    requested = prepared(plugins, store, IMAGE)
+    found = committed(requested, store, image=IMAGE)
     assert found is not None
     assert found.cached
-    assert committed(asked, store, image=f"sha256:{'b' * 64}") is None, "another image computes anew"
-    assert committed(asked.model_copy(update={"recompute": True}), store, image=IMAGE) is None
+    assert committed(requested, store, image=f"sha256:{'b' * 64}") is None, "another image computes anew"
+    assert committed(requested.model_copy(update={"recompute": True}), store, image=IMAGE) is None
 
 
 def test_what_the_worker_did_says_nothing_of_an_image(plugins: Path, store: ArtifactStore) -> None:
@@ -179,7 +179,7 @@ def test_what_the_worker_did_says_nothing_of_an_image(plugins: Path, store: Arti
 
 def test_a_source_that_only_the_container_sees_is_looked_up_there(plugins: Path, store: ArtifactStore) -> None:
     data = {"source": {"uri": "/only/inside.csv"}, "columns": {"target": "left", "numeric": ["age"]}}
-    asked = request(plugins).model_copy(update={"section": {"task": "binary", "data": data}})
+    requested = request(plugins).model_copy(update={"section": {"task": "binary", "data": data}})
     with pytest.raises(DataError):
-        run_step(asked, store)
-    assert committed(asked, store, image=IMAGE) is None
+        run_step(requested, store)
+    assert committed(requested, store, image=IMAGE) is None

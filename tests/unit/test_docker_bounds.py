@@ -26,8 +26,8 @@ def allow(monkeypatch: pytest.MonkeyPatch, **options: str) -> None:
         monkeypatch.setenv(f"AIRFLOW__MLOPS__DOCKER_{name.upper()}", value)
 
 
-def runtime(**asked: Any) -> DockerRuntime:
-    return DockerRuntime.of({**DOCKER, **asked}, {"dag_id": "a"})
+def runtime(**requested: Any) -> DockerRuntime:
+    return DockerRuntime.of({**DOCKER, **requested}, {"dag_id": "a"})
 
 
 def mount(source: str, target: str | None = None, **more: Any) -> dict[str, Any]:
@@ -64,10 +64,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "option"), REFUSED, ids=str)
-def test_what_widens_a_container_is_refused_unless_the_owner_allows_it(asked: dict[str, Any], option: str) -> None:
+@pytest.mark.parametrize(("requested", "option"), REFUSED, ids=str)
+def test_what_widens_a_container_is_refused_unless_the_owner_allows_it(requested: dict[str, Any], option: str) -> None:
     with pytest.raises(SpecError, match=rf"\[mlops\] docker_{option}"):
-        runtime(**asked)
+        runtime(**requested)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         {"image": "registry.example.org/mlops/steps:1"},
         {"user": "1000:1000"},
@@ -110,15 +110,17 @@ BOUNDS = {
     ],
     ids=str,
 )
-def test_what_the_owner_allows_is_granted(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_owner_allows_is_granted(requested: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     allow(monkeypatch, **BOUNDS)
-    granted = runtime(**asked).settings
-    assert granted.model_dump(include=set(asked) - {"mounts"}) == {k: v for k, v in asked.items() if k != "mounts"}
-    assert len(granted.mounts) == len(asked.get("mounts", []))
+    granted = runtime(**requested).settings
+    assert granted.model_dump(include=set(requested) - {"mounts"}) == {
+        k: v for k, v in requested.items() if k != "mounts"
+    }
+    assert len(granted.mounts) == len(requested.get("mounts", []))
 
 
 @pytest.mark.parametrize(
-    ("asked", "option"),
+    ("requested", "option"),
     [
         ({"image": "registry.example.org/other/steps:1"}, "images"),
         ({"image": "steps:12"}, "images"),
@@ -145,11 +147,11 @@ def test_what_the_owner_allows_is_granted(asked: dict[str, Any], monkeypatch: py
     ids=str,
 )
 def test_the_owners_bounds_are_not_stretched(
-    asked: dict[str, Any], option: str, monkeypatch: pytest.MonkeyPatch
+    requested: dict[str, Any], option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(monkeypatch, **BOUNDS)
     with pytest.raises(SpecError, match=rf"\[mlops\] docker_{option}"):
-        runtime(**asked)
+        runtime(**requested)
 
 
 def test_a_link_leads_out_of_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

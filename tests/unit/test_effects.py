@@ -24,7 +24,7 @@ def world(store: ArtifactStore, mlflow_uri: str, tmp_path: Path) -> World:
 def test_a_challenger_is_held_against_the_champion_that_came_meanwhile(world: World) -> None:
     good = world.published(world.trained("good"))
     gate = world.gate(good, BETTER)
-    world.reign("poor")
+    world.pair("poor")
 
     promotion = world.promote(good, gate)
 
@@ -37,7 +37,7 @@ def test_a_challenger_is_held_against_the_champion_that_came_meanwhile(world: Wo
 def test_a_challenger_not_better_than_the_champion_that_came_meanwhile_is_skipped(world: World) -> None:
     poor = world.published(world.trained("poor"))
     gate = world.gate(poor, BETTER)
-    world.reign("good")
+    world.pair("good")
 
     promotion = world.promote(poor, gate)
 
@@ -50,7 +50,7 @@ def test_a_challenger_not_better_than_the_champion_that_came_meanwhile_is_skippe
 def test_a_gate_that_fails_against_the_champion_that_came_meanwhile_is_red(world: World) -> None:
     poor = world.published(world.trained("poor"))
     gate = world.gate(poor, {**BETTER, "on_fail": "fail"})
-    world.reign("good")
+    world.pair("good")
 
     refused = world.promote(poor, gate).refused
     assert refused is not None
@@ -62,7 +62,7 @@ def test_a_gate_that_fails_against_the_champion_that_came_meanwhile_is_red(world
 def test_a_model_trained_anew_by_changed_code_is_held_against_its_former_self(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.reign("good")
+    world.pair("good")
     former = world.trained("good")
     monkeypatch.setattr("airflow_mlops_provider.steps.train.FORMAT", 99)  # another key, the same bytes
     anew = world.trained("good")
@@ -97,9 +97,9 @@ def test_groups_and_what_the_winner_relies_on_are_in_mlflow(world: World, mlflow
     plain = client.get_run(str(world.published(model).facts["run_id"])).data.tags["mlflow.parentRunId"]
     assert client.list_artifacts(plain) == []
 
-    asked = {"fairness": {"groups": ["age"], "min_rows": 5}, "explanation": {"method": "permutation"}}
+    requested = {"fairness": {"groups": ["age"], "min_rows": 5}, "explanation": {"method": "permutation"}}
     for _ in range(2):
-        world.published(model, **asked)
+        world.published(model, **requested)
 
     metrics = client.get_run(plain).data.metrics
     assert metrics["importance.age"] == 1
@@ -150,15 +150,15 @@ def test_a_champion_that_is_too_good_to_be_true_says_so_wherever_it_stands(world
     [entry] = world.registry.history(CHURN)
     assert entry.reason.startswith(f"all 1 gates passed; {remark}")
     assert [one.startswith(remark) for one in entry.remarks] == [True]
-    world.reign("poor", max_target_association=1)
+    world.pair("poor", max_target_association=1)
     back: Any = {"to": "previous", "reason": "poor", "caller": ("churn_rollback",)}
     again = effects.roll_back(world.registry, world.store, pipeline=CHURN, model=CHURN, **back)
     assert world.registry.history(CHURN)[int(str(again.result.facts["seq"])) - 1].remarks == entry.remarks
 
 
 def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(world: World) -> None:
-    world.reign("good")
-    world.reign("poor")
+    world.pair("good")
+    world.pair("poor")
     first, second = world.registry.history(CHURN)
 
     rollback = effects.roll_back(
@@ -184,16 +184,16 @@ def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(worl
 def test_a_question_shows_the_scorecard_and_is_asked_until_it_has_an_answer(world: World) -> None:
     good = world.published(world.trained("good"))
     gate = world.gate(good, BETTER)
-    asked = world.question(good, gate)
-    assert asked.subject == "Promote version 1 of churn to champion?"
-    assert "Champion: no champion yet." in asked.body
-    assert "| log\\_loss | **" in asked.body
-    assert "| champion | pass |" in asked.body
+    requested = world.question(good, gate)
+    assert requested.subject == "Promote version 1 of churn to champion?"
+    assert "Champion: no champion yet." in requested.body
+    assert "| log\\_loss | **" in requested.body
+    assert "| champion | pass |" in requested.body
 
-    said = world.answer(good, "approved", by="anna", rationale="fits the spring")
-    assert world.question(good, gate) == said
-    assert world.answer(good, "rejected", by="ben") == said, "the first answer holds"
-    promotion = world.promote(good, gate, said)
+    message = world.answer(good, "approved", by="anna", rationale="fits the spring")
+    assert world.question(good, gate) == message
+    assert world.answer(good, "rejected", by="ben") == message, "the first answer holds"
+    promotion = world.promote(good, gate, message)
     assert not promotion.skipped
     [entry] = world.registry.history(CHURN)
     assert entry.approver == "anna"
@@ -201,26 +201,26 @@ def test_a_question_shows_the_scorecard_and_is_asked_until_it_has_an_answer(worl
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("message", "words"),
     [("rejected", "version 1 was rejected by anna: too soon"), ("timed_out", "nobody answered in time")],
 )
-def test_without_a_yes_nothing_is_promoted_and_the_ledger_says_why(world: World, said: str, words: str) -> None:
+def test_without_a_yes_nothing_is_promoted_and_the_ledger_says_why(world: World, message: str, words: str) -> None:
     good = world.published(world.trained("good"))
-    who = {"by": "anna", "rationale": "too soon"} if said == "rejected" else {}
-    promotion = world.promote(good, world.gate(good), world.answer(good, said, **who))
+    who = {"by": "anna", "rationale": "too soon"} if message == "rejected" else {}
+    promotion = world.promote(good, world.gate(good), world.answer(good, message, **who))
     assert promotion.skipped
     assert words in promotion.reason
     assert world.registry.history(CHURN) == []
-    [kept] = world.registry.approvals(CHURN)
-    assert words in kept.sentence()
+    [stored] = world.registry.approvals(CHURN)
+    assert words in stored.sentence()
 
 
 def test_an_approval_does_not_hold_against_a_champion_that_came_after_it(world: World) -> None:
     good = world.published(world.trained("good"))
     gate = world.gate(good, BETTER)
-    said = world.answer(good, "approved", by="anna")
-    world.reign("poor")
-    promotion = world.promote(good, gate, said)
+    message = world.answer(good, "approved", by="anna")
+    world.pair("poor")
+    promotion = world.promote(good, gate, message)
     assert promotion.skipped
     assert "the champion changed after it was approved" in promotion.reason
     assert world.registry.head(CHURN).version == 2
@@ -238,9 +238,9 @@ def test_nobody_is_asked_about_what_cannot_be_promoted(world: World) -> None:
 @pytest.mark.parametrize("change", [{"answer": "approved"}, {"answer": "approved", "version": 1}])
 def test_an_approval_that_the_ledger_does_not_hold_promotes_nothing(world: World, change: dict[str, Any]) -> None:
     good = world.published(world.trained("good"))
-    said = world.answer(good, "rejected", by="anna")
-    for forged in (said, said.model_copy(update={"key": "0" * 64})):
-        forged = forged.model_copy(update={"facts": {**said.facts, **change}})
+    message = world.answer(good, "rejected", by="anna")
+    for forged in (message, message.model_copy(update={"key": "0" * 64})):
+        forged = forged.model_copy(update={"facts": {**message.facts, **change}})
         with pytest.raises(MLOpsError, match="the ledger does not hold this approval"):
             world.promote(good, world.gate(good, BETTER), forged)
     assert world.registry.history(CHURN) == []

@@ -17,7 +17,7 @@ from airflow_mlops_provider.runner import run_step
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_mlops_provider.effects import Promotion
+    from airflow_mlops_provider.effects import PromotionResult
     from airflow_mlops_provider.registry.looks import Look
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -45,7 +45,7 @@ class Training:
 
     def found(self) -> StepResult:
         """Return what the task `champion` finds now."""
-        return effects.find_rivals(
+        return effects.find_comparable_champions(
             self.world.registry,
             self.world.store,
             pipeline=CHURN,
@@ -54,23 +54,23 @@ class Training:
             allow_older=False,
         )
 
-    def judged(self, rivals: StepResult | None = None) -> tuple[StepResult, StepResult]:
+    def judged(self, comparable: StepResult | None = None) -> tuple[StepResult, StepResult]:
         """Return the published evaluation and what the gates said of it."""
         world, as_of = self.world, START + timedelta(days=self.day)
-        rivals = self.found() if rivals is None else rivals
+        comparable = self.found() if comparable is None else comparable
         models = [world.trained(name, as_of) for name in self.names]
-        champion = effects.rival_of(world.store, rivals, models)
+        champion = effects.champion_to_compare(world.store, comparable, models)
         section = {"metrics": ["log_loss"], "candidates": list(self.names), "gates": GATES}
         inputs = effects.evaluation_inputs(world.store, models)
         evaluated = effects.compared(world.step("evaluate", section, as_of, champion, **inputs), champion)
         gate = world.step("gate", {"gates": GATES, "metrics": ["log_loss"]}, as_of, evaluation=[evaluated])
         return effects.publish(world.registry, world.store, evaluated, model=CHURN, tags={}, gate=gate), gate
 
-    def promote(self, judged: tuple[StepResult, StepResult]) -> Promotion:
+    def promote(self, judged: tuple[StepResult, StepResult]) -> PromotionResult:
         caller = ("churn_training", f"{self.day} {self.names}", "promote", "-1")
         return effects.promote(self.world.registry, self.world.store, *judged, model=CHURN, caller=caller)
 
-    def run(self) -> Promotion:
+    def run(self) -> PromotionResult:
         return self.promote(self.judged())
 
 

@@ -104,8 +104,8 @@ class Training:
         return effects.compared(self.run("evaluate", section, champion, **inputs), champion)
 
     def published(self, evaluation: StepResult, **changes: Any) -> StepResult:
-        asked: dict[str, Any] = {"gate": self.gate(evaluation, *GATES), "about": ABOUT} | changes
-        return effects.publish(self.registry, self.store, evaluation, model=self.name, tags={}, **asked)
+        requested: dict[str, Any] = {"gate": self.gate(evaluation, *GATES), "about": ABOUT} | changes
+        return effects.publish(self.registry, self.store, evaluation, model=self.name, tags={}, **requested)
 
     def champion(self) -> Any:
         """Make a first champion, of fewer features, and return it as a step is told of it."""
@@ -126,10 +126,10 @@ class Training:
     def held_out(self, evaluation: StepResult) -> tuple[Any, Any]:
         """Return the truth and what the winner said of the held-out rows."""
         inputs = request_behind(self.store, evaluation).inputs
-        said = predictions_frame(self.store, inputs["models"][0].artifacts["predictions"])
+        scored_rows = predictions_frame(self.store, inputs["models"][0].artifacts["predictions"])
         target = read_table(self.store, inputs["dataset"][0].artifacts["dataset"], ["target"])["target"].to_numpy()
-        scores = said.drop(columns=["row", "fold"]).to_numpy()
-        return target[said["row"]], scores[:, 0] if self.task == "regression" else scores
+        scores = scored_rows.drop(columns=["row", "fold"]).to_numpy()
+        return target[scored_rows["row"]], scores[:, 0] if self.task == "regression" else scores
 
     def text(self, result: StepResult, role: str) -> str:
         return self.store.fetch(result.artifacts[role]).read_text(encoding="utf-8")
@@ -203,19 +203,19 @@ def test_a_card_tells_what_a_version_is_worth_and_where_it_comes_from(
             (Path(PAGES) / f"{task}-{role}.html").write_text(text, encoding="utf-8")
 
     # Where it is wrong, by scikit-learn's and numpy's own count.
-    truth, said = training.held_out(evaluation)
+    truth, scored_rows = training.held_out(evaluation)
     if task == "regression":
         assert report.confusion is None
         assert report.residuals is not None
-        assert report.residuals.mean == pytest.approx((truth - said).mean())
-        assert report.residuals.quantiles == pytest.approx(list(np.quantile(truth - said, LEVELS)))
+        assert report.residuals.mean == pytest.approx((truth - scored_rows).mean())
+        assert report.residuals.quantiles == pytest.approx(list(np.quantile(truth - scored_rows, LEVELS)))
         assert sum(report.residuals.counts) == sum(bin_.rows for bin_ in report.residuals.bins) == len(truth)
         assert f"mean {report.residuals.mean:.4g}" in section(card, "Residuals: mean")
         assert "Observed by predicted" in comparison
     else:
         assert report.residuals is None
         assert report.confusion is not None
-        assert report.confusion.counts == confusion_matrix(truth, said.argmax(axis=1)).tolist()
+        assert report.confusion.counts == confusion_matrix(truth, scored_rows.argmax(axis=1)).tolist()
         shown = section(card, "Confusion matrix")
         assert all(str(count) in shown for line in report.confusion.counts for count in line)
         assert "challenger" in section(comparison, "Calibration curve")
@@ -269,15 +269,15 @@ def test_published_again_there_is_one_card_and_what_people_wrote_of_the_version_
     assert "comparison" not in first.artifacts
     assert "There was no champion" in training.text(first, "card")
     assert len(client.search_model_versions(f"name = '{training.name}'")) == 1
-    kept = {file.path for file in client.list_artifacts(str(first.facts["run_id"]))}
-    assert kept == {"evaluation", "model_card.html"}
+    stored = {file.path for file in client.list_artifacts(str(first.facts["run_id"]))}
+    assert stored == {"evaluation", "model_card.html"}
     assert client.get_model_version(training.name, "1").description == "Ours."
 
     # Other words are another card, in the same place.
     other = training.published(evaluation, about={"intended_use": "Something else."})
     assert training.registry.version_run(training.name, 1).pages == {"card": other.artifacts["card"]}
-    kept = Path(client.download_artifacts(str(other.facts["run_id"]), "model_card.html"))
-    assert "Something else." in kept.read_text(encoding="utf-8")
+    stored = Path(client.download_artifacts(str(other.facts["run_id"]), "model_card.html"))
+    assert "Something else." in stored.read_text(encoding="utf-8")
 
     with pytest.raises(SpecError, match="intended"):
         training.published(evaluation, about={"intended": "nothing"})
@@ -388,13 +388,13 @@ def test_pages_of_many_columns_slices_and_classes_stay_small_and_say_what_they_l
 def test_a_confusion_matrix_of_many_classes_folds_the_rarest_into_one() -> None:
     generator = np.random.default_rng(3)
     truth = np.concatenate([np.arange(100), generator.integers(0, 19, size=2000)])
-    said = np.eye(100)[generator.permutation(truth)]
-    predictions = predictions_of("multiclass", truth, said, tuple(f"c{number}" for number in range(100)))
+    scored_rows = np.eye(100)[generator.permutation(truth)]
+    predictions = predictions_of("multiclass", truth, scored_rows, tuple(f"c{number}" for number in range(100)))
     found = measure_confusion(predictions)
     assert found is not None
     assert (len(found.counts), found.others, found.classes[-1]) == (20, 81, "81 others")
     assert sum(map(sum, found.counts)) == len(truth)
-    whole = confusion_matrix(truth, said.argmax(axis=1))
+    whole = confusion_matrix(truth, scored_rows.argmax(axis=1))
     assert np.array(found.counts)[:19, :19].tolist() == whole[:19, :19].tolist()
     assert found.counts[19][19] == whole[19:, 19:].sum()
 

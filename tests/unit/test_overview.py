@@ -100,7 +100,7 @@ def test_each_pipeline_says_who_is_champion_and_what_monitoring_thinks_of_it(
     flights, wine, none = pipeline_overviews(registry, [pipeline(), pipeline("wine"), pipeline("none")], decisions=1)
     assert flights.champion is not None
     assert (flights.champion.version, flights.champion.approver, flights.champion.value) == (2, "ann", 0.72)
-    assert (flights.champion.since, flights.champion.as_of) == (FIRST + DAY + timedelta(hours=6), FIRST + DAY)
+    assert (flights.champion.promoted_at, flights.champion.as_of) == (FIRST + DAY + timedelta(hours=6), FIRST + DAY)
     assert (flights.alias_agrees, flights.challenger, flights.latest, flights.entries) == (True, 3, 3, 2)
     assert flights.champion.gates[0].got == "gain 0.01"
     assert flights.last_decision is not None
@@ -148,25 +148,27 @@ def test_many_pipelines_take_as_many_requests_as_one(
     for name in names:
         Ledger(Connection(mlflow_uri), name).append(entry(1, 1))
         registry.write_decision(name, FIRST, decided(0))
-    asked: list[str] = []
+    requested: list[str] = []
     once = Connection._once
-    monkeypatch.setattr(Connection, "_once", lambda self, what, *rest: asked.append(what) or once(self, what, *rest))
+    monkeypatch.setattr(
+        Connection, "_once", lambda self, what, *rest: requested.append(what) or once(self, what, *rest)
+    )
     found = pipeline_overviews(registry, [pipeline(names[0])])
     assert [one.entries for one in found] == [1]
-    needed = len(asked)
+    needed = len(requested)
     found = pipeline_overviews(registry, [pipeline(name) for name in names])
     assert [(one.entries, len(one.decisions)) for one in found] == [(1, 1)] * 4
-    assert len(asked) - needed == needed < 10
+    assert len(requested) - needed == needed < 10
 
 
 def test_a_timeline_says_how_long_each_served_and_who_served_when() -> None:
-    reigns = timeline(HISTORY)
-    assert [(one.version, one.action, one.in_quarantine) for one in reigns] == [
+    tenures = timeline(HISTORY)
+    assert [(one.version, one.action, one.in_quarantine) for one in tenures] == [
         (1, "promote", False),
         (2, "promote", True),
         (1, "rollback", False),
     ]
-    assert [one.until for one in reigns] == [HISTORY[1].at, HISTORY[2].at, None]
+    assert [one.until for one in tenures] == [HISTORY[1].at, HISTORY[2].at, None]
     assert [one.seq for one in timeline(HISTORY, served_at=FIRST + DAY)] == [1]
     assert [one.seq for one in timeline(HISTORY, served_at=FIRST + 99 * DAY)] == [3]
     assert timeline(HISTORY, served_at=FIRST) == []

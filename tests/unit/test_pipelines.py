@@ -236,13 +236,13 @@ KEYS = st.sampled_from(list(Pipeline.model_fields)) | NAMES
 @given(raw=st.dictionaries(KEYS, VALUES, max_size=6))
 @settings(max_examples=150, deadline=None)
 def test_any_mapping_is_a_pipeline_or_one_readable_error(raw: dict[str, Any]) -> None:
-    said = ""
+    message = ""
     try:
         parse_pipeline({**minimal(), **raw}, where="flights.yaml")
     except SpecError as error:
-        said = str(error)
-    assert said == "" or said.startswith("flights.yaml ")
-    assert len(said) < 20_000
+        message = str(error)
+    assert message == "" or message.startswith("flights.yaml ")
+    assert len(message) < 20_000
 
 
 @given(raw=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
@@ -309,9 +309,19 @@ def test_as_of_never_leads_out_of_its_folder(moment: datetime) -> None:
         ({"rule": "not_worse", "margin": 0.005}, 0.0, 0.0, True),
         ({"rule": "not_worse", "margin": 0.005}, 0.01, 0.01, False),
         ({"rule": "better", "margin": 0.005, "refresh": False}, None, 0.0, False),
+        ({"rule": "better", "margin": 0.005}, None, 0.005, False),
+        ({"rule": "better", "margin": 0.005}, 0.0, 0.0, True),
         ({"rule": "not_worse", "margin": 0.005, "metric": "log_loss"}, None, 0.0, False),
     ],
-    ids=["left out", "contradicts the gate", "wider", "a gain is asked for", "another metric"],
+    ids=[
+        "left out",
+        "contradicts the gate",
+        "wider",
+        "a gain is required",
+        "a refresh may lose it",
+        "a refresh may lose",
+        "another metric",
+    ],
 )
 def test_probation_allows_what_the_gate_let_pass(
     gate: dict[str, Any], written: float | None, margin: float, contradicts: bool

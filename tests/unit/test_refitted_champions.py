@@ -90,10 +90,10 @@ def test_a_card_says_which_rows_it_saw_and_whose_figures_it_shows(world: World) 
 
 def test_a_person_is_asked_about_the_model_that_will_serve(world: World) -> None:
     published, gate = world.refitted(world.trained("good"))
-    asked = world.question(published, gate).body
+    requested = world.question(published, gate).body
     report = report_of(world, published)
-    assert report.model.sha256 in asked
-    assert report.judged.sha256 in asked
+    assert report.model.sha256 in requested
+    assert report.judged.sha256 in requested
 
 
 def test_without_a_refit_the_judged_model_serves_and_the_ledger_says_what_it_saw(world: World) -> None:
@@ -114,14 +114,14 @@ def test_judged_models_are_compared_and_never_what_serves(world: World) -> None:
     challenger = world.evaluated(world.trained("calibrated"))
     request = request_behind(world.store, challenger).model_copy(update={"champion": effects.as_champion(entry)})
     evaluation = run_step(request, world.store)
-    said = world.store.read_document(world.gate(evaluation, BETTER).artifacts["verdicts"], Verdicts)
+    message = world.store.read_document(world.gate(evaluation, BETTER).artifacts["verdicts"], Verdicts)
 
     measured = world.store.read_document(evaluation.artifacts["evaluation"], EvaluationReport).champion
     assert measured is not None
     assert (measured.compared, measured.refitted) == ("paired", True)
     assert measured.metrics["log_loss"] == pytest.approx(of_judged, abs=1e-12)
     assert abs(of_judged - of_serving) > 1e-6
-    assert "two procedures, not what serves" in said.verdicts[0].why
+    assert "two procedures, not what serves" in message.verdicts[0].why
 
 
 def _log_loss(world: World, model: Any) -> float:
@@ -216,7 +216,7 @@ def test_a_judged_model_lost_for_good_is_named_and_the_champion_serves_on(
 
 def test_a_rollback_brings_both_back(world: World) -> None:
     world.promote(*world.refitted(world.trained("good")))
-    world.reign("poor")
+    world.pair("poor")
     first, _ = world.registry.history(CHURN)
     effects.roll_back(
         world.registry,

@@ -49,7 +49,7 @@ def test_all_that_compute_may_run_in_containers_but_those_that_say_otherwise() -
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"tasks": {"promote": {"runtime": DOCKER}}}, "tasks.promote.runtime: promote computes nothing"),
         (
@@ -66,10 +66,10 @@ def test_all_that_compute_may_run_in_containers_but_those_that_say_otherwise() -
         ),
     ],
 )
-def test_what_cannot_be_is_refused_when_the_file_is_parsed(changes: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_is_refused_when_the_file_is_parsed(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as error:
         pipeline(**changes)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_query_is_read_in_the_worker_when_the_rest_runs_in_containers() -> None:

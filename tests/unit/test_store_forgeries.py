@@ -77,7 +77,7 @@ class World:
     def judged(self, evaluation: StepResult) -> StepResult:
         return self.step("gate", {"gates": GATES, "metrics": ["log_loss"]}, evaluation=[evaluation])
 
-    def promoted(self, evaluation: StepResult, gate: StepResult) -> effects.Promotion:
+    def promoted(self, evaluation: StepResult, gate: StepResult) -> effects.PromotionResult:
         caller = (NAME, str(evaluation.facts["version"]), "promote", "-1")
         return effects.promote(self.registry, self.store, evaluation, gate, model=NAME, caller=caller)
 

@@ -473,7 +473,7 @@ def test_an_expectation_of_a_column_named_like_code_runs_none(tmp_path: Path) ->
     )
     assert expectation.condition is not None
 
-    kept = rows_where(pd.DataFrame({name: [0, 1, 2, None]}), expectation.condition)
+    stored = rows_where(pd.DataFrame({name: [0, 1, 2, None]}), expectation.condition)
 
-    assert kept.index.tolist() == [2]
+    assert stored.index.tolist() == [2]
     assert not (tmp_path / "marker").exists()

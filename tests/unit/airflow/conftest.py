@@ -33,13 +33,13 @@ class Supervisor:
     xcoms: dict[tuple[str, int], Any] = field(default_factory=dict)
     #: None when the server cannot tell them.
     asset_events: list[Any] | None = field(default_factory=list)
-    told: list[Any] = field(default_factory=list)
+    messages: list[Any] = field(default_factory=list)
     #: What tasks keep over their retries, by key: one task a test keeps something.
-    kept: dict[str, Any] = field(default_factory=dict)
+    stored: dict[str, Any] = field(default_factory=dict)
 
     def send(self, msg: Any) -> Any:
         answer = getattr(self, f"_{msg.type}", None)
-        self.told.append(msg)
+        self.messages.append(msg)
         return None if answer is None else answer(msg)
 
     def _SetXCom(self, msg: Any) -> None:
@@ -98,12 +98,12 @@ class Supervisor:
         from airflow.sdk.exceptions import ErrorType
         from airflow.sdk.execution_time.comms import ErrorResponse, TaskStateStoreResult
 
-        if msg.key not in self.kept:
+        if msg.key not in self.stored:
             return ErrorResponse(error=ErrorType.TASK_STORE_NOT_FOUND)
-        return TaskStateStoreResult(value=self.kept[msg.key])
+        return TaskStateStoreResult(value=self.stored[msg.key])
 
     def _SetTaskStateStore(self, msg: Any) -> None:
-        self.kept[msg.key] = msg.value
+        self.stored[msg.key] = msg.value
 
     def _instances(self, task_id: str) -> list[Any]:
         return [value for (task, index), value in sorted(self.xcoms.items()) if task == task_id and index >= 0]
@@ -115,12 +115,12 @@ class Ended:
 
     state: str
     error: BaseException | None
-    told: list[Any]
+    messages: list[Any]
     task: Any
 
     @property
     def xcom(self) -> Any:
-        pushed = [msg.value for msg in self.told if msg.type == "SetXCom" and msg.key == "return_value"]
+        pushed = [msg.value for msg in self.messages if msg.type == "SetXCom" and msg.key == "return_value"]
         return pushed[-1] if pushed else None
 
     @property
@@ -146,12 +146,12 @@ class Worker:
         from airflow.sdk.execution_time import task_runner
 
         instance = self._instance(task, **settings)
-        start = len(self.supervisor.told)
+        start = len(self.supervisor.messages)
         context, log = instance.get_template_context(), structlog.get_logger()
         state, _, error = task_runner.run(instance, context, log)
         if listened_to:
             task_runner.finalize(instance, state, context, log, error)
-        return Ended(str(state.value), error, self.supervisor.told[start:], instance.task)
+        return Ended(str(state.value), error, self.supervisor.messages[start:], instance.task)
 
     def _instance(
         self,

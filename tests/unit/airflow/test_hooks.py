@@ -118,9 +118,9 @@ def test_a_wrong_connection_is_refused_in_words(
         MlflowHook("models").registry()
 
     assert words in str(raised.value)
-    works, said = MlflowHook("models").test_connection()
+    works, answer = MlflowHook("models").test_connection()
     assert not works
-    assert words in said
+    assert words in answer
 
 
 def test_a_connection_that_is_not_defined_is_named() -> None:

@@ -111,13 +111,13 @@ def test_from_the_predictions_one_walks_back_to_the_source_file(
     for module in ("snapshot", "tables"):
         monkeypatch.setattr(f"airflow_mlops_provider.data.{module}.ROW_GROUP_ROWS", 10)
     pipeline = churn(scoring={"shards": 2}, validation={"expectations": [YOUNG, OLDEST]})
-    told = listened.run(training_dag(pipeline), *TRAINING)
-    _standard_facets_say_what_they_are(told)
+    reported = listened.run(training_dag(pipeline), *TRAINING)
+    _standard_facets_say_what_they_are(reported)
     scored = listened.run(scoring_dag(pipeline), "ingest", "score_shard 0", "score_shard 1", "score")
-    told |= {f"scoring {name}": event for name, event in scored.items()}
-    told |= listened.run(monitoring_dag(pipeline), "watch")
+    reported |= {f"scoring {name}": event for name, event in scored.items()}
+    reported |= listened.run(monitoring_dag(pipeline), "watch")
 
-    graph = Graph(told.values())
+    graph = Graph(reported.values())
     version, source = (_registry(mlflow_uri), "churn", "1"), ("file", str(customers), None)
     (predictions,) = [node for node in graph.made if node[1].endswith("/predictions/churn")]
     (drift,) = [node for node in graph.made if node[1].endswith("/drift/churn")]
@@ -128,11 +128,11 @@ def test_from_the_predictions_one_walks_back_to_the_source_file(
     assert {version, source} <= graph.behind(predictions)
     assert {version, predictions, source} <= graph.behind(drift)
     assert version in graph.behind(alias)
-    assert SECRET not in json.dumps(told)
+    assert SECRET not in json.dumps(reported)
 
 
-def _standard_facets_say_what_they_are(told: dict[str, Any]) -> None:
-    (snapshot,) = told["ingest"]["outputs"]
+def _standard_facets_say_what_they_are(reported: dict[str, Any]) -> None:
+    (snapshot,) = reported["ingest"]["outputs"]
     digest = snapshot["facets"]["version"]["datasetVersion"]
     (place,) = snapshot["outputFacets"]["subset"]["outputCondition"]["locations"]
     assert place.startswith("file:///")
@@ -147,7 +147,7 @@ def _standard_facets_say_what_they_are(told: dict[str, Any]) -> None:
         ("left", "categorical", "target"),
     ]
 
-    (checked,) = told["validate"]["inputs"]
+    (checked,) = reported["validate"]["inputs"]
     checks = {one["assertion"]: one for one in checked["inputFacets"]["dataQualityAssertions"]["assertions"]}
     age = checks[YOUNG["type"]]
     assert (age["success"], age["column"], age["severity"]) == (False, "age", "warn")
@@ -155,13 +155,13 @@ def _standard_facets_say_what_they_are(told: dict[str, Any]) -> None:
     assert "actual" not in checks[OLDEST["type"]], "this is one"
     assert checks["rows_are_enough"]["actual"] == "648 rows"
 
-    (candidate,) = [one for one in told["gate"]["inputs"] if one["name"].endswith("/model/churn/logistic")]
+    (candidate,) = [one for one in reported["gate"]["inputs"] if one["name"].endswith("/model/churn/logistic")]
     gates = candidate["inputFacets"]["dataQualityAssertions"]["assertions"]
     assert [(one["name"], one["assertion"], one["success"], one["severity"]) for one in gates] == [
         ("floor", "absolute", True, "error"),
         ("latency", "latency", True, "error"),
     ]
-    (version,) = told["publish"]["outputs"]
+    (version,) = reported["publish"]["outputs"]
     assert version["facets"]["datasetType"]["datasetType"] == "MODEL"
 
 

@@ -97,7 +97,7 @@ def test_the_previous_champion_serves_again_and_its_event_is_sent(worker: Any, r
     facts = ended.xcom["facts"]
     assert (facts["status"], facts["champion"], facts["quarantined"], facts["seq"]) == ("rolled_back", 2, 3, 4)
     assert len(json.dumps(ended.xcom).encode()) < MAX_XCOM_BYTES
-    (sent,) = ended.told[-1].outlet_events
+    (sent,) = ended.messages[-1].outlet_events
     assert sent["dest_asset_key"] == {"name": "churn.champion", "uri": "mlops://churn/champion"}
     assert (sent["extra"]["champion"], sent["extra"]["seq"]) == (2, 4)
     assert sent["extra"]["as_of"] == "2013-03-03T00:00:00+00:00", "the data time of the ledger's entry"
@@ -117,11 +117,11 @@ def test_the_same_task_again_rolls_back_nothing_and_sends_nothing(
     worker: Any, registry: Registry, supervisor: Any
 ) -> None:
     first = roll_back(worker)
-    supervisor.asset_events.append(event(champion_asset("churn"), **first.told[-1].outlet_events[0]["extra"]))
+    supervisor.asset_events.append(event(champion_asset("churn"), **first.messages[-1].outlet_events[0]["extra"]))
     again = roll_back(worker)
 
     assert (again.state, again.xcom["facts"]["status"]) == ("success", "already")
-    assert again.told[-1].outlet_events == []
+    assert again.messages[-1].outlet_events == []
     assert len(registry.history("churn")) == 4
 
 
@@ -157,7 +157,7 @@ def test_the_event_carries_the_data_time_that_is_to_be_scored_again(
     with DAG("by_hand", schedule=None, params={"as_of": Param(None, type=["null", "string"])}):
         operator = RollbackModelOperator(task_id="roll_back", pipeline="churn", **REASON, **arguments)
 
-    (sent,) = worker.run(operator, **run).told[-1].outlet_events
+    (sent,) = worker.run(operator, **run).messages[-1].outlet_events
 
     assert sent["extra"]["as_of"] == f"{as_of}T00:00:00+00:00"
 

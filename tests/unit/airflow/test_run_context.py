@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Param
 
 from airflow_mlops_provider.assets import retrain_asset
 from airflow_mlops_provider.exceptions import SpecError, TransientServiceError
-from airflow_mlops_provider.operators.retrain_request import retrain_request
+from airflow_mlops_provider.operators.retrain_event import read_retrain_event
 from airflow_mlops_provider.operators.training import FindChampionOperator
 from airflow_mlops_provider.run_context import MAX_EVENTS, event_moments, parse_as_of, resolve_as_of, sent_events
 
@@ -97,23 +97,25 @@ def test_coalesced_events_are_all_seen_and_the_latest_decides(context: Callable[
 
 def test_what_came_while_the_run_waited_counts_where_its_asset_is_an_inlet(worker: Any) -> None:
     asset = Asset(name="a", uri="mlops://a/retrain")
-    told = event("a", as_of="2013-03-02")
-    worker.supervisor.asset_events = [sent(asset, told["timestamp"] + timedelta(minutes=n), n + 2) for n in (0, 3, 1)]
-    run = {"run_type": "asset_triggered", "consumed_asset_events": [told]}
+    reported = event("a", as_of="2013-03-02")
+    worker.supervisor.asset_events = [
+        sent(asset, reported["timestamp"] + timedelta(minutes=n), n + 2) for n in (0, 3, 1)
+    ]
+    run = {"run_type": "asset_triggered", "consumed_asset_events": [reported]}
 
-    def asked(*inlets: Asset) -> datetime:
+    def requested(*inlets: Asset) -> datetime:
         with DAG("tested", schedule=None):
             task = BaseOperator(task_id="task", inlets=list(inlets))
         return resolve_as_of(worker.context(task, **run))
 
-    assert asked() == day(2)
-    assert asked(Asset(name="b", uri="mlops://b/retrain")) == day(2)
-    assert asked(asset) == day(5)
-    [looked] = [message for message in worker.supervisor.told if message.type == "GetAssetEventByAsset"]
-    assert looked.after == told["timestamp"], "not what earlier runs were told"
+    assert requested() == day(2)
+    assert requested(Asset(name="b", uri="mlops://b/retrain")) == day(2)
+    assert requested(asset) == day(5)
+    [looked] = [message for message in worker.supervisor.messages if message.type == "GetAssetEventByAsset"]
+    assert looked.after == reported["timestamp"], "not what earlier runs were told"
 
-    worker.supervisor.asset_events.append(sent(asset, told["timestamp"] + timedelta(hours=1), 9))
-    assert asked(asset) == day(5), "a task that is tried again or cleared asks for what it asked for"
+    worker.supervisor.asset_events.append(sent(asset, reported["timestamp"] + timedelta(hours=1), 9))
+    assert requested(asset) == day(5), "a task that is tried again or cleared asks for what it asked for"
 
 
 def test_of_years_of_events_the_latest_are_read_oldest_first(worker: Any) -> None:
@@ -127,7 +129,7 @@ def test_of_years_of_events_the_latest_are_read_oldest_first(worker: Any) -> Non
 
     assert [event.timestamp for event in sent_events(run, asset)] == days[-MAX_EVENTS:]
     assert [event.timestamp for event in sent_events(run, asset, after=days[-2])] == days[-2:]
-    assert {message.limit for message in worker.supervisor.told if message.type == "GetAssetEventByAsset"} == {1000}
+    assert {message.limit for message in worker.supervisor.messages if message.type == "GetAssetEventByAsset"} == {1000}
 
 
 def test_events_that_airflow_cannot_tell_are_left_to_the_next_run(
@@ -147,19 +149,19 @@ def test_events_that_airflow_cannot_tell_are_left_to_the_next_run(
 
 def test_the_reason_is_that_of_the_latest_request_and_the_columns_are_those_of_all(worker: Any) -> None:
     asset = retrain_asset("flights")
-    told = {**event("flights", as_of="2013-03-02", reason="drift: first", columns=["a"])}
-    told["asset"] |= {"name": asset.name, "uri": asset.uri}
+    reported = {**event("flights", as_of="2013-03-02", reason="drift: first", columns=["a"])}
+    reported["asset"] |= {"name": asset.name, "uri": asset.uri}
     moments = {3: ("drift: second", ["b"]), 5: ("decay: third", ["c"]), 9: ("drift: too late", ["d"])}
     worker.supervisor.asset_events = [
-        sent(asset, told["timestamp"] + timedelta(minutes=number), number, reason=reason, columns=columns)
+        sent(asset, reported["timestamp"] + timedelta(minutes=number), number, reason=reason, columns=columns)
         for number, (reason, columns) in moments.items()
     ]
 
     def request(*inlets: Asset, as_of: str | None = None) -> tuple[str, list[str]] | None:
         with DAG("tested", schedule=None):
             task = FindChampionOperator(task_id="task", pipeline="flights", inlets=list(inlets), as_of=as_of)
-        run = worker.context(task, run_type="asset_triggered", consumed_asset_events=[told])
-        return retrain_request(run, "flights")
+        run = worker.context(task, run_type="asset_triggered", consumed_asset_events=[reported])
+        return read_retrain_event(run, "flights")
 
     assert request() == ("drift: first", ["a"])
     assert request(asset, as_of="2013-03-05") == ("decay: third", ["a", "b", "c"]), "the run answers no later one"
@@ -171,7 +173,7 @@ def test_who_starts_a_run_by_hand_says_why(worker: Any) -> None:
         task = FindChampionOperator(task_id="task", pipeline="flights")
     run = worker.context(task, conf={"reason": "new labels"})
 
-    assert retrain_request(run, "flights") == ("“new labels”", [])
+    assert read_retrain_event(run, "flights") == ("“new labels”", [])
 
 
 def test_an_event_without_as_of_falls_back_to_run_after(context: Callable[..., Any]) -> None:

@@ -154,7 +154,7 @@ def test_a_window_is_scored_by_the_champion_and_told(
         pd.Timestamp("2013-02-28T00:00Z"),
         pd.Timestamp("2013-02-28T23:00Z"),
     )
-    (event,) = ended["score"].told[-1].outlet_events
+    (event,) = ended["score"].messages[-1].outlet_events
     assert event["dest_asset_key"] == {"name": "churn.predictions", "uri": "mlops://churn/predictions"}
     assert event["extra"] == {
         "as_of": AS_OF,
@@ -193,7 +193,7 @@ def test_without_a_champion_scoring_is_skipped_and_nothing_is_told(
     ended = scored(worker, churn())
     assert (ended["ingest"].state, ended["score"].state) == ("success", "skipped")
     assert "has no champion yet" in capsys.readouterr().out
-    assert [msg for msg in ended["score"].told if getattr(msg, "outlet_events", None)] == []
+    assert [msg for msg in ended["score"].messages if getattr(msg, "outlet_events", None)] == []
 
 
 def test_a_fallback_is_told_in_the_event(
@@ -204,7 +204,7 @@ def test_a_fallback_is_told_in_the_event(
         model.write_bytes(b"?")
     ended = scored(worker, churn())
     assert ended["score"].state == "success", ended["score"].message
-    extra = ended["score"].told[-1].outlet_events[0]["extra"]
+    extra = ended["score"].messages[-1].outlet_events[0]["extra"]
     assert (extra["fallback"], extra["version"]) == ("baseline", 0)
 
 

@@ -25,7 +25,7 @@ SHA = "a" * 64
 
 
 def deferral(ended: Ended) -> Any:
-    [message] = [message for message in ended.told if message.type == "DeferTask"]
+    [message] = [message for message in ended.messages if message.type == "DeferTask"]
     return message
 
 
@@ -155,12 +155,12 @@ def test_tries_share_one_timeout(worker: Worker, supervisor: Supervisor, folder:
         return worker.run(arrived(folder, timeout=90, **settings))
 
     assert deferral(again()).trigger_timeout == timedelta(seconds=90)
-    kept = supervisor.kept["mlops.sensor.until"]
-    until = datetime.fromisoformat(kept["until"])
+    held = supervisor.stored["mlops.sensor.until"]
+    until = datetime.fromisoformat(held["until"])
 
-    kept["until"] = (until - timedelta(seconds=60)).isoformat()
+    held["until"] = (until - timedelta(seconds=60)).isoformat()
     assert timedelta(seconds=20) < deferral(again()).trigger_timeout <= timedelta(seconds=30)
-    kept["until"] = (until - timedelta(seconds=90)).isoformat()
+    held["until"] = (until - timedelta(seconds=90)).isoformat()
     late = again()
     assert (late.state, type(late.error).__name__) == ("failed", "AirflowSensorTimeout")
     assert again(soft_fail=True).state == "skipped"
@@ -171,9 +171,9 @@ def test_tries_share_one_timeout(worker: Worker, supervisor: Supervisor, folder:
 
 def test_a_cleared_task_may_wait_anew(worker: Worker, supervisor: Supervisor, folder: Path) -> None:
     worker.run(arrived(folder, timeout=90))
-    kept = supervisor.kept["mlops.sensor.until"]
+    held = supervisor.stored["mlops.sensor.until"]
     # Airflow adds the tries that were used up to those that a cleared task may have.
-    kept.update(first_try=kept["first_try"] - 1, until="2026-01-01T00:00:00+00:00")
+    held.update(first_try=held["first_try"] - 1, until="2026-01-01T00:00:00+00:00")
 
     assert deferral(worker.run(arrived(folder, timeout=90))).trigger_timeout == timedelta(seconds=90)
 
@@ -194,15 +194,15 @@ def test_each_rescheduled_look_knows_the_one_before(worker: Worker, supervisor: 
     settings = {"deferrable": False, "mode": "reschedule"}
 
     assert worker.run(arrived(folder, **settings)).state == "up_for_reschedule"
-    since = supervisor.kept["mlops.sensor"]["since"]
+    since = supervisor.stored["mlops.sensor"]["since"]
     assert worker.run(arrived(folder, **settings)).state == "up_for_reschedule"
-    assert supervisor.kept["mlops.sensor"]["since"] == since
-    supervisor.kept["mlops.sensor"]["since"] -= 3600
+    assert supervisor.stored["mlops.sensor"]["since"] == since
+    supervisor.stored["mlops.sensor"]["since"] -= 3600
     assert worker.run(arrived(folder, **settings)).state == "success"
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "answer"),
     [
         ({"uri": "data/flights"}, "not absolute: got data/flights"),
         ({"uri": "ftp://host/data"}, "this place cannot be opened: got ftp://host/data"),
@@ -212,13 +212,13 @@ def test_each_rescheduled_look_knows_the_one_before(worker: Worker, supervisor: 
     ],
     ids=["relative", "unknown scheme", "no rule", "marker elsewhere", "negative"],
 )
-def test_a_wrong_question_fails_for_good(worker: Worker, folder: Path, settings: dict[str, Any], said: str) -> None:
+def test_a_wrong_question_fails_for_good(worker: Worker, folder: Path, settings: dict[str, Any], answer: str) -> None:
     (folder / "part-0.csv").write_text("12345")
 
     ended = worker.run(arrived(folder, **settings))
 
     assert ended.state == "failed"
-    assert said in ended.message
+    assert answer in ended.message
 
 
 def test_soft_fail_skips_instead(worker: Worker, folder: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_worker_sees_the_change_as_well(worker: Worker, promote: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "answer"),
     [
         ({"min_version": 2, "changed_since": 1}, "under one condition: got changed_since, min_version"),
         ({"min_version": "two"}, "min_version is not a whole number: got two"),
@@ -332,12 +332,12 @@ def test_a_worker_sees_the_change_as_well(worker: Worker, promote: Callable[...,
     ids=str,
 )
 def test_a_wrong_condition_fails_for_good(
-    worker: Worker, registry: Registry, settings: dict[str, Any], said: str
+    worker: Worker, registry: Registry, settings: dict[str, Any], answer: str
 ) -> None:
     ended = worker.run(champion(**settings))
 
     assert ended.state == "failed"
-    assert said in ended.message
+    assert answer in ended.message
 
 
 def test_an_mlflow_that_is_away_is_waited_for_and_what_changes_meanwhile_is_seen(
@@ -422,19 +422,19 @@ def test_a_skip_says_what_was_decided_and_why(worker: Worker, registry: Registry
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "answer"),
     [
         ({"verdict": "perhaps"}, "verdict is none that monitoring gives: got perhaps"),
         ({"window": "yesterday"}, "window is not a date and time: got yesterday"),
     ],
 )
 def test_a_wrong_window_or_verdict_fails_for_good(
-    worker: Worker, registry: Registry, settings: dict[str, Any], said: str
+    worker: Worker, registry: Registry, settings: dict[str, Any], answer: str
 ) -> None:
     ended = worker.run(drifted(**settings))
 
     assert ended.state == "failed"
-    assert said in ended.message
+    assert answer in ended.message
 
 
 def test_a_decision_with_long_words_stays_within_an_xcom(worker: Worker, registry: Registry) -> None:

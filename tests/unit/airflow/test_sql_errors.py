@@ -11,7 +11,7 @@ class OperationalError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("said", "becomes"),
+    ("message", "becomes"),
     [
         ("could not connect to server: Connection refused", TransientServiceError),
         ("(2013, 'Lost connection to MySQL server during query')", TransientServiceError),
@@ -21,6 +21,6 @@ class OperationalError(Exception):
         ("(1045, \"Access denied for user 'etl'@'db'\")", DataError),
     ],
 )
-def test_only_a_database_that_is_away_is_asked_again(said: str, becomes: type[Exception]) -> None:
+def test_only_a_database_that_is_away_is_asked_again(message: str, becomes: type[Exception]) -> None:
     with pytest.raises(becomes, match="'warehouse'"), sql._speaking_of("warehouse"):
-        raise OperationalError(said)
+        raise OperationalError(message)

@@ -47,8 +47,8 @@ def test_windows_that_were_scored_while_the_run_waited_are_decided_too(world: Wo
     ended = world.watch(15, dag=world.dag(inlets=[predictions_asset("warm")]))
     assert ended["watch"].state == "success"
     assert [day for day, *_ in world.decisions] == [15, 16, 17]
-    asked = {one.after for one in ended["watch"].told if one.type == "GetAssetEventByAsset"}
-    assert asked == {datetime(2026, 1, 1, tzinfo=UTC)}
+    requested = {one.after for one in ended["watch"].messages if one.type == "GetAssetEventByAsset"}
+    assert requested == {datetime(2026, 1, 1, tzinfo=UTC)}
 
 
 def test_labels_that_are_late_are_said_and_do_not_stop_the_watch(world: World) -> None:
@@ -82,8 +82,8 @@ def test_a_month_of_windows_fits_into_an_xcom(world: World) -> None:
     assert sum(action == "retrain" and not suppressed for _, action, _, suppressed in world.decisions) == 2
     assert all(world.decision(one).why for one in world.registry.decisions("warm") if one.value["suppressed"])
     assert len(json.dumps(ended["watch"].xcom)) < MAX_XCOM_BYTES
-    [asked] = ended["retrain"].told[-1].outlet_events
-    assert len(asked["extra"]["windows"]) == 2
+    [requested] = ended["retrain"].messages[-1].outlet_events
+    assert len(requested["extra"]["windows"]) == 2
 
 
 def test_broken_data_is_an_incident_with_one_message_and_an_all_clear_and_no_retraining(world: World) -> None:
@@ -172,10 +172,10 @@ def test_a_window_of_its_own_is_read_without_the_rows_of_incidents(
 def test_a_window_that_claims_to_begin_long_ago_takes_no_more_than_its_length_out_of_training(world: World) -> None:
     world.write(21, broken=(15,))
     world.promote(14)
-    told = world.scored(16)
-    told.extra["window_start"] = "1970-01-01T00:00:00"
+    reported = world.scored(16)
+    reported.extra["window_start"] = "1970-01-01T00:00:00"
     watch = world.dag(scoring={}).task_dict["watch"]
-    ended = world.worker.run(watch, run_type="asset_triggered", consumed_asset_events=[told])
+    ended = world.worker.run(watch, run_type="asset_triggered", consumed_asset_events=[reported])
     assert ended.state == "success", ended.message
     [decision] = [world.decision(one) for one in world.registry.decisions("warm")]
     assert (decision.action, decision.start) == ("incident", date(15))
@@ -194,9 +194,9 @@ def test_an_event_that_tells_no_window_does_not_stop_the_others(world: World) ->
 def test_a_window_keeps_its_length_where_the_operator_is_given_no_scoring(world: World) -> None:
     world.write(21, broken=(14, 15, 16))
     world.promote(14)
-    told = world.scored(17)
-    told.extra["window_start"] = date(14).isoformat()
-    run = {"run_type": "asset_triggered", "consumed_asset_events": [told]}
+    reported = world.scored(17)
+    reported.extra["window_start"] = date(14).isoformat()
+    run = {"run_type": "asset_triggered", "consumed_asset_events": [reported]}
     assert world.worker.run(world.dag().task_dict["watch"], **run).state == "success"
     [decision] = [world.decision(one) for one in world.registry.decisions("warm")]
     assert (decision.action, decision.start) == ("incident", date(14))

@@ -55,25 +55,25 @@ def test_drifted_windows_lead_to_one_request_with_its_reason(world: World, super
         (50, "retrain", "decay", False),
     ]
     assert ended["watch"].xcom["facts"]["retrain"] == ["2024-02-17", "2024-02-20"]
-    [asked] = ended["retrain"].told[-1].outlet_events
-    assert asked["dest_asset_key"] == {"name": "warm.retrain", "uri": "mlops://warm/retrain"}
-    assert asked["extra"]["as_of"] == "2024-02-20T00:00:00+00:00", "the latest speaks for all"
-    assert asked["extra"]["windows"] == ["2024-02-17", "2024-02-20"]
-    assert asked["extra"]["reason"].startswith("decay: log_loss is ")
-    assert "the predictions drifted; 1 of 2 features drifted, such as 'warmth'" in asked["extra"]["reason"]
-    assert asked["extra"]["columns"] == ["warmth"]
+    [requested] = ended["retrain"].messages[-1].outlet_events
+    assert requested["dest_asset_key"] == {"name": "warm.retrain", "uri": "mlops://warm/retrain"}
+    assert requested["extra"]["as_of"] == "2024-02-20T00:00:00+00:00", "the latest speaks for all"
+    assert requested["extra"]["windows"] == ["2024-02-17", "2024-02-20"]
+    assert requested["extra"]["reason"].startswith("decay: log_loss is ")
+    assert "the predictions drifted; 1 of 2 features drifted, such as 'warmth'" in requested["extra"]["reason"]
+    assert requested["extra"]["columns"] == ["warmth"]
     assert ended["roll_back"].state == "skipped"
     why = [world.decision(entry).why for entry in world.registry.decisions("warm")]
     assert why[1] == "1 bad window in a row, 2 are needed"
     assert why[3] == "1 bad window in a row, 2 are needed; cooldown of 3 days since the request of 2024-02-17"
 
     # Cleared: nothing is decided anew, and what was asked for is not asked for again.
-    supervisor.asset_events.append(sent(retrain_asset("warm"), asked["extra"]))
+    supervisor.asset_events.append(sent(retrain_asset("warm"), requested["extra"]))
     before = world.registry.decisions("warm")
     again = world.watch(*range(45, 51))
     assert again["watch"].xcom["facts"]["retrain"] == ["2024-02-17", "2024-02-20"], "they are still its own"
     assert again["retrain"].state == "success"
-    assert again["retrain"].told[-1].outlet_events == []
+    assert again["retrain"].messages[-1].outlet_events == []
     assert world.registry.decisions("warm") == before
 
 
@@ -107,7 +107,7 @@ def test_a_bad_model_is_rolled_back_once_when_its_windows_say_so(world: World) -
     assert (entry.action, entry.version, entry.quarantined) == ("rollback", 1, 2)
     assert entry.reason.startswith("2024-02-15: roll back (probation): log_loss is ")
     assert "that of version 1, the former champion" in entry.reason
-    (champion,) = ended["roll_back"].told[-1].outlet_events
+    (champion,) = ended["roll_back"].messages[-1].outlet_events
     assert champion["dest_asset_key"]["name"] == "warm.champion"
     # The same run again, and the days that follow, roll nothing back.
     assert world.watch(45, 46)["roll_back"].state == "success"
@@ -194,5 +194,5 @@ def test_one_window_by_operators_of_their_own(world: World, statsd: Any) -> None
     assert sent["live_metric.warm.log_loss"] > sent["holdout_metric.warm.log_loss"]
     assert sent["champion_age_seconds.warm"] == 3 * 86400
     assert world.decisions == [(17, "retrain", "decay", False)]
-    (asked,) = ended["retrain"].told[-1].outlet_events
-    assert asked["extra"]["as_of"] == "2024-01-18T00:00:00+00:00"
+    (requested,) = ended["retrain"].messages[-1].outlet_events
+    assert requested["extra"]["as_of"] == "2024-01-18T00:00:00+00:00"

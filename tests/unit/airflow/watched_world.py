@@ -96,9 +96,9 @@ class World:
         split = [self.step("prepare", {"split": {"by": "time", "holdout": 0.3}}, day, dataset=dataset)]
         trained = self.step("train", {"name": "one", "candidate": candidate}, day, dataset=dataset, split=split)
         inputs = effects.evaluation_inputs(self.store, [trained])
-        asked = {"pipeline": "warm", "model": "warm", "as_of": date(day), "allow_older": False}
-        rivals = effects.find_rivals(self.registry, self.store, **asked)
-        champion = effects.rival_of(self.store, rivals, [trained])
+        requested = {"pipeline": "warm", "model": "warm", "as_of": date(day), "allow_older": False}
+        comparable = effects.find_comparable_champions(self.registry, self.store, **requested)
+        champion = effects.champion_to_compare(self.store, comparable, [trained])
         section = {"metrics": ["log_loss"], "candidates": ["one"]}
         evaluation = effects.compared(self.step("evaluate", section, day, champion, **inputs), champion)
         evaluation = effects.publish(self.registry, self.store, evaluation, model="warm", tags={})
@@ -111,16 +111,16 @@ class World:
         start = date(day) - DAY
         section = {"task": "binary", "data": self.data(), "purpose": "scoring", "start": start.isoformat()}
         dataset = self.step("ingest", section, day)
-        reign = watching.reign_of(self.registry.history("warm"))
-        assert reign is not None
-        said = self.step("score", {}, day, reign.champion, dataset=[dataset])
+        pair = watching.champion_pair(self.registry.history("warm"))
+        assert pair is not None
+        message = self.step("score", {}, day, pair.champion, dataset=[dataset])
         return event(
             predictions_asset("warm"),
             as_of=date(day).isoformat(),
             window_start=start.isoformat(),
             rows=dataset.facts["rows"],
             dataset=dataset.artifacts["dataset"].model_dump(mode="json"),
-            predictions=said.artifacts["predictions"].model_dump(mode="json"),
+            predictions=message.artifacts["predictions"].model_dump(mode="json"),
         )
 
     def dag(self, **changes: Any) -> DAG:

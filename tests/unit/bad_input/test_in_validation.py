@@ -81,6 +81,6 @@ def test_bad_input_stops_in_validation(case: Case, steps: Any, tmp_path: Path) -
     dataset = steps.ingest({"source": {"uri": str(path)}, "columns": COLUMNS}, task=case.task)
     failure = steps.validate(dataset, **case.validation).failure
     assert failure is not None
-    said = f"{failure.what}: got {failure.got}, expected {failure.expected}. {failure.hint}"
+    message = f"{failure.what}: got {failure.got}, expected {failure.expected}. {failure.hint}"
     for part in case.says:
-        assert part in said
+        assert part in message

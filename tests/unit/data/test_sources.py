@@ -121,9 +121,9 @@ def test_only_the_days_asked_for_are_read(
 ) -> None:
     for day in range(12):
         write(tmp_path / "d" / f"date={START + timedelta(days=day):%Y-%m-%d}" / "part.csv", rows(1))
-    asked = data(tmp_path / "d", partitioned_by="date").model_copy(update={"timezone": timezone})
+    requested = data(tmp_path / "d", partitioned_by="date").model_copy(update={"timezone": timezone})
     start = None if window is None else as_of - window
-    names = [file.name for file in source_files(asked, as_of, start)]
+    names = [file.name for file in source_files(requested, as_of, start)]
     assert (names[0], names[-1]) == (f"date=2013-{first}/part.csv", f"date=2013-{last}/part.csv")
 
 
@@ -132,9 +132,9 @@ def test_partitions_give_the_rows_of_their_days_and_their_key_as_a_column(
     steps: Any, tmp_path: Path, suffix: str
 ) -> None:
     partitions(tmp_path / "d", 4, suffix)
-    asked = data(tmp_path / "d", partitioned_by="date").model_dump(mode="json")
-    asked["columns"]["keys"] = ["date", "id"]
-    result = steps.ingest(asked, as_of=datetime(2013, 2, 3, tzinfo=UTC))
+    requested = data(tmp_path / "d", partitioned_by="date").model_dump(mode="json")
+    requested["columns"]["keys"] = ["date", "id"]
+    result = steps.ingest(requested, as_of=datetime(2013, 2, 3, tzinfo=UTC))
     assert result.facts["rows"] == 2 * 24 * 60
     table = pq.read_table(steps.store.fetch(result.artifacts["dataset"]))
     assert table["date"].unique().to_pylist() == ["2013-02-01", "2013-02-02"]
@@ -142,12 +142,12 @@ def test_partitions_give_the_rows_of_their_days_and_their_key_as_a_column(
 
 def test_a_new_partition_of_a_later_day_does_not_change_the_key(steps: Any, tmp_path: Path) -> None:
     partitions(tmp_path / "d", 2)
-    asked = data(tmp_path / "d", partitioned_by="date").model_dump(mode="json")
+    requested = data(tmp_path / "d", partitioned_by="date").model_dump(mode="json")
     as_of = datetime(2013, 2, 3, tzinfo=UTC)
-    first = steps.ingest(asked, as_of=as_of)
+    first = steps.ingest(requested, as_of=as_of)
     partitions(tmp_path / "e", 4)
     (tmp_path / "e" / "date=2013-02-04").rename(tmp_path / "d" / "date=2013-02-04")
-    assert steps.ingest(asked, as_of=as_of) == first.model_copy(update={"cached": True})
+    assert steps.ingest(requested, as_of=as_of) == first.model_copy(update={"cached": True})
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_what_changes_a_folder_changes_its_fingerprint(
     steps: Any, tmp_path: Path, change: Callable[[Path], object], name: str
 ) -> None:
     write(tmp_path / "d" / "a.csv", rows(3))
-    asked = data(tmp_path / "d").model_dump(mode="json")
-    first = steps.ingest(asked)
+    requested = data(tmp_path / "d").model_dump(mode="json")
+    first = steps.ingest(requested)
     change(tmp_path / "d")
-    assert not steps.ingest(asked).cached, name
+    assert not steps.ingest(requested).cached, name
     assert first.facts["rows"] == 3
 
 

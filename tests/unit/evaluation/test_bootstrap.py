@@ -143,8 +143,8 @@ def test_the_group_bootstrap_covers_what_the_row_bootstrap_misses() -> None:
     for seed in range(150):
         groups = np.repeat(np.arange(100), generator.integers(5, 25, size=100))
         own, added = (generator.normal(size=100)[groups] + generator.normal(0, 0.5, len(groups)) for _ in range(2))
-        said = [predictions_of("regression", np.zeros(len(groups)), scores) for scores in (own, own + added)]
-        statistics = {number: statistics_of(["mae"], one)["mae"] for number, one in enumerate(said)}
+        scored_rows = [predictions_of("regression", np.zeros(len(groups)), scores) for scores in (own, own + added)]
+        statistics = {number: statistics_of(["mae"], one)["mae"] for number, one in enumerate(scored_rows)}
         for how, together in enumerate((None, groups)):
             units = row_units(len(groups)) if together is None else group_units(together, "customer")
             values = resample(statistics, units, 400, seed)
@@ -176,13 +176,13 @@ def test_too_few_defined_resamples_give_no_interval() -> None:
 
 def test_quantiles_stay_few_however_many_resamples_there_are() -> None:
     values = np.random.default_rng(0).normal(size=5000)
-    kept, why = quantiles(Draws(0.0, values, np.random.default_rng(1).normal(size=400)))
+    stored, why = quantiles(Draws(0.0, values, np.random.default_rng(1).normal(size=400)))
     assert why is None
-    assert len(kept) == 1001
-    assert kept == sorted(kept)
+    assert len(stored) == 1001
+    assert stored == sorted(stored)
     # Wider by Student's t of 399 degrees of freedom, and for 400 units.
     wider = stats.t.ppf(0.975, 399) / stats.norm.ppf(0.975) * np.sqrt(400 / 399)
-    assert np.quantile(kept, [0.025, 0.975]) == pytest.approx(wider * np.quantile(values, [0.025, 0.975]), rel=1e-2)
+    assert np.quantile(stored, [0.025, 0.975]) == pytest.approx(wider * np.quantile(values, [0.025, 0.975]), rel=1e-2)
 
 
 @pytest.mark.parametrize("groups", [None, 30_000])

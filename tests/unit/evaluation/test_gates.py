@@ -366,8 +366,8 @@ def test_a_class_may_be_rarer_where_there_are_more_of_them() -> None:
     def verdict(classes: int, rarest: float) -> Verdict:
         others = (1 - rarest) / (classes - 1)
         shares = {"rarest": rarest, **{f"c{place}": others for place in range(1, classes)}}
-        told = report().predictions.model_copy(update={"shares": shares})
-        return one({"kind": "predictions"}, report(predictions=told))
+        reported = report().predictions.model_copy(update={"shares": shares})
+        return one({"kind": "predictions"}, report(predictions=reported))
 
     assert [verdict(2, 0.05).passed, verdict(2, 0.04).passed] == [True, False]
     assert [verdict(25, 0.02).passed, verdict(25, 0.003).passed] == [True, False]

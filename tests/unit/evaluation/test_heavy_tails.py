@@ -24,8 +24,8 @@ ERRORS = {
 
 
 def drawn_of(metric: str, errors: np.ndarray, units: Units) -> Draws:
-    said = predictions_of("regression", np.zeros(len(errors)), errors, units=units)
-    return resample(statistics_of([metric], said), units, 400, 0)[metric]
+    predictions = predictions_of("regression", np.zeros(len(errors)), errors, units=units)
+    return resample(statistics_of([metric], predictions), units, 400, 0)[metric]
 
 
 def held(errors: str) -> tuple[float, float]:

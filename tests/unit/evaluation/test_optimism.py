@@ -19,10 +19,10 @@ def coins(seed: int, rows: int = 300, candidates: int = 8) -> dict[str, Predicti
     }
 
 
-def scored(said: dict[str, Predictions]) -> dict[str, CandidateScores]:
+def scored(predictions: dict[str, Predictions]) -> dict[str, CandidateScores]:
     return {
         name: CandidateScores(**scores_of(measure_all(["roc_auc", "log_loss"], one)).model_dump())
-        for name, one in said.items()
+        for name, one in predictions.items()
     }
 
 
@@ -30,12 +30,12 @@ def scored(said: dict[str, Predictions]) -> dict[str, CandidateScores]:
 def test_it_is_what_the_best_of_many_coins_seems_to_know(metric: str) -> None:
     true, seeming, found = {"roc_auc": 0.5, "log_loss": 1.0}[metric], [], []
     for seed in range(12):
-        said = coins(seed)
-        scores = scored(said)
+        predictions = coins(seed)
+        scores = scored(predictions)
         best = max if metric == "roc_auc" else min
         winner = best(scores, key=lambda name: scores[name].metrics[metric] or 0.0)
         seeming.append(abs((scores[winner].metrics[metric] or 0.0) - true))
-        one = optimism_of(metric, winner, scores, said, 100, seed)
+        one = optimism_of(metric, winner, scores, predictions, 100, seed)
         assert one is not None
         assert one.method == "bootstrap"
         assert one.value > 0
@@ -56,5 +56,5 @@ def test_of_folds_it_is_the_distance_from_the_best_of_each_fold() -> None:
 
 
 def test_a_winner_without_rivals_was_not_chosen() -> None:
-    said = coins(0, candidates=1)
-    assert optimism_of("roc_auc", "coin 0", scored(said), said, 20, 0) is None
+    predictions = coins(0, candidates=1)
+    assert optimism_of("roc_auc", "coin 0", scored(predictions), predictions, 20, 0) is None

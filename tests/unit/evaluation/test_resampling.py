@@ -58,15 +58,15 @@ def test_of_many_rows_or_groups_several_are_dealt_together_and_say_as_much(units
     values = np.random.default_rng(0).normal(size=5000).repeat(2)
     if units.drawn == "row":
         values = np.random.default_rng(0).normal(size=10_000)
-    said = predictions_of("regression", np.zeros(10_000), np.abs(values), units=units)
-    drawn = resample(statistics_of(["mae"], said), units, 2000, 0)["mae"]
+    predictions = predictions_of("regression", np.zeros(10_000), np.abs(values), units=units)
+    drawn = resample(statistics_of(["mae"], predictions), units, 2000, 0)["mae"]
     assert drawn.values.std() == pytest.approx(np.abs(values).std() / np.sqrt(units.things), rel=0.1)
 
 
 def test_rows_of_too_few_days_say_nothing() -> None:
     units = block_units(np.arange(0, 96) * HOUR, timedelta(0))
-    said = predictions_of("regression", np.zeros(96), np.arange(96.0), units=units)
-    drawn = resample(statistics_of(["mae"], said), units, 100, 0)["mae"]
+    predictions = predictions_of("regression", np.zeros(96), np.arange(96.0), units=units)
+    drawn = resample(statistics_of(["mae"], predictions), units, 100, 0)["mae"]
     found = interval(drawn, 0.95)
     assert (found.low, found.high) == (None, None)
     assert found.why == "the rows are of 4 blocks of a day: at least 5 are needed to say how sure it is"
@@ -82,8 +82,8 @@ def test_where_customers_vary_more_than_days_they_count() -> None:
     spans = []
     for besides in (None, groups):
         units = block_units(day * 24 * HOUR, timedelta(0), besides)
-        said = predictions_of("regression", np.zeros(600), errors, units=units)
-        found = interval(resample(statistics_of(["mae"], said), units, 1000, 0)["mae"], 0.95)
+        predictions = predictions_of("regression", np.zeros(600), errors, units=units)
+        found = interval(resample(statistics_of(["mae"], predictions), units, 1000, 0)["mae"], 0.95)
         spans.append((found.high or 0) - (found.low or 0))
     assert spans[1] > 5 * spans[0]
 
@@ -102,13 +102,13 @@ def false_replacements(world: worlds.World, size: int, *, rows: bool = False, to
     """Return how often one of several models that are as good as the champion is held for better."""
     chance, wrong = np.random.default_rng(5), 0
     for number in range(FEW):
-        said = worlds.holdout(world, 1 + size, chance)
-        wrong += _better(said[0], said[1:], number, rows=rows, together=together)
+        predictions = worlds.holdout(world, 1 + size, chance)
+        wrong += _better(predictions[0], predictions[1:], number, rows=rows, together=together)
     return wrong / FEW
 
 
-def _better(champion: Predictions, said: list[Predictions], seed: int, *, rows: bool, together: bool) -> bool:
-    named = {str(number): one for number, one in enumerate(said)} | {"champion": champion}
+def _better(champion: Predictions, predictions: list[Predictions], seed: int, *, rows: bool, together: bool) -> bool:
+    named = {str(number): one for number, one in enumerate(predictions)} | {"champion": champion}
     units = row_units(champion.rows) if rows else champion.drawn
     statistics = {name: statistics_of(["log_loss"], one)["log_loss"] for name, one in named.items()}
     drawn = resample(statistics, units, 400, seed)
@@ -135,7 +135,7 @@ def test_noise_does_not_become_champion() -> None:
     world, chance, wrong = worlds.WORLDS["60 days, 5 % in common"], np.random.default_rng(6), 0
     for number in range(100):
         one, other = worlds.holdout(world, 2, chance, noise=True)
-        dummy = {"dummy": worlds.nothing_known(one)}
+        dummy = {"dummy": worlds.nothing_known(one, world.positives)}
         low, _ = gates.judged({"first": one, "other": other}, dummy, "roc_auc", number)["dummy"]
         wrong += low is not None and low > 0
     assert wrong <= 6, "2.5 % are stated"
@@ -163,15 +163,15 @@ def test_quantiles_move_to_the_side_of_their_share_alone() -> None:
 
 def test_with_few_rows_of_a_class_nobody_says_how_sure_a_metric_is() -> None:
     scores = np.column_stack([np.linspace(0.1, 0.9, 200), np.linspace(0.9, 0.1, 200)])
-    said = predictions_of("binary", np.arange(200) < 19, scores, ("no", "yes"))
-    assert too_rare("roc_auc", said) == (
+    predictions = predictions_of("binary", np.arange(200) < 19, scores, ("no", "yes"))
+    assert too_rare("roc_auc", predictions) == (
         "there are 19 rows of class yes: at least 20 are needed to say how sure roc_auc is"
     )
     assert too_rare("roc_auc", predictions_of("binary", np.arange(200) < 20, scores, ("no", "yes"))) is None
     assert too_rare("rmse", predictions_of("regression", np.zeros(3), np.ones(3))) is None
     same = {"one": Draws(0.8, np.full(50, 0.8), np.full(200, 0.8))}
-    found = difference_of("roc_auc", same, "one", 0.5, "the dummy", too_rare("roc_auc", said))
-    assert (found.value, found.quantiles, found.why) == (pytest.approx(0.3), [], too_rare("roc_auc", said))
+    found = difference_of("roc_auc", same, "one", 0.5, "the dummy", too_rare("roc_auc", predictions))
+    assert (found.value, found.quantiles, found.why) == (pytest.approx(0.3), [], too_rare("roc_auc", predictions))
 
 
 # ---------------------------------------------------------------- what the benchmark says of a rate

@@ -19,11 +19,11 @@ def test_all_slices_are_held_at_once_and_alone_they_are_not() -> None:
     truth = np.sqrt(2 / np.pi)
     of = np.arange(SLICES * ROWS) % SLICES
     for seed in range(HOLDOUTS):
-        said = predictions_of("regression", np.zeros(len(of)), chance.normal(size=len(of)))
+        predictions = predictions_of("regression", np.zeros(len(of)), chance.normal(size=len(of)))
         statistics = {}
         for number in range(SLICES):
             rows = np.flatnonzero(of == number)
-            statistics[number] = statistics_of(["mae"], said.take(rows))["mae"].among(rows)
+            statistics[number] = statistics_of(["mae"], predictions.take(rows))["mae"].among(rows)
         drawn = list(resample(statistics, row_units(len(of)), 400, seed).values())
         together += all(one.low <= truth <= one.high for one in simultaneous(drawn, 0.95))
         alone += all(one.low <= truth <= one.high for one in (interval(each, 0.95) for each in drawn))
@@ -32,8 +32,8 @@ def test_all_slices_are_held_at_once_and_alone_they_are_not() -> None:
 
 
 def test_one_slice_has_its_own_interval() -> None:
-    said = predictions_of("regression", np.zeros(100), np.random.default_rng(0).normal(size=100))
-    drawn = resample(statistics_of(["mae"], said), row_units(100), 400, 0)["mae"]
+    predictions = predictions_of("regression", np.zeros(100), np.random.default_rng(0).normal(size=100))
+    drawn = resample(statistics_of(["mae"], predictions), row_units(100), 400, 0)["mae"]
     assert simultaneous([drawn], 0.95) == [interval(drawn, 0.95)]
 
 
@@ -42,10 +42,10 @@ def test_slices_of_a_metric_that_no_row_can_carry_away_are_not_widened_for_skew(
     truth = (chance.random(400) < 0.3).astype(int)
     right = np.where(truth, 0.9, 0.1)
     right[[3, 150, 300]] = np.where(truth[[3, 150, 300]], 1e-9, 1 - 1e-9)
-    said = predictions_of("binary", truth, np.column_stack([1 - right, right]), [0, 1])
+    predictions = predictions_of("binary", truth, np.column_stack([1 - right, right]), [0, 1])
     for number in range(2):
         rows = np.flatnonzero(np.arange(400) // 200 == number)
-        statistics[number] = statistics_of(["log_loss"], said.take(rows))["log_loss"].among(rows)
+        statistics[number] = statistics_of(["log_loss"], predictions.take(rows))["log_loss"].among(rows)
     drawn = list(resample(statistics, row_units(400), 2000, 0).values())
     for one, alone in zip(simultaneous(drawn, 0.95), (interval(each, 0.95) for each in drawn), strict=True):
         assert one.high is not None

@@ -14,8 +14,7 @@ from airflow_mlops_provider.data.tables import Dataset, TableInfo, write_table
 from airflow_mlops_provider.exceptions import DataError, SpecError
 from airflow_mlops_provider.modeling.folds import assign
 from airflow_mlops_provider.modeling.overlap import check_overlap, known_rows
-from airflow_mlops_provider.modeling.splits import Split as StoredSplit
-from airflow_mlops_provider.modeling.splits import read_split, train_mask, write_split
+from airflow_mlops_provider.modeling.splits import StoredSplit, read_split, train_mask, write_split
 from airflow_mlops_provider.modeling.targets import target_of
 from airflow_mlops_provider.spec import Columns, Preparation, Split
 from airflow_mlops_provider.storage import ArtifactStore
@@ -189,8 +188,8 @@ def with_a_repeated_row() -> pd.DataFrame:
 
 def test_rows_that_are_on_both_sides_are_told_with_their_share(store: ArtifactStore) -> None:
     dataset = stored(store, with_a_repeated_row())
-    (told,) = judged(dataset, {})
-    assert told.startswith("2 of 48 held-out rows (4.17%) equal a training row in every feature and the target")
+    (reported,) = judged(dataset, {})
+    assert reported.startswith("2 of 48 held-out rows (4.17%) equal a training row in every feature and the target")
     assert judged(dataset, {"duplicates": {"max_share": 0.05}}) == []
     assert judged(dataset, {"duplicates": None}) == []
     with pytest.raises(DataError, match=r"\(4\.17%\) equal a training row in every feature.*first row 235.*2\.00%"):

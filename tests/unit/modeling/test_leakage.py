@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def test_an_honest_feature_that_sets_one_class_apart_is_no_leak(load: Callable[[], Any]) -> None:
     data = load()
     target = data.target.astype(float)
-    told = [association_of_numbers(data.data[:, column], target, classes=3) for column in range(data.data.shape[1])]
-    assert max(told) < 0.999
+    reported = [association_of_numbers(data.data[:, column], target, classes=3) for column in range(data.data.shape[1])]
+    assert max(reported) < 0.999
 
 
 def test_a_noisy_copy_of_several_classes_is_a_leak() -> None:

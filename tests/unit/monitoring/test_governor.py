@@ -38,7 +38,7 @@ def policy(**retraining: Any) -> Monitoring:
 
 
 def champion(seq: int = 1, *, since: datetime = START - 60 * DAY, **fields: Any) -> Incumbent:
-    return Incumbent(seq=seq, version=seq, since=since, trained=fields.pop("trained", since), **fields)
+    return Incumbent(seq=seq, version=seq, promoted_as_of=since, trained=fields.pop("trained", since), **fields)
 
 
 def window(day: int, *, rows: int = 500, length: timedelta = DAY) -> Window:
@@ -108,8 +108,8 @@ def test_an_estimate_that_fell_is_a_rule_after_what_was_seen(
     drift: Any, live: Any, estimate: Any, rule: str, bad: bool
 ) -> None:
     decision = decide(policy(), window(0), drift=drift, live=live, estimate=estimate, champion=champion(), history=[])
-    said = "nothing can be estimated: 3 rows, 200 are needed" if estimate is SILENT else estimate["why"]
-    assert (decision.rule, decision.bad, decision.reasons[-1]) == (rule, bad, said)
+    message = "nothing can be estimated: 3 rows, 200 are needed" if estimate is SILENT else estimate["why"]
+    assert (decision.rule, decision.bad, decision.reasons[-1]) == (rule, bad, message)
 
 
 def test_estimates_that_fall_ask_for_a_retraining_once_enough_windows_in_a_row_do() -> None:
@@ -133,8 +133,8 @@ def test_estimates_that_fall_ask_for_a_retraining_once_enough_windows_in_a_row_d
 @pytest.mark.parametrize(("held", "words"), [(True, "which held"), (False, "which did not hold")])
 def test_what_the_labels_make_of_an_estimate_is_told(held: bool, words: str) -> None:
     live = {**WELL, "estimate": 0.52, "estimate_interval": [0.4512, 0.6], "estimate_held": held}
-    [_, said] = day(0, [], policy(), live=live).reasons
-    assert said.endswith(f"without labels it was estimated at [0.4512, 0.6], {words}")
+    [_, message] = day(0, [], policy(), live=live).reasons
+    assert message.endswith(f"without labels it was estimated at [0.4512, 0.6], {words}")
 
 
 def test_every_cause_is_named() -> None:

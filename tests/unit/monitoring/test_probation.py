@@ -10,7 +10,7 @@ import pytest
 
 from airflow_mlops_provider.evaluation.block_report import BlockError
 from airflow_mlops_provider.monitoring.governor import Decision, Incumbent, Window, decide
-from airflow_mlops_provider.monitoring.probation import Comparison
+from airflow_mlops_provider.monitoring.probation import WindowComparison
 from airflow_mlops_provider.spec.operations import Monitoring
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
@@ -19,13 +19,13 @@ from judging.watched import WORLDS, Watched
 
 DAY = timedelta(days=1)
 START = datetime(2013, 3, 1, tzinfo=UTC)
-CHAMPION = Incumbent(seq=2, version=2, since=START, trained=START)
+CHAMPION = Incumbent(seq=2, version=2, promoted_as_of=START, trained=START)
 #: Days of 500 rows: rows explain 0.1 of the standard error of a day, days another 0.1.
 DAYS = BlockError(variance=0.02, within=0.01, factor=1.0, blocks=60, freedom=59.0)
 
 
 def live(difference: float, *, days: float = 1, error: BlockError | None = DAYS, **facts: Any) -> dict[str, Any]:
-    compared = Comparison(
+    compared = WindowComparison(
         difference=difference, variance=0.01 / days, rows=round(500 * days), blocks=days, error=error
     )  # fmt: skip
     return {"allowed": 0.2, "former": 5.0, "comparison": compared.model_dump(mode="json"), **facts}
@@ -51,8 +51,8 @@ def test_what_no_window_shows_by_itself_all_of_them_show() -> None:
 
 
 def test_all_looks_together_spend_what_a_probation_may_err() -> None:
-    said = [one.reasons[-1] for one in windows([0.0] * 7)]
-    spent = [float(words.split("with an error of ")[1].split("%")[0]) / 100 for words in said]
+    message = [one.reasons[-1] for one in windows([0.0] * 7)]
+    spent = [float(words.split("with an error of ")[1].split("%")[0]) / 100 for words in message]
     assert sum(spent) == pytest.approx(0.025, abs=5e-4)
     assert spent == sorted(spent), "most is left for when most is known"
 

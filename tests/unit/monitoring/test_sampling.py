@@ -112,14 +112,14 @@ def test_memory_does_not_grow_with_rows(store: ArtifactStore, monkeypatch: pytes
 
 
 def test_a_survey_reads_one_row_group_at_a_time(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, list[str]]] = []
+    requested: list[tuple[int, list[str]]] = []
     read = pq.ParquetFile.read_row_group
 
     def watched(file: Any, index: int, columns: list[str], **settings: Any) -> Iterator[Any]:
-        asked.append((index, columns))
+        requested.append((index, columns))
         return read(file, index, columns=columns, **settings)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
     ref = write(store, {"x": pa.array([1.0, 2.0]), "other": pa.array([1, 2])}, groups=3)
     survey(store, ref, {"x": "numeric"}, 10, 0)
-    assert asked == [(0, ["x"]), (1, ["x"]), (2, ["x"])]
+    assert requested == [(0, ["x"]), (1, ["x"]), (2, ["x"])]

@@ -9,9 +9,9 @@ import pytest
 from airflow_mlops_provider.registry import (
     CandidateRun,
     DatasetInfo,
-    ModelInfo,
     PromotionRequest,
     Publication,
+    PublishedModel,
     Registry,
 )
 from airflow_mlops_provider.results import ArtifactRef
@@ -90,7 +90,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publication(model_file: Path) -> Callable[..., Publication]:
     def build(day: int = 1, digest: str = "digest", **changes: Any) -> Publication:
         sha256 = hashlib.sha256(model_file.read_bytes()).hexdigest()
-        info = ModelInfo(
+        info = PublishedModel(
             digest=digest,
             sha256=sha256,
             artifact=ArtifactRef(uri=model_file.as_uri(), sha256=sha256, size=model_file.stat().st_size),

@@ -37,7 +37,7 @@ def test_the_file_store_is_refused(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("ftp://host", "unknown kind"),
         ("databricks", "file store"),
@@ -45,8 +45,8 @@ def test_the_file_store_is_refused(uri: str) -> None:
         ("sqlite:///:memory:", "in-memory"),
     ],
 )
-def test_other_uris_are_refused(uri: str, said: str) -> None:
-    with pytest.raises(RegistryError, match=said):
+def test_other_uris_are_refused(uri: str, message: str) -> None:
+    with pytest.raises(RegistryError, match=message):
         Registry.connect(uri)
 
 
@@ -117,11 +117,11 @@ def test_a_locked_database_is_transient(mlflow_uri: str) -> None:
             raise MlflowException(str(error), error_code=500) from error
 
     with pytest.raises(TransientServiceError, match="was busy while testing: got .*database is locked"):
-        Connection(mlflow_uri).tell("testing", locked)
+        Connection(mlflow_uri).once("testing", locked)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         'FATAL:  password authentication failed for user "mlflow"',
         'FATAL:  database "mlflow" does not exist',
@@ -129,14 +129,14 @@ def test_a_locked_database_is_transient(mlflow_uri: str) -> None:
         "(1049, \"Unknown database 'mlflow'\")",
     ],
 )
-def test_a_database_that_refuses_the_connection_is_not_asked_again(mlflow_uri: str, said: str) -> None:
+def test_a_database_that_refuses_the_connection_is_not_asked_again(mlflow_uri: str, message: str) -> None:
     import sqlalchemy.exc
 
     def refused(_: Any) -> None:
-        raise sqlalchemy.exc.OperationalError(None, None, Exception(said))
+        raise sqlalchemy.exc.OperationalError(None, None, Exception(message))
 
     with pytest.raises(RegistryError, match="refused while testing"):
-        Connection(mlflow_uri).tell("testing", refused)
+        Connection(mlflow_uri).once("testing", refused)
 
 
 def test_a_missing_folder_of_the_database_is_named_at_once(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ import json, sys, time
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import Registry
 import mlflow
-said = {}
+errors = {}
 for name, file in json.loads(sys.argv[1]).items():
     started = time.monotonic()
     try:
         Registry.connect(f"sqlite:///{file}").ping()
     except RegistryError as error:
-        said[name] = [str(error), time.monotonic() - started]
-print(json.dumps(said))
+        errors[name] = [str(error), time.monotonic() - started]
+print(json.dumps(errors))
 """
     command = [*(_AS_ANYBODY if os.geteuid() == 0 else []), sys.executable, "-c", code]
     given = json.dumps({name: str(file) for name, file in places.items()})
@@ -186,15 +186,15 @@ print(json.dumps(said))
     for folder in tmp_path.iterdir():
         folder.chmod(0o755)
 
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said.keys() == places.keys()
-    assert all(seconds < 10 for _, seconds in said.values()), said
+    message = json.loads(done.stdout.splitlines()[-1])
+    assert message.keys() == places.keys()
+    assert all(seconds < 10 for _, seconds in message.values()), message
     for name in ("file", "read-only file", "read-only folder", "folder", "new file"):
-        assert "MLflow's database cannot be used: this process (user id " in said[name][0]
-        assert "may not read and write" in said[name][0]
-        assert "Let this user read and write it (chown, chmod)" in said[name][0]
-    assert "file is not a database" in said["text"][0]
-    assert f"MLflow's database is no file: {tmp_path}/folder.db" in said["a folder"][0]
+        assert "MLflow's database cannot be used: this process (user id " in message[name][0]
+        assert "may not read and write" in message[name][0]
+        assert "Let this user read and write it (chown, chmod)" in message[name][0]
+    assert "file is not a database" in message["text"][0]
+    assert f"MLflow's database is no file: {tmp_path}/folder.db" in message["a folder"][0]
 
 
 def test_ping_says_that_mlflow_answers(registry: Registry, mlflow_uri: str) -> None:
@@ -203,7 +203,7 @@ def test_ping_says_that_mlflow_answers(registry: Registry, mlflow_uri: str) -> N
 
 def test_an_mlflow_error_is_told_in_its_words(mlflow_uri: str) -> None:
     with pytest.raises(RegistryError, match=r"refused while reading: got Run with id=0+ not found"):
-        Connection(mlflow_uri).ask("reading", lambda client: client.get_run("0" * 32))
+        Connection(mlflow_uri).retried("reading", lambda client: client.get_run("0" * 32))
 
 
 def test_settings_hold_only_during_a_call(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,8 +216,8 @@ def test_settings_hold_only_during_a_call(mlflow_uri: str, monkeypatch: pytest.M
     def look(_: Any) -> list[str | None]:
         return [os.environ.get(name) for name in names]
 
-    assert connection.ask("looking", look) == ["ann", "hush", "1"]
-    assert connection.tell("looking", look) == ["ann", "hush", "0"]
+    assert connection.retried("looking", look) == ["ann", "hush", "1"]
+    assert connection.once("looking", look) == ["ann", "hush", "0"]
     assert look(None) == ["before", None, None]
 
 

@@ -58,12 +58,12 @@ def test_one_moment_in_two_time_zones_is_one_window(registry: Registry) -> None:
 def test_decisions_lie_in_one_run_of_their_own(registry: Registry, client: Any) -> None:
     registry.write_decision("flights", DAYS[0], {"n": 1})
     registry.write_decision("flights", DAYS[1], {"n": 2})
-    born = client.get_experiment_by_name("decisions/flights")
-    run = client.get_run(born.tags["run"])
+    ensure_run = client.get_experiment_by_name("decisions/flights")
+    run = client.get_run(ensure_run.tags["run"])
     assert sorted(run.data.params) == ["window-2013-03-01", "window-2013-03-02"]
     assert run.info.status == "FINISHED"
     shared = client.get_experiment_by_name("mlops-decisions").experiment_id
-    assert [found.info.run_id for found in client.search_runs([shared])] == [born.tags["run"]]
+    assert [found.info.run_id for found in client.search_runs([shared])] == [ensure_run.tags["run"]]
     assert registry.history("flights") == []
     assert registry.decisions("other") == []
 

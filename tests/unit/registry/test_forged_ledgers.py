@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[Attack, str]] = {
 
 @pytest.mark.parametrize("attack", REFUSED)
 def test_a_forged_ledger_is_one_error_and_moves_no_alias(database: Database, attack: str) -> None:
-    do, said = REFUSED[attack]
+    do, message = REFUSED[attack]
     before = database.alias()
     do(database)
     for act in (
@@ -254,7 +254,7 @@ def test_a_forged_ledger_is_one_error_and_moves_no_alias(database: Database, att
     ):
         with pytest.raises(RegistryError, match="the ledger of model 'flights' .* is damaged: ") as caught:
             act()
-        assert re.search(said, str(caught.value)), str(caught.value)
+        assert re.search(message, str(caught.value)), str(caught.value)
         assert database.alias() == before
 
 

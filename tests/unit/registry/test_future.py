@@ -42,9 +42,9 @@ def day(number: int) -> datetime:
 @pytest.mark.parametrize("later", [timedelta(minutes=6), timedelta(days=1), timedelta(days=36500)])
 def test_a_version_of_the_future_is_not_promoted(registry: Registry, request_for: Request, later: timedelta) -> None:
     wanted = request_for(1, day=1, order_key=datetime.now(UTC) + later)
-    for ask in (registry.promote, registry.refusal):
+    for retried in (registry.promote, registry.refusal):
         with pytest.raises(RegistryError, match="version 1 of model 'flights' was trained with an as_of that is still"):
-            ask(wanted)
+            retried(wanted)
     assert registry.history("flights") == []
 
 
@@ -61,11 +61,11 @@ def test_a_champion_of_the_future_is_told_and_a_rollback_heals(
     versions("flights", 4)
     store(1, day(1))
     store(2, FAR)
-    told = (
+    reported = (
         r"version 2 became champion \(entry 2\) with as_of 2126-04-01, later than the moment itself, .* UTC: its as_of "
         r"was mistyped, and no training is newer. Roll it back \(airflow mlops rollback, .*\): later trainings"
     )
-    with pytest.raises(RegistryError, match=f"version 3 of model 'flights' is not promoted: {told}"):
+    with pytest.raises(RegistryError, match=f"version 3 of model 'flights' is not promoted: {reported}"):
         registry.promote(request_for(3, day=3, compared_with=1))
     found = registry.reconcile("flights")
     assert (found.champion, len(found.remarks)) == (2, 1)
@@ -158,8 +158,8 @@ def test_a_window_under_another_key_does_not_count_and_is_told(
 
 
 def test_an_answer_under_another_key_does_not_count(registry: Registry, client: Any) -> None:
-    kept = registry.write_approval("flights", Approval(idem="a", version=1, order_key=day(1), answer="rejected"))
+    stored = registry.write_approval("flights", Approval(idem="a", version=1, order_key=day(1), answer="rejected"))
     run = client.get_experiment_by_name("ledger/flights").tags["run"]
     fields = json.loads(client.get_run(run).data.params["approval-a"])
     client.log_param(run, "approval-b", json.dumps({**fields, "answer": "approved"}))
-    assert registry.approvals("flights") == [kept]
+    assert registry.approvals("flights") == [stored]

@@ -65,8 +65,8 @@ def test_an_entry_keeps_what_was_asked(registry: Registry, versions: Versions, r
     registry.promote(wanted)
     head = registry.head("flights")
     assert head is not None
-    kept = head.model_dump(exclude={"seq", "previous", "next_seq", "nonce", "at", "action", "quarantined", "lifted"})
-    assert kept == wanted.model_dump(exclude={"model", "allow_older", "lift_quarantine"})
+    stored = head.model_dump(exclude={"seq", "previous", "next_seq", "nonce", "at", "action", "quarantined", "lifted"})
+    assert stored == wanted.model_dump(exclude={"model", "allow_older", "lift_quarantine"})
 
 
 def test_the_same_effect_again_changes_nothing(
@@ -178,20 +178,20 @@ def test_who_a_challenger_is_compared_with(request_for: Request) -> None:
         for version, day in [(1, 1), (2, 3), (3, 5)]
     ]
 
-    def rival(day: int, lineage: str = "new", allow_older: bool = False, entries: Any = history) -> int | None:
+    def stands_against(day: int, lineage: str = "new", allow_older: bool = False, entries: Any = history) -> int | None:
         moment = datetime(2013, 3, day, tzinfo=UTC)
         found = champion_for(entries, as_of=moment, lineage=lineage, allow_older=allow_older)
         return found.seq if found else None
 
-    assert rival(6) == 3
-    assert rival(5) == 3
-    assert rival(4) == 2
-    assert rival(4, allow_older=True) == 3
-    assert rival(5, lineage="lineage-5") == 2
-    assert rival(1, lineage="lineage-1") is None
-    assert rival(6, entries=[]) is None
+    assert stands_against(6) == 3
+    assert stands_against(5) == 3
+    assert stands_against(4) == 2
+    assert stands_against(4, allow_older=True) == 3
+    assert stands_against(5, lineage="lineage-5") == 2
+    assert stands_against(1, lineage="lineage-1") is None
+    assert stands_against(6, entries=[]) is None
     bad = history[2].model_copy(update={"quarantined": 2, "version": 1, "lineage": "lineage-1"})
-    assert rival(6, lineage="lineage-1", entries=[*history[:2], bad]) is None
+    assert stands_against(6, lineage="lineage-1", entries=[*history[:2], bad]) is None
 
 
 def test_a_comparison_with_an_empty_ledger_is_stale(request_for: Request) -> None:
@@ -272,19 +272,19 @@ def test_a_deleted_ledger_is_an_error_that_says_how_to_restore_it(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("seq-2", "no json", "entry 2 cannot be read"),
         ("seq-2", json.dumps({"idem": "x"}), "entry 2 cannot be read"),
     ],
 )
 def test_a_damaged_ledger_is_an_error(
-    registry: Registry, client: Any, versions: Versions, request_for: Request, key: str, value: str, said: str
+    registry: Registry, client: Any, versions: Versions, request_for: Request, key: str, value: str, message: str
 ) -> None:
     versions("flights", 1)
     registry.promote(request_for(1, day=1))
     client.log_param(client.get_experiment_by_name("ledger/flights").tags["run"], key, value)
-    with pytest.raises(RegistryError, match=said):
+    with pytest.raises(RegistryError, match=message):
         registry.history("flights")
 
 
@@ -314,10 +314,10 @@ def test_the_second_of_two_writers_of_one_place_loses(
 
 def test_of_two_ledgers_born_at_once_one_stays(mlflow_uri: str, client: Any) -> None:
     # Both have seen that there is none.
-    born = [WriteOnceLog(Connection(mlflow_uri), "flights", LEDGER)._create() for _ in range(2)]
-    assert born[0] == born[1]
+    ensure_run = [WriteOnceLog(Connection(mlflow_uri), "flights", LEDGER)._create() for _ in range(2)]
+    assert ensure_run[0] == ensure_run[1]
     shared = client.get_experiment_by_name("mlops-ledger").experiment_id
-    assert [run.info.run_id for run in client.search_runs([shared])] == born[:1]
+    assert [run.info.run_id for run in client.search_runs([shared])] == ensure_run[:1]
 
 
 def test_of_two_writers_of_equal_entries_one_wins(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlops_provider.effects.watching import reign_of
+from airflow_mlops_provider.effects.watching import champion_pair
 from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.overview import timeline
 from airflow_mlops_provider.registry import PromotionOutcome, PromotionRequest, Registry, former_champion, made_champion
@@ -58,13 +58,13 @@ def test_a_former_champion_is_not_gone_back_to(registry: Registry, bar: Bar) -> 
 
 def test_whoever_looks_at_the_champion_sees_the_same_tenure_as_before(registry: Registry, bar: Bar) -> None:
     history = registry.history("flights")
-    watched, former = reign_of(history), former_champion(history)
+    watched, former = champion_pair(history), former_champion(history)
     bar(4)
     bar(5, "another")
     bar(4, "lift", lift=True)
     history = registry.history("flights")
     assert len(history) == 5
-    assert reign_of(history) == watched
+    assert champion_pair(history) == watched
     assert former_champion(history) == former
     assert made_champion(history) == history[1]
     assert [one.action for one in timeline(history)] == ["promote", "promote", "quarantine", "quarantine", "lift"]
@@ -72,11 +72,11 @@ def test_whoever_looks_at_the_champion_sees_the_same_tenure_as_before(registry: 
 
 def test_after_a_rollback_as_well(registry: Registry, bar: Bar) -> None:
     registry.rollback("flights", to="previous", reason="late", idem="rollback")
-    before = reign_of(registry.history("flights"))
+    before = champion_pair(registry.history("flights"))
     bar(4)
     history = registry.history("flights")
     assert (history[-1].action, history[-1].version, quarantine(history)) == ("rollback", 1, {2, 4})
-    assert reign_of(history) == before
+    assert champion_pair(history) == before
     assert former_champion(history) is None
 
 

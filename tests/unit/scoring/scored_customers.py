@@ -83,7 +83,7 @@ class World:
 
     def _promote(self, evaluation: StepResult) -> None:
         facts: Any = evaluation.facts
-        rival = self.registry.champion_for(MODEL, as_of=self.as_of, lineage=facts["lineage"])
+        compared = self.registry.champion_for(MODEL, as_of=self.as_of, lineage=facts["lineage"])
         outcome = self.registry.promote(
             PromotionRequest(
                 model=MODEL,
@@ -94,7 +94,7 @@ class World:
                 artifact=evaluation.artifacts["model"],
                 lineage=facts["lineage"],
                 order_key=self.as_of,
-                compared_with=None if rival is None else rival.seq,
+                compared_with=None if compared is None else compared.seq,
                 reference=evaluation.artifacts["reference"],
                 evaluation=evaluation.artifacts["evaluation"],
             )
@@ -113,7 +113,7 @@ class World:
             self.registry,
             self.store,
             model=MODEL,
-            ask=lambda section, champion: self.step("score", section, champion, dataset=dataset),
+            score_with=lambda section, champion: self.step("score", section, champion, dataset=dataset),
             **settings,
         )
         assert scored is not None

@@ -60,10 +60,10 @@ def test_a_baseline_stands_in_when_no_champion_can_be_loaded(
     world.damage(world.register(0))
     world.damage(world.register(1))
     scored = world.score()
-    said = pd.read_parquet(world.partition(scored))
-    assert (scored.facts["version"], scored.facts["fallback"], set(said["model_version"])) == (0, "baseline", {0})
+    words = pd.read_parquet(world.partition(scored))
+    assert (scored.facts["version"], scored.facts["fallback"], set(words["model_version"])) == (0, "baseline", {0})
     column = "p_1" if task == "binary" else "prediction"
-    assert said[column].tolist() == pytest.approx([world.mean_in_training()] * 300)
+    assert words[column].tolist() == pytest.approx([world.mean_in_training()] * 300)
     assert "Every row was given the baseline" in caplog.text
 
 

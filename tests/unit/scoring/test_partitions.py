@@ -14,7 +14,7 @@ from airflow_mlops_provider.exceptions import ArtifactError, TransientServiceErr
 
 def test_there_is_nothing_to_score_with_before_the_first_champion(world: World) -> None:
     world.register(0, promote=False)
-    assert effects.score(world.registry, world.store, model=MODEL, ask=lambda *_: pytest.fail("asked")) is None
+    assert effects.score(world.registry, world.store, model=MODEL, score_with=lambda *_: pytest.fail("asked")) is None
 
 
 def test_the_champion_of_the_ledger_scores_and_its_partition_is_published(world: World) -> None:
@@ -57,7 +57,7 @@ def test_a_pipelines_name_cannot_lead_out_of_the_store(world: World) -> None:
     scored = world.score()
     elsewhere = scored.model_copy(update={"pipeline": "../../elsewhere"})
     with pytest.raises(ArtifactError, match="may not be used"):
-        effects.score(world.registry, world.store, model=MODEL, ask=lambda *_: elsewhere)
+        effects.score(world.registry, world.store, model=MODEL, score_with=lambda *_: elsewhere)
 
 
 def test_the_partition_is_that_of_the_champion_however_two_runs_interleave(world: World) -> None:
@@ -80,17 +80,17 @@ def test_the_partition_is_that_of_the_champion_however_two_runs_interleave(world
 def test_a_rollback_meanwhile_counts_as_well_though_its_version_is_an_older_one(world: World) -> None:
     world.register(0)
     world.register(1)
-    asked: list[int] = []
+    requested: list[int] = []
 
-    def ask(section: dict[str, Any], champion: Any) -> Any:
-        asked.append(champion.version)
-        if len(asked) == 1:
+    def score_with(section: dict[str, Any], champion: Any) -> Any:
+        requested.append(champion.version)
+        if len(requested) == 1:
             world.registry.rollback(MODEL, to="previous", reason="it is poor", idem="once")
         return world.step("score", section, champion, dataset=[world.ingest("new")])
 
-    scored = effects.score(world.registry, world.store, model=MODEL, ask=ask)
+    scored = effects.score(world.registry, world.store, model=MODEL, score_with=score_with)
     assert scored is not None
-    assert asked == [2, 1]
+    assert requested == [2, 1]
     assert set(pd.read_parquet(world.partition(scored))["model_version"]) == {1}
 
 

@@ -84,8 +84,8 @@ class Window:
         champion: Champion | None = None,
         **section: Any,
     ) -> StepResult:
-        said = current if predictions is None else predictions
-        said = said[[name for name in ("p_0", "p_1", "prediction", "model_version") if name in said]]
+        message = current if predictions is None else predictions
+        message = message[[name for name in ("p_0", "p_1", "prediction", "model_version") if name in message]]
         data = current.drop(columns=["p_0", "p_1", "prediction"], errors="ignore")
         champion = champion or self.champion(frame(seed=1) if reference is None else reference)
         request = StepRequest(
@@ -93,7 +93,7 @@ class Window:
             pipeline="churn",
             as_of=AS_OF,
             section={**self.section, **section},
-            inputs={"dataset": [self.result("dataset", data)], "predictions": [self.result("predictions", said)]},
+            inputs={"dataset": [self.result("dataset", data)], "predictions": [self.result("predictions", message)]},
             champion=champion,
         )
         return run_step(request, self.store)

@@ -72,8 +72,8 @@ class World:
         **preparation: Any,
     ) -> World:
         self.ingest(frame, roles or {})
-        asked = {"by": split, "holdout": 0.4, "folds": 4} if isinstance(split, str) else split
-        section = {"split": asked, **preparation}
+        requested = {"by": split, "holdout": 0.4, "folds": 4} if isinstance(split, str) else split
+        section = {"split": requested, **preparation}
         self.split = [self.run("prepare", section, dataset=self.dataset)]
         return self
 
@@ -94,8 +94,8 @@ class World:
         self, models: list[StepResult], metrics: list[str], *, champion: Champion | None = None, **changes: Any
     ) -> StepResult:
         recompute = changes.pop("recompute", False)
-        asked = changes.pop("candidates", [str(model.facts["candidate"]) for model in models])
-        section = {"evaluation": QUICK | changes, "metrics": metrics, "candidates": asked}
+        requested = changes.pop("candidates", [str(model.facts["candidate"]) for model in models])
+        section = {"evaluation": QUICK | changes, "metrics": metrics, "candidates": requested}
         inputs = {"dataset": self.dataset, "split": self.split, "models": models}
         return self.run("evaluate", section, champion=champion, recompute=recompute, **inputs)
 
@@ -131,15 +131,15 @@ class World:
 
     def held_out(self, model: StepResult) -> tuple[np.ndarray, np.ndarray]:
         """Return the truth and the stored scores of the held-out rows."""
-        said = predictions_frame(self.store, model.artifacts["predictions"])
+        message = predictions_frame(self.store, model.artifacts["predictions"])
         target = read_table(self.store, self.dataset[0].artifacts["dataset"], ["target"])["target"].to_numpy()
-        return target[said["row"]], said.drop(columns=["row", "fold"]).to_numpy()
+        return target[message["row"]], message.drop(columns=["row", "fold"]).to_numpy()
 
     def saying(self, model: StepResult, scores: np.ndarray) -> StepResult:
         """Return the model's result with other stored predictions."""
-        said = predictions_frame(self.store, model.artifacts["predictions"])
+        message = predictions_frame(self.store, model.artifacts["predictions"])
         ref = write_predictions(
-            self.store, said["row"].to_numpy(np.int32), said["fold"].to_numpy(np.int8), np.asarray(scores, float)
+            self.store, message["row"].to_numpy(np.int32), message["fold"].to_numpy(np.int8), np.asarray(scores, float)
         )
         return model.model_copy(update={"artifacts": {**model.artifacts, "predictions": ref}})
 

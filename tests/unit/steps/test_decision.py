@@ -130,8 +130,8 @@ def test_a_threshold_lies_in_the_model_and_decides_wherever_it_predicts(settings
     assert low <= expected <= high
 
     scored = world.ask("score", champion, {})
-    said = read_table(world.store, scored.artifacts["predictions"])
-    assert said["prediction"].tolist() == answers.tolist()
+    message = read_table(world.store, scored.artifacts["predictions"])
+    assert message["prediction"].tolist() == answers.tolist()
     assert scored.facts["threshold"] == threshold
     schema = table_schema(world.store, scored.artifacts["predictions"])
     assert float(schema.metadata[b"threshold"]) == threshold
@@ -181,19 +181,19 @@ def test_the_validation_part_is_of_the_training_rows_and_the_last_of_them_by_tim
     split = read_split(world.store, world.split.artifacts["split"], world.split.artifacts["assignment"])
     trains, dataset = split.train_mask(1), world.dataset.artifacts["dataset"]
 
-    fitted, kept = fitted_and_validation_rows(
+    fitted, stored = fitted_and_validation_rows(
         Candidate.model_validate(candidate), world.store, dataset, split.plan, trains, seed=7
     )
 
-    assert not ((fitted | kept) & ~trains).any()
-    assert not (fitted & kept).any()
-    assert kept.sum() == pytest.approx(0.25 * trains.sum(), rel=0.25)
+    assert not ((fitted | stored) & ~trains).any()
+    assert not (fitted & stored).any()
+    assert stored.sum() == pytest.approx(0.25 * trains.sum(), rel=0.25)
     at = world.frame["at"]
-    assert (at[kept].min() > at[fitted].max()) == (by == "time")
+    assert (at[stored].min() > at[fitted].max()) == (by == "time")
     # One row an hour: those whose label comes only when the validation part has begun are in neither.
-    assert (trains & ~fitted & ~kept).sum() == (embargo or 0)
+    assert (trains & ~fitted & ~stored).sum() == (embargo or 0)
     if embargo:
-        assert at[kept].min() - at[fitted].max() == timedelta(hours=embargo + 1)
+        assert at[stored].min() - at[fitted].max() == timedelta(hours=embargo + 1)
     tree = load_model(world.store, model.artifacts["model"])["model"].estimator.estimator
     assert tree.tree_.n_node_samples[0] == fitted.sum(), "the stored model was fitted on no other row"
 
@@ -208,9 +208,9 @@ def test_each_fold_of_a_cross_validation_decides_by_its_own_threshold(world: Wor
     model = world.train({**TREE, "threshold": COSTLY}, by="cross_validation")
     report = world.report(world.evaluate(model))
 
-    said = read_table(world.store, model.artifacts["predictions"])
-    assert said.groupby("fold")["threshold"].nunique().tolist() == [1, 1, 1]
-    called = np.where(said["p_1"] >= said["threshold"], "malignant", "benign")
+    message = read_table(world.store, model.artifacts["predictions"])
+    assert message.groupby("fold")["threshold"].nunique().tolist() == [1, 1, 1]
+    called = np.where(message["p_1"] >= message["threshold"], "malignant", "benign")
     recall = metrics.recall_score(world.frame["tumour"], called, pos_label="malignant")
     assert report.challenger.metrics["recall"] == pytest.approx(recall)
 

@@ -188,19 +188,19 @@ def test_one_column_that_decides_alone_has_to_lie_farther_than_it_ever_did(windo
 
 def test_a_reference_that_knows_no_time_says_so(window: Window) -> None:
     result = window.run(frame(), window=86_400)
-    said = window.report(result).usual_by
-    assert said is not None
-    assert said.startswith("Usual is what independent rows show")
-    assert "does not say when its rows were" in said
-    assert said in window.store.fetch(result.artifacts["report"]).read_text().replace("&#x27;", "'")
+    predictions = window.report(result).usual_by
+    assert predictions is not None
+    assert predictions.startswith("Usual is what independent rows show")
+    assert "does not say when its rows were" in predictions
+    assert predictions in window.store.fetch(result.artifacts["report"]).read_text().replace("&#x27;", "'")
 
 
 def test_shorter_stretches_are_named(window: Window) -> None:
     window.columns = window.columns | {"timestamp": "at"}
     before, after = dated(28, last=7, seed=1), dated(7, last=0, seed=2)
-    said = window.report(window.run(after, before, window=7 * 86_400)).usual_by
-    assert said is not None
-    assert "stretches of 1.75 days of the reference show: it holds too few of 7 days" in said
+    predictions = window.report(window.run(after, before, window=7 * 86_400)).usual_by
+    assert predictions is not None
+    assert "stretches of 1.75 days of the reference show: it holds too few of 7 days" in predictions
 
 
 def test_predictions_drift_when_they_lie_far_from_what_was_judged_and_from_what_serves(window: Window) -> None:

@@ -40,8 +40,8 @@ def test_what_a_distance_does_not_show_is_reported(
     result = window.run(data)
     assert problem in window.problems(result)
     assert window.column(result, problem[0]).drifted is drifted
-    told: Any = result.facts["problems"]
-    assert told[0].startswith(f"{problem[0]}: ")
+    reported: Any = result.facts["problems"]
+    assert reported[0].startswith(f"{problem[0]}: ")
 
 
 @pytest.mark.parametrize("name", ["x", "c", "p_1"])
@@ -93,10 +93,11 @@ def test_predictions_of_other_rows_are_told(window: Window) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"), [(["x", "z"], "names no feature: got z"), (["x", "y", "c"], "leaves no feature to compare")]
+    ("names", "scored_rows"),
+    [(["x", "z"], "names no feature: got z"), (["x", "y", "c"], "leaves no feature to compare")],
 )
-def test_what_cannot_be_left_out_is_refused(window: Window, names: list[str], said: str) -> None:
-    with pytest.raises(SpecError, match=said):
+def test_what_cannot_be_left_out_is_refused(window: Window, names: list[str], scored_rows: str) -> None:
+    with pytest.raises(SpecError, match=scored_rows):
         window.run(frame(), ignore=names)
 
 
@@ -107,11 +108,11 @@ def test_a_champion_without_a_reference_is_an_error(window: Window) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
+    ("reference", "scored_rows"),
     [(frame(0), "holds no row"), (frame().drop(columns="x"), "x: missing column"), (frame().assign(x="a"), "wrong")],
 )
-def test_a_reference_that_cannot_be_used_is_an_error(window: Window, reference: pd.DataFrame, said: str) -> None:
-    with pytest.raises(ArtifactError, match=said):
+def test_a_reference_that_cannot_be_used_is_an_error(window: Window, reference: pd.DataFrame, scored_rows: str) -> None:
+    with pytest.raises(ArtifactError, match=scored_rows):
         window.run(frame(), reference)
 
 
@@ -155,10 +156,10 @@ def test_a_window_that_fails_an_expectation_of_its_values_is_an_incident(window:
     between = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "x", "min_value": -9, "max_value": 9}}
     known = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "c", "value_set": list("abcd")}}
     elsewhere = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "of_training_alone"}}
-    asked = {"expectations": [between, known, elsewhere]}
-    assert window.run(frame(), **asked).facts["incident"] == []
+    requested = {"expectations": [between, known, elsewhere]}
+    assert window.run(frame(), **requested).facts["incident"] == []
     wild = spoilt("x", lambda x: x.mask(x.index % 100 == 0, 77.0))
-    assert window.run(wild, **asked).facts["incident"] == [
+    assert window.run(wild, **requested).facts["incident"] == [
         "x: 20 values fail expect_column_values_to_be_between (min_value -9, max_value 9)"
     ]
     mostly = {**between, "kwargs": {**between["kwargs"], "mostly": 0.99}}
@@ -169,7 +170,7 @@ def test_a_window_that_fails_an_expectation_of_its_values_is_an_incident(window:
     unlabelled = frame().assign(late=lambda each: each["late"].where(each.index % 3 == 0).astype("Int64"))
     assert window.run(unlabelled, expectations=[target]).facts["incident"] == [], "labels come late"
     assert window.run(wild).facts["incident"] == []
-    assert window.run(wild, **asked, min_rows=3000).facts["incident"] == [], "too few rows say nothing"
+    assert window.run(wild, **requested, min_rows=3000).facts["incident"] == [], "too few rows say nothing"
 
 
 def test_a_broken_column_that_the_champion_does_not_use_is_no_incident(window: Window) -> None:

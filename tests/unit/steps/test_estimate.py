@@ -134,8 +134,8 @@ def test_the_labels_confirm_what_was_estimated_without_them(task: str, settings:
 def test_rows_that_the_model_is_unsure_of_are_a_fall(make: Any) -> None:
     world = make()
     sure = world.estimate(world.score())
-    said = read_table(world.store, world.score().artifacts["predictions"])["p_1"]
-    doubtful = world.frame[said.between(0.2, 0.8)]
+    message = read_table(world.store, world.score().artifacts["predictions"])["p_1"]
+    doubtful = world.frame[message.between(0.2, 0.8)]
     window = pd.concat([doubtful] * (300 // len(doubtful) + 1), ignore_index=True)
 
     report = world.estimate(world.score(window))

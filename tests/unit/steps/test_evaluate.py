@@ -11,7 +11,7 @@ from evaluated_world import LOGISTIC, MEAN, METRICS, RIDGE, STUMP, World, champi
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import log_loss, roc_auc_score
 
-from airflow_mlops_provider.evaluation.report import lineage_of
+from airflow_mlops_provider.evaluation.report import training_id
 from airflow_mlops_provider.exceptions import ArtifactError, DataError, MLOpsError
 from airflow_mlops_provider.modeling.predictions import predictions_frame
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
@@ -55,7 +55,7 @@ def test_later_tasks_need_only_this_result(world: World) -> None:
     assert result.artifacts["model_info"] == models[0].artifacts["model_info"]
     assert result.facts["winner"] == "logistic"
     assert result.facts["metrics"] == world.read(result).challenger.metrics
-    assert result.facts["lineage"] == lineage_of(reversed(models))
+    assert result.facts["lineage"] == training_id(reversed(models))
 
 
 def test_a_lost_candidate_is_reported(world: World) -> None:
@@ -65,8 +65,10 @@ def test_a_lost_candidate_is_reported(world: World) -> None:
 
 
 def test_the_facts_fit_into_xcom_however_many_candidates_are_lost(world: World) -> None:
-    asked = [f"candidate-with-a-name-as-long-as-it-may{index:02}" for index in range(50)]
-    result = world.evaluate(world.train(logistic=LOGISTIC), METRICS, candidates=["logistic", *asked], slices=["town"])
+    requested = [f"candidate-with-a-name-as-long-as-it-may{index:02}" for index in range(50)]
+    result = world.evaluate(
+        world.train(logistic=LOGISTIC), METRICS, candidates=["logistic", *requested], slices=["town"]
+    )
     assert result.facts["lost_count"] == 50
     assert len(json.dumps(result.xcom())) < MAX_XCOM_BYTES * 3 / 4
 

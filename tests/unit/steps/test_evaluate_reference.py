@@ -33,12 +33,12 @@ def test_the_reference_is_the_data_and_what_the_winner_said_of_rows_held_out(
     assert (info.task, info.columns.features, info.columns.keys) == (task, ["height", "noise", "town"], [])
     held_out = np.arange(len(frame)) if split == "cross_validation" else held_out_rows(world)
     assert np.flatnonzero(found["prediction"].notna()).tolist() == list(held_out)
-    said = predictions_frame(store, models[0].artifacts["predictions"])
-    names = [name for name in said if name.startswith(("p_", "prediction"))]
-    assert found[names].dropna().to_numpy() == pytest.approx(said[names].to_numpy())
+    message = predictions_frame(store, models[0].artifacts["predictions"])
+    names = [name for name in message if name.startswith(("p_", "prediction"))]
+    assert found[names].dropna().to_numpy() == pytest.approx(message[names].to_numpy())
     if task != "regression":
         classes = np.array(sorted(frame["target"].unique()))
-        assert found["prediction"].dropna().tolist() == classes[said[names].to_numpy().argmax(axis=1)].tolist()
+        assert found["prediction"].dropna().tolist() == classes[message[names].to_numpy().argmax(axis=1)].tolist()
 
 
 def test_the_reference_says_when_its_rows_were(store: ArtifactStore) -> None:

@@ -33,8 +33,8 @@ def patients(task: str = "binary") -> tuple[pd.DataFrame, list[str]]:
     numeric = list(frame.columns[:3])
     frame = frame[[*numeric, "target"]]
     generator = np.random.default_rng(1)
-    told = frame["target"] > frame["target"].median() if task == "regression" else frame["target"]
-    named = np.where(generator.random(len(frame)) < 0.85, "ward " + told.astype(int).astype(str), "elsewhere")
+    reported = frame["target"] > frame["target"].median() if task == "regression" else frame["target"]
+    named = np.where(generator.random(len(frame)) < 0.85, "ward " + reported.astype(int).astype(str), "elsewhere")
     frame["ward"] = pd.Categorical(named)
     frame["target"] = frame["target"].astype(float if task == "regression" else "int64")
     frame.loc[::50, numeric[1]] = np.nan
@@ -209,13 +209,13 @@ def test_the_page_shows_it_and_runs_nothing_that_a_column_is_called(
     # Behind a calibration and a threshold, the forest itself is explained.
     assert explanation_of(store, results).overall.method == "shap_tree"
     page = store.fetch(results["evaluation"].artifacts["report"]).read_text(encoding="utf-8")
-    for said in (
+    for message in (
         "What the winner relies on",
         "On the worst slice, ward=",
         "Mean answer by ward",
         "Mean answer by &lt;",
     ):
-        assert said in page
+        assert message in page
     assert "<script" not in page
     assert "<img" not in page
     assert len(page) < 2_000_000

@@ -73,10 +73,10 @@ def report_of(store: ArtifactStore, results: dict[str, StepResult]) -> Evaluatio
 
 def answers(store: ArtifactStore, results: dict[str, StepResult], frame: pd.DataFrame) -> pd.DataFrame:
     """What was said of the held-out rows, beside the truth and the clinic."""
-    said = predictions_frame(store, results["model"].artifacts["predictions"])
-    held = frame.iloc[said["row"]].reset_index(drop=True)
-    classes = [name for name in said if name.startswith("p_")]
-    held["said"] = said[classes].to_numpy().argmax(axis=1) if classes else said["prediction"]
+    message = predictions_frame(store, results["model"].artifacts["predictions"])
+    held = frame.iloc[message["row"]].reset_index(drop=True)
+    classes = [name for name in message if name.startswith("p_")]
+    held["said"] = message[classes].to_numpy().argmax(axis=1) if classes else message["prediction"]
     held["clinic"] = held["clinic"].astype(str)
     return held
 
@@ -251,5 +251,5 @@ def test_scoring_asks_for_no_groups_and_training_does(
     assert "clinic" not in read_table(store, scored.artifacts["dataset"])
     frame.to_csv(tmp_path / "rows.csv", index=False)
     trained = step("ingest", section)
-    kept = read_table(store, trained.artifacts["dataset"])["clinic"]
-    assert kept.astype(str).tolist() == frame["clinic"].tolist()
+    stored = read_table(store, trained.artifacts["dataset"])["clinic"]
+    assert stored.astype(str).tolist() == frame["clinic"].tolist()

@@ -80,15 +80,15 @@ def test_where_no_row_may_be_seen_the_way_out_fits_the_case(
     days: list[str], data: dict[str, Any], words: str, steps: Any, tmp_path: Path
 ) -> None:
     frame = rows(len(days)).assign(at=[datetime.fromisoformat(f"{day}T00:00:00Z") for day in days])
-    asked = {**parquet(frame, tmp_path / "rows.parquet"), **data}
+    requested = {**parquet(frame, tmp_path / "rows.parquet"), **data}
     with pytest.raises(DataError, match="no row that may be seen at as_of 2013-03-01") as raised:
-        steps.ingest(asked)
+        steps.ingest(requested)
     hint = str(raised.value)
     assert words in hint
     assert f"got rows from {days[0]}T00:00:00+00:00 to {days[-1]}T00:00:00+00:00" in hint
     if named := re.search(r"as_of after (\S+?)[.,]?(?: |$)", hint):
         found = datetime.fromisoformat(named[1]) + timedelta(seconds=1)
-        assert steps.ingest(asked, as_of=found).facts["rows"], "what is named works"
+        assert steps.ingest(requested, as_of=found).facts["rows"], "what is named works"
 
 
 def test_an_empty_source_says_so(steps: Any, tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_rows_of_windows_with_broken_data_are_left_out_and_counted(steps: Any, t
 
     found = ingest((10, 20), (150, 250))
     assert found.facts["excluded"] == {"future": 100, "unlabelled": 0, "older": 0, "incident": 60}
-    kept = read_table(steps.store, found.artifacts["dataset"])["at"]
-    numbers = {int((moment - start) / timedelta(minutes=1)) for moment in kept}
+    stored = read_table(steps.store, found.artifacts["dataset"])["at"]
+    numbers = {int((moment - start) / timedelta(minutes=1)) for moment in stored}
     assert numbers == {*range(10), *range(20, 150)}
     assert ingest().key == steps.ingest(data, as_of=as_of).key, "what leaves nothing out is cached as it always was"
     with pytest.raises(DataError, match="no row to learn from .*200 rows in windows .*monitoring.incident.repaired"):

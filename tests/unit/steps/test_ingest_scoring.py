@@ -78,15 +78,15 @@ def test_a_reader_of_rows_to_score_needs_no_target(steps: Any, reader: Callable[
 
 
 @pytest.mark.parametrize(
-    ("labels", "kept"),
+    ("labels", "stored"),
     [([0, 1, 1, 0], [0, 1, 1, 0]), ([0, None, None, None], [0, None, None, None]), ([None] * 4, None)],
 )
 def test_scoring_keeps_the_labels_that_are_known(
-    steps: Any, tmp_path: Path, labels: list[int | None], kept: list[int | None] | None
+    steps: Any, tmp_path: Path, labels: list[int | None], stored: list[int | None] | None
 ) -> None:
     frame = rows(4).assign(late=labels)
     result = scored(steps, parquet(frame, tmp_path / "d.parquet", row_group_size=2))
-    assert target_of(steps, result) == kept
+    assert target_of(steps, result) == stored
 
 
 def test_labels_that_come_and_go_from_file_to_file_are_kept_where_they_are_known(steps: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from airflow_mlops_provider.modeling.splits import assign_by_hash, read_split, r
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.modeling.splits import Split
+    from airflow_mlops_provider.modeling.splits import StoredSplit
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -45,7 +45,7 @@ def flights(rows: int = 400, seed: int = 1) -> pd.DataFrame:
     )
 
 
-def split_of(store: ArtifactStore, result: StepResult) -> Split:
+def split_of(store: ArtifactStore, result: StepResult) -> StoredSplit:
     return read_split(store, result.artifacts["split"], result.artifacts["assignment"])
 
 
@@ -255,8 +255,8 @@ def test_a_planted_copy_of_the_target_is_caught_and_named(
         with pytest.raises(DataError, match=f"feature '{name}' alone tells the target"):
             prepared()
     else:
-        (told,) = prepared().facts["warnings"]
-        assert told.startswith(f"feature '{name}' alone almost tells the target")
+        (reported,) = prepared().facts["warnings"]
+        assert reported.startswith(f"feature '{name}' alone almost tells the target")
 
 
 @pytest.mark.parametrize("name", ["distance", "origin"])

@@ -93,7 +93,7 @@ class World:
     def score(self, dataset: StepResult, *, champion: Champion | None = None, **settings: Any) -> StepResult:
         return self.run("score", {}, dataset=dataset, champion=champion or self.champion(), **settings)
 
-    def said(self, scored: StepResult) -> pd.DataFrame:
+    def predictions(self, scored: StepResult) -> pd.DataFrame:
         return read_table(self.store, scored.artifacts["predictions"])
 
     @property
@@ -112,19 +112,19 @@ def test_every_row_gets_what_the_model_says_with_key_time_version_and_as_of(tmp_
     frame = rows(200, task, seed=1)
     dataset = world.ingest(frame.drop(columns="late"))
     scored = world.score(dataset)
-    said = world.said(scored)
+    message = world.predictions(scored)
     info = table_info(world.store, dataset.artifacts["dataset"])
     features = feature_frame(frame, info.columns)
-    assert said["id"].tolist() == frame["id"].tolist()
-    assert said["at"].tolist() == frame["at"].tolist()
+    assert message["id"].tolist() == frame["id"].tolist()
+    assert message["at"].tolist() == frame["at"].tolist()
     if task == "regression":
-        assert said["prediction"].to_numpy() == pytest.approx(world.pipeline.predict(features), abs=1e-12)
+        assert message["prediction"].to_numpy() == pytest.approx(world.pipeline.predict(features), abs=1e-12)
     else:
-        assert said["prediction"].tolist() == world.pipeline.predict(features).tolist()
+        assert message["prediction"].tolist() == world.pipeline.predict(features).tolist()
         names = [f"p_{index}" for index in range(len(world.pipeline.classes_))]
-        assert said[names].to_numpy() == pytest.approx(world.pipeline.predict_proba(features), abs=1e-12)
-    assert set(said["model_version"]) == {7}
-    assert said["as_of"].unique().tolist() == ["2013-06-01"]
+        assert message[names].to_numpy() == pytest.approx(world.pipeline.predict_proba(features), abs=1e-12)
+    assert set(message["model_version"]) == {7}
+    assert message["as_of"].unique().tolist() == ["2013-06-01"]
     metadata = table_schema(world.store, scored.artifacts["predictions"]).metadata
     assert json.loads(metadata[b"classes"]) == getattr(world.pipeline, "classes_", np.array([])).tolist()
 
@@ -133,14 +133,14 @@ def test_every_row_gets_what_the_model_says_with_key_time_version_and_as_of(tmp_
 def test_the_facts_are_small_and_say_what_was_predicted(tmp_path: Path, task: str) -> None:
     world = World(tmp_path, task)
     scored = world.score(world.ingest(rows(200, task, seed=1)))
-    said = world.said(scored)["prediction"]
+    message = world.predictions(scored)["prediction"]
     facts = dict(scored.facts)
     assert [facts.pop(name) for name in ("rows", "version", "nulls")] == [200, 7, 0]
     assert facts.pop("imputed") == 22
     if task == "regression":
-        assert facts == pytest.approx({"mean": said.mean(), "sd": said.std(ddof=0)})
+        assert facts == pytest.approx({"mean": message.mean(), "sd": message.std(ddof=0)})
     else:
-        assert facts == {"shares": said.value_counts(normalize=True).to_dict()}
+        assert facts == {"shares": message.value_counts(normalize=True).to_dict()}
     assert len(json.dumps(scored.xcom())) < 1024
 
 
@@ -152,7 +152,7 @@ def test_scoring_again_computes_nothing_and_anew_gives_equal_bytes(world: World)
     assert (again.cached, again.artifacts) == (False, first.artifacts)
     other = world.score(dataset, champion=world.champion(version=8))
     assert not other.cached
-    assert set(world.said(other)["model_version"]) == {8}
+    assert set(world.predictions(other)["model_version"]) == {8}
 
 
 def test_rows_are_scored_a_row_group_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def test_rows_are_scored_a_row_group_at_a_time(world: World, monkeypatch: pytest
     assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [64, 64, 64, 8]
     monkeypatch.undo()
     whole = world.score(world.ingest(rows(200, seed=1)), recompute=True)
-    assert world.said(scored).equals(world.said(whole))
+    assert world.predictions(scored).equals(world.predictions(whole))
 
 
 def test_a_model_that_is_not_the_ledgers_is_refused(world: World) -> None:
@@ -245,11 +245,11 @@ def test_predictions_that_are_not_numbers_are_refused_and_nothing_is_committed(
 def test_rows_that_lack_a_feature_are_marked_and_counted(world: World) -> None:
     frame = rows(200, seed=1)
     scored = world.score(world.ingest(frame))
-    said = world.said(scored).set_index("id")["imputed"]
+    message = world.predictions(scored).set_index("id")["imputed"]
     expected = frame.set_index("id")[["x", "c"]].isna().any(axis=1)
-    assert said.sort_index().tolist() == expected.sort_index().tolist()
+    assert message.sort_index().tolist() == expected.sort_index().tolist()
     assert scored.facts["imputed"] == expected.sum() == 22
-    assert not world.said(world.score(world.ingest(frame.assign(x=1.0, c="a"))))["imputed"].any()
+    assert not world.predictions(world.score(world.ingest(frame.assign(x=1.0, c="a"))))["imputed"].any()
 
 
 def test_a_model_without_an_imputer_refuses_rows_that_lack_a_feature_and_says_which(tmp_path: Path) -> None:
@@ -265,10 +265,10 @@ def test_rows_that_nobody_could_tell_apart_are_numbered_and_the_log_says_so(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     without = {**COLUMNS, "keys": []}
-    scored = world.said(world.score(world.ingest(rows(50), columns=without)))
+    scored = world.predictions(world.score(world.ingest(rows(50), columns=without)))
     assert scored["row"].tolist() == list(range(1, 51))
     assert "no key" in caplog.text
-    assert "row" not in world.said(world.score(world.ingest(rows(50)))).columns
+    assert "row" not in world.predictions(world.score(world.ingest(rows(50)))).columns
 
 
 def test_a_key_of_the_name_of_a_prediction_is_a_setting_error(world: World) -> None:
@@ -295,9 +295,9 @@ def test_a_baseline_says_the_same_of_every_row(
 ) -> None:
     world = World(tmp_path)
     scored = world.run("score", {"baseline": baseline}, dataset=world.ingest(rows(50)))
-    said = world.said(scored)
-    assert said[list(expected)].drop_duplicates().to_dict("records") == [expected]
-    assert set(said["model_version"]) == {0}
+    message = world.predictions(scored)
+    assert message[list(expected)].drop_duplicates().to_dict("records") == [expected]
+    assert set(message["model_version"]) == {0}
     assert (scored.facts["version"], scored.facts["rows"]) == (0, 50)
 
 

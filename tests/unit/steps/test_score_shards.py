@@ -101,7 +101,7 @@ class World:
     def whole(self) -> StepResult:
         return self.run("score", {}, dataset=[self.dataset], champion=self.champion())
 
-    def joined(self, given: list[StepResult], *, recompute: bool = False, **asked: Any) -> StepResult:
+    def joined(self, given: list[StepResult], *, recompute: bool = False, **requested: Any) -> StepResult:
         """Ask as the task `score` does, and note what is computed."""
 
         def compute(
@@ -113,8 +113,8 @@ class World:
                 self.computed.append({**section, **({"parts": len(parts)} if parts else {})})
             return result
 
-        ask = effects.joining(compute, given, recompute=recompute)
-        return ask(asked.pop("section", {}), asked.pop("champion", self.champion()))
+        score_with = effects.joining(compute, given, recompute=recompute)
+        return score_with(requested.pop("section", {}), requested.pop("champion", self.champion()))
 
     def bytes(self, scored: StepResult) -> bytes:
         return self.store.fetch(scored.artifacts["predictions"]).read_bytes()

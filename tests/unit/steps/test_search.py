@@ -55,7 +55,7 @@ ROLES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def asked(method: str, **changes: Any) -> dict[str, Any]:
+def requested(method: str, **changes: Any) -> dict[str, Any]:
     space = GRID if method == "grid" else SPACE
     limit = {} if method == "grid" else {"trials": 10}
     return {**TREE, "search": {"method": method, "space": space, "metric": "roc_auc", **limit, **changes}}
@@ -105,11 +105,11 @@ def test_the_same_file_finds_the_same_winner_and_trains_it(
     method: str, train: Any, prepared: Any, store: ArtifactStore, tmp_path: Path
 ) -> None:
     inputs = prepared()
-    result = train(asked(method), inputs)
+    result = train(requested(method), inputs)
     report = report_of(store, result)
     assert [trial.number for trial in report.trials] == list(range(7 if method == "grid" else 11))
     assert report.trials[0].params == {}
-    assert report.kept != 0, report.reason
+    assert report.chosen != 0, report.reason
     assert report.best is not None
     assert report.default.score is not None
     assert report.best.score > report.default.score, "a stump is no match"
@@ -128,7 +128,7 @@ def test_a_grid_is_scikit_learns_and_its_scores_are_those_of_cross_validation(
     train: Any, prepared: Any, store: ArtifactStore
 ) -> None:
     inputs = prepared()
-    report = report_of(store, train(asked("grid", metric="log_loss"), inputs))
+    report = report_of(store, train(requested("grid", metric="log_loss"), inputs))
     assert [trial.params for trial in report.trials[1:]] == list(ParameterGrid(GRID))
     split = read_split(store, inputs["split"].artifacts["split"], inputs["split"].artifacts["assignment"])
     known = split.train_mask(1)
@@ -146,12 +146,12 @@ def test_a_grid_is_scikit_learns_and_its_scores_are_those_of_cross_validation(
 
 def test_the_search_never_sees_the_holdout(train: Any, prepared: Any, store: ArtifactStore) -> None:
     inputs = prepared()
-    report = report_of(store, train(asked("random"), inputs))
+    report = report_of(store, train(requested("random"), inputs))
     split = read_split(store, inputs["split"].artifacts["split"], inputs["split"].artifacts["assignment"])
     # Whatever the held-out rows say, the trials say the same.
     upside_down = tumours()
     upside_down.loc[split.holdout_mask(1), "y"] = 1 - upside_down["y"]
-    other = report_of(store, train(asked("random"), prepared(frame=upside_down)))
+    other = report_of(store, train(requested("random"), prepared(frame=upside_down)))
     assert scores(other) == scores(report)
     assert report.rows == split.train_mask(1).sum()
 
@@ -160,7 +160,7 @@ def test_folds_of_a_split_by_time_train_on_what_came_before(train: Any, prepared
     from airflow_mlops_provider.search.folds import folds_of
 
     inputs = prepared({"split": {"by": "time"}})
-    report = report_of(store, train(asked("random", trials=2), inputs))
+    report = report_of(store, train(requested("random", trials=2), inputs))
     assert report.splitter == "TimeSeriesSplit"
     split = read_split(store, inputs["split"].artifacts["split"], inputs["split"].artifacts["assignment"])
     frame = tumours()
@@ -183,8 +183,8 @@ def test_a_row_whose_label_comes_after_an_inner_fold_begins_does_not_train_for_i
 
     made, delay, frame = [], timedelta(hours=20), tumours()
     make = running.folds_of
-    monkeypatch.setattr(running, "folds_of", lambda *asked, **how: made.append(make(*asked, **how)) or made[-1])
-    report = report_of(store, train(asked("grid"), prepared({"split": split}, delay=delay)))
+    monkeypatch.setattr(running, "folds_of", lambda *requested, **how: made.append(make(*requested, **how)) or made[-1])
+    report = report_of(store, train(requested("grid"), prepared({"split": split}, delay=delay)))
     assert report.embargo == delay
     assert len(made) == (1 if split["by"] == "time" else 3), "each search has its own"
     for fitted, held in (fold for folds in made for fold in folds):
@@ -203,8 +203,8 @@ def test_what_was_measured_in_another_way_before_is_not_taken(
     with monkeypatch.context() as before:
         before.setattr(running, "FORMAT", running.FORMAT - 1)
         before.setattr(training, "FORMAT", training.FORMAT - 1)
-        old = train(asked("grid"), inputs)
-    new = train(asked("grid"), inputs)
+        old = train(requested("grid"), inputs)
+    new = train(requested("grid"), inputs)
     assert new.key != old.key
     assert len(list((tmp_path / "artifacts" / "journals").rglob("*.json"))) == 2 * len(records(store))
 
@@ -213,13 +213,13 @@ def test_an_embargo_that_leaves_a_fold_nothing_to_train_on_is_named(train: Any, 
     inputs = prepared({"split": {"by": "time", "embargo": timedelta(hours=120)}})
     words = r"fold 1 of the search would train on no row.*more than 5 days, 0:00:00 before it.*smaller search.cv"
     with pytest.raises(DataError, match=words):
-        train(asked("grid"), inputs)
+        train(requested("grid"), inputs)
 
 
 def test_under_cross_validation_each_held_out_fold_has_a_search_of_its_own(
     train: Any, prepared: Any, store: ArtifactStore
 ) -> None:
-    result = train(asked("random", trials=3), prepared(FOLDS))
+    result = train(requested("random", trials=3), prepared(FOLDS))
     assert {name.rpartition("-")[0] for name in records(store)} == {"fold-1", "fold-2", "final"}
     assert report_of(store, result).rows == len(tumours())
 
@@ -229,7 +229,7 @@ def test_params_that_nothing_beats_are_kept_and_it_says_so(train: Any, prepared:
     search = {"method": "grid", "space": {"C": [1e-6, 1e-5]}, "metric": "log_loss"}
     result = train({**good, "search": search}, prepared())
     report = report_of(store, result)
-    assert report.kept == 0
+    assert report.chosen == 0
     assert "the params stay as they are: their log_loss is" in report.reason
     assert load_model(store, result.artifacts["model"])["model"].C == 1.0
 
@@ -255,16 +255,16 @@ def test_a_regression_is_searched_and_a_nested_estimator_too(train: Any, prepare
 
 def test_stopping_rules_end_the_search_and_are_named(train: Any, prepared: Any, store: ArtifactStore) -> None:
     inputs = prepared()
-    early = report_of(store, train(asked("random", trials=60, early_stop=4), inputs))
+    early = report_of(store, train(requested("random", trials=60, early_stop=4), inputs))
     assert early.stopped == ["early_stop"]
     assert "early_stop ended it after 4 trials in a row that were not better" in early.reason
     best = early.best
     assert best is not None
     assert early.trials[-1].number == best.number + 4
-    late = report_of(store, train(asked("random", trials=60, timeout="PT0.001S"), inputs))
+    late = report_of(store, train(requested("random", trials=60, timeout="PT0.001S"), inputs))
     assert (late.stopped, len(late.trials)) == (["timeout"], 2)
     assert "1 of 60 trials: its timeout of 0:00:00.001000 ended it" in late.reason
-    halved = report_of(store, train(asked("halving", timeout="PT0.001S"), inputs))
+    halved = report_of(store, train(requested("halving", timeout="PT0.001S"), inputs))
     assert halved.stopped == ["timeout"]
     assert any(trial.why == "the time was over" for trial in halved.trials)
 
@@ -272,29 +272,29 @@ def test_stopping_rules_end_the_search_and_are_named(train: Any, prepared: Any, 
 def test_halving_drops_on_few_rows_and_measures_the_last_on_all(
     train: Any, prepared: Any, store: ArtifactStore
 ) -> None:
-    report = report_of(store, train(asked("halving", trials=18), prepared()))
+    report = report_of(store, train(requested("halving", trials=18), prepared()))
     shares = sorted(trial.share for trial in report.trials[1:])
     assert shares.count(1.0) == 1
     assert shares[0] < 0.2
-    assert report.of(report.kept).share == 1.0
+    assert report.of(report.chosen).share == 1.0
 
 
 def test_a_trial_that_fails_is_reported_and_the_others_go_on(train: Any, prepared: Any, store: ArtifactStore) -> None:
     space = {"max_depth": [2, -1, 3, 4]}
-    report = report_of(store, train(asked("grid", space=space), prepared()))
+    report = report_of(store, train(requested("grid", space=space), prepared()))
     failed = report.trials[2]
     assert failed.score is None
     assert failed.why is not None
     assert "max_depth" in failed.why
     assert [trial.score is None for trial in report.trials] == [False, False, True, False, False]
-    broken = {**asked("grid", space={"criterion": ["gini", "entropy"]}), "params": {"max_depth": -1}}
+    broken = {**requested("grid", space={"criterion": ["gini", "entropy"]}), "params": {"max_depth": -1}}
     with pytest.raises(ModelError, match="'tree': none of 3 trials of its search could be measured: got fold 1: "):
         train(broken, prepared())
 
 
 def test_a_parameter_that_there_is_not_is_named(train: Any, prepared: Any) -> None:
     with pytest.raises(SpecError, match=r"params.depth: unknown parameter of DecisionTreeClassifier"):
-        train(asked("random", space={"depth": [1, 2, 3]}), prepared())
+        train(requested("random", space={"depth": [1, 2, 3]}), prepared())
 
 
 def test_without_optuna_the_error_says_what_to_install(
@@ -303,7 +303,7 @@ def test_without_optuna_the_error_says_what_to_install(
     inputs = prepared()
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(SpecError, match=r"Install airflow-mlops-provider\[search\]"):
-        train(asked("bayesian"), inputs)
+        train(requested("bayesian"), inputs)
 
 
 # ---------------------------------------------------------------- shards, kills
@@ -313,7 +313,7 @@ def test_without_optuna_the_error_says_what_to_install(
 def test_shards_do_the_trials_that_training_takes(
     method: str, train: Any, step: Any, prepared: Any, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    inputs, candidate = prepared(), asked(method, shards=2)
+    inputs, candidate = prepared(), requested(method, shards=2)
     parts = [step("search", {"name": "tree", "candidate": candidate, "shard": shard}, **inputs) for shard in (0, 1)]
     done = records(store)
     result = train(candidate, inputs)
@@ -332,7 +332,7 @@ def test_shards_do_the_trials_that_training_takes(
 def test_recompute_measures_anew_where_trials_are_made(
     train: Any, step: Any, prepared: Any, store: ArtifactStore
 ) -> None:
-    inputs, candidate = prepared(), asked("grid", shards=2)
+    inputs, candidate = prepared(), requested("grid", shards=2)
     section = {"name": "tree", "candidate": candidate, "shard": 0}
     part, result = step("search", section, **inputs), train(candidate, inputs)
     before = records(store)
@@ -345,7 +345,7 @@ def test_recompute_measures_anew_where_trials_are_made(
 
 def test_a_damaged_record_is_measured_anew(train: Any, prepared: Any, store: ArtifactStore, tmp_path: Path) -> None:
     inputs = prepared()
-    result = train(asked("grid"), inputs)
+    result = train(requested("grid"), inputs)
     report = report_of(store, result)
     [file] = (tmp_path / "artifacts" / "journals").rglob("final-0003.json")
     for damage in ("{", '{"params": {"max_depth": 9}, "result": {}}', json.dumps({"params": report.of(3).params})):
@@ -367,7 +367,7 @@ run_step(StepRequest.model_validate_json(sys.stdin.read()), ArtifactStore(sys.ar
 def test_halving_takes_what_was_measured_of_each_round(
     train: Any, prepared: Any, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    result = train(asked("halving"), prepared())
+    result = train(requested("halving"), prepared())
     report = report_of(store, result)
     before = records(store)
     files = sorted((tmp_path / "artifacts" / "journals").rglob("*.json"), key=lambda file: file.stat().st_mtime_ns)
@@ -391,7 +391,7 @@ def start(request: str, store: ArtifactStore) -> subprocess.Popen[str]:
 def test_killed_on_its_way_it_resumes_in_two_processes_at_once_and_ends_with_the_same_trials(
     train: Any, prepared: Any, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    result = train(asked("bayesian", trials=40), prepared())
+    result = train(requested("bayesian", trials=40), prepared())
     report = report_of(store, result)
     other = stored_elsewhere(tmp_path, result)
     request = request_behind(store, result).model_dump_json()
@@ -401,14 +401,14 @@ def test_killed_on_its_way_it_resumes_in_two_processes_at_once_and_ends_with_the
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    kept = records(other)
-    assert 12 <= len(kept) < len(records(store)), "killed on its way"
+    stored = records(other)
+    assert 12 <= len(stored) < len(records(store)), "killed on its way"
 
     beside = start(request, other)
     again = run_step(StepRequest.model_validate_json(request), other)
     assert beside.wait() == 0
     after = records(other)
-    assert {name: after[name] for name in kept} == kept, "no trial was made twice"
+    assert {name: after[name] for name in stored} == stored, "no trial was made twice"
     assert after.keys() == records(store).keys()
     assert scores(report_of(other, again)) == scores(report)
     assert again.facts["digest"] == result.facts["digest"]

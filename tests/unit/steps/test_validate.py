@@ -91,12 +91,12 @@ def test_a_failed_expectation_is_a_result_that_names_it_and_keeps_its_rows(steps
     assert result.failure.got == "50 of 200 values, such as d"
     assert "expect_column_values_to_be_between of column 'x'" in result.failure.hint
     assert result.facts["failed"] == 2
-    kept = read_table(steps.store, result.artifacts["failing_rows"])
-    assert kept.groupby("failed_check", observed=True).size().to_dict() == {
+    stored = read_table(steps.store, result.artifacts["failing_rows"])
+    assert stored.groupby("failed_check", observed=True).size().to_dict() == {
         "expect_column_values_to_be_between": 20,
         "expect_column_values_to_be_in_set": 50,
     }
-    worst = kept[kept["failed_column"] == "x"]
+    worst = stored[stored["failed_column"] == "x"]
     assert set(worst["x"]) == {9.0}
     # Rows are counted from 1 in the snapshot, whose keys here are counted from 0.
     assert (worst["row"] == worst["id"] + 1).all()
@@ -108,8 +108,8 @@ def test_failing_rows_are_bounded_and_shared_among_checks(steps: Any, dataset: A
         expectation("column_values_to_be_in_set", column="c", value_set=["a"]),
     ]
     result = steps.validate(dataset(), expectations=bad, keep_failing_rows=10)
-    kept = read_table(steps.store, result.artifacts["failing_rows"])
-    assert kept["failed_column"].value_counts().to_dict() == {"y": 5, "c": 5}
+    stored = read_table(steps.store, result.artifacts["failing_rows"])
+    assert stored["failed_column"].value_counts().to_dict() == {"y": 5, "c": 5}
     none = steps.validate(dataset(), expectations=bad, keep_failing_rows=0)
     assert "failing_rows" not in none.artifacts
     assert none.facts["failed"] == 2
@@ -123,8 +123,8 @@ def test_rows_of_a_table_longer_than_one_row_group_keep_their_numbers(steps: Any
         expectation("column_values_to_be_between", column="x", min_value=0),
     ]
     result = steps.validate(dataset(frame), expectations=bad)
-    kept = read_table(steps.store, result.artifacts["failing_rows"])
-    assert kept[["row", "id", "x"]].to_numpy().tolist() == [[4, 3, -1.0], [69_991, 69_990, -2.0]]
+    stored = read_table(steps.store, result.artifacts["failing_rows"])
+    assert stored[["row", "id", "x"]].to_numpy().tolist() == [[4, 3, -1.0], [69_991, 69_990, -2.0]]
 
 
 def test_a_guard_counts_over_all_row_groups(steps: Any, dataset: Any) -> None:

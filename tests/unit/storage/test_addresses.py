@@ -15,10 +15,10 @@ from airflow_mlops_provider.storage import list_files, local_path, safe_key
 def test_a_key_is_refused_or_stays_inside_its_store(key: str) -> None:
     root = Path("/somewhere/store")
     try:
-        kept = safe_key(key)
+        stored = safe_key(key)
     except ArtifactError:
         return
-    assert kept == key
+    assert stored == key
     assert "\0" not in key
     path = root / key
     assert path.parts[: len(root.parts)] == root.parts

@@ -188,10 +188,10 @@ def test_what_may_not_be_read_or_written_is_named_with_who_may_not(tmp_path: Pat
         closed.chmod(0)
     (tmp_path / "secret.csv").write_text("a\n1\n")
     (tmp_path / "secret.csv").chmod(0)
-    said = as_another(tmp_path, code.replace("root", repr(str(root)), 1))
+    message = as_another(tmp_path, code.replace("root", repr(str(root)), 1))
     user = 65534 if ROOT else os.geteuid()
-    assert said.startswith("StorageError"), said
-    assert f"cannot be {doing}: permission is missing: got Permission denied. Give user {user} permission" in said
+    assert message.startswith("StorageError"), message
+    assert f"cannot be {doing}: permission is missing: got Permission denied. Give user {user} permission" in message
 
 
 def file_as_root(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 import write_stored
 from airflow_mlops_provider import effects
-from airflow_mlops_provider.effects.champions import Rivals
+from airflow_mlops_provider.effects.champions import ComparableChampions
 from airflow_mlops_provider.effects.decisions import decisions
 from airflow_mlops_provider.evaluation.card_facts import CardFacts
 from airflow_mlops_provider.evaluation.report import EvaluationReport
@@ -49,7 +49,7 @@ DOCUMENTS: dict[str, Callable[[Any], Any]] = {
     "evaluation": EvaluationReport.read,
     "live": LiveReport.read,
     "model_info": ModelInfo.read,
-    "rivals": Rivals.read,
+    "rivals": ComparableChampions.read,
     "search": SearchReport.read,
     "split": SplitPlan.read,
     "validation": ValidationReport.read,
@@ -161,8 +161,8 @@ def test_the_decisions_and_messages_are_read(left: Left) -> None:
         (write_stored.date(15), 2), (write_stored.date(18), 3), (write_stored.date(19), 3)
     ]  # fmt: skip
     notices, mail = left.registry.notices(MODEL), f"{MODEL}.mail"
-    kept = notices.read()
-    assert notices.since(kept, mail, ["promoted"], write_stored.date(9)) == {"promoted": write_stored.date(0)}
+    stored = notices.read()
+    assert notices.since(stored, mail, ["promoted"], write_stored.date(9)) == {"promoted": write_stored.date(0)}
     assert not notices.take(mail, "promoted-1", by="another"), "it was sent"
     assert notices.take(mail, "promoted-2", by="another"), "it was given back"
 

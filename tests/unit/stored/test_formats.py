@@ -28,9 +28,9 @@ def test_what_changed_was_raised(now: Table) -> None:
 def test_every_stored_document_is_in_the_table(now: Table) -> None:
     names = {name.rpartition(".")[2] for name in now["documents"]}
     assert names >= {
-        "Approval", "CardFacts", "Decision", "DecisionEntry", "DriftReport", "EstimateReport", "EvaluationReport",
-        "LedgerEntry", "LiveReport", "ModelInfo", "Part", "PrivacyReport", "Receipt", "Rivals", "SearchReport",
-        "SplitPlan", "StoredRequest", "TableInfo", "ValidationReport", "Verdicts", "_Note",
+        "Approval", "CardFacts", "ComparableChampions", "Decision", "DecisionEntry", "DriftReport", "EstimateReport",
+        "EvaluationReport", "LedgerEntry", "LiveReport", "ModelInfo", "Part", "PrivacyReport", "Receipt",
+        "SearchReport", "SplitPlan", "StoredRequest", "TableInfo", "ValidationReport", "Verdicts", "_Note",
     }  # fmt: skip
 
 

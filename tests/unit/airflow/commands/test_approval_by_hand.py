@@ -50,12 +50,12 @@ def test_the_command_line_passes_by_no_approval_unless_the_owner_and_an_approver
         ("--approve-as", "eve"): "one of promotion.approvers: anna, ben",
     }
     for more, words in refused.items():
-        code, said = promote(*more)
-        assert (code, words in said) == (1, True), said
+        code, message = promote(*more)
+        assert (code, words in message) == (1, True), message
     monkeypatch.setenv(ALLOWED, "True")
     for more, words in refused_though_allowed.items():
-        code, said = promote(*more)
-        assert (code, words in said) == (1, True), said
+        code, message = promote(*more)
+        assert (code, words in message) == (1, True), message
     assert registry.approvals("iris") == []
     assert len(registry.history("iris")) == 1
 
@@ -67,8 +67,8 @@ def test_the_command_line_passes_by_no_approval_unless_the_owner_and_an_approver
     assert run("promote", "iris", "2", "--reason", "other", "--despite-gates")[0] == 0
     assert run("promote", "iris", "1", "--reason", "x", "--approve-as", "anna")[0] == 1, "nobody is asked there"
     file.write_text(text)
-    code, said = promote("--approve-as", "anna")
-    assert code == 0, said
+    code, message = promote("--approve-as", "anna")
+    assert code == 0, message
     head, [answered] = registry.head("iris"), registry.approvals("iris")
     assert head is not None
     assert (head.version, head.approver) == (1, "anna")

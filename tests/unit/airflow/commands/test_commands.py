@@ -66,7 +66,7 @@ def test_two_versions_are_told_compared_promoted_and_rolled_back(
     assert [(one["version"], one["action"], one["in_quarantine"]) for one in entries] == [
         (1, "promote", False), (2, "promote", True), (1, "rollback", False),
     ]  # fmt: skip
-    moment = entries[1]["since"]
+    moment = entries[1]["promoted_at"]
     assert [one["version"] for one in json.loads(run("history", "iris", "--served-at", moment, "-o", "json")[1])] == [2]
     assert json.loads(run("history", "iris", "--served-at", "2020-01-01", "-o", "json")[1]) == []
 

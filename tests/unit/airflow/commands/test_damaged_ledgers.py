@@ -10,7 +10,7 @@ import pytest
 from made_up import entry, write_log, write_pipeline
 
 from airflow_mlops_provider.effects.decisions import decide_window
-from airflow_mlops_provider.effects.watching import reign_of
+from airflow_mlops_provider.effects.watching import champion_pair
 from airflow_mlops_provider.monitoring.governor import Window
 from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.spec import Monitoring
@@ -36,7 +36,7 @@ def write(mlflow: str, *, more: dict[str, str], future: bool = False) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "future", "said"),
+    ("more", "future", "message"),
     [
         (
             {"seq-02": "{}", "seq-9": "{}"},
@@ -54,7 +54,7 @@ def test_what_a_person_should_look_at_is_said_by_commands_and_monitoring(
     worker: Any,
     more: dict[str, str],
     future: bool,
-    said: str,
+    message: str,
 ) -> None:
     write_pipeline(pipelines, "churn")
     write(mlflow, more=more, future=future)
@@ -62,28 +62,28 @@ def test_what_a_person_should_look_at_is_said_by_commands_and_monitoring(
     code, out, _ = run("reconcile", "-o", "json")
     [found] = json.loads(out)
     assert (code, found["agrees"]) == (0, True)
-    assert said in found["remarks"][0]
+    assert message in found["remarks"][0]
     [shown] = json.loads(run("status", "-o", "json")[1])
-    assert said in shown["remarks"][0]
+    assert message in shown["remarks"][0]
     assert "look at" in run("status")[1]
     findings = json.loads(run("doctor", "-o", "json")[1])
-    told = [(one["outcome"], one["detail"]) for one in findings if one["check"] == "ledger"]
-    assert [outcome for outcome, _ in told] == ["ok", "warning"]
-    assert said in told[1][1]
+    reported = [(one["outcome"], one["detail"]) for one in findings if one["check"] == "ledger"]
+    assert [outcome for outcome, _ in reported] == ["ok", "warning"]
+    assert message in reported[1][1]
 
     registry = Registry.connect(mlflow)
-    kept = decide_window(
+    stored = decide_window(
         registry,
         "churn",
         Monitoring(),
         Window(as_of=AT, rows=500),
-        reign=reign_of(registry.history("churn")),
+        pair=champion_pair(registry.history("churn")),
         drift={"drifted": False, "why": "No drift"},
         live=None,
         caller=("dag", "run", "task"),
     )
-    assert kept.decision.action == "keep"
-    assert said in kept.decision.sentence()
+    assert stored.decision.action == "keep"
+    assert message in stored.decision.sentence()
 
 
 def test_a_damaged_ledger_fails_the_commands_and_moves_nothing(

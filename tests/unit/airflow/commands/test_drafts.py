@@ -38,12 +38,12 @@ def test_a_draft_trains_to_a_champion_without_an_edit(
     assert [gate[1] for gate in head.gates] == [True] * 5
 
 
-def drafted(folder: Path, rows: dict[str, list[Any]], **asked: Any) -> Draft:
+def drafted(folder: Path, rows: dict[str, list[Any]], **requested: Any) -> Draft:
     import pandas as pd
 
     file = folder / "some data.jsonl"
     pd.DataFrame(rows).to_json(file, orient="records", lines=True)
-    return draft_pipeline(file, **{"target": "y", **asked})
+    return draft_pipeline(file, **{"target": "y", **requested})
 
 
 def world(rows: int = 300) -> dict[str, list[Any]]:
@@ -202,7 +202,7 @@ def test_a_split_that_the_data_does_not_allow_gives_way_to_another(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("changes", "asked", "message"),
+    ("changes", "requested", "message"),
     [
         ({}, {"target": "why"}, "--target names no column of the file.*Did you mean 'y'|--target names no column"),
         ({}, {"timestamp": "size"}, "not a moment in every row"),
@@ -217,11 +217,11 @@ def test_a_split_that_the_data_does_not_allow_gives_way_to_another(tmp_path: Pat
     ],
 )
 def test_what_cannot_be_drafted_is_one_line(
-    changes: dict[str, list[Any]], asked: dict[str, Any], message: str, tmp_path: Path
+    changes: dict[str, list[Any]], requested: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     rows = {name: values for name, values in world().items() if name.isalnum() or "_" in name}
     with pytest.raises(MLOpsError, match=message) as raised:
-        drafted(tmp_path, {**rows, **changes}, **asked)
+        drafted(tmp_path, {**rows, **changes}, **requested)
     assert len(str(raised.value).splitlines()) == 1
 
 

@@ -14,7 +14,7 @@ import yaml
 from airflow_mlops_provider.drafting import draft_pipeline
 from airflow_mlops_provider.drafting.windows import watching_of
 from airflow_mlops_provider.monitoring.governor import Decision
-from airflow_mlops_provider.monitoring.probation import Comparison
+from airflow_mlops_provider.monitoring.probation import WindowComparison
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.registry import Registry
 
@@ -116,8 +116,8 @@ def test_check_warns_of_a_probation_that_its_last_look_found_too_short(
     assert run("init", str(write(tmp_path, 24)), "--target", "y")[0] == 0
     file = pipelines / "loads.yaml"
     file.write_text(f"{file.read_text()}\nscoring: {{window: 10 days}}\nmonitoring: {{}}\n")
-    comparison = Comparison(difference=0.0, variance=0.01, rows=240)
-    registry = Registry(mlflow)
+    comparison = WindowComparison(difference=0.0, variance=0.01, rows=240)
+    registry = Registry.connect(mlflow)
     for day, words in ((1, "too short by far"), (2, "to see a loss of 0.1, it has to be 12 days"), (3, None)):
         looked = {} if words is None else {"comparison": comparison, "underpowered": words}
         as_of = datetime(2026, 3, day, tzinfo=UTC)

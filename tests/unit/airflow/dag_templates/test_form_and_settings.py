@@ -58,9 +58,9 @@ def test_assets_tags_owner_and_politeness() -> None:
     (champion,) = dag.task_dict["promote"].outlets
     assert isinstance(champion, AssetAlias)
     assert champion.name == "retention.champion"
-    served, asked = champion_asset("retention"), retrain_asset("churn")
+    served, requested = champion_asset("retention"), retrain_asset("churn")
     inlets = {name: task.inlets for name, task in dag.task_dict.items() if task.inlets}
-    assert inlets == {"ingest": [asked], "publish": [asked], "promote": [served, asked]}
+    assert inlets == {"ingest": [requested], "publish": [requested], "promote": [served, requested]}
 
 
 def test_every_task_after_ingest_takes_its_as_of() -> None:

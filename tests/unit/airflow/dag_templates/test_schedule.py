@@ -48,7 +48,7 @@ def test_a_wrong_schedule_is_an_error_at_once(schedule: dict[str, str], words: s
 
 
 @pytest.mark.parametrize(
-    ("cron", "asked", "waits"),
+    ("cron", "requested", "waits"),
     [
         ("@daily", None, timedelta(hours=12)),
         ("0 6 * * 1-5", None, timedelta(hours=12)),
@@ -58,10 +58,10 @@ def test_a_wrong_schedule_is_an_error_at_once(schedule: dict[str, str], words: s
     ],
 )
 def test_a_person_has_less_time_to_answer_than_the_next_run_has_to_come(
-    cron: str | None, asked: str | None, waits: timedelta
+    cron: str | None, requested: str | None, waits: timedelta
 ) -> None:
     schedule = {"schedule": {"cron": cron}} if cron else {}
-    promotion = {"approval": "human", "response_timeout": asked, "approvers": ["anna"]}
+    promotion = {"approval": "human", "response_timeout": requested, "approvers": ["anna"]}
     dag = dag_of(**schedule, promotion=promotion)
     approve, promote = dag.get_task("approve"), dag.get_task("promote")
     assert (approve.response_timeout, approve.defaults) == (waits, ["Reject"])

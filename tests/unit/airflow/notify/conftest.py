@@ -12,8 +12,8 @@ from airflow_mlops_provider.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from notified_model import World
     from services.receivers import Mailbox, Slack
-    from told_model import World
 
 # What the tests of messages share.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,7 +39,7 @@ def posts(connection: Callable[..., None]) -> Iterator[Slack]:
 def world(
     worker: Any, mlflow_uri: str, connection: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> World:
-    from told_model import World
+    from notified_model import World
 
     connection("mlflow_default", conn_type="mlflow", host=mlflow_uri, extra={"ui_url": "https://mlflow.example.org"})
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.org/team/")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
-from told_model import MARCH, World
+from notified_model import MARCH, World
 
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.job import StepRequest
@@ -27,7 +27,7 @@ def computed(store: ArtifactStore, step: str, section: dict[str, Any], **inputs:
 
 
 @dataclass
-class Asked:
+class QuestionWorld:
     """A challenger that was evaluated and published, and the task that asks about it."""
 
     world: World
@@ -35,7 +35,7 @@ class Asked:
     evaluation: StepResult
 
     @classmethod
-    def about(cls, world: World, folder: Path, estimator: str = "linear_model.LogisticRegression") -> Asked:
+    def about(cls, world: World, folder: Path, estimator: str = "linear_model.LogisticRegression") -> QuestionWorld:
         """Train, evaluate and publish one."""
         file, store = folder / "customers.csv", ArtifactStore((folder / "artifacts").as_uri())
         rows = "\n".join(f"{18 + number % 60},{int(number % 60 + number % 7 > 30)}" for number in range(400))

@@ -126,8 +126,8 @@ def test_a_template_may_say_what_happened_and_where(mails: Mailbox) -> None:
     assert sent(mails, template).strip() == "churn: version 1, better, churn_training, manual, notify, 1"
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_what_is_called_when_a_run_fails_sees_no_more(mails: Mailbox, asked: bool) -> None:
+@pytest.mark.parametrize("requested", [False, True])
+def test_what_is_called_when_a_run_fails_sees_no_more(mails: Mailbox, requested: bool) -> None:
     named = {
         "notifier": SMTP,
         "params": {
@@ -135,11 +135,11 @@ def test_what_is_called_when_a_run_fails_sees_no_more(mails: Mailbox, asked: boo
             "subject": "{{ dag_id }} failed",
             "html_content": "{{ var.value.bank or 'x' }}",
         },
-        "airflow_context": asked,
+        "airflow_context": requested,
     }
     [notifier] = notifiers(pipeline(on_failure=[named]))
     seen = {**context(), "dag": None}
-    if asked:
+    if requested:
         notifier({**seen, "dag_id": "churn_training"})
         assert SENTINEL in mails.text(mails.mails[-1])
     else:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from published_challenger import Asked
-from told_model import API, MAIL, MARCH, NASTY, SHA, SMTP, WEBHOOK, World, evaluated, gate_result
+from notified_model import API, MAIL, MARCH, NASTY, SHA, SMTP, WEBHOOK, World, evaluated, gate_result
+from published_challenger import QuestionWorld
 
 from airflow_mlops_provider import effects
 from airflow_mlops_provider.operators.promotion import PromoteModelOperator
@@ -30,18 +30,18 @@ def test_a_promotion_and_a_rollback_are_each_one_mail_with_links(world: World, m
         "churn: version 2 is the champion, after version 1",
         "churn: rolled back to version 1; version 2 is in quarantine",
     ]
-    said = mails.text(mails.mails[1])
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in said
-    assert "<script>" not in said
+    message = mails.text(mails.mails[1])
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in message
+    assert "<script>" not in message
     for words in ("anna", "roc_auc 0.7123", "2013-03-03"):
-        assert words in said
+        assert words in message
     for link in (
         "https://mlflow.example.org/#/models/churn/versions/2",
         "https://mlflow.example.org/#/experiments/0/runs/",
         "https://airflow.example.org/team/dags/churn_training/runs/on%2Bmonday",
         "https://airflow.example.org/team/mlops/models/churn",
     ):
-        assert f'href="{link}' in said
+        assert f'href="{link}' in message
 
 
 def test_slack_s_api_and_webhook_are_told_in_its_own_markup(world: World, posts: Slack) -> None:
@@ -98,9 +98,9 @@ def test_gates_that_failed_are_told_with_the_version_that_did(
 def test_gates_that_refuse_anew_because_a_champion_came_meanwhile_are_told_once(
     on_fail: str, state: str, title: str, world: World, posts: Slack, tmp_path: Path
 ) -> None:
-    poor = Asked.about(world, tmp_path, "dummy.DummyClassifier")
+    poor = QuestionWorld.about(world, tmp_path, "dummy.DummyClassifier")
     gate = poor.gate({"kind": "champion", "on_fail": on_fail})
-    good = Asked.about(world, tmp_path)
+    good = QuestionWorld.about(world, tmp_path)
     effects.promote(
         world.registry, good.store, good.evaluation, good.gate(), model="churn", caller=("churn_training", "other")
     )
@@ -112,8 +112,8 @@ def test_gates_that_refuse_anew_because_a_champion_came_meanwhile_are_told_once(
         ended = world.worker.run(task)
         assert ended.state == state
         results = [gate, poor.evaluation, StepResult.model_validate(ended.xcom)]
-        told = world.tell({"notifier": WEBHOOK, "events": ["gate_failed"]}, results=results)
-        assert told.state == "success"
+        reported = world.tell({"notifier": WEBHOOK, "events": ["gate_failed"]}, results=results)
+        assert reported.state == "success"
     [text] = posts.texts
     assert text.startswith(f"*churn: {title}*\nWhy: not better than champion v2")
     assert "Challenger: version 1" in text

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from told_model import LEAST, MAIL, SMTP, World
+from notified_model import LEAST, MAIL, SMTP, World
 
 from airflow_mlops_provider.dag_templates.folder import file_problems
 from airflow_mlops_provider.dag_templates.kinds import KINDS
@@ -58,8 +58,10 @@ def test_a_wrong_setting_is_named(on_event: list[Any], words: str) -> None:
 
 def dags(*events: str, notifier: str = SMTP, approval: str | None = None) -> dict[str, Any]:
     """The DAGs of a pipeline whose notifier wants certain events."""
-    told = {"on_event": [{"notifier": notifier, "params": {"to": "a@b.c"}, "events": list(events)}] if events else []}
-    more = {"scoring": {}, "monitoring": {}, "notifications": told, "promotion": {"approval": approval}}
+    reported = {
+        "on_event": [{"notifier": notifier, "params": {"to": "a@b.c"}, "events": list(events)}] if events else []
+    }
+    more = {"scoring": {}, "monitoring": {}, "notifications": reported, "promotion": {"approval": approval}}
     pipeline = parse_pipeline({**LEAST, **more}, where="churn.yaml")
     return {kind: each.build(pipeline) for kind, each in KINDS.items()}
 
@@ -78,9 +80,9 @@ def test_only_a_dag_that_has_one_of_the_events_has_the_task(events: tuple[str, .
     assert {kind for kind, dag in dags(*events).items() if "notify" in dag.task_dict} == kinds
 
 
-@pytest.mark.parametrize(("events", "told"), [(("approval_asked", "drift"), 1), (("promoted",), 0), ((), 0)])
-def test_the_task_that_asks_tells_those_who_want_to_hear_of_it(events: tuple[str, ...], told: int) -> None:
-    assert len(dags(*events, approval="human")["training"].task_dict["approve"].event_notifiers) == told
+@pytest.mark.parametrize(("events", "reported"), [(("approval_asked", "drift"), 1), (("promoted",), 0), ((), 0)])
+def test_the_task_that_asks_tells_those_who_want_to_hear_of_it(events: tuple[str, ...], reported: int) -> None:
+    assert len(dags(*events, approval="human")["training"].task_dict["approve"].event_notifiers) == reported
 
 
 def test_the_task_is_a_teardown_that_waits_for_what_tells_of_events() -> None:
@@ -106,7 +108,7 @@ def test_a_notifier_outside_the_allow_list_has_no_dag_and_one_that_cannot_be_is_
         dags("promoted", notifier="subprocess.Popen")
     with pytest.raises(NotAllowedError, match="'subprocess.Popen' is outside the allow-list"):
         dags("approval_asked", notifier="subprocess.Popen", approval="human")
-    told = {"on_event": [{"notifier": SMTP, "params": {"too": "a@b.c"}}]}
+    reported = {"on_event": [{"notifier": SMTP, "params": {"too": "a@b.c"}}]}
     file = pipelines / "churn.yaml"
-    file.write_text(yaml.safe_dump({**LEAST, "notifications": told}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({**LEAST, "notifications": reported}), encoding="utf-8")
     assert [f"the params of notifier '{SMTP}' do not fit" in problem for problem in file_problems(file)] == [True]

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from published_challenger import Asked
-from told_model import MAIL, WEBHOOK, World
+from notified_model import MAIL, WEBHOOK, World
+from published_challenger import QuestionWorld
 
 from airflow_mlops_provider.operators import approval
 
@@ -19,29 +19,31 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def asked(world: World, tmp_path: Path) -> Asked:
-    return Asked.about(world, tmp_path)
+def requested(world: World, tmp_path: Path) -> QuestionWorld:
+    return QuestionWorld.about(world, tmp_path)
 
 
-def test_a_question_that_waits_is_told_once_with_where_and_until_when_to_answer(asked: Asked, mails: Mailbox) -> None:
-    asked.world.decide(4)  # no matter of this task
+def test_a_question_that_waits_is_told_once_with_where_and_until_when_to_answer(
+    requested: QuestionWorld, mails: Mailbox
+) -> None:
+    requested.world.decide(4)  # no matter of this task
     soonest = datetime.now(UTC) + timedelta(hours=12)
-    first = asked.ask(MAIL)
-    for ended in (first, asked.ask(MAIL)):
+    first = requested.ask(MAIL)
+    for ended in (first, requested.ask(MAIL)):
         assert ended.state == "awaiting_input", ended.error
-        assert sum(msg.type == "CreateHITLDetailPayload" for msg in ended.told) == 1
+        assert sum(msg.type == "CreateHITLDetailPayload" for msg in ended.messages) == 1
     [mail] = mails.mails
     assert mail["Subject"] == "churn: version 1 waits for approval"
-    said = mails.text(mail)
+    message = mails.text(mail)
     until = {f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (soonest, datetime.now(UTC) + timedelta(hours=12))}
-    assert any(moment in said for moment in until)
+    assert any(moment in message for moment in until)
     for words in ("all 1 gates passed", "log_loss 0.", "anna, ben", "2013-03-01"):
-        assert words in said
+        assert words in message
     for link in (
         "https://airflow.example.org/team/dags/churn_training/runs/run/tasks/approve/required_actions",
         "https://mlflow.example.org/#/models/churn/versions/1",
     ):
-        assert f'href="{link}"' in said
+        assert f'href="{link}"' in message
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_question_that_waits_is_told_once_with_where_and_until_when_to_answer(
 def test_a_question_waits_for_nobody_who_is_told_of_it(
     away: str,
     words: str,
-    asked: Asked,
+    requested: QuestionWorld,
     mails: Mailbox,
     posts: Slack,
     connection: Callable[..., None],
@@ -77,7 +79,7 @@ def test_a_question_waits_for_nobody_who_is_told_of_it(
                 named["params"]["smtp_conn_id"] = "nowhere"
             case "wrong":
                 named["params"] = {"too": "a@b.c"}
-        ended = asked.ask(named, {"notifier": WEBHOOK})
+        ended = requested.ask(named, {"notifier": WEBHOOK})
     assert ended.state == "awaiting_input", ended.error
     assert words in caplog.text + capsys.readouterr().out
     for thread in threading.enumerate():
@@ -87,12 +89,14 @@ def test_a_question_waits_for_nobody_who_is_told_of_it(
 
     mails.refuse = 0
     connection("smtp_default", **mails.connection)
-    asked.ask(MAIL, {"notifier": WEBHOOK})
+    requested.ask(MAIL, {"notifier": WEBHOOK})
     assert (len(mails.mails), len(posts.texts)) == (1, 1), "asked again, who had not heard of it is told"
 
 
-def test_nobody_is_told_of_a_question_that_is_not_asked_or_that_they_do_not_want(asked: Asked, mails: Mailbox) -> None:
-    assert asked.ask({**MAIL, "events": ["promoted"]}).state == "awaiting_input"
+def test_nobody_is_told_of_a_question_that_is_not_asked_or_that_they_do_not_want(
+    requested: QuestionWorld, mails: Mailbox
+) -> None:
+    assert requested.ask({**MAIL, "events": ["promoted"]}).state == "awaiting_input"
     strict = {"kind": "absolute", "metric": "log_loss", "max": 0.001, "on_fail": "skip"}
-    assert asked.ask(MAIL, gates=[strict]).state == "skipped"
+    assert requested.ask(MAIL, gates=[strict]).state == "skipped"
     assert mails.mails == []

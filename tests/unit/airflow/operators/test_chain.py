@@ -44,10 +44,10 @@ def test_events_carry_as_of_and_the_champions_event_is_sent_once(
     dag = churn()
     ended = run_all(worker, dag, "ingest validate prepare train champion evaluate gate publish promote")
 
-    dataset = ended["ingest"].told[-1].outlet_events
+    dataset = ended["ingest"].messages[-1].outlet_events
     assert dataset[0]["extra"]["as_of"] == "2013-03-01T00:00:00+00:00"
     assert dataset[0]["extra"]["rows"] == 400
-    (champion,) = ended["promote"].told[-1].outlet_events
+    (champion,) = ended["promote"].messages[-1].outlet_events
     assert champion["dest_asset_key"] == {"name": "churn.champion", "uri": "mlops://churn/champion"}
     assert champion["extra"]["as_of"] == "2013-03-01T00:00:00+00:00"
     assert champion["extra"]["champion"] == 1
@@ -63,7 +63,7 @@ def test_events_carry_as_of_and_the_champions_event_is_sent_once(
     )
     again = worker.run(dag.task_dict["promote"])
     assert again.state == "success"
-    assert again.told[-1].outlet_events == []
+    assert again.messages[-1].outlet_events == []
 
 
 def test_a_cleared_run_publishes_and_promotes_nothing_again(
@@ -113,7 +113,7 @@ def test_wrong_wiring_is_one_clear_error(worker: Any, churn: Callable[..., DAG],
 def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
     worker: Any, churn: Callable[..., DAG], mlflow: str
 ) -> None:
-    def asked(as_of: str, reason: str, *columns: str) -> dict[str, Any]:
+    def requested(as_of: str, reason: str, *columns: str) -> dict[str, Any]:
         return {
             "asset": {"name": "churn.retrain", "uri": "mlops://churn/retrain", "extra": {}},
             "extra": {"as_of": as_of, "reason": reason, "columns": list(columns)},
@@ -125,7 +125,10 @@ def test_why_a_retraining_was_asked_for_ends_in_mlflow_and_in_the_ledger(
             "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
         }
 
-    events = [asked("2013-03-01", "drift: the age moved", "age", "plan"), asked("2013-02-25", "decay: old", "balance")]
+    events = [
+        requested("2013-03-01", "drift: the age moved", "age", "plan"),
+        requested("2013-02-25", "decay: old", "balance"),
+    ]
     run_all(
         worker,
         churn(),
@@ -166,7 +169,7 @@ def test_a_challenger_that_is_not_better_is_a_normal_day(worker: Any, churn: Cal
     assert ended["gate"].state == "success"
     assert ended["promote"].state == "skipped"
     assert ended["promote"].xcom is None
-    assert ended["promote"].told[-1].type == "TaskState"
+    assert ended["promote"].messages[-1].type == "TaskState"
 
 
 def test_a_failed_gate_fails_its_task_with_the_numbers(worker: Any, churn: Callable[..., DAG], mlflow: str) -> None:

@@ -43,7 +43,7 @@ def test_the_result_is_pushed_before_a_bad_verdict_fails_the_task(worker: Any, c
     assert ended.state == "failed"
     assert isinstance(ended.error, AirflowFailException)
     assert ended.xcom["failure"]["what"] in ended.message
-    kinds = [msg.type for msg in ended.told]
+    kinds = [msg.type for msg in ended.messages]
     assert kinds.index("SetXCom") < kinds.index("TaskState")
 
 
@@ -63,7 +63,7 @@ def test_only_a_service_that_is_away_is_tried_again(
 
     assert ended.state == state
     assert type(ended.error) is kind
-    [message] = [msg.value for msg in ended.told if msg.type == "SetXCom" and msg.key == "message"]
+    [message] = [msg.value for msg in ended.messages if msg.type == "SetXCom" and msg.key == "message"]
     ours = kind in (TransientServiceError, AirflowFailException)
     assert message == (str(ended.error) if ours else f"{kind.__name__}: {ended.error}")
 

@@ -91,5 +91,5 @@ def test_a_mapped_instance_is_named_by_its_candidate(worker: Any, churn: Callabl
     dag = churn()
     ended = run_all(worker, dag, "ingest prepare train")
 
-    names = [msg.rendered_map_index for msg in ended["tree"].told if msg.type == "SetRenderedMapIndex"]
+    names = [msg.rendered_map_index for msg in ended["tree"].messages if msg.type == "SetRenderedMapIndex"]
     assert names == ["tree"]

@@ -70,10 +70,10 @@ def test_an_mlflow_that_is_away_is_waited_for(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(first_event(champion(min_version=1), 60))
-        told = ""
-        while "Looking again in 0.1 s: MLflow at http://127.0.0.1:9 did not answer" not in told:
+        reported = ""
+        while "Looking again in 0.1 s: MLflow at http://127.0.0.1:9 did not answer" not in reported:
             await asyncio.sleep(0.1)
-            told += capsys.readouterr().out
+            reported += capsys.readouterr().out
         connection("mlflow_default", conn_type="mlflow", host=mlflow_uri)
         return await waiting
 
@@ -81,8 +81,8 @@ def test_an_mlflow_that_is_away_is_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [({"mlflow_conn_id": "nowhere"}, "connection 'nowhere' is not defined"), ({"model": "a/b"}, "cannot have this")],
 )
-def test_what_a_person_must_mend_is_told_at_once(registry: Registry, settings: dict[str, Any], said: str) -> None:
-    assert said in asyncio.run(first_event(champion(**settings)))["failure"]
+def test_what_a_person_must_mend_is_told_at_once(registry: Registry, settings: dict[str, Any], message: str) -> None:
+    assert message in asyncio.run(first_event(champion(**settings)))["failure"]

@@ -12,7 +12,7 @@ import pytest
 from fired_events import again, arrival, champion, first_event, is_silent
 
 from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
-from airflow_mlops_provider.triggers.polling import Look, PollingTrigger, in_thread
+from airflow_mlops_provider.triggers.polling import PollingTrigger, PollResult, in_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +49,9 @@ class Hanging(PollingTrigger):
         super().__init__(poke_interval=1)
         self.release, self.pool = release, pool
 
-    async def look(self, memory: dict[str, Any]) -> Look:
+    async def look(self, memory: dict[str, Any]) -> PollResult:
         await in_thread(self.pool, self.release.wait)
-        return Look(found={})
+        return PollResult(found={})
 
 
 def test_a_service_that_hangs_holds_no_thread_of_others() -> None:
@@ -79,7 +79,7 @@ def test_a_failing_look_warns_or_ends_the_wait(capsys: pytest.CaptureFixture[str
     errors = [TransientServiceError("MLflow is away"), RegistryError("the ledger is damaged")]
 
     class Failing(PollingTrigger):
-        async def look(self, memory: dict[str, Any]) -> Look:
+        async def look(self, memory: dict[str, Any]) -> PollResult:
             raise errors.pop(0)
 
     assert asyncio.run(first_event(Failing(poke_interval=0.1))) == {"failure": "the ledger is damaged"}

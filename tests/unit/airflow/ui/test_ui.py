@@ -128,10 +128,10 @@ def test_a_foreign_page_can_start_nothing_in_the_name_of_whom_it_shows_itself_to
     origin = {"Origin": "http://elsewhere.testserver", "Sec-Fetch-Site": "same-site"}
     trainer = browser("trainer of churn")
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-        told = trigger(trainer, "churn_training", json=None, content="{}", headers={**origin, "Content-Type": kind})
-        assert told.status_code == 422, kind
-    asked = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    preflight = trainer.options("/api/v2/dags/churn_training/dagRuns", headers=asked)
+        reported = trigger(trainer, "churn_training", json=None, content="{}", headers={**origin, "Content-Type": kind})
+        assert reported.status_code == 422, kind
+    requested = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    preflight = trainer.options("/api/v2/dags/churn_training/dagRuns", headers=requested)
     assert "access-control-allow-origin" not in preflight.headers
 
 
@@ -157,12 +157,12 @@ ODD = ["9" * 30, "-" + "9" * 30, "1" * 5000, "2147483648", "1.5", "a%00b", "%FF"
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:32])
 def test_an_odd_address_is_no_error_of_the_server(browser: Callable[..., TestClient], folder: Path, odd: str) -> None:
     client, known = browser("reader of churn"), addresses("churn")
-    asked = [f"{known['/models/{pipeline}']}?{name}={odd}" for name in ("first", "second", "theme", "other")]
-    asked += [f"{known[VERSION]}?theme={odd}"]
+    requested = [f"{known['/models/{pipeline}']}?{name}={odd}" for name in ("first", "second", "theme", "other")]
+    requested += [f"{known[VERSION]}?theme={odd}"]
     for path in known:
         for name in re.findall(r"\{(\w+)\}", path):
-            asked.append(addresses("churn", **{name: odd})[path])
-    found = {address: client.get(address) for address in asked}
+            requested.append(addresses("churn", **{name: odd})[path])
+    found = {address: client.get(address) for address in requested}
     assert {address: answer.text for address, answer in found.items() if answer.status_code >= 500} == {}
 
 
@@ -248,10 +248,10 @@ def test_a_store_that_does_not_answer_is_not_taken_for_mlflow_and_holds_up_no_ot
     from airflow_mlops_provider.exceptions import TransientServiceError
     from airflow_mlops_provider.ui import one_model
 
-    asked, ended = Event(), Event()
+    requested, ended = Event(), Event()
 
     def wait(*_: Any) -> None:
-        asked.set()
+        requested.set()
         ended.wait(20)
         raise TransientServiceError("S3 asks for fewer requests")
 
@@ -260,7 +260,7 @@ def test_a_store_that_does_not_answer_is_not_taken_for_mlflow_and_holds_up_no_ot
     viewer = browser("viewer")
     with ThreadPoolExecutor(2) as crowd:
         waits = crowd.submit(viewer.get, "/mlops/models/churn")
-        assert asked.wait(20)
+        assert requested.wait(20)
         other = crowd.submit(viewer.get, "/mlops/models").result(10)
         ended.set()
         assert waits.result().status_code == 503
@@ -275,11 +275,11 @@ def test_twenty_pipelines_are_shown_with_as_many_queries_as_five(
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    asked: list[str] = []
+    requested: list[str] = []
     viewer = browser("viewer")
 
     def count(*call: Any) -> None:
-        asked.append(call[2])
+        requested.append(call[2])
 
     def queries(pipelines: range) -> int:
         """Return how many queries a page with these pipelines too takes, once it has been shown."""
@@ -287,9 +287,9 @@ def test_twenty_pipelines_are_shown_with_as_many_queries_as_five(
             write_pipeline(folder, f"pipeline_{number:02d}")
             write_ledger(mlflow_uri, f"pipeline_{number:02d}", entries=3)
         assert viewer.get("/mlops/models").text.count("version 3") == pipelines.stop
-        asked.clear()
+        requested.clear()
         viewer.get("/mlops/models")
-        return len(asked)
+        return len(requested)
 
     event.listen(Engine, "before_cursor_execute", count)
     try:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from told_model import API, DAY, LEAST, MAIL, SMTP, WEBHOOK, World
+from notified_model import API, DAY, LEAST, MAIL, SMTP, WEBHOOK, World
 
 from airflow_mlops_provider.effects.events import Places, Teller, events_of
-from airflow_mlops_provider.effects.notices import tell
+from airflow_mlops_provider.effects.notices import notify
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.spec import EventNotifier
 
@@ -87,19 +87,19 @@ def test_a_notifier_that_is_away_is_asked_thrice_a_try_however_much_there_is_to_
 
 
 def test_a_notifier_that_hangs_holds_up_no_other_however_much_it_has_to_tell(world: World) -> None:
-    said: list[str] = []
+    words: list[str] = []
 
     def hang(named: EventNotifier, event: Event) -> None:
         if named.label == "hangs":
             raise KeyboardInterrupt  # as Airflow ends a task, which no handler of errors catches
-        said.append(event.title)
+        words.append(event.title)
 
     for day in range(2):
         world.decide(day)
     notifiers = [EventNotifier(notifier=SMTP, name=name) for name in ("hangs", "works")]
     for _ in range(2):
         with suppress(KeyboardInterrupt):
-            tell(
+            notify(
                 world.registry,
                 "churn",
                 "churn",
@@ -110,7 +110,7 @@ def test_a_notifier_that_hangs_holds_up_no_other_however_much_it_has_to_tell(wor
                 places=Places(None, None),
                 send=hang,
             )
-    assert len(said) == 2
+    assert len(words) == 2
 
 
 def test_pipelines_that_share_a_model_each_tell_their_own(world: World, mails: Mailbox) -> None:
@@ -135,8 +135,8 @@ def test_what_is_done_by_a_command_is_told_by_it(
     from airflow_mlops_provider.commands.reconcile import reconcile
     from airflow_mlops_provider.commands.rollback import rollback
 
-    told = {**LEAST, "notifications": {"on_event": [MAIL]}}
-    (pipelines / "churn.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+    reported = {**LEAST, "notifications": {"on_event": [MAIL]}}
+    (pipelines / "churn.yaml").write_text(yaml.safe_dump(reported), encoding="utf-8")
     world.promote()
     world.promote()
     mails.refuse = 99

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def retrain_request(context: Mapping[str, Any], pipeline: str) -> tuple[str, list[str]] | None:
+def read_retrain_event(context: Mapping[str, Any], pipeline: str) -> tuple[str, list[str]] | None:
     """Return why monitoring asked for this run, and the columns that drifted; None when it did not.
 
     Who starts a run by hand may give its Param `reason`: that is the reason then, with the user's name.
@@ -24,22 +24,22 @@ def retrain_request(context: Mapping[str, Any], pipeline: str) -> tuple[str, lis
         user = getattr(context.get("dag_run"), "triggering_user_name", None)
         return f"“{by_hand}”{f', asked by {user}' if user else ''}", []
     as_of = resolve_as_of(context, context["task"].as_of)
-    asked = []
+    requests = []
     for event in events_of(context, retrain_asset(pipeline)):
         extra = event.extra or {}
         moment = parse_as_of(extra["as_of"], "asset event") if "as_of" in extra else as_of
         if extra.get("reason") and moment <= as_of:
-            asked.append((moment, extra))
-    if not asked:
+            requests.append((moment, extra))
+    if not requests:
         return None
-    asked.sort(key=lambda request: request[0])
-    columns = dict.fromkeys(str(name) for _, extra in asked for name in extra.get("columns") or [])
-    return str(asked[-1][1]["reason"]), list(columns)
+    requests.sort(key=lambda request: request[0])
+    columns = dict.fromkeys(str(name) for _, extra in requests for name in extra.get("columns") or [])
+    return str(requests[-1][1]["reason"]), list(columns)
 
 
 def retrain_tags(context: Mapping[str, Any], pipeline: str) -> dict[str, str]:
     """Return why monitoring asked for the run; nothing when it did not."""
-    request = retrain_request(context, pipeline)
+    request = read_retrain_event(context, pipeline)
     if request is None:
         return {}
     reason, columns = request

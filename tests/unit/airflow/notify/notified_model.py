@@ -50,7 +50,7 @@ class World:
         made = self._client.create_model_version("churn", str(self._folder), run.info.run_id, await_creation_for=None)
         version, history = int(made.version), self.registry.history("churn")
         model = ArtifactStore(conf.get("mlops", "artifacts_uri")).add_bytes(b"model %d" % version, ".skops")
-        asked = PromotionRequest(
+        requested = PromotionRequest(
             model="churn",
             idem=f"task-{version}",
             version=version,
@@ -64,7 +64,7 @@ class World:
             reason=reason,
             approver="anna",
         )
-        assert self.registry.promote(asked).status == "promoted"
+        assert self.registry.promote(requested).status == "promoted"
 
     def move_alias(self, version: int) -> None:
         """Set the alias by hand, past the ledger."""

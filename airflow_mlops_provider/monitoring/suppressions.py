@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec.operations import Retraining
 
 
-def obstacles_of(
+def suppressions_of(
     settings: Retraining, found: Decision, champion: Incumbent, past: Sequence[Decision], *, late: bool
 ) -> list[str]:
     """Return everything that keeps a request from being passed on."""
     passed = [one.as_of for one in past if one.requests_retraining]
-    obstacles = []
+    suppressions = []
     if late:
-        obstacles.append("a later window is decided already")
+        suppressions.append("a later window is decided already")
     if found.bad and (row := 1 + _bad_in_a_row(champion, past)) < settings.after:
-        obstacles.append(f"{row} bad window{'s' * (row > 1)} in a row, {settings.after} are needed")
+        suppressions.append(f"{row} bad window{'s' * (row > 1)} in a row, {settings.after} are needed")
     learned = max([champion.trained, *passed])
     usable = (one.rows for one in past if one.as_of > learned and one.action != "incident")
     if (rows := found.rows + sum(usable)) < settings.min_rows:
-        obstacles.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
+        suppressions.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
     if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, past)):
         since = f"cooldown of {days_text(cooldown)} since the request of {as_of_text(passed[-1])}"
         longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests made no champion"
-        obstacles.append(since + longer)
+        suppressions.append(since + longer)
     recent = [moment for moment in passed if moment > found.as_of - settings.period]
     if len(recent) >= settings.budget:
-        obstacles.append(f"budget: {len(recent)} of {settings.budget} requests within {days_text(settings.period)}")
-    return obstacles
+        suppressions.append(f"budget: {len(recent)} of {settings.budget} requests within {days_text(settings.period)}")
+    return suppressions
 
 
 def _cooldown(settings: Retraining, found: Decision, champion: Incumbent, past: Sequence[Decision]) -> timedelta:
