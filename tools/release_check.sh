@@ -37,7 +37,7 @@ airflow mlops examples examples
 export AIRFLOW__CORE__DAGS_FOLDER="$place/examples/dags" AIRFLOW__CORE__PLUGINS_FOLDER="$place/examples/plugins"
 export AIRFLOW__MLOPS__PIPELINES_FOLDER="$place/examples/pipelines"
 export AIRFLOW__MLOPS__ARTIFACTS_URI="file://$place/artifacts"
-export AIRFLOW_CONN_MLFLOW_DEFAULT='{"conn_type": "mlflow", "extra": {"tracking_uri": "sqlite:///'$place'/mlflow.db"}}'
+export AIRFLOW_CONN_MLFLOW_DEFAULT='{"conn_type": "mlflow", "host": "sqlite:///'$place'/mlflow.db"}'
 
 echo "3. A pipeline file from a data file, checked"
 python - <<'PYTHON'
