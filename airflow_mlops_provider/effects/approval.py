@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from airflow_mlops_provider.allow_list import AllowList
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.storage import ArtifactStore
 
@@ -59,14 +60,16 @@ def question(
     allow_older: bool = False,
     lift_quarantine: bool = False,
     url: str | None = None,
+    allow_list: AllowList | None = None,
 ) -> Question | NoQuestion | StepResult:
     """Return what to ask; the answer when the question was answered before; or why there is nothing to ask.
 
     :param caller: DAG, run, task and map index: with the inputs' digests what one question is.
     :param url: where the version is shown, for the scorecard.
+    :param allow_list: what the gates may name.
     :raises MLOpsError: as `promote`.
     """
-    check_evidence(store, evaluation, gate)
+    check_evidence(store, evaluation, gate, allow_list=allow_list)
     idem = effect_id(caller, evaluation)
     answered = next((approval for approval in registry.approvals(model) if approval.idem == idem), None)
     if answered is not None:

@@ -19,6 +19,7 @@ from airflow_mlops_provider.runner import request_behind
 from airflow_mlops_provider.steps import gate
 
 if TYPE_CHECKING:
+    from airflow_mlops_provider.allow_list import AllowList
     from airflow_mlops_provider.job import StepRequest
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.storage import ArtifactStore
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
 _MODEL = ("model", "model_info")
 
 
-def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepResult) -> None:
+def check_evidence(
+    store: ArtifactStore, evaluation: StepResult, judged: StepResult, *, allow_list: AllowList | None = None
+) -> None:
     """Refuse an evaluation, a verdict of gates or a refitted model that does not follow from what it names.
+
+    :param allow_list: what gates may name: functions of the user judge again.
 
     :raises MLOpsError: the gates judged another evaluation, such as one of an earlier try after evaluate alone was
         cleared; or they passed, and the refit has no result.
@@ -37,6 +42,7 @@ def check_evidence(store: ArtifactStore, evaluation: StepResult, judged: StepRes
     measured = check_evaluation(store, evaluation)
     request = check_judged(store, evaluation, judged)
     # They are a pure function of the evaluation and of what was timed, and take a millisecond.
+    request = request.model_copy(update={"allow_list": allow_list or request.allow_list})
     again = gate.run(gate.Section.model_validate(request.section), Job(request, store))
     verdicts = judged.artifacts.get("verdicts")
     _same(

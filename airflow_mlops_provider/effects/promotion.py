@@ -89,7 +89,7 @@ def promote(
     request = promotion_request(store, evaluation, gate, model, idem, allow_older, lift_quarantine)
     # The evidence is the evaluation: it is put back first, when it was lost since.
     check_promotion(registry, store, evaluation.pipeline, request, needs={EVALUATION})
-    check_evidence(store, evaluation, gate)
+    check_evidence(store, evaluation, gate, allow_list=allow_list)
     gate = _overruled(gate) if despite_gates and refuses(gate) else gate
     if approval is not None and (refused := _not_approved(registry, model, evaluation, approval)):
         return PromotionResult(gate, f"Not promoted: {refused}", skipped=True)

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.links import MlflowRunLink, MlflowVersionLink
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.step import Result, failing_for_good, flag, parsed
+from airflow_mlops_provider.operators.step import Result, allow_list, failing_for_good, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,6 +121,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
             allow_older=flag(context, "allow_older"),
             lift_quarantine=flag(context, "lift_quarantine"),
             url=self.mlflow_links.get(MlflowVersionLink.name),
+            allow_list=allow_list(),
         )
         if isinstance(question, effects.NoQuestion):
             raise AirflowSkipException(f"Nobody was asked: {question.reason}")

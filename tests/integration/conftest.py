@@ -76,6 +76,7 @@ def airflow(
 ) -> Iterator[LocalAirflow]:
     """One Airflow for all tests of a worker, with the shipped DAGs and pipelines, and those of the tests."""
     from generated import write_pipelines
+    from own_code import write_package, write_plugins
     from sampled_flights import write_flights
 
     from local_airflow import LocalAirflow
@@ -91,6 +92,8 @@ def airflow(
     settings = {
         **SETTINGS,
         **points.setting,
+        **write_plugins(home / "plugins"),
+        **write_package(home / "packages"),
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
         "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),

@@ -67,8 +67,14 @@ def write_pipelines(folder: Path) -> None:
     }
     never = {"kind": "champion", "rule": "better", "margin": 0.5, "refresh": False}
     strict = {"kind": "absolute", "metric": "roc_auc", "min": 0.999}
+    own: list[dict[str, Any]] = [
+        {"kind": "absolute", "metric": "roc_auc", "min": 0.6},
+        {"kind": "latency", "max_p95_ms": 1000},
+        {"kind": "custom", "function": "business_gates.worth_it", "params": {"value_per_point": 1200, "least": 5000}},
+        {"kind": "custom", "function": "company_gates.nothing_lost"},
+    ]
     pipelines = [
-        pipeline("three_days", folder / "three_days.csv"),
+        pipeline("three_days", folder / "three_days.csv", gates=own),
         pipeline("repaired", folder / "repaired.csv"),
         pipeline("never_better", folder / "never_better.csv", gates=[never], tasks={"publish": AT_ONCE}),
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),

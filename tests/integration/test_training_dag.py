@@ -46,6 +46,14 @@ def test_the_scheduler_has_imported_the_ml_libraries_for_its_tasks(airflow: Loca
     assert "ML libraries are imported" in (airflow.home / "logs" / "scheduler.log").read_text(encoding="utf-8")
 
 
+def test_gates_of_the_user_judge_each_day_and_stand_in_the_ledger(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    for run in three_days:
+        verdicts = {name: passed for name, passed, *_ in run.value("gate")["facts"]["verdicts"]}
+        assert verdicts.items() >= {("worth_it", True), ("nothing_lost", True)}
+    history = registry(airflow).history("three_days")
+    assert [entry.reason for entry in history] == ["all 4 gates passed"] * 3
+
+
 def test_each_day_sees_only_its_past(three_days: list[Run]) -> None:
     rows = [run.value("ingest")["facts"]["rows"] for run in three_days]
     assert rows == [31 * 24, 38 * 24, 45 * 24]

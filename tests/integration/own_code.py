@@ -1,0 +1,36 @@
+"""Code of a user: a module in the plugins folder, as a guide shows it, and an installed package."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+
+_PACKAGE = '''
+def nothing_lost(evaluation):
+    """Require that every row is trained on or held out."""
+    rows = evaluation["rows"]
+    lost = rows["total"] - rows["training"] - rows["holdout"]
+    return {"passed": lost >= 0, "got": f"{lost} rows in neither part", "expected": ">= 0"}
+'''
+
+
+def write_plugins(folder: Path) -> dict[str, str]:
+    """Write the project's plugins, and the module of the guide to custom gates; return the setting that names them."""
+    shutil.copytree(PROJECT / "plugins", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    guide = (PROJECT / "docs" / "custom-gates.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"<!-- example: business_gates.py -->\n```python\n(.*?)```", guide, re.DOTALL)
+    (folder / "business_gates.py").write_text(code, encoding="utf-8")
+    return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(folder)}
+
+
+def write_package(folder: Path) -> dict[str, str]:
+    """Write a package as one is installed; return the settings by which it is found and allowed."""
+    package = folder / "company_gates"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(_PACKAGE, encoding="utf-8")
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "AIRFLOW__MLOPS__ALLOWED_MODULES": "company_gates"}
