@@ -15,52 +15,52 @@ if TYPE_CHECKING:
 
 #: Airflow's own class has no types.
 _arg: Any = Arg
-_PIPELINE = _arg(("pipeline",), help="Name of the pipeline, which is its file's name")
+_PIPELINE = _arg(("pipeline",), help="Name of the pipeline, which is also the name of its file")
 _PIPELINES = _arg(("pipelines",), nargs="*", metavar="PIPELINE", help="Names of pipelines (default: all)")
-_REASON = _arg(("--reason",), required=True, help="Why, in words; it ends in the ledger")
+_REASON = _arg(("--reason",), required=True, help="Reason, in words, to record in the ledger")
 _COMMON = (ARG_OUTPUT, ARG_VERBOSE)
 
 _INIT = (
-    _arg(("file",), metavar="FILE", help="Data: .csv, .csv.gz, .csv.zip, .parquet or .jsonl"),
-    _arg(("--target",), required=True, metavar="COLUMN", help="What is to be predicted"),
-    _arg(("--timestamp",), metavar="COLUMN", help="When a row became known (default: the only column of dates)"),
-    _arg(("--keys",), nargs="+", default=[], metavar="COLUMN", help="What identifies a row (default: found by name)"),
-    _arg(("--name",), help="Of the pipeline (default: the file's name)"),
-    _arg(("--output-dir",), metavar="FOLDER", help="Where the YAML is written (default: the folder of pipeline files)"),
-    _arg(("--force",), action="store_true", help="Write over a file that is there"),
+    _arg(("file",), metavar="FILE", help="Data file: .csv, .csv.gz, .csv.zip, .parquet or .jsonl"),
+    _arg(("--target",), required=True, metavar="COLUMN", help="Column to predict"),
+    _arg(("--timestamp",), metavar="COLUMN", help="Time when a row became known (default: the only column of dates)"),
+    _arg(("--keys",), nargs="+", default=[], metavar="COLUMN", help="Columns that identify a row (default: found by name)"),
+    _arg(("--name",), help="Name of the pipeline (default: the name of the data file)"),
+    _arg(("--output-dir",), metavar="FOLDER", help="Folder to write the YAML to (default: that of the pipeline files)"),
+    _arg(("--force",), action="store_true", help="Overwrite an existing file"),
     ARG_VERBOSE,
 )
-_EXAMPLES = (_arg(("folder",), metavar="FOLDER", help="Where they are written; it may be new"), ARG_VERBOSE)
+_EXAMPLES = (_arg(("folder",), metavar="FOLDER", help="Folder to write to, existing or new"), ARG_VERBOSE)
 _CHECK = (
     _PIPELINES,
-    _arg(("--offline",), action="store_true", help="Ask no service: the files and what they name alone"),
-    _arg(("--folder",), metavar="FOLDER", help="Of pipeline files (default: the configured one)"),
+    _arg(("--offline",), action="store_true", help="Contact no service; check only the files and what they name"),
+    _arg(("--folder",), metavar="FOLDER", help="Folder of pipeline files (default: the configured one)"),
     *_COMMON,
 )
 _HISTORY = (
     _PIPELINE,
     _arg(("--served-at",), metavar="MOMENT", help="Only what served then: a date, or a UTC moment of wall time"),
-    _arg(("--as-of",), metavar="MOMENT", help="Only entries of this data time or earlier"),
+    _arg(("--as-of",), metavar="MOMENT", help="Show only entries with this data time or an earlier one"),
     *_COMMON,
 )
 _DIFF = (
     _PIPELINE,
-    _arg(("first",), metavar="V1", help="A version"),
-    _arg(("second",), metavar="V2", help="Another version"),
+    _arg(("first",), metavar="V1", help="First version to compare"),
+    _arg(("second",), metavar="V2", help="Second version to compare"),
     *_COMMON,
 )
 _PROMOTE = (
     _PIPELINE,
-    _arg(("version",), metavar="VERSION", help="The registered version to promote"),
+    _arg(("version",), metavar="VERSION", help="Registered version to promote"),
     _REASON,
     _arg(
         ("--approve-as",),
         metavar="NAME",
-        help="Who approves, where the pipeline has approval: human and [mlops] approve_on_command_line is set",
+        help="Approver, if the pipeline has approval: human and [mlops] approve_on_command_line is set",
     ),
-    _arg(("--despite-gates",), action="store_true", help="Promote although a gate of today's pipeline file fails"),
-    _arg(("--allow-older",), action="store_true", help="Promote although the champion has newer data"),
-    _arg(("--lift-quarantine",), action="store_true", help="Promote although it was rolled back before"),
+    _arg(("--despite-gates",), action="store_true", help="Promote even if a gate of the current pipeline file fails"),
+    _arg(("--allow-older",), action="store_true", help="Promote even if the champion has newer data"),
+    _arg(("--lift-quarantine",), action="store_true", help="Promote even if the version was rolled back before"),
     *_COMMON,
 )
 _ROLLBACK = (
@@ -69,7 +69,7 @@ _ROLLBACK = (
         ("--to",),
         default="previous",
         metavar="TARGET",
-        help="previous (the default), a version, or a moment: what served then",
+        help="previous (the default), a version, or a moment, which means the version that served then",
     ),
     _REASON,
     _arg(("--direct",), action="store_true", help="Write the ledger in this process instead of starting the DAG"),
@@ -77,14 +77,14 @@ _ROLLBACK = (
 )
 _QUARANTINE = (
     _PIPELINE,
-    _arg(("version",), metavar="VERSION", help="The registered version that shall not serve"),
+    _arg(("version",), metavar="VERSION", help="Registered version to put into quarantine"),
     _REASON,
-    _arg(("--lift",), action="store_true", help="End its quarantine: it may be promoted again"),
+    _arg(("--lift",), action="store_true", help="End the quarantine, so that the version may be promoted again"),
     *_COMMON,
 )
 _RECONCILE = (
     _PIPELINES,
-    _arg(("--dry-run",), action="store_true", help="Report only; exit code 1 when an alias differs"),
+    _arg(("--dry-run",), action="store_true", help="Only report; the exit code is 1 if an alias differs"),
     *_COMMON,
 )
 _BACKTEST = (
@@ -98,16 +98,16 @@ _BACKTEST = (
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="Another value in the section monitoring, such as retraining.after=3; may be given several times",
+        help="Override a setting of the section monitoring, such as retraining.after=3; may be given several times",
     ),
     _arg(
         ("--no-every-step",),
         dest="every_step",
         action="store_false",
-        help='Leave out the policy "retrain every step", which costs the most',
+        help='Leave out the policy "retrain every step", which takes the most time',
     ),
-    _arg(("--plot",), metavar="FILE", help="Also write a page with the live metric as lines"),
-    _arg(("--store",), metavar="FOLDER", help="Where results are kept (default: mlops-backtest in AIRFLOW_HOME)"),
+    _arg(("--plot",), metavar="FILE", help="Also write a page with a line chart of the live metric"),
+    _arg(("--store",), metavar="FOLDER", help="Folder for results (default: mlops-backtest in AIRFLOW_HOME)"),
     *_COMMON,
 )
 
@@ -199,4 +199,4 @@ def mlops_commands() -> list[CLICommand]:
         )
         for name, (summary, description, args) in _COMMANDS.items()
     )
-    return [GroupCommand(name="mlops", help="Tools for models", subcommands=subcommands)]
+    return [GroupCommand(name="mlops", help="Commands for pipelines and their models", subcommands=subcommands)]

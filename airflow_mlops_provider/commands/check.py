@@ -87,6 +87,11 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
             with findings.looking(pipeline.name, f"gate {gate.label}") as words:
                 allowed.load(gate.function)
                 words.append(gate.function)
+    for sink in pipeline.scoring.sinks if pipeline.scoring is not None else ():
+        if sink.kind == "function":
+            with findings.looking(pipeline.name, f"sink {sink.label}") as words:
+                allowed.load(sink.function)
+                words.append(sink.label)
     if (reader := pipeline.data.source.reader) is not None:
         with findings.looking(pipeline.name, "reader") as words:
             allowed.load(reader)
@@ -194,9 +199,10 @@ def _never_speaks(pipeline: Pipeline, rows: int, span: timedelta | None) -> str 
 
 
 def _check_services(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
-    """Ask every MLflow, and the artifact store, whether they answer."""
+    """Ask every MLflow, the artifact store, and the databases that predictions go to, whether they answer."""
     from airflow_mlops_provider.hooks.mlflow import MlflowHook
     from airflow_mlops_provider.hooks.object_storage import ObjectStorageHook
+    from airflow_mlops_provider.hooks.sql import ping
 
     for conn_id in dict.fromkeys(pipeline.promotion.conn_id for pipeline in pipelines):
         with findings.looking(conn_id, "MLflow") as words:
@@ -206,6 +212,12 @@ def _check_services(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
             store = ObjectStorageHook().store()
             store.objects.size("mlops/check")
             words.append(f"{store.root} answers")
+    for pipeline in pipelines:
+        for sink in pipeline.scoring.sinks if pipeline.scoring is not None else ():
+            if sink.kind == "sql":
+                with findings.looking(pipeline.name, f"sink {sink.label}") as words:
+                    ping(sink.conn_id)
+                    words.append(f"{sink.conn_id} answers")
 
 
 def _check_probation(findings: Findings, pipelines: Sequence[Pipeline]) -> None:

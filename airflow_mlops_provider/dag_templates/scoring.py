@@ -53,6 +53,7 @@ def scoring_dag(pipeline: Pipeline) -> PipelineDAG:
             **arguments,
             **_parts(pipeline, scoring.shards, arguments),
             shadow=scoring.shadow,
+            sinks=section(scoring).get("sinks", []),
             outlets=[predictions_asset(pipeline.name)],
         )
     dag.params.update(_params())

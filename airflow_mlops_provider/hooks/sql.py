@@ -1,9 +1,9 @@
-"""Database connections to frames."""
+"""Database connections: frames from queries, and rows into tables."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
@@ -13,12 +13,14 @@ from airflow_mlops_provider.redaction import cause_to_show
 from airflow_mlops_provider.registry.errors import LASTING_SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
+    import pyarrow as pa
+    import sqlalchemy
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-_CHUNK_ROWS = 100_000
+_CHUNK_ROWS, _INSERTED_ROWS = 100_000, 10_000
 #: What a DB-API driver (PEP 249) calls trouble that is not the query's; SQLite has none but a lock.
 _AWAY = frozenset({"OperationalError", "InterfaceError"})
 
@@ -31,8 +33,82 @@ def read_sql(conn_id: str, query: str) -> Iterator[pd.DataFrame]:
     :raises TransientServiceError: when the database cannot be reached.
     """
     hook = database(conn_id)
-    with _speaking_of(conn_id):
+    with _speaking_of(conn_id, "the query", "Correct data.source.sql, or the connection."):
         yield from hook.get_df_by_chunks(query, chunksize=_CHUNK_ROWS)
+
+
+def ping(conn_id: str) -> None:
+    """Return when a database answers.
+
+    :raises SpecError: when the connection is not one of a database.
+    :raises DataError: when it refuses.
+    :raises TransientServiceError: when it cannot be reached.
+    """
+    hook = database(conn_id)
+    with _speaking_of(conn_id, "a test query", "Correct the connection."):
+        hook.get_first("select 1")
+
+
+def replace_rows(conn_id: str, table: str, partition: tuple[str, str], rows: Iterable[pa.Table]) -> int:
+    """Replace the rows of one partition of a table, as a whole; return how many there are now.
+
+    The table is created when it does not exist. Readers see the rows before or those after: all of it is one
+    transaction. Of two that replace the same partition at once, the database lets one wait or fail.
+
+    :param table: its name, or schema and name.
+    :param partition: a column, and the value that these rows have in it.
+    :raises SpecError: the connection is not one of a database, or the table lacks a column.
+    :raises DataError: the database refuses the rows.
+    :raises TransientServiceError: the database cannot be reached, or another transaction was quicker.
+    """
+    import sqlalchemy
+
+    name, schema = table.rpartition(".")[2], table.rpartition(".")[0] or None
+    column, value = partition
+    written = 0
+    with _speaking_of(conn_id, f"writing to table {table}", "Correct the sink, or the table."):
+        engine = database(conn_id).get_sqlalchemy_engine()
+        with engine.execution_options(isolation_level="SERIALIZABLE").begin() as transaction:
+            target = None
+            for part in rows:
+                if target is None:
+                    if not sqlalchemy.inspect(transaction).has_table(name, schema):
+                        _new_table(name, schema, part.schema).create(transaction)
+                    target = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=transaction)
+                    _check_columns(conn_id, table, target, part.schema.names)
+                    transaction.execute(target.delete().where(target.c[column] == value))
+                for start in range(0, len(part), _INSERTED_ROWS):
+                    transaction.execute(target.insert(), part.slice(start, _INSERTED_ROWS).to_pylist())
+                written += len(part)
+    return written
+
+
+def _new_table(name: str, schema: str | None, columns: pa.Schema) -> sqlalchemy.Table:
+    import pyarrow as pa
+    import sqlalchemy
+
+    kinds = (
+        (pa.types.is_boolean, sqlalchemy.Boolean),
+        (pa.types.is_integer, sqlalchemy.BigInteger),
+        (pa.types.is_floating, sqlalchemy.Double),
+        (pa.types.is_timestamp, lambda: sqlalchemy.DateTime(timezone=True)),
+    )
+
+    def type_of(kind: pa.DataType) -> Any:
+        return next((made() for fits, made in kinds if fits(kind)), sqlalchemy.Text())
+
+    fields = [sqlalchemy.Column(field.name, type_of(field.type)) for field in columns]
+    return sqlalchemy.Table(name, sqlalchemy.MetaData(), *fields, schema=schema)
+
+
+def _check_columns(conn_id: str, table: str, target: sqlalchemy.Table, names: Sequence[str]) -> None:
+    if lacking := [name for name in names if name not in target.c]:
+        raise SpecError(
+            f"table {table} of {conn_id!r} lacks a column of the predictions",
+            got=f"columns {', '.join(target.c.keys())}",
+            expected=f"also {', '.join(lacking)}",
+            hint="Add them, or name another table.",
+        )
 
 
 def database(conn_id: str) -> DbApiHook:
@@ -61,7 +137,7 @@ def database(conn_id: str) -> DbApiHook:
 
 
 @contextmanager
-def _speaking_of(conn_id: str) -> Iterator[None]:
+def _speaking_of(conn_id: str, what: str, hint: str) -> Iterator[None]:
     """Turn a driver's error into ours. Drivers share no class, only the names that PEP 249 gives theirs."""
     try:
         yield
@@ -72,8 +148,6 @@ def _speaking_of(conn_id: str) -> Iterator[None]:
             raise
         own_file = any(kind.__module__ == "sqlite3" for kind in causes) and "locked" not in str(error)
         if names.isdisjoint(_AWAY) or own_file or LASTING_SQL.search(str(error)):
-            raise DataError(
-                f"the query on {conn_id!r} failed", got=str(error), hint="Correct data.source.sql, or the connection."
-            ) from cause_to_show(error)
+            raise DataError(f"{what} on {conn_id!r} failed", got=str(error), hint=hint) from cause_to_show(error)
         shown = cause_to_show(error)
         raise TransientServiceError(f"the database of {conn_id!r} did not answer", got=str(error)) from shown

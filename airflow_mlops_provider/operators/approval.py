@@ -36,10 +36,10 @@ _PATIENCE = 30.0
 
 
 class _Notifying(BaseNotifier):
-    """What `HITLOperator` calls once a question is written, and before it waits for the answer.
+    """The notifier that `HITLOperator` calls after it has stored a question, before it waits for the answer.
 
-    The notifiers of a pipeline file are not given to it themselves: it calls them at each try, one after another, and
-    one that raises would fail the task.
+    `HITLOperator` does not get the notifiers of the pipeline file themselves, because it calls its notifiers in each
+    try, one after another, and one that raises an exception would fail the task.
     """
 
     def __init__(self, send: Callable[[Context], None]) -> None:
@@ -51,14 +51,15 @@ class _Notifying(BaseNotifier):
 
 
 class ApproveModelOperator(ModelOperator, HITLOperator):
-    """Ask a person whether the challenger may become champion; the answer and its rationale go to the ledger.
+    """Ask a person whether the challenger may become champion, and record the answer and rationale in the ledger.
 
-    Waits in Airflow's state `awaiting_input`, which takes no worker, with the scorecard on the task's page: the
-    challenger's metrics with their intervals beside the champion's and the baseline's, the worst slices, every gate.
-    A rejection is a normal day: the task succeeds, and `PromoteModelOperator` is skipped with the reason. So is no
-    answer in time. Nobody is asked, and the task is skipped, when the gates refused the challenger, it is the champion
-    already, or the ledger holds a newer one. A question is asked once: a cleared task finds the answer in the ledger.
-    `PromoteModelOperator` takes the answer as its `approval`.
+    The task waits in Airflow's state `awaiting_input`, which occupies no worker. Its page shows the scorecard: the
+    challenger's metrics with their intervals, beside those of the champion and the baseline, the worst slices, and
+    every gate.
+    If the person rejects the challenger, or nobody answers in time, the task succeeds and `PromoteModelOperator` is
+    skipped with the reason. The task asks nobody and is skipped itself if the gates refused the challenger, if it is
+    already the champion, or if the ledger holds a newer champion. A question is asked only once: a cleared task finds
+    the answer in the ledger. `PromoteModelOperator` takes the answer as its `approval`.
 
     .. code-block:: python
 
@@ -66,13 +67,14 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
             task_id="approve", pipeline="churn", evaluation=publish.output, gate=gate.output, approvers=["anna"]
         )
 
-    :param evaluation: what `PublishModelOperator` returned.
-    :param gate: what `QualityGateOperator` returned.
-    :param response_timeout: no answer within this is a rejection; waits for ever when left out.
-    :param approvers: ids of the Airflow users who may answer; whoever may act on the DAG when left out.
-    :param event_notifiers: the `notifications.on_event` section of a pipeline file: those that want `approval_asked`
-        are told once that a question waits, with a link to where it is answered. One that does not take the message
-        fails and delays nothing.
+    :param evaluation: the output of `PublishModelOperator`.
+    :param gate: the output of `QualityGateOperator`.
+    :param response_timeout: time for an answer, after which the challenger is rejected. Without it, the task waits
+        indefinitely.
+    :param approvers: ids of the Airflow users who may answer. Defaults to everyone who may act on the DAG.
+    :param event_notifiers: the `notifications.on_event` section of a pipeline file. The notifiers of the event
+        `approval_asked` send one message about the question, with a link to the page where it is answered. A notifier
+        that does not accept the message neither fails nor delays the task.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate")

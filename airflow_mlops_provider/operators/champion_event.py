@@ -22,7 +22,7 @@ def announce_champion(task: BaseOperator, context: Context, model: str, result: 
     Once for each entry, and not again when the run is cleared, when the asset is among the task's inlets: only then
     can the events already sent be seen.
 
-    :param result: of the effect; its facts, among them the entry's `seq`, become the event's extra.
+    :param result: result of the effect. Its facts, including the entry's `seq`, become the event's extra.
     """
     champion, seq = champion_asset(model), result.facts["seq"]
     if champion in task.inlets and any(

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class IngestDataOperator(PolicyOperator):
     """Read the rows that were known at `as_of` into one typed Parquet snapshot.
 
-    With `monitoring`, a training does without the rows of windows that monitoring decided to be incidents, and no model
-    that serves is measured on them.
-    Assets among the task's outlets get an event whose extra holds `as_of`, the digest and the number of rows.
+    With `monitoring`, the rows of windows that monitoring decided to be incidents are left out, both for a training and
+    for measuring a model that serves.
+    The event of each asset among the task's outlets holds `as_of`, the digest and the number of rows in its extra.
 
     .. code-block:: python
 
@@ -41,12 +41,12 @@ class IngestDataOperator(PolicyOperator):
 
     :param task: `binary`, `multiclass` or `regression`.
     :param data: the `data` section of a pipeline file.
-    :param purpose: `training` for labelled rows up to `as_of` less `label_delay`; `scoring` for rows up to `as_of`,
-        which need no target; `live` for labelled rows again, on which a model that serves is measured.
-    :param window: rows of this much time, as an ISO duration such as `P1D`; for training without it,
-        `data.window` decides.
-    :param monitoring: the `monitoring` section of a pipeline file, of which `incident` counts. Without it MLflow is not
-        asked.
+    :param purpose: `training` reads labelled rows up to `as_of` minus `label_delay`. `scoring` reads rows up to
+        `as_of`, which need no target. `live` reads labelled rows too, to measure a model that serves.
+    :param window: length of time whose rows are read, as an ISO duration such as `P1D`. For training, it defaults to
+        `data.window`.
+    :param monitoring: the `monitoring` section of a pipeline file, of which only `incident` is used. Without it, the
+        operator does not contact MLflow.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "data", "window")
@@ -127,7 +127,7 @@ def duration(value: Any, name: str) -> timedelta:
 
 
 class ValidateDataOperator(StepOperator):
-    """Check a dataset with Great Expectations; what fails is kept, bounded, as an artifact.
+    """Check a dataset with Great Expectations, and store a limited number of failing rows as an artifact.
 
     .. code-block:: python
 
@@ -145,7 +145,7 @@ class ValidateDataOperator(StepOperator):
             },
         )
 
-    :param dataset: what `IngestDataOperator` returned.
+    :param dataset: the output of `IngestDataOperator`.
     :param validation: the `validation` section of a pipeline file.
     """
 
@@ -163,7 +163,7 @@ class ValidateDataOperator(StepOperator):
 
 
 class PrepareDataOperator(StepOperator):
-    """Decide which features stay and which rows are held out. Nothing is fitted and no row is rewritten.
+    """Decide which features to use and which rows to hold out. The task fits nothing and changes no row.
 
     .. code-block:: python
 
@@ -174,7 +174,7 @@ class PrepareDataOperator(StepOperator):
             preparation={"missing": {"max_share": 0.3}, "split": {"by": "random", "holdout": 0.2}},
         )
 
-    :param dataset: what `IngestDataOperator` returned.
+    :param dataset: the output of `IngestDataOperator`.
     :param preparation: the `preparation` section of a pipeline file.
     """
 

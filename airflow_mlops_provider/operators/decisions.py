@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class EvaluateLiveOperator(PolicyOperator):
-    """Measure the champion on rows whose labels have come, beside the former champion on the same rows.
+    """Measure the champion and the former champion on the same rows, whose labels are known by now.
 
-    Give it rows that the champion was not trained on: it would know those by heart. `WatchPredictionsOperator` sees to
-    that by itself.
+    Pass rows that the champion was not trained on, because it would predict the others too well.
+    `WatchPredictionsOperator` selects the rows by itself.
 
     .. code-block:: python
 
@@ -42,8 +42,8 @@ class EvaluateLiveOperator(PolicyOperator):
             monitoring={"live": {"margin": 0.05}},
         )
 
-    :param dataset: what `IngestDataOperator` with `purpose="live"` returned.
-    :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
+    :param dataset: the output of `IngestDataOperator` with `purpose="live"`.
+    :param metrics: names of metrics. The first one decides, unless `monitoring.live.metric` names another.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset")
@@ -82,10 +82,10 @@ class EvaluateLiveOperator(PolicyOperator):
 
 
 class DecideOperator(PolicyOperator):
-    """Decide one window from what drift and live metric said of it: keep the champion, retrain, or roll back.
+    """Decide one window by its drift and its live metric: keep the champion, retrain, or roll back.
 
-    The decision is written once: a window that has one keeps it. What follows is the part of
-    `RetrainOnDecisionOperator` and `RollbackOnDecisionOperator`.
+    The decision is written once, and a window that has one keeps it. `RetrainOnDecisionOperator` and
+    `RollbackOnDecisionOperator` act on it.
 
     .. code-block:: python
 
@@ -97,10 +97,10 @@ class DecideOperator(PolicyOperator):
             monitoring={"retraining": {"after": 3, "cooldown": "14 days"}},
         )
 
-    :param drift: what `DetectDriftOperator` returned; without it drift says nothing.
-    :param live: what `EvaluateLiveOperator` returned; without it the live metric says nothing.
-    :param estimate: what `EstimatePerformanceOperator` returned; without it nothing is estimated.
-    :param scoring: the `scoring` section of a pipeline file: how long a window is.
+    :param drift: the output of `DetectDriftOperator`. Without it, drift does not affect the decision.
+    :param live: the output of `EvaluateLiveOperator`. Without it, the live metric does not affect the decision.
+    :param estimate: the output of `EstimatePerformanceOperator`. Without it, nothing is estimated.
+    :param scoring: the `scoring` section of a pipeline file, which sets the length of a window.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "drift", "live", "estimate", "scoring")

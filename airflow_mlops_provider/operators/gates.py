@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class QualityGateOperator(StepOperator):
-    """Hold the challenger against every gate; all verdicts are computed and shown before one is acted on.
+    """Check the challenger against every gate, and show all verdicts before any of them takes effect.
 
     A failed gate with `on_fail: fail` fails the task. With `on_fail: skip` the task succeeds, and
-    `PromoteModelOperator` is skipped with the reason: a challenger that is not better is a normal day.
+    `PromoteModelOperator` is skipped with the reason, because a challenger that is not better is no error.
 
     .. code-block:: python
 
@@ -30,10 +30,10 @@ class QualityGateOperator(StepOperator):
             gates=[{"kind": "absolute", "metric": "roc_auc", "min": 0.7}, {"kind": "champion"}],
         )
 
-    :param evaluation: what `EvaluateModelOperator` returned.
-    :param metrics: names of metrics; the first decides where a gate names none.
+    :param evaluation: the output of `EvaluateModelOperator`.
+    :param metrics: names of metrics. Gates that name no metric use the first one.
     :param gates: the `gates` of a pipeline file.
-    :param latency_calls: one-row predictions that a gate `latency` has timed, each time the task runs.
+    :param latency_calls: number of one-row predictions that a gate `latency` times whenever the task runs.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "evaluation", "gates")

@@ -58,7 +58,7 @@ def run_values(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class PlainNotifier(BaseNotifier):
-    """Call a notifier, whose templates see values alone."""
+    """Call a notifier whose templates see only plain values."""
 
     def __init__(self, notifier: BaseNotifier) -> None:
         super().__init__()

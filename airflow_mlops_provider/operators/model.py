@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class ModelOperator(StepOperator):
-    """Ask the registry about a model.
+    """Work with a registered model in MLflow.
 
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
+    :param model: name of the registered model. Defaults to the pipeline's name.
+    :param mlflow_conn_id: id of the `mlflow` connection.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "model", "mlflow_conn_id")
@@ -56,7 +56,7 @@ class ModelOperator(StepOperator):
 
 
 class PolicyOperator(ModelOperator):
-    """Watch a model by the settings of a pipeline file.
+    """Monitor a model by the settings of a pipeline file.
 
     :param monitoring: the `monitoring` section of a pipeline file.
     """

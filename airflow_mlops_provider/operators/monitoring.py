@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class DetectDriftOperator(PolicyOperator):
-    """Compare what was scored with the champion's own reference: features, predictions, labels that are there already.
+    """Compare scored rows with the champion's own reference: features, predictions, and labels that are known by now.
 
-    Drift is a verdict, not a failure: the task succeeds, and the facts of its result say what drifted.
+    Drift is a verdict, not a failure: the task succeeds, and the facts of its result name what drifted.
 
     .. code-block:: python
 
@@ -31,11 +31,12 @@ class DetectDriftOperator(PolicyOperator):
             monitoring={"drift": {"share": 0.3, "min_rows": 500}},
         )
 
-    :param dataset: what `IngestDataOperator` with `purpose="scoring"` returned.
-    :param predictions: what `ScoreBatchOperator` returned.
-    :param keep_evidently: keep Evidently's own page as well: gzipped about 1.5 MB, and about twice the time.
-    :param validation: the `validation` section of a pipeline file: a window that fails what it expects of each value is
-        an incident.
+    :param dataset: the output of `IngestDataOperator` with `purpose="scoring"`.
+    :param predictions: the output of `ScoreBatchOperator`.
+    :param keep_evidently: whether to store Evidently's own page too. It has about 1.5 MB when gzipped, and the task
+        takes about twice as long.
+    :param validation: the `validation` section of a pipeline file. A window that fails an expectation about each value
+        is an incident.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset", "predictions", "validation")
@@ -95,9 +96,9 @@ class DetectDriftOperator(PolicyOperator):
 
 
 class EstimatePerformanceOperator(PolicyOperator):
-    """Estimate the metrics of what was scored before its labels are there, from the champion's probabilities.
+    """Estimate the metrics of scored rows before their labels are known, from the champion's probabilities.
 
-    A fall is a verdict, not a failure: the task succeeds, and the facts of its result say what fell.
+    A fall is a verdict, not a failure: the task succeeds, and the facts of its result name what fell.
 
     .. code-block:: python
 
@@ -109,8 +110,8 @@ class EstimatePerformanceOperator(PolicyOperator):
             monitoring={"estimated": {"margin": 0.05}},
         )
 
-    :param predictions: what `ScoreBatchOperator` returned.
-    :param metrics: names of metrics; the first decides unless `monitoring.estimated.metric` names another.
+    :param predictions: the output of `ScoreBatchOperator`.
+    :param metrics: names of metrics. The first one decides, unless `monitoring.estimated.metric` names another.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "predictions")

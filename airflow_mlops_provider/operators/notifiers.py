@@ -40,7 +40,7 @@ def check_name(name: str) -> None:
 def notifier_of(pipeline: str, section: str, name: str, params: Mapping[str, Any]) -> BaseNotifier:
     """Return a notifier with its arguments.
 
-    :param section: of the pipeline file, for errors.
+    :param section: section of the pipeline file, for error messages.
     :raises SpecError: when the name is not one of a notifier, or its arguments do not fit.
     """
     kind = _class_of(pipeline, section, name)
@@ -72,7 +72,7 @@ def event_notifier(pipeline: str, named: EventNotifier) -> BaseNotifier:
 def send(pipeline: str, named: EventNotifier, event: Event, context: Mapping[str, Any]) -> None:
     """Send one message.
 
-    :param context: Airflow's, of which templates see the plain values unless the pipeline file asks for all of it.
+    :param context: Airflow's context. Templates see only its plain values, unless the notifier has `airflow_context`.
     :raises SpecError: the notifier's name, arguments or templates are wrong.
     :raises TransientServiceError: it was not taken; whatever the reason, another try may do.
     """

@@ -29,15 +29,15 @@ _CLOCKS = timedelta(minutes=1)
 
 
 class NotifyOperator(ModelOperator):
-    """Tell notifiers of the events of a model that they were not told of yet: each event once, by each notifier.
+    """Send messages about the new events of a model: each notifier sends each event once.
 
-    Events are read from the ledger and the decisions of monitoring, so that those are told as well that happened
-    outside of a run, or in a run whose own messages failed. The results of the tasks before add what is kept nowhere
-    else: gates that failed, an alias that was set right. What happened before a notifier was first asked for is not
-    told.
+    Events are read from the ledger and from the decisions of monitoring. So the task also sends those that happened
+    outside a run, or in a run whose own messages failed. The results of the tasks before it add what is stored nowhere
+    else: failed gates, and an alias that was corrected. A new notifier does not send what happened before its first
+    run.
 
-    A notifier that fails makes the task try again, and touches nothing else. As a teardown it runs whatever became of
-    the tasks before, and leaves the state of the run to them.
+    If a notifier fails, the task is retried, and nothing else is affected. As a teardown, the task runs whatever
+    happened to the tasks before it, and leaves the state of the run to them.
 
     .. code-block:: python
 
@@ -54,9 +54,9 @@ class NotifyOperator(ModelOperator):
             ],
         ).as_teardown()
 
-    :param notifiers: the `notifications.on_event` section of a pipeline file. Their templates know `event`, and of
-        Airflow's context names, moments and texts.
-    :param results: what the tasks before returned: gate, publish, promote, watch, rollback, as far as there are.
+    :param notifiers: the `notifications.on_event` section of a pipeline file. Their templates can use `event`, and the
+        names, moments and texts of Airflow's context.
+    :param results: the outputs of the tasks before it: gate, publish, promote, watch, rollback, as far as they exist.
     """
 
     # Not `notifiers`: their templates are rendered for each event.
@@ -140,7 +140,7 @@ def notify_of_events(
 ) -> Notified:
     """Tell notifiers of the events of a model; a task does so at the end of a run, a command after its effect.
 
-    :param more: events that neither the registry nor results tell.
+    :param more: events that are neither in the registry nor in the results.
     :raises SpecError, RegistryError, TransientServiceError: as `notify`, or a notifier is wrong.
     """
     from airflow_mlops_provider.effects.events import events_of

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class PromoteModelOperator(ModelOperator):
-    """Write the challenger into the ledger as champion and set the alias, once, whatever happens in between.
+    """Write the challenger into the ledger as champion and set the alias, once, even if the task is killed or retried.
 
-    Skipped, with the reason, when the gates or a person said so, or the ledger already holds a newer champion. When the
-    champion changed after the gates, they are asked anew: what they refuse then is the task's result, and one with
-    `on_fail: fail` fails the task.
-    The Params `allow_older` and `lift_quarantine` of the DAG run are honoured when the DAG declares them.
-    An `AssetAlias` among the task's outlets gets the event `<model>.champion` only when the ledger changed: once for
-    each entry when that asset is among the inlets too, so that the events already sent can be seen.
+    The task is skipped, with the reason, if the gates or a person refused the challenger, or if the ledger already
+    holds a newer champion. If the champion changed after the gates were checked, they are checked again. If they refuse
+    the challenger then, their verdicts are the task's result, and a gate with `on_fail: fail` fails the task.
+    The Params `allow_older` and `lift_quarantine` of the DAG run take effect if the DAG declares them.
+    An `AssetAlias` among the task's outlets gets the event `<model>.champion`, but only if the ledger changed. If that
+    asset is among the inlets too, the task sees the events already sent, and sends only one for each entry.
 
     .. code-block:: python
 
@@ -38,10 +38,10 @@ class PromoteModelOperator(ModelOperator):
             task_id="promote", pipeline="churn", evaluation=publish.output, gate=gate.output
         )
 
-    :param evaluation: what `PublishModelOperator` returned.
-    :param gate: what `QualityGateOperator` returned.
-    :param approval: what `ApproveModelOperator` returned; nobody is asked when left out. Where it is given and that
-        task has no answer, as when it was marked as successful by hand, nothing is promoted.
+    :param evaluation: the output of `PublishModelOperator`.
+    :param gate: the output of `QualityGateOperator`.
+    :param approval: the output of `ApproveModelOperator`. If that task has no answer, for example because it was marked
+        as successful by hand, nothing is promoted. Without this argument, no approval is required.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate", "approval")

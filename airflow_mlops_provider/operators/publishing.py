@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class PublishModelOperator(ModelOperator):
-    """Show the candidates in MLflow, register the best of them with the alias `challenger`, and keep its model card.
+    """Record the candidates in MLflow, register the best one under the alias `challenger`, and store its model card.
 
-    A retry, a cleared task or a second run on the same data finds what was published and adds nothing.
+    A retry, a cleared task or a second run on the same data finds what was already published, and adds nothing.
 
     .. code-block:: python
 
@@ -33,12 +33,12 @@ class PublishModelOperator(ModelOperator):
             trigger_rule="all_done_min_one_success",
         )
 
-    :param evaluation: what `EvaluateModelOperator` returned.
-    :param gate: what `QualityGateOperator` returned, also when it failed: the model card says what the gates got. With
-        the trigger rule above, a model that fails its gates is shown too.
-    :param refit: what `RefitModelOperator` returned: that model becomes the version. Where it is given and that task
-        has no result, the judged model is shown, and not promoted. Left out, the judged model serves.
-    :param card: the `card` of a pipeline file: what the model card says besides.
+    :param evaluation: the output of `EvaluateModelOperator`.
+    :param gate: the output of `QualityGateOperator`, even if that task failed. The model card shows the verdicts. With
+        the trigger rule in the example, a model that fails its gates is recorded too.
+    :param refit: the output of `RefitModelOperator`, whose model becomes the registered version. If that task has no
+        result, the judged model is registered but not promoted. Without this argument, the judged model serves.
+    :param card: the `card` section of a pipeline file, with further texts for the model card.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "evaluation", "gate", "refit")

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class RefitModelOperator(StepOperator):
-    """Fit the winner anew on all rows, the held-out ones too, once the gates let it pass: that model serves.
+    """Fit the winner again on all rows, held-out ones included, once it has passed the gates. This model serves.
 
-    The judged model is kept as evidence; its calibration, threshold and number of boosting rounds are copied. Where the
-    gates refused, the task does nothing and succeeds: a skip would skip `publish`, which shows a refused model too.
-    The task fails, and the champion stays, when the new model predicts nothing or the same for every row, is too large,
-    or is worse on the rows that it was fitted on than the judged model, which never saw them.
+    The judged model is stored as evidence. Its calibration, threshold and number of boosting rounds are copied. If the
+    gates refused the challenger, the task does nothing and succeeds. Skipping it would also skip `publish`, which
+    records a refused model too.
+    The task fails, and the champion stays, if the new model predicts nothing, predicts the same for every row, is too
+    large, or is worse on the rows that it was fitted on than the judged model, which never saw them.
 
     .. code-block:: python
 
@@ -28,10 +29,10 @@ class RefitModelOperator(StepOperator):
             task_id="refit", pipeline="churn", evaluation=evaluate.output, gate=gate.output
         )
 
-    :param evaluation: what `EvaluateModelOperator` returned.
-    :param gate: what `QualityGateOperator` returned.
-    :param refit: `training.refit` of a pipeline file: `none` lets the judged model serve, and says so. So does a
-        cross-validation, after which the winner is fitted on all rows already.
+    :param evaluation: the output of `EvaluateModelOperator`.
+    :param gate: the output of `QualityGateOperator`.
+    :param refit: `training.refit` of a pipeline file. With `none`, the judged model serves. After a cross-validation
+        nothing is fitted again either, because the winner is already fitted on all rows. The result gives the reason.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "evaluation", "gate")

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 
 class RollbackModelOperator(ModelOperator):
-    """Let an earlier champion serve again, once, and put the failed one into quarantine.
+    """Make an earlier champion serve again, once, and put the failed one into quarantine.
 
-    Nothing is taken out of the ledger: a rollback is one more entry. What is rolled back is not promoted again unless
-    its quarantine is lifted. To go back to what is not there, or without a reason, fails the task and says what there
-    is. An `AssetAlias` among the task's outlets gets the event `<model>.champion`, as with `PromoteModelOperator`. Its
-    `as_of` is the task's argument or the run's Param, else that of the events that triggered the run, else the latest
-    among the events of assets in the inlets (the predictions, which are to be made again), else the champion's own.
+    Nothing is removed from the ledger: a rollback adds an entry. A version that was rolled back is not promoted again
+    unless its quarantine is lifted. If the target cannot be used, the task fails with an error that says what exists.
+    It also fails without a reason.
+    An `AssetAlias` among the task's outlets gets the event `<model>.champion`, as with `PromoteModelOperator`. The
+    `as_of` of that event is the task's argument or the run's Param. Failing these, it is that of the events that
+    triggered the run, then the latest among the events of assets in the inlets (the predictions, which have to be made
+    again), then the champion's own.
 
     .. code-block:: python
 
@@ -37,10 +39,10 @@ class RollbackModelOperator(ModelOperator):
         )
 
     :param reason: what is wrong with the champion, in words.
-    :param to: `previous`, the number of a version, or a date or moment of wall time: what served then. Each further
-        `previous` goes further back.
-    :param expected_head: ledger entry (`seq`) of the champion that is meant. When another one serves by then, the task
-        is skipped; without it the champion of this moment is meant.
+    :param to: what to roll back to: `previous`, a version number, or a date or moment of wall time, which means the
+        version that served then. Each further rollback to `previous` goes further back.
+    :param expected_head: ledger entry (`seq`) of the champion to roll back. If another champion serves by then, the
+        task is skipped. Defaults to the current champion.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "reason", "to", "expected_head")

@@ -9,7 +9,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.exceptions import ModelUnavailableError
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.step import Result, flag, parsed
+from airflow_mlops_provider.operators.sinks import write_sinks
+from airflow_mlops_provider.operators.step import Result, allow_list, flag, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +25,12 @@ class ScoreBatchOperator(ModelOperator):
     """Score a dataset with the champion, and publish the predictions as the partition of the run's `as_of`.
 
     The partition is one Parquet file, replaced as a whole: `predictions/<pipeline>/as_of=<as_of>/predictions.parquet`
-    in the artifact store, with the rows' keys and timestamp, the predictions, `model_version` and `as_of`.
-    Skipped, with the reason, while there is no champion. When the champion's file cannot be loaded, the former
-    champion is asked, then a constant baseline: a warning in the log, the fact `fallback`, and in the event.
-    Assets among the task's outlets get an event whose extra names the window, the version, the dataset and the
-    predictions.
+    in the artifact store. It holds the rows' keys and timestamp, the predictions, `model_version` and `as_of`.
+    While there is no champion, the task is skipped with the reason. If the champion's file cannot be loaded, a former
+    champion scores instead, or else a constant baseline. The log then has a warning, and the result and the event
+    name the `fallback`.
+    The event of each asset among the task's outlets names the window, the version, the dataset and the predictions in
+    its extra.
 
     .. code-block:: python
 
@@ -45,11 +47,13 @@ class ScoreBatchOperator(ModelOperator):
         )
         score = ScoreBatchOperator(task_id="score", pipeline="churn", dataset=new_rows.output)
 
-    :param dataset: what `IngestDataOperator` returned, with `purpose="scoring"`.
-    :param version: score with this version of the model; nobody stands in for it.
-    :param alias: score with the version that has this alias; nobody stands in for another than the champion.
-    :param shadow: score with the challenger as well, stored apart, and compare the two.
-    :param parts: what a mapped `ScoreShardOperator` returned; what of it is not there is computed here.
+    :param dataset: the output of `IngestDataOperator` with `purpose="scoring"`.
+    :param version: version of the model to score with. It has no fallback.
+    :param alias: alias of the version to score with. Only the champion has a fallback.
+    :param shadow: whether to score with the challenger too. Its predictions are stored separately and compared with the
+        champion's.
+    :param parts: the output of a mapped `ScoreShardOperator`. Missing parts are computed here.
+    :param sinks: where the predictions go besides the store, as in `scoring.sinks` of a pipeline file.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "version", "alias", "parts")
@@ -63,6 +67,7 @@ class ScoreBatchOperator(ModelOperator):
         alias: str = "champion",
         shadow: bool = False,
         parts: Result | None = None,
+        sinks: Sequence[dict[str, Any]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,6 +76,7 @@ class ScoreBatchOperator(ModelOperator):
         self.alias = alias
         self.shadow = shadow
         self.parts = parts
+        self.sinks = sinks
 
     def run(self, context: Context) -> StepResult:
         """Score, or skip while there is no champion."""
@@ -100,6 +106,7 @@ class ScoreBatchOperator(ModelOperator):
         )
         if scored is None:
             raise AirflowSkipException(f"Model {self.model_name!r} has no champion yet: nothing is scored.")
+        write_sinks(self.sinks, self.store(), scored, allow_list())
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = _event(dataset, scored)
@@ -109,10 +116,10 @@ class ScoreBatchOperator(ModelOperator):
 class ScoreShardOperator(ModelOperator):
     """Score some of a dataset's row groups with the champion, for a `ScoreBatchOperator` that joins the parts.
 
-    Map it over shards, so that they run on several workers; a row group has 65,536 rows. Nothing is published, and
-    nothing depends on it: a shard that failed, or that another champion is to score by now, is computed by the task
-    that joins. While there is no champion, or its file cannot be loaded, the shard is left to that task, and gives no
-    result. It succeeds then: after a skipped instance Airflow would skip that task as well.
+    Map it over shards to run them on several workers. A row group has 65,536 rows. The shards publish nothing, and the
+    task that joins them does not depend on them: if a shard failed, or the champion changed in the meantime, it
+    computes the rows itself. While there is no champion, or if its file cannot be loaded, the shard leaves its rows to
+    that task and returns nothing. It still succeeds, because after a skipped instance Airflow would skip that task too.
 
     .. code-block:: python
 
@@ -130,8 +137,8 @@ class ScoreShardOperator(ModelOperator):
             trigger_rule="all_done_min_one_success",
         )
 
-    :param dataset: what `IngestDataOperator` returned, with `purpose="scoring"`.
-    :param shard: `index`, from 0 on, and `count`.
+    :param dataset: the output of `IngestDataOperator` with `purpose="scoring"`.
+    :param shard: a dict of `index`, which counts from 0, and `count`, the number of shards.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "shard")

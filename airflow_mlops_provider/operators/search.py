@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class SearchShardOperator(StepOperator):
-    """Do some of the trials of a candidate's search, for the `TrainModelOperator` that comes after it.
+    """Run some trials of a candidate's search, before `TrainModelOperator` trains the candidate.
 
-    Map it over shards, so that they run on several workers. Nothing depends on it: each trial is kept as soon as it is
-    done, and training does itself what it does not find. A shard whose settings are wrong is left to the training task,
-    which says what is wrong and fails alone, and so is one of a candidate that the Param `candidates` of the DAG run
-    does not hold. Both succeed: a failed or skipped instance would take the other candidates along.
+    Map it over shards to run them on several workers. Training does not depend on it: each trial is stored as soon as
+    it is done, and training runs the trials that it does not find. If the settings of a shard are wrong, the shard
+    leaves them to the training task, which reports the error and fails alone. If the Param `candidates` of the DAG run
+    does not contain the candidate of a shard, the shard does nothing. In both cases the task succeeds, because a failed
+    or skipped instance would also stop the training of the other candidates.
 
     .. code-block:: python
 
@@ -48,9 +49,10 @@ class SearchShardOperator(StepOperator):
         )
         searched >> trained
 
-    :param dataset: what `IngestDataOperator` returned.
-    :param split: what `PrepareDataOperator` returned.
-    :param shard: `candidate`, as `TrainModelOperator` takes it, and `index`, from 0 on, below its `search.shards`.
+    :param dataset: the output of `IngestDataOperator`.
+    :param split: the output of `PrepareDataOperator`.
+    :param shard: a dict of `candidate`, as for `TrainModelOperator`, and `index`, which counts from 0 and is less than
+        the candidate's `search.shards`.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "dataset", "split", "shard")

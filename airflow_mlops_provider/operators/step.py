@@ -49,14 +49,15 @@ Result = Any
 class StepOperator(BaseOperator):
     """Run one compute step of a pipeline.
 
-    The Params `as_of` and `recompute` of the DAG run are honoured when the DAG declares them. In templates, besides
-    Airflow's own variables, `{{ as_of }}` is the run's as_of: a date, or at another hour than midnight a UTC moment.
+    The Params `as_of` and `recompute` of the DAG run take effect if the DAG declares them. Besides Airflow's own
+    variables, templates can use `{{ as_of }}`, the `as_of` of the run: a date, or a UTC moment if it is not midnight.
 
-    :param pipeline: name under which receipts are kept.
-    :param as_of: ISO date and time before which data is seen; resolved from the run when left out.
-    :param seed: seed of everything random.
-    :param artifacts: URI of the artifact store; `[mlops] artifacts_uri` when left out.
-    :param runtime: where the step computes, as in a pipeline file; in the worker when left out.
+    :param pipeline: name of the pipeline. Receipts are stored under this name.
+    :param as_of: date and time in ISO format. The step sees only data from before it. Defaults to the `as_of` of the
+        run.
+    :param seed: seed of all random numbers.
+    :param artifacts: URI of the artifact store. Defaults to `[mlops] artifacts_uri`.
+    :param runtime: where the step computes, as in a pipeline file. Defaults to the Airflow worker.
     """
 
     template_fields: Sequence[str] = ("pipeline", "as_of", "artifacts", "runtime")
@@ -126,8 +127,8 @@ class StepOperator(BaseOperator):
     ) -> StepResult:
         """Run a compute step, or return its committed receipt.
 
-        :param as_of: of the step, when it is not the run's.
-        :param recompute: whatever the run's Param says.
+        :param as_of: `as_of` of the step. Defaults to the run's.
+        :param recompute: whether to compute the step again. Defaults to the Param `recompute` of the run.
         """
         from airflow_mlops_provider.hooks.connections import password_of
         from airflow_mlops_provider.hooks.sql import read_sql

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class TrainModelOperator(StepOperator):
-    """Fit one candidate: preprocessing and estimator together, so that the model needs nothing else to score.
+    """Fit one candidate, preprocessing and estimator together, so that the model needs nothing else to score.
 
-    Map it over candidates: a candidate that fails does not fail the others. Those that the Param `candidates` of the
-    DAG run, a list of names, does not hold are not trained and give no result. They succeed: after a skipped instance
-    Airflow would skip the task that collects the others.
+    Map it over candidates: a candidate that fails does not affect the others. If the Param `candidates` of the DAG run,
+    a list of names, does not contain the candidate, the task trains nothing and returns nothing. It still succeeds,
+    because after a skipped instance Airflow would skip the task that collects the others.
 
     .. code-block:: python
 
@@ -40,9 +40,9 @@ class TrainModelOperator(StepOperator):
             ]
         )
 
-    :param dataset: what `IngestDataOperator` returned.
-    :param split: what `PrepareDataOperator` returned.
-    :param candidate: a candidate as in a pipeline file, with its `name`.
+    :param dataset: the output of `IngestDataOperator`.
+    :param split: the output of `PrepareDataOperator`.
+    :param candidate: a candidate as in a pipeline file, plus its `name`.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "dataset", "split", "candidate")
@@ -76,11 +76,12 @@ def candidate_section(candidate: dict[str, Any]) -> dict[str, Any]:
 
 
 class FindChampionOperator(ModelOperator):
-    """Look up in the ledger which champion the candidates are compared with.
+    """Look up in the ledger which champion to compare the candidates with.
 
-    A task of its own, beside the preparation: evaluation then reads no service, and a repeated one imports nothing for
-    it. When the champion changes meanwhile, `PromoteModelOperator` notices and compares again.
-    The Param `allow_older` of the DAG run is honoured when the DAG declares it.
+    This is a task of its own, which runs beside the preparation. So evaluation does not contact any service, and
+    imports nothing for that when it is repeated. If the champion changes in the meantime, `PromoteModelOperator`
+    notices and compares again.
+    The Param `allow_older` of the DAG run takes effect if the DAG declares it.
 
     .. code-block:: python
 
@@ -108,7 +109,7 @@ class FindChampionOperator(ModelOperator):
 
 
 class EvaluateModelOperator(StepOperator):
-    """Measure the candidates on the same held-out rows, and the champion beside them.
+    """Measure all candidates and the champion on the same held-out rows.
 
     .. code-block:: python
 
@@ -122,15 +123,17 @@ class EvaluateModelOperator(StepOperator):
             trigger_rule="all_done_min_one_success",
         )
 
-    :param models: what the mapped `TrainModelOperator` returned. They know the dataset and the split.
-    :param metrics: names of metrics; the first decides.
-    :param candidates: the names that were to be trained, so that a lost one is reported.
-    :param champion: what `FindChampionOperator` returned, by a template that gives JSON: by its `output` that task
-        would be another direct upstream task, and `all_done_min_one_success` takes its success for a candidate's.
-        Without it the candidates are measured alone, and `PromoteModelOperator` holds the winner against the champion.
+    :param models: the output of the mapped `TrainModelOperator`, which also names the dataset and the split.
+    :param metrics: names of metrics. The first one decides.
+    :param candidates: names of all candidates that should have been trained, so that a lost one is reported.
+    :param champion: the output of `FindChampionOperator`, passed by a template that renders JSON. If it were passed as
+        `output`, that task would be another direct upstream task, and `all_done_min_one_success` would count its
+        success as a candidate's. Without this argument, the candidates are measured alone, and `PromoteModelOperator`
+        compares the winner with the champion.
     :param evaluation: the `evaluation` section of a pipeline file.
-    :param gates: the `gates` of a pipeline file, of which those of kind `champion` count: where the best candidate does
-        not pass them and the champion's own recipe is among the candidates, that one is the winner, on newer data.
+    :param gates: the `gates` of a pipeline file, of which only those of kind `champion` are used. If the best candidate
+        does not pass them, and the champion's own recipe is among the candidates, the candidate with that recipe wins:
+        a refresh on newer data.
     """
 
     template_fields: Sequence[str] = (*StepOperator.template_fields, "models", "champion", "evaluation", "gates")

@@ -34,12 +34,13 @@ _PROMOTING = 2
 
 
 class WatchPredictionsOperator(PolicyOperator):
-    """Measure drift and the live metric of each window that was scored, and decide it, in the order of their `as_of`.
+    """Measure drift and the live metric of each scored window, and decide the windows in the order of their `as_of`.
 
-    The windows are those of the events of `<pipeline>.predictions` that triggered the run, and of those that came since
-    when that asset is among the inlets: Airflow coalesces events, so there may be many. Started by hand, it is the
-    window of the run's own as_of. A decision is written once; a window that has one is not measured again. The alias in
-    MLflow is repaired when it differs from the ledger.
+    The windows are those of the events of `<pipeline>.predictions` that triggered the run. If that asset is among the
+    inlets, events that came since then are included. Airflow merges events, so there may be many windows. In a run
+    that is started by hand, it is the window that ends at the run's own `as_of`.
+    A decision is written once, and a window that has one is not measured again. If the alias in MLflow differs from the
+    ledger, it is corrected.
 
     .. code-block:: python
 
@@ -56,12 +57,12 @@ class WatchPredictionsOperator(PolicyOperator):
         )
 
     :param task: `binary`, `multiclass` or `regression`.
-    :param data: the `data` section of a pipeline file: where labelled rows are read. A template as well, in which
+    :param data: the `data` section of a pipeline file, from which labelled rows are read. It is a template, in which
         `{{ as_of }}` is that of the window.
-    :param metrics: names of metrics; the first decides unless `monitoring.live.metric` names another.
+    :param metrics: names of metrics. The first one decides, unless `monitoring.live.metric` names another.
     :param scoring: the `scoring` section of a pipeline file.
-    :param validation: the `validation` section of a pipeline file: a window that fails what it expects of each value is
-        an incident.
+    :param validation: the `validation` section of a pipeline file. A window that fails an expectation about each value
+        is an incident.
     """
 
     # Not `data`: it is rendered for each window.
@@ -225,17 +226,17 @@ class WatchPredictionsOperator(PolicyOperator):
 
 
 class RetrainOnDecisionOperator(ModelOperator):
-    """Ask for a retraining when a decision says so and the governor let it pass; skipped otherwise, with the reason.
+    """Request a retraining if a decision calls for one and the governor let it pass. Otherwise skip with the reason.
 
     An `AssetAlias` among the task's outlets gets one event `<pipeline>.retrain` for all such decisions of a run, with
-    the latest `as_of`, its reason and the columns that drifted: once, when that asset is among the inlets too, so that
-    the events already sent can be seen.
+    the latest `as_of`, its reason and the columns that drifted. If that asset is among the inlets too, the task sees
+    the events already sent, and sends none of them again.
 
     .. code-block:: python
 
         retrain = RetrainOnDecisionOperator(task_id="retrain", pipeline="churn", decided=watch.output)
 
-    :param decided: what `WatchPredictionsOperator` or `DecideOperator` returned.
+    :param decided: the output of `WatchPredictionsOperator` or `DecideOperator`.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "decided")
@@ -281,16 +282,16 @@ class RetrainOnDecisionOperator(ModelOperator):
 
 
 class RollbackOnDecisionOperator(RollbackModelOperator):
-    """Roll the champion back when a decision says so; skipped otherwise, with the reason.
+    """Roll the champion back if a decision calls for it. Otherwise skip with the reason.
 
-    Only the very champion that was judged: when another one serves by now, the task is skipped. In all else as
-    `RollbackModelOperator`.
+    The task rolls back only the champion that was judged: if another one serves by now, the task is skipped. Apart from
+    that, it works like `RollbackModelOperator`.
 
     .. code-block:: python
 
         mend = RollbackOnDecisionOperator(task_id="mend", pipeline="churn", decided=watch.output)
 
-    :param decided: what `WatchPredictionsOperator` or `DecideOperator` returned.
+    :param decided: the output of `WatchPredictionsOperator` or `DecideOperator`.
     """
 
     template_fields: Sequence[str] = (*ModelOperator.template_fields, "decided")

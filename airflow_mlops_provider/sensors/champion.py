@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 
 class ChampionSensor(WaitingSensor):
-    """Wait for a champion: one that changed since this sensor started or, when asked so, one of another condition.
+    """Wait until the champion changes or, if a condition is given, until the champion meets it.
 
-    The ledger is read, not the alias. A rollback is a change as well. Returns the ledger's head: `model`, `seq`,
-    `action`, `version`, `as_of`, `at`, `digest`, `reason`. At most one condition can be given.
+    At most one condition can be given. Without one, the sensor waits for a change since it started. It reads the
+    ledger, not the alias, and a rollback is a change too. It returns the ledger's head: `model`, `seq`, `action`,
+    `version`, `as_of`, `at`, `digest`, `reason`.
 
     .. code-block:: python
 
         champion = ChampionSensor(task_id="champion", model="churn", newer_than="{{ as_of }}", timeout=24 * 3600)
 
-    :param model: the registered model; a pipeline's name, unless its promotion names another.
-    :param changed_since: the `seq` of a ledger entry; wait for one after it. What the ledger held at this task's first
-        try when no condition is given.
-    :param min_version: wait until the champion is at least this version.
-    :param newer_than: a moment; wait until the champion's as_of lies after it.
-    :param mlflow_conn_id: the `mlflow` connection.
+    :param model: name of the registered model. It is the pipeline's name, unless `promotion.model` names another.
+    :param changed_since: the `seq` of a ledger entry. The sensor waits for a later entry. If no condition is given,
+        this is the newest entry at the task's first try.
+    :param min_version: smallest version number that the champion must have.
+    :param newer_than: a moment in data time. The sensor waits until the champion's `as_of` is later.
+    :param mlflow_conn_id: id of the `mlflow` connection.
     """
 
     template_fields: Sequence[str] = ("model", "changed_since", "min_version", "newer_than", "mlflow_conn_id")

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 class DataArrivalSensor(WaitingSensor):
-    """Wait until a file, or a folder with files, is there, holds something and is complete.
+    """Wait until a file, or a folder with files, exists, is not empty and is complete.
 
-    Complete is a folder with its marker, or whatever has not changed for `stable_for`: no file came, went, grew or was
-    written again since the sensor first saw it so. Returns `uri`, `files`, `size` in bytes, `fingerprint`, and
-    `complete_by`: the marker's name or `stability`. Empty files alone are not data. Files whose names begin with `.` or
-    `_` do not count, as in `IngestDataOperator`. What lies on S3 is reached as artifacts are, by the connection that
-    `[mlops] artifacts_conn_id` names.
+    A folder is complete when it contains its marker. A file or a folder is also complete when it has not changed for
+    `stable_for`: no file was added, removed, extended or rewritten since the sensor first saw it in this state.
+    The sensor returns `uri`, `files`, `size` in bytes, `fingerprint`, and `complete_by`, which is the marker's name or
+    `stability`. Empty files alone are not data. Files whose names begin with `.` or `_` do not count, as in
+    `IngestDataOperator`. Data on S3 is accessed like artifacts, through the connection that `[mlops] artifacts_conn_id`
+    names.
 
     .. code-block:: python
 
@@ -33,9 +34,10 @@ class DataArrivalSensor(WaitingSensor):
             timeout=6 * 3600,
         )
 
-    :param uri: absolute path, `file://` or `s3://` URI of a file or a folder, which workers and the triggerer can read.
-    :param stable_for: how long nothing may change; None to go by the marker alone.
-    :param marker: name of the file that its writer puts into a folder last; None to go by time alone.
+    :param uri: absolute path, `file://` URI or `s3://` URI of a file or folder. Workers and the triggerer must be able
+        to read it.
+    :param stable_for: how long nothing may change before the data is complete. With None, only the marker counts.
+    :param marker: name of the file that is written to a folder last. With None, only `stable_for` counts.
     """
 
     template_fields: Sequence[str] = ("uri", "marker")

@@ -28,11 +28,11 @@ _VERDICTS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 
 
 class DriftSensor(WaitingSensor):
-    """Wait until monitoring has decided about a window of a pipeline.
+    """Wait until monitoring has decided a window of a pipeline.
 
-    A decision is final; so when it is not the verdict asked for, the task is skipped with the reason, and what depends
-    on it with it. Returns the decision: `model`, `as_of`, `action`, `rule`, `bad`, `suppressed`, `why`, `reason`,
-    `columns`, `champion`, `at`.
+    A decision is final. If it does not match `verdict`, the task is skipped with the reason, and so are the tasks that
+    depend on it. The sensor returns the decision: `model`, `as_of`, `action`, `rule`, `bad`, `suppressed`, `why`,
+    `reason`, `columns`, `champion`, `at`.
 
     .. code-block:: python
 
@@ -40,12 +40,13 @@ class DriftSensor(WaitingSensor):
             task_id="drifted", pipeline="churn", window="{{ as_of }}", verdict="bad", timeout=24 * 3600
         )
 
-    :param pipeline: name of the pipeline that is monitored.
-    :param window: the window's as_of: the end of the time that was scored.
-    :param verdict: `any`; `bad` or `good`: drift or decay was found, or looked for and not found; `keep`, `retrain`,
-        `roll_back` or `incident`: what follows, where `retrain` is a request that was not suppressed.
-    :param model: registered model; the pipeline's name when left out.
-    :param mlflow_conn_id: the `mlflow` connection.
+    :param pipeline: name of the monitored pipeline.
+    :param window: the window's `as_of`, which is the end of the scored time.
+    :param verdict: decision to accept. `any` accepts all. `bad` means that drift or decay was found, `good` that it was
+        looked for and not found. `keep`, `retrain`, `roll_back` and `incident` name what follows, where `retrain` means
+        a request that was not suppressed.
+    :param model: name of the registered model. Defaults to the pipeline's name.
+    :param mlflow_conn_id: id of the `mlflow` connection.
     """
 
     template_fields: Sequence[str] = ("pipeline", "window", "verdict", "model", "mlflow_conn_id")

@@ -25,12 +25,13 @@ _UNTIL = "mlops.sensor.until"
 
 
 class WaitingSensor(BaseSensorOperator):
-    """Look; and while there is nothing, wait in the triggerer, which holds no worker.
+    """Look once and, if nothing is found, wait in the triggerer, which occupies no worker.
 
-    `poke_interval` and `timeout` are Airflow's own. Retries of a task remember what its first try has seen, and share
-    its `timeout`. In templates, besides Airflow's own variables, `{{ as_of }}` is the run's as_of, as for operators.
+    `poke_interval` and `timeout` are Airflow's own. Retries of a task remember what its first try saw, and share its
+    `timeout`. Besides Airflow's own variables, templates can use `{{ as_of }}`, the `as_of` of the run, as in
+    operators.
 
-    :param deferrable: wait in the triggerer; else in the worker, as `mode` says.
+    :param deferrable: whether to wait in the triggerer. Otherwise the sensor waits in the worker, as set by `mode`.
     """
 
     template_fields: Sequence[str] = ()

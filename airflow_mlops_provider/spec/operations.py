@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Moment, OpenShare, Share, Span
+from airflow_mlops_provider.spec.sinks import Sink
 
 
 class Scoring(Frozen):
@@ -26,6 +27,12 @@ class Scoring(Frozen):
     )
     shards: PositiveInt = Field(
         1, le=64, description="Number of tasks that share the rows of a window. Each scores some of its row groups."
+    )
+    sinks: list[Sink] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Where the champion's predictions go besides the artifact store: database tables, or functions of "
+        "your own.",
     )
 
 

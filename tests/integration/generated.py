@@ -57,7 +57,10 @@ def write_pipelines(folder: Path) -> None:
         "params": {"C": -1.0},
     }
     killed = pipeline(
-        "killed", folder / "killed.csv", scoring={}, tasks=dict.fromkeys((*TASKS, "search", "score"), AT_ONCE)
+        "killed",
+        folder / "killed.csv",
+        scoring={"sinks": [{"kind": "sql", "conn_id": "warehouse", "table": "killed"}]},
+        tasks=dict.fromkeys((*TASKS, "search", "score"), AT_ONCE),
     )
     killed["training"]["candidates"]["tree"]["search"] = {
         "method": "random",

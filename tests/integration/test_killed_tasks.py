@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from killing import POINTS, every_point
@@ -42,6 +44,9 @@ def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(airflow: LocalAi
     assert objects
     assert all(sha256_of(file) == file.name.split(".")[0] for file in objects), "no object is half-written"
     assert [len(events(airflow, f"killed.{asset}")) for asset in ("champion", "predictions")] == [1, 1]
+    with closing(sqlite3.connect(airflow.home / "warehouse.db")) as warehouse:
+        written = warehouse.execute("select as_of, count(*), count(distinct id) from killed group by as_of").fetchall()
+    assert written == [("2024-02-01", 24, 24)], "a killed sink is written again as a whole"
     predictions = airflow.artifacts / "predictions" / "killed" / "as_of=2024-02-01"
     assert [file.name for file in predictions.iterdir()] == ["predictions.parquet"]
     assert (
