@@ -24,7 +24,7 @@ _INIT = (
     _arg(("file",), metavar="FILE", help="Data file: .csv, .csv.gz, .csv.zip, .parquet or .jsonl"),
     _arg(("--target",), required=True, metavar="COLUMN", help="Column to predict"),
     _arg(("--timestamp",), metavar="COLUMN", help="Time when a row became known (default: the only column of dates)"),
-    _arg(("--keys",), nargs="+", default=[], metavar="COLUMN", help="Columns that identify a row (default: found by name)"),
+    _arg(("--keys",), nargs="+", default=[], metavar="COLUMN", help="Columns that identify a row (default: by name)"),
     _arg(("--name",), help="Name of the pipeline (default: the name of the data file)"),
     _arg(("--output-dir",), metavar="FOLDER", help="Folder to write the YAML to (default: that of the pipeline files)"),
     _arg(("--force",), action="store_true", help="Overwrite an existing file"),
@@ -39,7 +39,7 @@ _CHECK = (
 )
 _HISTORY = (
     _PIPELINE,
-    _arg(("--served-at",), metavar="MOMENT", help="Only what served then: a date, or a UTC moment of wall time"),
+    _arg(("--served-at",), metavar="MOMENT", help="Show only what served at this date or UTC moment of wall time"),
     _arg(("--as-of",), metavar="MOMENT", help="Show only entries with this data time or an earlier one"),
     *_COMMON,
 )
@@ -89,9 +89,9 @@ _RECONCILE = (
 )
 _BACKTEST = (
     _PIPELINE,
-    _arg(("--from",), dest="start", required=True, metavar="DATE", help="The first training: a date, or a UTC moment"),
-    _arg(("--to",), dest="end", required=True, metavar="DATE", help="The last window: a date, or a UTC moment"),
-    _arg(("--step",), help="From one window to the next, such as 7d (default: the pipeline's cron interval, else 1d)"),
+    _arg(("--from",), dest="start", required=True, metavar="DATE", help="Date or UTC moment of the first training"),
+    _arg(("--to",), dest="end", required=True, metavar="DATE", help="Date or UTC moment of the last window"),
+    _arg(("--step",), help="Time between windows, such as 7d (default: the pipeline's cron interval, else 1d)"),
     _arg(
         ("--set",),
         dest="settings",
@@ -115,73 +115,73 @@ _BACKTEST = (
 _COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "init": (
         "Write a pipeline file from a data file",
-        "Reads a data file, infers what kind of target it has, what its columns are and what must be true of them, and "
-        "writes a pipeline file that trains, with a comment at each choice.",
+        "Reads a data file, infers the kind of its target, the roles of its columns and what must hold for them, and "
+        "writes a pipeline file that is ready to train, with a comment on each choice.",
         _INIT,
     ),
     "examples": (
         "Write the example pipelines, with their readers and DAG files",
         "Writes three pipeline files, the functions that read their data and the DAG files into a folder, and prints "
-        "the settings by which Airflow finds them. A file that is there and differs is not written over.",
+        "the settings that let Airflow find them. An existing file with other content is never overwritten.",
         _EXAMPLES,
     ),
     "check": (
         "Check pipeline files, their data and their connections",
-        "Looks for what would fail a run: wrong settings, names that may not be imported, a source that cannot be read "
-        "or lacks a column, a connection that does not answer. Exit codes: 0 all is well, 1 something is wrong, 2 "
+        "Looks for errors that would fail a run: wrong settings, names that may not be imported, a source that cannot be "
+        "read or lacks a column, a connection that does not answer. Exit codes: 0 all is well, 1 something is wrong, 2 "
         "wrong arguments, 3 a service could not be reached.",
         _CHECK,
     ),
     "status": (
-        "Show where pipelines stand",
-        "Shows of each pipeline the champion, since when it serves, its metric, whether it is on probation, what "
-        "monitoring decided last and why, and whether MLflow's alias agrees with the ledger.",
+        "Show the state of pipelines",
+        "Shows the champion of each pipeline, since when it has been serving, its metric, whether it is on probation, "
+        "the last decision of monitoring with its reason, and whether MLflow's alias agrees with the ledger.",
         (_PIPELINES, *_COMMON),
     ),
     "history": (
-        "Show who was champion, when and why",
-        "Shows the ledger of a pipeline, or who served at a moment.",
+        "Show which version was champion, when and why",
+        "Shows the ledger of a pipeline, or the version that served at a given moment.",
         _HISTORY,
     ),
     "diff": (
         "Compare two versions of a model",
-        "Shows what differs: data, parameters, metrics with their intervals, gates, slices.",
+        "Shows the differences in data, parameters, metrics with their intervals, gates and slices.",
         _DIFF,
     ),
     "promote": (
         "Make a registered version champion",
-        "Judges the version by the gates of today's pipeline file, against today's champion, and writes it into the "
-        "ledger. The alias follows, and the champion event is sent.",
+        "Checks the version against the gates of the current pipeline file and the current champion, writes it into the "
+        "ledger, sets the alias and sends the champion event.",
         _PROMOTE,
     ),
     "rollback": (
-        "Let an earlier champion serve again",
-        "Starts the pipeline's rollback DAG, so that Airflow keeps who asked, and sends the champion event. With "
-        "--direct the ledger is written in this process, for when no scheduler runs.",
+        "Make an earlier champion serve again",
+        "Starts the pipeline's rollback DAG, so that Airflow records who requested it, and sends the champion event. "
+        "With --direct, the command writes the ledger in this process, for use when no scheduler runs.",
         _ROLLBACK,
     ),
     "quarantine": (
-        "Bar a version from ever serving, or lift that",
-        "Writes into the ledger that a version may not be promoted, though it never served, or serves no longer. The "
-        "champion is rolled back instead.",
+        "Put a version into quarantine, or lift its quarantine",
+        "Records in the ledger that a version may not be promoted, whether it served before or not. If the version is "
+        "the champion, it is rolled back instead.",
         _QUARANTINE,
     ),
     "reconcile": (
-        "Make aliases show what the ledger says",
-        "Compares MLflow's alias champion with the ledger and sets it where it differs.",
+        "Make MLflow's aliases agree with the ledger",
+        "Compares MLflow's alias champion with the ledger, and corrects it where it differs.",
         _RECONCILE,
     ),
     "backtest": (
-        "Replay a pipeline's past: when it would have retrained, and what it would have been worth",
-        "Replays a pipeline's past with its own steps, gates and monitoring, and sets three policies side by side: "
-        "never retrain, retrain every step, and the pipeline's own. Nothing is written but a folder of results, from "
-        "which a second replay is far faster.",
+        "Replay a pipeline's past to see when it would have retrained, and what that would have gained",
+        "Replays a pipeline's past with its own steps, gates and monitoring, and compares three policies: never "
+        "retrain, retrain every step, and the pipeline's own. It writes only a folder of results, which makes a second "
+        "replay far faster.",
         _BACKTEST,
     ),
     "doctor": (
-        "Test what pipelines need: versions, settings, connections, services, disk",
-        "Makes a round trip to the artifact store and to MLflow, asks the container engine when one is used, and says "
-        "what to do about what is wrong. Exit codes as those of check.",
+        "Check what pipelines need: versions, settings, connections, services, disk",
+        "Makes a round trip to the artifact store and to MLflow, and to the container engine if one is used. It gives "
+        "advice on everything that is wrong. The exit codes are those of check.",
         (_PIPELINES, *_COMMON),
     ),
 }

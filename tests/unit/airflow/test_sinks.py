@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pyarrow as pa
@@ -20,7 +22,7 @@ from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.storage import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 GUIDE = Path(__file__).parents[3] / "docs" / "sinks.md"
 TABLE = {"kind": "sql", "conn_id": "warehouse", "table": "churn"}
@@ -198,3 +200,39 @@ def test_a_sink_that_fails_fails_the_task_and_no_event_is_sent(
     ended = score(worker, churn_of(customers, [letters(code)]))
     assert (ended.state, words in ended.message) == (state, True), ended.message
     assert not [message for message in ended.messages if getattr(message, "outlet_events", None)]
+
+
+# ---------------------------------------------------------------- PostgreSQL
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    from services.postgres import postgres
+
+    with postgres() as running:
+        yield running
+
+
+def test_of_two_that_replace_one_window_at_once_one_holds(server: Any, connection: Callable[..., None]) -> None:
+    from airflow_mlops_provider.hooks.sql import database
+
+    address = urlsplit(server.database("sinks"))
+    connection(
+        "warehouse", conn_type="postgres", host=address.hostname, port=address.port,
+        login=address.username, password=address.password, schema="sinks",
+    )  # fmt: skip
+    replace_rows("warehouse", "churn", DAY, [rows(writer=[-1] * 3)])
+
+    def replace(number: int) -> str:
+        try:
+            replace_rows("warehouse", "churn", DAY, [rows(count=50, writer=[number] * 50)])
+        except TransientServiceError:
+            return "tried again"
+        return "wrote"
+
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as threads:
+            ended = list(threads.map(replace, range(4)))
+        assert "wrote" in ended
+        [(count, writers)] = database("warehouse").get_records("select count(*), count(distinct writer) from churn")
+        assert (count, writers) == (50, 1), ended
