@@ -56,7 +56,7 @@ _PROMOTE = (
     _arg(
         ("--approve-as",),
         metavar="NAME",
-        help="Approver, if the pipeline has approval: human and [mlops] approve_on_command_line is set",
+        help="Name of the approver, if the pipeline has approval: human and [mlops] approve_on_command_line is set",
     ),
     _arg(("--despite-gates",), action="store_true", help="Promote even if a gate of the current pipeline file fails"),
     _arg(("--allow-older",), action="store_true", help="Promote even if the champion has newer data"),
@@ -127,9 +127,9 @@ _COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     ),
     "check": (
         "Check pipeline files, their data and their connections",
-        "Looks for errors that would fail a run: wrong settings, names that may not be imported, a source that cannot be "
-        "read or lacks a column, a connection that does not answer. Exit codes: 0 all is well, 1 something is wrong, 2 "
-        "wrong arguments, 3 a service could not be reached.",
+        "Looks for errors that would fail a run: wrong settings, names that may not be imported, a source that cannot "
+        "be read or lacks a column, a connection that does not answer. Exit codes: 0 all is well, 1 something is "
+        "wrong, 2 wrong arguments, 3 a service could not be reached.",
         _CHECK,
     ),
     "status": (
@@ -150,8 +150,8 @@ _COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     ),
     "promote": (
         "Make a registered version champion",
-        "Checks the version against the gates of the current pipeline file and the current champion, writes it into the "
-        "ledger, sets the alias and sends the champion event.",
+        "Judges the version by the gates of the current pipeline file, against the current champion. If it passes, the "
+        "command writes it into the ledger, sets the alias and sends the champion event.",
         _PROMOTE,
     ),
     "rollback": (
@@ -180,8 +180,8 @@ _COMMANDS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     ),
     "doctor": (
         "Check what pipelines need: versions, settings, connections, services, disk",
-        "Makes a round trip to the artifact store and to MLflow, and to the container engine if one is used. It gives "
-        "advice on everything that is wrong. The exit codes are those of check.",
+        "Makes a round trip to the artifact store and to MLflow, queries the container engine if one is used, and "
+        "gives advice on whatever is wrong. The exit codes are those of check.",
         (_PIPELINES, *_COMMON),
     ),
 }

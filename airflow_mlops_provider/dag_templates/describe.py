@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Gate, Pipeline
 
 
-_WHAT_SERVES = ("", "What passes the gates is fitted anew on all rows, the held-out ones too: that model serves.")
+_WHAT_SERVES = ("", "A model that passes the gates is fitted again on all rows, holdout included, and then serves.")
 
 
 def training_doc(pipeline: Pipeline) -> str:
@@ -26,20 +26,22 @@ def training_doc(pipeline: Pipeline) -> str:
         f"### {pipeline.name}",
         pipeline.description,
         "",
-        f"A **{pipeline.task}** model of `{data.columns.target}`, from `{source}`. "
-        f"{len(data.columns.features)} features, split by {split.by.replace('_', ' ')} ({held_out}). "
-        f"The first of {', '.join(f'`{metric}`' for metric in pipeline.metrics)} decides.",
+        f"A **{pipeline.task}** model that predicts `{data.columns.target}`, trained on data from `{source}`. "
+        f"It uses {len(data.columns.features)} features, and the rows are split by "
+        f"{split.by.replace('_', ' ')} ({held_out}). "
+        f"The first of the metrics {', '.join(f'`{metric}`' for metric in pipeline.metrics)} decides.",
         "",
         "| candidate | estimator |",
         "|---|---|",
         *(f"| {name} | `{candidate.estimator}` |" for name, candidate in pipeline.training.candidates.items()),
         "",
-        "| gate | must hold | when it does not |",
+        "| gate | condition | if not met |",
         "|---|---|---|",
         *(f"| {gate.label} | {_rule(gate)} | {gate.on_fail} |" for gate in pipeline.gates),
         "",
-        f"The champion is the alias `champion` of the MLflow model `{pipeline.model_name}`. A challenger that is not "
-        "better is a normal day: the run is green, `promote` is skipped and says why. Red means: a person must act.",
+        f"The champion has the alias `champion` of the MLflow model `{pipeline.model_name}`. A challenger that is not "
+        "better is not an error: the run is green, and `promote` is skipped with the reason. If a run is red, a person "
+        "must act.",
         *(_WHAT_SERVES if pipeline.training.refit == "all" and split.by != "cross_validation" else ()),
     ]
     return "\n".join(lines)
@@ -52,15 +54,15 @@ def scoring_doc(pipeline: Pipeline) -> str:
     lines = [
         f"### Predictions of {pipeline.name}",
         "",
-        f"Scores {window} with the champion of the MLflow model `{pipeline.model_name}`: at each interval of the "
-        "pipeline's schedule, and again whenever the champion changes. Without a champion there is nothing to do, and "
-        "`score` is skipped.",
+        f"Scores {window} with the champion of the MLflow model `{pipeline.model_name}`. It runs at each interval of "
+        "the pipeline's schedule, and again whenever the champion changes. While there is no champion, `score` is "
+        "skipped.",
         "",
-        f"The predictions of each `as_of` are one file of the artifact store, replaced as a whole: "
+        f"The predictions of each `as_of` are one file in the artifact store, which is replaced as a whole: "
         f"`predictions/{pipeline.name}/as_of=…/predictions.parquet`.",
     ]
     if scoring is not None and scoring.shadow:
-        lines += ["", "The alias `challenger` is scored beside it, into `predictions_shadow/`, and compared."]
+        lines += ["", "The alias `challenger` scores the same rows into `predictions_shadow/`, for comparison."]
     return "\n".join(lines)
 
 
@@ -68,17 +70,17 @@ def rollback_doc(pipeline: Pipeline) -> str:
     """Return what the rollback DAG's page says."""
     model = pipeline.model_name
     lines = [
-        f"### Back to an earlier champion of {pipeline.name}",
+        f"### Roll {pipeline.name} back to an earlier champion",
         "",
-        f"Makes an earlier version of the MLflow model `{model}` its champion again, by one more entry in the "
-        "ledger, and puts the version that serves now into quarantine: it is not promoted again unless a training run "
-        "lifts that.",
+        f"Makes an earlier version of the MLflow model `{model}` its champion again, by adding an entry to the ledger. "
+        "The version that serves now goes into quarantine: it is not promoted again unless a training run lifts the "
+        "quarantine.",
         "",
         "| to | means |",
         "|---|---|",
         "| `previous` | the champion before this one; each further rollback goes further back |",
-        "| `3` | version 3, which was champion once |",
-        "| `2026-03-01`, `2026-03-01T06:00:00Z` | what served at that moment |",
+        "| `3` | version 3, which must have been champion once |",
+        "| `2026-03-01`, `2026-03-01T06:00:00Z` | the version that served at that moment |",
         "",
         "```",
         f'airflow dags trigger {pipeline.name}_rollback --conf \'{{"to": "previous", "reason": "…"}}\'',
@@ -92,16 +94,17 @@ def monitoring_doc(pipeline: Pipeline) -> str:
     policy = pipeline.watched or Monitoring()
     governor, name = policy.retraining, policy.live.metric or pipeline.metrics[0]
     lines = [
-        f"### What {pipeline.name} predicts, watched",
+        f"### Monitoring of {pipeline.name}",
         "",
-        "Decides each scored window, once: keep the champion, retrain, or roll back; with its reasons in words, kept "
-        f"in MLflow's experiment `decisions/{pipeline.model_name}`.",
+        "Decides each scored window once: keep the champion, retrain, or roll back. The decisions and their reasons "
+        f"are stored in MLflow's experiment `decisions/{pipeline.model_name}`.",
         "",
         "| rule | when | what follows |",
         "|---|---|---|",
-        "| incident | a column that the champion uses is missing, of another type or stuck | nothing is learned |",
+        "| incident | a column that the champion uses is missing, has another type or is stuck at one value "
+        "| no retraining |",
         f"| probation | within {_span(policy.probation.length)} of its promotion, `{name}` is worse than the former "
-        f"champion's on the same rows of all windows since, by more than {policy.probation.margin or 0:g} "
+        f"champion's by more than {policy.probation.margin or 0:g}, on the same rows of all windows since then "
         "| roll back, once |",
         f"| decay | `{name}` is worse than on the holdout by more than {policy.live.margin:.0%} of {_share_of(policy)} "
         "| retrain |",
@@ -109,9 +112,9 @@ def monitoring_doc(pipeline: Pipeline) -> str:
         "| retrain |",
         *([f"| stale | its last row is older than {_span(policy.max_age)} | retrain |"] if policy.max_age else []),
         "",
-        f"A retraining is asked for after {governor.after} bad windows in a row, not within {_span(governor.cooldown)} "
-        f"of the last one, at most {governor.budget} times within {_span(governor.period)}, and with at least "
-        f"{governor.min_rows:,} new rows.",
+        f"Monitoring requests a retraining after {governor.after} bad windows in a row, but not within "
+        f"{_span(governor.cooldown)} of the last request, not more than {governor.budget} times within "
+        f"{_span(governor.period)}, and not with fewer than {governor.min_rows:,} new rows.",
     ]
     return "\n".join(lines)
 
@@ -128,4 +131,4 @@ def _rule(gate: Gate) -> str:
 
 
 def _share_of(policy: Monitoring) -> str:
-    return "that" if policy.live.margin_of == "value" else "what it was better by than a dummy there"
+    return "that value" if policy.live.margin_of == "value" else "the champion's advantage over a dummy there"

@@ -96,12 +96,13 @@ def _params() -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="As of",
-            description="Decide the window that ends here. Left empty: the windows whose events started the run.",
+            description="Decide the window that ends here. If left empty, the run decides the windows whose events "
+            "started it.",
         ),
         "recompute": Param(
             False,
             type="boolean",
             title="Recompute",
-            description="Measure again, whatever is stored. A decision that is kept stays what it is.",
+            description="Measure again, even if a result is stored. A stored decision does not change.",
         ),
     }

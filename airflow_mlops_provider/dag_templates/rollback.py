@@ -58,7 +58,7 @@ def _params() -> dict[str, Param]:
             minimum=1,
             maximum=999_999_999,
             title="Back to",
-            description="`previous`, the number of a version, or a date or moment: what served then.",
+            description="`previous`, a version number, or a date or moment, which means the version that served then.",
         ),
         "reason": Param(
             # No default: neither the form nor the command line can leave it out.
@@ -67,6 +67,6 @@ def _params() -> dict[str, Param]:
             maxLength=500,
             pattern=r"\S",
             title="Reason",
-            description="What is wrong with the champion. It ends in the ledger.",
+            description="What is wrong with the champion. It is recorded in the ledger.",
         ),
     }

@@ -81,10 +81,10 @@ def _params() -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="As of",
-            description="Score the window before this moment. Left empty: the as_of of the champion that triggered the "
-            "run, a manual run's logical date, or the end of a scheduled run's data interval.",
+            description="Score the window before this moment. If left empty, it is the as_of of the champion that "
+            "triggered the run, a manual run's logical date, or the end of a scheduled run's data interval.",
         ),
         "recompute": Param(
-            False, type="boolean", title="Recompute", description="Read and score again, whatever is stored."
+            False, type="boolean", title="Recompute", description="Read and score again, even if a result is stored."
         ),
     }

@@ -185,7 +185,7 @@ def _params(pipeline: Pipeline) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="As of",
-            description="Train on what was known before this moment. Left empty: a manual run's logical date, "
+            description="Train on what was known before this moment. If left empty, it is a manual run's logical date, "
             "or the end of a scheduled run's data interval.",
         ),
         "reason": Param(
@@ -193,7 +193,7 @@ def _params(pipeline: Pipeline) -> dict[str, Param]:
             type=["null", "string"],
             maxLength=500,
             title="Reason",
-            description="Why it is trained now. It ends in the ledger, with who started the run.",
+            description="Why you train now. It is recorded in the ledger, with who started the run.",
         ),
         "candidates": Param(
             names,
@@ -202,10 +202,10 @@ def _params(pipeline: Pipeline) -> dict[str, Param]:
             examples=names,
             minItems=1,
             title="Candidates",
-            description="Which candidates to train.",
+            description="Candidates to train.",
         ),
         "recompute": Param(
-            False, type="boolean", title="Recompute", description="Compute every step again, whatever is stored."
+            False, type="boolean", title="Recompute", description="Compute every step again, even if it is stored."
         ),
         "allow_older": Param(
             False,

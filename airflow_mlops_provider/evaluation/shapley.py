@@ -131,7 +131,9 @@ def _owners(pipeline: Any, columns: list[str]) -> NDArray[Any]:
     import numpy as np
 
     owners: list[int] = []
-    for _, branch, names in pipeline.named_steps["preprocess"].transformers_:
+    for role, branch, names in pipeline.named_steps["preprocess"].transformers_:
+        if role not in ("numeric", "categorical"):
+            raise NotExplainedError("the model's inputs cannot be told apart by column", got="features of transformers")
         encoder = branch[-1] if hasattr(branch, "steps") else branch
         one_hot = type(encoder).__name__ == "OneHotEncoder"
         widths = [len(found) for found in encoder.categories_] if one_hot else [1] * len(names)

@@ -62,13 +62,12 @@ def build_pipeline(
     """
     from sklearn.pipeline import Pipeline
 
-    model = _Builder(seed, allow_list, classes).estimator(
-        {"estimator": candidate.estimator, "params": candidate.params}, "params"
-    )
+    builder = _Builder(seed, allow_list, classes)
+    model = builder.estimator({"estimator": candidate.estimator, "params": candidate.params}, "params")
     _check_task(model, candidate, task)
     if task != "regression" and _numbers_its_classes(model) and list(classes) != list(range(len(classes))):
         model = _with_any_classes(model)
-    return Pipeline([("preprocess", _preprocessing(candidate, columns, model)), ("model", model)])
+    return Pipeline([("preprocess", _preprocessing(candidate, columns, model, builder)), ("model", model)])
 
 
 class _Builder:
@@ -189,7 +188,7 @@ def _with_any_classes(model: Any) -> Any:
     return VotingClassifier([("model", model)], voting="soft")
 
 
-def _preprocessing(candidate: Candidate, columns: Columns, model: Any) -> Any:
+def _preprocessing(candidate: Candidate, columns: Columns, model: Any, builder: _Builder) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.utils import get_tags
 
@@ -198,8 +197,36 @@ def _preprocessing(candidate: Candidate, columns: Columns, model: Any) -> Any:
         branches.append(("numeric", _numeric(candidate), list(columns.numeric)))
     if columns.categorical:
         branches.append(("categorical", _categorical(candidate), list(columns.categorical)))
+    branches += [
+        (f"features_{index}", _made(candidate, index, columns, builder), list(one.columns))
+        for index, one in enumerate(candidate.features)
+    ]
     takes_sparse = bool(get_tags(model).input_tags.sparse)
     return ColumnTransformer(branches, sparse_threshold=0.3 if takes_sparse else 0.0, verbose_feature_names_out=False)
+
+
+def _made(candidate: Candidate, index: int, columns: Columns, builder: _Builder) -> Any:
+    """Return the Pipeline of one transformer of `features`.
+
+    :raises SpecError: it is none, or a column is no feature any more.
+    """
+    from sklearn.pipeline import Pipeline
+
+    one, where = candidate.features[index], f"features.{index}"
+    if lost := sorted(set(one.columns) - set(columns.features)):
+        raise SpecError(
+            f"{where} makes features from {lost[0]!r}, which is no feature any more",
+            got=f"features {sorted(columns.features)}",
+            hint="`preparation` may have dropped it. Take it out of the columns of the transformer.",
+        )
+    transformer = builder.estimator({"estimator": one.transformer, "params": one.params}, f"{where}.params")
+    if not hasattr(transformer, "transform"):
+        raise SpecError(f"{where}: {one.transformer!r} is no transformer: it has no method transform")
+    after = _numeric(candidate)
+    steps = [("transform", transformer)] if after == "passthrough" else [("transform", transformer), *after.steps]
+    if one.impute and after != "passthrough" and "impute" in after.named_steps:
+        steps.insert(0, ("fill", _numeric(candidate).named_steps["impute"]))
+    return Pipeline(steps)
 
 
 def _numeric(candidate: Candidate) -> Any:

@@ -30,9 +30,10 @@ def libraries_of(candidate: Candidate, libraries: tuple[str, ...]) -> tuple[str,
 
 
 def names_of(candidate: Candidate) -> list[str]:
-    """Return the dotted names of the estimator and of every estimator in its parameters or in its space."""
+    """Return the dotted names of the estimator, of its transformers, and of all in their parameters or in the space."""
     space: Any = {} if candidate.search is None else candidate.search.model_dump(mode="json")["space"]
-    return [candidate.estimator, *nested_names(candidate.params), *nested_names(space)]
+    made = [name for one in candidate.features for name in (one.transformer, *nested_names(one.params))]
+    return [candidate.estimator, *nested_names(candidate.params), *nested_names(space), *made]
 
 
 def read_rows(store: ArtifactStore, dataset: ArtifactRef, plan: SplitPlan) -> tuple[pd.DataFrame, NDArray[Any]]:
@@ -73,5 +74,5 @@ def named(candidate: str, estimator: str, doing: str) -> Iterator[None]:
         raise ModelError(
             f"candidate {candidate!r} ({estimator}) could not {doing}",
             got=f"{type(error).__name__}: {error}",
-            hint="Correct its parameters, or its impute_numeric, encode and scale.",
+            hint="Correct its parameters, or its features, impute_numeric, encode and scale.",
         ) from error

@@ -99,7 +99,7 @@ class DecideOperator(PolicyOperator):
 
     :param drift: the output of `DetectDriftOperator`. Without it, drift does not affect the decision.
     :param live: the output of `EvaluateLiveOperator`. Without it, the live metric does not affect the decision.
-    :param estimate: the output of `EstimatePerformanceOperator`. Without it, nothing is estimated.
+    :param estimate: the output of `EstimatePerformanceOperator`. Without it, no estimate affects the decision.
     :param scoring: the `scoring` section of a pipeline file, which sets the length of a window.
     """
 

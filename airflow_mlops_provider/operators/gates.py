@@ -18,7 +18,7 @@ class QualityGateOperator(StepOperator):
     """Check the challenger against every gate, and show all verdicts before any of them takes effect.
 
     A failed gate with `on_fail: fail` fails the task. With `on_fail: skip` the task succeeds, and
-    `PromoteModelOperator` is skipped with the reason, because a challenger that is not better is no error.
+    `PromoteModelOperator` is skipped with the reason, because a challenger that is not better is not an error.
 
     .. code-block:: python
 

@@ -26,7 +26,7 @@ class RollbackModelOperator(ModelOperator):
 
     Nothing is removed from the ledger: a rollback adds an entry. A version that was rolled back is not promoted again
     unless its quarantine is lifted. If the target cannot be used, the task fails with an error that says what exists.
-    It also fails without a reason.
+    It also fails if no reason is given.
     An `AssetAlias` among the task's outlets gets the event `<model>.champion`, as with `PromoteModelOperator`. The
     `as_of` of that event is the task's argument or the run's Param. Failing these, it is that of the events that
     triggered the run, then the latest among the events of assets in the inlets (the predictions, which have to be made

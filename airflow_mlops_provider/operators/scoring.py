@@ -27,7 +27,7 @@ class ScoreBatchOperator(ModelOperator):
     The partition is one Parquet file, replaced as a whole: `predictions/<pipeline>/as_of=<as_of>/predictions.parquet`
     in the artifact store. It holds the rows' keys and timestamp, the predictions, `model_version` and `as_of`.
     While there is no champion, the task is skipped with the reason. If the champion's file cannot be loaded, a former
-    champion scores instead, or else a constant baseline. The log then has a warning, and the result and the event
+    champion scores instead, or else a constant baseline. The task then logs a warning, and its result and event
     name the `fallback`.
     The event of each asset among the task's outlets names the window, the version, the dataset and the predictions in
     its extra.

@@ -37,8 +37,8 @@ class WatchPredictionsOperator(PolicyOperator):
     """Measure drift and the live metric of each scored window, and decide the windows in the order of their `as_of`.
 
     The windows are those of the events of `<pipeline>.predictions` that triggered the run. If that asset is among the
-    inlets, events that came since then are included. Airflow merges events, so there may be many windows. In a run
-    that is started by hand, it is the window that ends at the run's own `as_of`.
+    inlets, events that came since then are included. Airflow merges events, so there may be many windows. A run that is
+    started by hand decides the window that ends at its own `as_of`.
     A decision is written once, and a window that has one is not measured again. If the alias in MLflow differs from the
     ledger, it is corrected.
 

@@ -137,12 +137,12 @@ class Bench:
 
         train, test = fold
         pipeline = self._pipeline(point)
-        known, point_key = self._transformed(pipeline, fold)
+        known, held_out = self._transformed(pipeline, fold)
         model = pipeline.named_steps["model"].fit(known, self.target[train])
         classes = self.plan.classes or []
         if classes and model.classes_.tolist() != classes:
             return None, f"it learned the classes {shorten(model.classes_.tolist(), 100)}"
-        scores = predict(model, point_key, self.plan.task)
+        scores = predict(model, held_out, self.plan.task)
         truth = self.target[test]
         codes = pd.Categorical(truth, categories=classes).codes if classes else truth
         return measure(self.metric, predictions_of(self.plan.task, codes, scores, classes))

@@ -277,6 +277,11 @@ class Pipeline(Frozen):
 
     def _check_decisions(self) -> None:
         for name, candidate in self.training.candidates.items():
+            for one in candidate.features:
+                if unknown := sorted(set(one.columns) - set(self.data.columns.features)):
+                    raise ValueError(
+                        f"candidate {name!r} makes features from {unknown[0]!r}, which is no feature of data.columns"
+                    )
             if candidate.threshold is not None and self.task != "binary":
                 raise ValueError(f"candidate {name!r} has a threshold, which divides two classes; task is {self.task}")
             if candidate.calibrate is not None and self.task == "regression":

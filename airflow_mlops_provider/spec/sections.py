@@ -241,6 +241,24 @@ class ThresholdRule(Frozen):
         return self
 
 
+class FeatureTransformer(Frozen):
+    """Makes further features from some columns, by a transformer that is fitted and stored with the model."""
+
+    transformer: DottedName = Field(
+        description="Class of the transformer, such as `sklearn.preprocessing.TargetEncoder`, or one in the plugins "
+        "folder. It follows scikit-learn's protocol and returns numbers."
+    )
+    columns: list[str] = Field(
+        min_length=1,
+        description="Feature columns that it gets, in this order, as a DataFrame with missing values as they are. The "
+        "columns themselves remain features.",
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the transformer.")
+    impute: bool = Field(
+        False, description="Whether to fill in missing numbers before the transformer, as `impute_numeric` says."
+    )
+
+
 class Candidate(Frozen):
     """One estimator with its parameters and the preprocessing that is fitted with it."""
 
@@ -251,6 +269,11 @@ class Candidate(Frozen):
         default_factory=dict,
         description="Keyword arguments of the estimator. A nested estimator is written as `{estimator: dotted.Name, "
         "params: {…}}`.",
+    )
+    features: list[FeatureTransformer] = Field(
+        default_factory=list,
+        description="Further features that transformers make from the columns. They are filled in and scaled like "
+        "numbers.",
     )
     impute_numeric: Literal["mean", "median", "most_frequent", "knn", "none"] = Field(
         "median",
@@ -303,6 +326,9 @@ class Candidate(Frozen):
                 {"estimator": self.estimator, "params": with_values(self.params, values)}, ""
             )
         ]
+        for index, one in enumerate(self.features):
+            setting = {"estimator": one.transformer, "params": one.params}
+            problems += [f"features.{index}: {each.removeprefix('.')}" for each in estimator_problems(setting, "")]
         if problems:
             raise ValueError("; ".join(dict.fromkeys(problems)))
         return self

@@ -77,7 +77,7 @@ def write_pipelines(folder: Path) -> None:
         {"kind": "custom", "function": "company_gates.nothing_lost"},
     ]
     pipelines = [
-        pipeline("three_days", folder / "three_days.csv", gates=own),
+        with_features(pipeline("three_days", folder / "three_days.csv", gates=own)),
         pipeline("repaired", folder / "repaired.csv"),
         pipeline("never_better", folder / "never_better.csv", gates=[never], tasks={"publish": AT_ONCE}),
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
@@ -108,6 +108,14 @@ def write_pipelines(folder: Path) -> None:
         (folder / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
     write_watched(folder)
     write_shown(folder)
+
+
+def with_features(spec: dict[str, Any]) -> dict[str, Any]:
+    """Let both candidates make a feature by code of the user: of the plugins folder, and of a package."""
+    for candidate, where in (("logistic", "own_features"), ("tree", "company_gates.squares")):
+        made = {"transformer": f"{where}.Squared", "columns": ["warmth"]}
+        spec["training"]["candidates"][candidate]["features"] = [made]
+    return spec
 
 
 _MAIL: dict[str, Any] = {

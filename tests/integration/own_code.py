@@ -9,6 +9,20 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 
+_TRANSFORMER = '''
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Squared(TransformerMixin, BaseEstimator):
+    """The squares of numbers."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return X.to_numpy(dtype=float) ** 2
+'''
 _PACKAGE = '''
 def nothing_lost(evaluation):
     """Require that every row is trained on or held out."""
@@ -24,6 +38,7 @@ def write_plugins(folder: Path) -> dict[str, str]:
     guide = (PROJECT / "docs" / "custom-gates.md").read_text(encoding="utf-8")
     [code] = re.findall(r"<!-- example: business_gates.py -->\n```python\n(.*?)```", guide, re.DOTALL)
     (folder / "business_gates.py").write_text(code, encoding="utf-8")
+    (folder / "own_features.py").write_text(_TRANSFORMER, encoding="utf-8")
     return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(folder)}
 
 
@@ -32,5 +47,9 @@ def write_package(folder: Path) -> dict[str, str]:
     package = folder / "company_gates"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(_PACKAGE, encoding="utf-8")
+    (package / "squares.py").write_text(_TRANSFORMER, encoding="utf-8")
+    metadata = folder / "company_gates-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: company-gates\nVersion: 1.0\n", encoding="utf-8")
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     return {"PYTHONPATH": path, "AIRFLOW__MLOPS__ALLOWED_MODULES": "company_gates"}
