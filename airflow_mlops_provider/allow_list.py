@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from functools import cache
 from importlib import metadata
@@ -75,6 +76,18 @@ class AllowList(Frozen):
         except AttributeError as error:
             raise NotAllowedError(f"module {module_name!r} has no {name!r}", hint="Correct the name.") from error
         self._check_home(dotted, found)
+        return found
+
+    def load_function(self, dotted: str) -> Any:
+        """Import and return a plain function of the user's: a class, or what yields as it goes, would do nothing.
+
+        :raises NotAllowedError: as `load`; or it is no function.
+        """
+        found = self.load(dotted)
+        if not inspect.isfunction(found) or inspect.isgeneratorfunction(found) or inspect.iscoroutinefunction(found):
+            raise NotAllowedError(
+                f"{dotted!r} is no plain function", got=type(found).__name__, hint="Write it with def."
+            )
         return found
 
     def _check_home(self, dotted: str, found: Any) -> None:

@@ -85,12 +85,12 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
     for gate in pipeline.gates:
         if gate.kind == "custom":
             with findings.looking(pipeline.name, f"gate {gate.label}") as words:
-                allowed.load(gate.function)
+                allowed.load_function(gate.function)
                 words.append(gate.function)
     for sink in pipeline.scoring.sinks if pipeline.scoring is not None else ():
         if sink.kind == "function":
             with findings.looking(pipeline.name, f"sink {sink.label}") as words:
-                allowed.load(sink.function)
+                allowed.load_function(sink.function)
                 words.append(sink.label)
     if (reader := pipeline.data.source.reader) is not None:
         with findings.looking(pipeline.name, "reader") as words:
@@ -228,10 +228,10 @@ def _check_probation(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
     answering = {one.subject for one in findings.found if one.check == "MLflow" and one.outcome == "ok"}
     watched = [one for one in pipelines if one.monitoring is not None and one.promotion.conn_id in answering]
     for registry, members in by_registry(watched):
-        states = registry.states([one.model_name for one in members])
         for pipeline in members:
-            entries = states[pipeline.model_name].decisions
-            decisions = [Decision.read(one.value, "a decision") for one in entries]
-            short = next((one.underpowered for one in reversed(decisions) if one.comparison is not None), None)
-            if short is not None:
-                findings.add(pipeline.name, "probation", "warning", short)
+            with findings.quietly(pipeline.name, "probation"):
+                entries = registry.states([pipeline.model_name])[pipeline.model_name].decisions
+                decisions = [Decision.read(one.value, "a decision") for one in entries]
+                short = next((one.underpowered for one in reversed(decisions) if one.comparison is not None), None)
+                if short is not None:
+                    findings.add(pipeline.name, "probation", "warning", short)

@@ -42,17 +42,22 @@ class Findings:
     @contextmanager
     def looking(self, subject: str, check: str) -> Iterator[list[str]]:
         """Note what comes of a check: the words that the body appends, or the error that it raises."""
+        words: list[str] = []
+        with self.quietly(subject, check):
+            yield words
+            self.add(subject, check, "ok", "; ".join(words))
+
+    @contextmanager
+    def quietly(self, subject: str, check: str) -> Iterator[None]:
+        """Note the error that the body raises, and nothing where it raises none."""
         from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 
-        words: list[str] = []
         try:
-            yield words
+            yield
         except TransientServiceError as error:
             self.add(subject, check, "unreachable", str(error))
         except MLOpsError as error:
             self.add(subject, check, "wrong", str(error))
-        else:
-            self.add(subject, check, "ok", "; ".join(words))
 
     def report(self, output: str) -> None:
         """Print all of it, and leave with the exit code that follows.

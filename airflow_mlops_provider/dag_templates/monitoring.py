@@ -57,7 +57,7 @@ def _tasks(pipeline: Pipeline) -> None:
         task=pipeline.task,
         data=section(pipeline.data),
         metrics=pipeline.metrics,
-        scoring=section(pipeline.scoring),
+        scoring={key: value for key, value in section(pipeline.scoring).items() if key != "sinks"},
         monitoring=section(pipeline.watched),
         validation=section(pipeline.validation),
         inlets=[predictions_asset(pipeline.name)],

@@ -15,7 +15,7 @@ from airflow_mlops_provider.effects.refitting import check_refit
 from airflow_mlops_provider.evaluation.report import EvaluationReport, training_id
 from airflow_mlops_provider.exceptions import ArtifactError, MLOpsError
 from airflow_mlops_provider.job import Job
-from airflow_mlops_provider.runner import request_behind
+from airflow_mlops_provider.runner import StoredRequest, request_behind
 from airflow_mlops_provider.steps import gate
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def check_evidence(
     request = check_judged(store, evaluation, judged)
     # They are a pure function of the evaluation and of what was timed, and take a millisecond.
     request = request.model_copy(update={"allow_list": allow_list or request.allow_list})
+    _check_code(store, judged, request)
     again = gate.run(gate.Section.model_validate(request.section), Job(request, store))
     verdicts = judged.artifacts.get("verdicts")
     _same(
@@ -53,6 +54,23 @@ def check_evidence(
     )
     if judged.facts.get("passed"):
         check_refit(store, evaluation, measured)
+
+
+def _check_code(store: ArtifactStore, judged: StepResult, request: StepRequest) -> None:
+    """Refuse a verdict of functions whose code is another one by now: it says nothing of what they are today.
+
+    :raises MLOpsError: names the function, and the task to clear.
+    """
+    code: Any = (StoredRequest.read(store.read_request(judged)).identity or {}).get("code") or {}
+    for function in gate.names(gate.Section.model_validate(request.section)):
+        now = request.allow_list.fingerprint(function)
+        if code.get(function, now) != now:
+            raise MLOpsError(
+                f"the code of gate {function} has changed since it judged",
+                got=f"sha256 {now[:12]}",
+                expected=f"sha256 {str(code[function])[:12]}",
+                hint="Clear the gate task: the challenger is judged again.",
+            )
 
 
 def check_judged(

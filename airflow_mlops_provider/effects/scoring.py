@@ -52,6 +52,7 @@ def score(
     version: int | None = None,
     alias: str = CHAMPION,
     shadow: bool = False,
+    published: Callable[[StepResult], None] | None = None,
 ) -> StepResult | None:
     """Score, and publish the partition of the run's as_of. Safe to repeat: it is replaced as a whole.
 
@@ -64,15 +65,18 @@ def score(
     :param version: score with this version.
     :param alias: score with the version of this alias; of the champion the ledger decides.
     :param shadow: score with the challenger as well, kept apart.
+    :param published: is called with each scoring whose partition was written, and writes it elsewhere: the last call
+        is that of the last champion.
     :return: the scoring; None when there is no champion yet.
     :raises ModelUnavailableError: when nothing is left to ask.
     """
     if version is None and alias == CHAMPION:
-        scored = _with_champion(registry, store, model, score_with)
+        scored = _with_champion(registry, store, model, score_with, published)
         if scored is None:
             return None
     else:
-        scored = _published(store, _told(score_with({}, chosen(registry, model, version=version, alias=alias)), None))
+        scored = _told(score_with({}, chosen(registry, model, version=version, alias=alias)), None)
+        scored = _published(store, scored, published)
     return _beside(registry, store, scored, model, score_with) if shadow else scored
 
 
@@ -94,7 +98,13 @@ def chosen(registry: Registry, model: str, *, version: int | None = None, alias:
     return Champion(seq=0, version=version, digest=found.digest, model=found.artifact, order_key=found.order_key)
 
 
-def _with_champion(registry: Registry, store: ArtifactStore, model: str, score_with: ScoreWith) -> StepResult | None:
+def _with_champion(
+    registry: Registry,
+    store: ArtifactStore,
+    model: str,
+    score_with: ScoreWith,
+    published: Callable[[StepResult], None] | None,
+) -> StepResult | None:
     """Score with the champion, publish, and see that it is champion still: else again, with the one that is.
 
     Two runs may score one `as_of`, such as that of the schedule and that of a new champion. Whichever ends last, the
@@ -106,7 +116,7 @@ def _with_champion(registry: Registry, store: ArtifactStore, model: str, score_w
             return None
         head = history[-1]
         entries = [head, *islice(former_champions(history), _STAND_INS)]
-        scored = _published(store, _with_first_of(registry, store, model, entries, score_with))
+        scored = _published(store, _with_first_of(registry, store, model, entries, score_with), published)
         _keep_stand_in(registry, store, model, entries[1:2])
         now = registry.serving(model)
         if not now or now[-1].seq == head.seq:
@@ -196,9 +206,12 @@ def _told(scored: StepResult, fallback: str | None, reasons: list[ModelUnavailab
     return scored.model_copy(update={"facts": facts})
 
 
-def _published(store: ArtifactStore, scored: StepResult) -> StepResult:
+def _published(store: ArtifactStore, scored: StepResult, published: Callable[[StepResult], None] | None) -> StepResult:
     partition = _publish(store, scored.artifacts["predictions"], "predictions", scored)
-    return scored.model_copy(update={"facts": {**scored.facts, "partition": partition}})
+    scored = scored.model_copy(update={"facts": {**scored.facts, "partition": partition}})
+    if published is not None:
+        published(scored)
+    return scored
 
 
 def _publish(store: ArtifactStore, predictions: ArtifactRef, folder: str, scored: StepResult) -> str:

@@ -18,6 +18,7 @@ from airflow_mlops_provider.exceptions import (
     MLOpsError,
     ModelError,
     ModelUnavailableError,
+    NotAllowedError,
     RegistryError,
 )
 from airflow_mlops_provider.modeling.model_file import load_model
@@ -247,6 +248,6 @@ def _again(
         if key is None:
             return "how it was evaluated is not stored any more"
         do(evaluation_behind(store, pipeline, key))
-    except (RegistryError, ArtifactError, ValueError, ImportError) as error:
+    except (RegistryError, ArtifactError, NotAllowedError, ValueError, ImportError) as error:
         return f"it cannot be made again: {error.what if isinstance(error, MLOpsError) else error}"
     return None

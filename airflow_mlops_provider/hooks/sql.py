@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 _CHUNK_ROWS, _INSERTED_ROWS = 100_000, 10_000
+#: What a database says to the second of two that make one table, or insert one row, at once.
+_AT_ONCE = re.compile(
+    "already exists|duplicate key|unique constraint failed|duplicate entry|could not serialize", re.IGNORECASE
+)
 #: What a DB-API driver (PEP 249) calls trouble that is not the query's; SQLite has none but a lock.
 _AWAY = frozenset({"OperationalError", "InterfaceError"})
 
@@ -44,9 +49,21 @@ def ping(conn_id: str) -> None:
     :raises DataError: when it refuses.
     :raises TransientServiceError: when it cannot be reached.
     """
+    with _speaking_of(conn_id, "a test query", "Correct the connection."), _engine(conn_id) as engine:
+        engine.connect().close()
+
+
+@contextmanager
+def _engine(conn_id: str) -> Iterator[sqlalchemy.Engine]:
+    """Yield SQLAlchemy's way to a database, by the hook's own connections: with its TLS and all other extras."""
     hook = database(conn_id)
-    with _speaking_of(conn_id, "a test query", "Correct the connection."):
-        hook.get_first("select 1")
+    # An error of SQLAlchemy's would show the rows.
+    settings = {"creator": hook.get_conn, "hide_parameters": True, "isolation_level": "SERIALIZABLE"}
+    engine = hook.get_sqlalchemy_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def replace_rows(conn_id: str, table: str, partition: tuple[str, str], rows: Iterable[pa.Table]) -> int:
@@ -65,25 +82,23 @@ def replace_rows(conn_id: str, table: str, partition: tuple[str, str], rows: Ite
 
     name, schema = table.rpartition(".")[2], table.rpartition(".")[0] or None
     column, value = partition
-    written = 0
-    with _speaking_of(conn_id, f"writing to table {table}", "Correct the sink, or the table."):
-        engine = database(conn_id).get_sqlalchemy_engine()
-        with engine.execution_options(isolation_level="SERIALIZABLE").begin() as transaction:
-            target = None
-            for part in rows:
-                if target is None:
-                    if not sqlalchemy.inspect(transaction).has_table(name, schema):
-                        _new_table(name, schema, part.schema).create(transaction)
-                    target = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=transaction)
-                    _check_columns(conn_id, table, target, part.schema.names)
-                    transaction.execute(target.delete().where(target.c[column] == value))
-                for start in range(0, len(part), _INSERTED_ROWS):
-                    transaction.execute(target.insert(), part.slice(start, _INSERTED_ROWS).to_pylist())
-                written += len(part)
+    written, target = 0, None
+    doing = _speaking_of(conn_id, f"writing to table {table}", "Correct the sink, or the table.")
+    with doing, _engine(conn_id) as engine, engine.begin() as transaction:
+        for part in rows:
+            if target is None:
+                if not sqlalchemy.inspect(transaction).has_table(name, schema):
+                    _new_table(name, schema, part.schema, column).create(transaction)
+                target = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=transaction)
+                _check_columns(conn_id, table, target, part.schema.names)
+                transaction.execute(target.delete().where(target.c[column] == value))
+            for start in range(0, len(part), _INSERTED_ROWS):
+                transaction.execute(target.insert(), part.slice(start, _INSERTED_ROWS).to_pylist())
+            written += len(part)
     return written
 
 
-def _new_table(name: str, schema: str | None, columns: pa.Schema) -> sqlalchemy.Table:
+def _new_table(name: str, schema: str | None, columns: pa.Schema, partition: str) -> sqlalchemy.Table:
     import pyarrow as pa
     import sqlalchemy
 
@@ -97,7 +112,9 @@ def _new_table(name: str, schema: str | None, columns: pa.Schema) -> sqlalchemy.
     def type_of(kind: pa.DataType) -> Any:
         return next((made() for fits, made in kinds if fits(kind)), sqlalchemy.Text())
 
-    fields = [sqlalchemy.Column(field.name, type_of(field.type)) for field in columns]
+    # Rows are looked for by it: some databases compare no long text.
+    short = {partition: sqlalchemy.String(64)}
+    fields = [sqlalchemy.Column(field.name, short.get(field.name) or type_of(field.type)) for field in columns]
     return sqlalchemy.Table(name, sqlalchemy.MetaData(), *fields, schema=schema)
 
 
@@ -144,10 +161,15 @@ def _speaking_of(conn_id: str, what: str, hint: str) -> Iterator[None]:
     except Exception as error:
         causes = [kind for cause in (error, error.__cause__) for kind in type(cause).__mro__]
         names = {kind.__name__ for kind in causes}
-        if names.isdisjoint({"DatabaseError", *_AWAY}):
+        text = str(getattr(error, "orig", None) or error)
+        if names.isdisjoint({"DatabaseError", "SQLAlchemyError", *_AWAY}):
             raise
-        own_file = any(kind.__module__ == "sqlite3" for kind in causes) and "locked" not in str(error)
-        if names.isdisjoint(_AWAY) or own_file or LASTING_SQL.search(str(error)):
-            raise DataError(f"{what} on {conn_id!r} failed", got=str(error), hint=hint) from cause_to_show(error)
+        if _AT_ONCE.search(text):
+            raise TransientServiceError(
+                f"{what} on {conn_id!r} met another one that did the same", got=text
+            ) from cause_to_show(error)
+        own_file = any(kind.__module__ == "sqlite3" for kind in causes) and "locked" not in text
+        if names.isdisjoint(_AWAY) or own_file or LASTING_SQL.search(text):
+            raise DataError(f"{what} on {conn_id!r} failed", got=text, hint=hint) from cause_to_show(error)
         shown = cause_to_show(error)
-        raise TransientServiceError(f"the database of {conn_id!r} did not answer", got=str(error)) from shown
+        raise TransientServiceError(f"the database of {conn_id!r} did not answer", got=text) from shown

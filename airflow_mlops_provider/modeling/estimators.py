@@ -225,7 +225,8 @@ def _made(candidate: Candidate, index: int, columns: Columns, builder: _Builder)
     after = _numeric(candidate)
     steps = [("transform", transformer)] if after == "passthrough" else [("transform", transformer), *after.steps]
     if one.impute and after != "passthrough" and "impute" in after.named_steps:
-        steps.insert(0, ("fill", _numeric(candidate).named_steps["impute"]))
+        # The transformer gets a frame, whether or not anything is filled in.
+        steps.insert(0, ("fill", _numeric(candidate).named_steps["impute"].set_output(transform="pandas")))
     return Pipeline(steps)
 
 

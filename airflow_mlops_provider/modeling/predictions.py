@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import read_table
-from airflow_mlops_provider.exceptions import DataError, ModelError
+from airflow_mlops_provider.exceptions import DataError, MLOpsError, ModelError
 from airflow_mlops_provider.modeling.threshold import labels_of
 
 if TYPE_CHECKING:
@@ -95,8 +95,11 @@ def predict(pipeline: Any, frame: pd.DataFrame, task: str) -> NDArray[np.float64
 
     try:
         answers = pipeline.predict(frame) if task == "regression" else pipeline.predict_proba(frame)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError("the model cannot predict these rows", got=str(error), expected=_known(pipeline)) from error
+    except (MLOpsError, MemoryError):
+        raise
+    except Exception as error:  # a plugin's code may raise anything
+        got = f"{type(error).__name__}: {error}"
+        raise ModelError("the model cannot predict these rows", got=got, expected=_known(pipeline)) from error
     values = np.asarray(answers, dtype=np.float64)
     return values.reshape(-1) if task == "regression" else values
 

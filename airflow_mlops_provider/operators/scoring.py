@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops_provider.exceptions import ModelUnavailableError
 from airflow_mlops_provider.operators.model import ModelOperator
-from airflow_mlops_provider.operators.sinks import write_sinks
+from airflow_mlops_provider.operators.sinks import parsed_sinks, write_sinks
 from airflow_mlops_provider.operators.step import Result, allow_list, flag, parsed
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ScoreBatchOperator(ModelOperator):
         """Score, or skip while there is no champion."""
         from airflow_mlops_provider import effects
 
-        dataset = parsed(self.dataset, "dataset")
+        dataset, sinks = parsed(self.dataset, "dataset"), parsed_sinks(self.sinks)
 
         def compute(
             section: dict[str, Any],
@@ -103,10 +103,10 @@ class ScoreBatchOperator(ModelOperator):
             version=None if self.version is None else int(self.version),
             alias=self.alias,
             shadow=self.shadow,
+            published=lambda scored: write_sinks(sinks, self.store(), scored, allow_list()),
         )
         if scored is None:
             raise AirflowSkipException(f"Model {self.model_name!r} has no champion yet: nothing is scored.")
-        write_sinks(self.sinks, self.store(), scored, allow_list())
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = _event(dataset, scored)

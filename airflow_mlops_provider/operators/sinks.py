@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
+from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.redaction import cause_to_show
 from airflow_mlops_provider.spec.sinks import FunctionSink, Sink, SqlSink
@@ -27,18 +27,27 @@ log = logging.getLogger(__name__)
 _SINKS: TypeAdapter[list[Sink]] = TypeAdapter(list[Sink])
 
 
-def write_sinks(
-    sinks: Sequence[Mapping[str, Any]], store: ArtifactStore, scored: StepResult, allow_list: AllowList
-) -> list[str]:
-    """Write the predictions of one window to each sink, in order; return their names.
+def parsed_sinks(sinks: Sequence[Mapping[str, Any]]) -> list[Sink]:
+    """Return the sinks of a pipeline file, or of a DAG written by hand.
+
+    :raises SpecError: one is wrong; names the setting, and no value.
+    """
+    try:
+        return _SINKS.validate_python(list(sinks))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise SpecError("the sinks of predictions are wrong:", problems=problems) from None
+
+
+def write_sinks(sinks: Sequence[Sink], store: ArtifactStore, scored: StepResult, allow_list: AllowList) -> None:
+    """Write the predictions of one window to each sink, in order.
 
     Safe to repeat: a sink that was written before is written again, with the same rows.
 
     :raises MLOpsError: a sink refuses the rows; names it.
     :raises TransientServiceError: what it writes to cannot be reached.
     """
-    written = []
-    for sink in _SINKS.validate_python(list(sinks)):
+    for sink in sinks:
         failpoint("predictions.sink.before")
         if isinstance(sink, SqlSink):
             _into_table(sink, store, scored)
@@ -46,8 +55,6 @@ def write_sinks(
             _by_function(sink, store, scored, allow_list)
         failpoint("predictions.sink.after")
         log.info("Wrote the predictions of %s to %s.", as_of_text(scored.as_of), sink.label)
-        written.append(sink.label)
-    return written
 
 
 def _into_table(sink: SqlSink, store: ArtifactStore, scored: StepResult) -> None:
@@ -57,7 +64,7 @@ def _into_table(sink: SqlSink, store: ArtifactStore, scored: StepResult) -> None
 
 
 def _by_function(sink: FunctionSink, store: ArtifactStore, scored: StepResult, allow_list: AllowList) -> None:
-    function = allow_list.load(sink.function)
+    function = allow_list.load_function(sink.function)
     facts = {"pipeline": scored.pipeline, "as_of": scored.as_of, "version": scored.facts["version"]}
     try:
         function(_tables(store, scored), **facts, **sink.params)

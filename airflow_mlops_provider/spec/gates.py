@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Share, Span
+from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare, Share, Span
 from airflow_mlops_provider.spec.judgement import GapName
 from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.parameters import function_problem
 
 OnFail = Literal["fail", "skip"]
 #: Which number a gate holds against its bound.
@@ -264,13 +265,20 @@ class CustomGate(_Gate):
     """A function of your own judges the evaluation."""
 
     kind: Literal["custom"]
-    function: str = Field(
+    function: DottedName = Field(
         description="The dotted name of a function in the plugins folder or an allowed module, such as "
         "`business_gates.worth_it`. It gets the evaluation and returns a verdict.",
     )
     params: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments that the function gets besides the evaluation."
     )
+
+    @field_validator("function")
+    @classmethod
+    def _of_the_user(cls, function: str) -> str:
+        if (problem := function_problem(function)) is not None:
+            raise ValueError(problem)
+        return function
 
     @property
     def label(self) -> str:

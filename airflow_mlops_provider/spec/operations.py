@@ -187,7 +187,7 @@ class Probation(Frozen):
         None,
         ge=0,
         description="How much worse a new champion may be than the former one, in units of the live metric. Defaults "
-        "to the margin of a gate `champion` with rule `not_worse` on the same metric, else to 0.",
+        "to the margin that a gate `champion` on the same metric lets a refresh, or any challenger, lose, else to 0.",
     )
     alpha: OpenShare = Field(
         0.025,

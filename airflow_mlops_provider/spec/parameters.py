@@ -78,6 +78,13 @@ _MAX_TEXT = 10_000
 _MAX_DEPTH = 24
 
 
+def function_problem(dotted: str) -> str | None:
+    """Return why a name is no function of the user's: libraries' own would open what a file names."""
+    if dotted.partition(".")[0] in ("sklearn", *BOOSTERS):
+        return f"{dotted!r} is no function for this: write one in the plugins folder or a module of your own"
+    return None
+
+
 def name_problem(dotted: str) -> str | None:
     """Return why a dotted name cannot be one of a public estimator of scikit-learn; None for other libraries."""
     top, *rest = dotted.split(".")

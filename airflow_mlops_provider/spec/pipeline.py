@@ -278,6 +278,11 @@ class Pipeline(Frozen):
     def _check_decisions(self) -> None:
         for name, candidate in self.training.candidates.items():
             for one in candidate.features:
+                texts = [column for column in one.columns if column in self.data.columns.categorical]
+                if one.impute and texts:
+                    raise ValueError(
+                        f"candidate {name!r} fills in {texts[0]!r} like a number, but it is categorical: drop impute"
+                    )
                 if unknown := sorted(set(one.columns) - set(self.data.columns.features)):
                     raise ValueError(
                         f"candidate {name!r} makes features from {unknown[0]!r}, which is no feature of data.columns"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from airflow_mlops_provider.spec.frozen import Frozen
+from airflow_mlops_provider.spec.frozen import DottedName, Frozen
+from airflow_mlops_provider.spec.parameters import function_problem
 
 
 class SqlSink(Frozen):
@@ -31,13 +32,21 @@ class FunctionSink(Frozen):
     """Calls a function of your own with the predictions of each window."""
 
     kind: Literal["function"] = Field(description="A function of your own.")
-    function: str = Field(
+    function: DottedName = Field(
         description="The dotted name of a function in the plugins folder or an allowed module, such as "
         "`warehouse.write`. It must replace what it wrote for the same `as_of`."
     )
     params: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments that the function gets besides the predictions."
     )
+
+    @model_validator(mode="after")
+    def _of_the_user(self) -> FunctionSink:
+        if (problem := function_problem(self.function)) is not None:
+            raise ValueError(problem)
+        if taken := sorted({"pipeline", "as_of", "version"} & set(self.params)):
+            raise ValueError(f"params.{taken[0]} is what every sink gets: give it another name")
+        return self
 
     @property
     def label(self) -> str:

@@ -58,7 +58,7 @@ def run(section: Section, job: Job) -> Outcome:
     if job.request.inputs.get("latency"):
         changed["latency"] = _measured(job)
     report = report.model_copy(update=changed)
-    verdicts = judge(section.gates, report, job.allow_list.load)
+    verdicts = judge(section.gates, report, job.allow_list.load_function)
     decision, remarks = decide(verdicts), too_good(report)
     facts: dict[str, Any] = {
         "passed": decision == "promote",

@@ -78,7 +78,7 @@ def test_every_later_run_works_or_says_what_to_do_and_no_champion_is_lost(
     assert found["lost"] >= 5
     if share < 0.1:
         # An old version's evaluation may be gone together with all that it could be made of; all else is made anew.
-        assert set(found["told"]) <= {"promote by hand"}
+        assert set(found["refused"]) <= {"promote by hand"}
 
 
 # ---------------------------------------------------------------- rolling back

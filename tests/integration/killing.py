@@ -26,7 +26,8 @@ POINTS = {
     | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register", "publish.pages")
     | _CHAMPION,
     "challenge": _pairs("look.write"),
-    "scoring": _receipts("ingest", "score") | _pairs("predictions.publish", "predictions.sink"),
+    "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),
+    "sinks": _pairs("predictions.sink"),
     "monitoring": _receipts("ingest", "drift", "estimate", "live")
     | _pairs("decision.write", "retrain.event")
     | _CHAMPION,

@@ -22,7 +22,7 @@ def test_every_point_of_the_code_is_one_of_some_dag() -> None:
 
 
 def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(airflow: LocalAirflow, points: Points) -> None:
-    points.arm(POINTS["training"] | POINTS["scoring"])
+    points.arm(POINTS["training"] | POINTS["scoring"] | POINTS["sinks"])
     run = Run.of(airflow, "killed", "2024-02-01", seconds=420)
     assert run.state == "success", run.states
     scoring = Run.triggered(airflow, "killed", "scoring")

@@ -17,7 +17,7 @@ from training_tasks import run_training
 
 from airflow_mlops_provider.dag_templates import scoring_dag, training_dag
 from airflow_mlops_provider.exceptions import DataError, SpecError, TransientServiceError
-from airflow_mlops_provider.hooks.sql import replace_rows
+from airflow_mlops_provider.hooks.sql import ping, replace_rows
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.storage import local_path
 
@@ -64,7 +64,8 @@ def test_a_new_table_has_a_type_for_each_kind_of_value(warehouse: Callable[..., 
     replace_rows("warehouse", "churn", DAY, [rows(**kinds)])
     declared = {name: kind for _, name, kind, *_ in warehouse("pragma table_info(churn)")}
     assert declared == {
-        "id": "TEXT", "as_of": "TEXT", "n": "BIGINT", "x": "DOUBLE", "yes": "BOOLEAN", "at": "DATETIME", "text": "TEXT",
+        "id": "TEXT", "as_of": "VARCHAR(64)", "n": "BIGINT", "x": "DOUBLE", "yes": "BOOLEAN", "at": "DATETIME",
+        "text": "TEXT",
     }  # fmt: skip
     assert warehouse("select n, x, yes, text from churn") == [
         (1, 0.5, 1, "a"),
@@ -102,8 +103,11 @@ def test_a_name_with_odd_signs_is_no_way_into_the_database(warehouse: Callable[.
 
 def test_a_database_that_refuses_the_rows_is_one_error(warehouse: Callable[..., Any]) -> None:
     warehouse("create table churn (id text, as_of text, check (id <> 'c1'))")
-    with pytest.raises(DataError, match="writing to table churn on 'warehouse' failed: got .*CHECK constraint failed"):
+    with pytest.raises(
+        DataError, match="writing to table churn on 'warehouse' failed: got .*CHECK constraint"
+    ) as caught:
         replace_rows("warehouse", "churn", DAY, [rows()])
+    assert "c2" not in f"{caught.value} {caught.value.__cause__}", "no row is shown"
     assert warehouse("select count(*) from churn") == [(0,)]
 
 
@@ -213,6 +217,35 @@ def server() -> Iterator[Any]:
         yield running
 
 
+def test_two_that_make_the_table_at_once_leave_one(server: Any, connection: Callable[..., None]) -> None:
+    address = urlsplit(server.database("fresh"))
+    connection(
+        "warehouse", conn_type="postgres", host=address.hostname, port=address.port,
+        login=address.username, password=address.password, schema="fresh",
+    )  # fmt: skip
+
+    def write(number: int) -> bool:
+        try:
+            return replace_rows("warehouse", "churn", DAY, [rows(writer=[number] * 3)]) == 3
+        except TransientServiceError:
+            return False
+
+    with ThreadPoolExecutor(4) as threads:
+        assert any(threads.map(write, range(4)))
+    assert write(5), "a later try finds the table"
+
+
+def test_a_table_is_written_by_the_connections_own_settings(server: Any, connection: Callable[..., None]) -> None:
+    address = urlsplit(server.database("strict"))
+    connection(
+        "warehouse", conn_type="postgres", host=address.hostname, port=address.port, login=address.username,
+        password=address.password, schema="strict", extra={"sslmode": "require"},
+    )  # fmt: skip
+    for write in (lambda: replace_rows("warehouse", "churn", DAY, [rows()]), lambda: ping("warehouse")):
+        with pytest.raises((DataError, TransientServiceError), match="server does not support SSL"):
+            write()
+
+
 def test_of_two_that_replace_one_window_at_once_one_holds(server: Any, connection: Callable[..., None]) -> None:
     from airflow_mlops_provider.hooks.sql import database
 
@@ -236,3 +269,28 @@ def test_of_two_that_replace_one_window_at_once_one_holds(server: Any, connectio
         assert "wrote" in ended
         [(count, writers)] = database("warehouse").get_records("select count(*), count(distinct writer) from churn")
         assert (count, writers) == (50, 1), ended
+
+
+def test_wrong_sinks_are_found_before_anything_is_scored(worker: Any, mlflow: str, customers: Path) -> None:
+    pipeline = churn_of(customers, [])
+    run_training(worker, training_dag(pipeline))
+    dag = scoring_dag(pipeline)
+    assert worker.run(dag.task_dict["ingest"]).state == "success"
+    score: Any = dag.task_dict["score"]
+    score.sinks = [{"kind": "sql", "conn_id": "warehouse", "table": "s3cret; drop"}]
+    ended = worker.run(score)
+    assert ended.state == "failed"
+    assert "the sinks of predictions are wrong" in ended.message
+    assert "s3cret" not in ended.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"function": "xgboost.Booster"}, "is no function for this"),
+        ({"params": {"as_of": "2013"}}, "params.as_of is what every sink gets"),
+    ],
+)
+def test_a_sink_that_cannot_work_is_a_mistake_of_the_file(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        churn_of(Path("/d.csv"), [{"kind": "function", "function": "letters.write", **changes}])

@@ -22,5 +22,5 @@ class OperationalError(Exception):
     ],
 )
 def test_only_a_database_that_is_away_is_asked_again(message: str, becomes: type[Exception]) -> None:
-    with pytest.raises(becomes, match="'warehouse'"), sql._speaking_of("warehouse"):
+    with pytest.raises(becomes, match="'warehouse'"), sql._speaking_of("warehouse", "the query", "Correct it."):
         raise OperationalError(message)

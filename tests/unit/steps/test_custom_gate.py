@@ -11,7 +11,7 @@ import pytest
 from judged_evaluation import AS_OF, evaluated
 
 from airflow_mlops_provider.allow_list import AllowList
-from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError
+from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError, SpecError
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.storage import ArtifactStore
@@ -95,9 +95,25 @@ def test_what_is_no_verdict_fails_with_the_names_of_gate_and_function(
     [
         ("os.system", "'os.system' is outside the allow-list"),
         ("business_gates.nothing", "module 'business_gates' has no 'nothing'"),
-        ("worth_it", "'worth_it' is no dotted name"),
+        ("worth_it", "gates.0.custom.function: String should match pattern"),
     ],
 )
 def test_only_what_the_platform_allows_is_called(judge: Callable[..., StepResult], function: str, words: str) -> None:
-    with pytest.raises(NotAllowedError, match=re.escape(words)):
+    with pytest.raises(SpecError, match=re.escape(words)):
         judge({**WORTH, "function": function})
+
+
+@pytest.mark.parametrize("function", ["xgboost.Booster", "lightgbm.Booster", "sklearn.metrics.roc_auc_score"])
+def test_no_function_of_a_library_is_called(judge: Callable[..., StepResult], function: str) -> None:
+    with pytest.raises(SpecError, match="is no function for this: write one in the plugins folder"):
+        judge({**WORTH, "function": function, "params": {"model_file": "/etc/passwd"}})
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["class worth_it:\n    def __init__(self, evaluation, **params): ...\n", "def worth_it(e, **p):\n    yield e\n"],
+    ids=["a class", "a generator"],
+)
+def test_only_a_plain_function_is_called(judge: Callable[..., StepResult], code: str) -> None:
+    with pytest.raises(NotAllowedError, match="'business_gates.worth_it' is no plain function"):
+        judge(WORTH, code)

@@ -14,6 +14,7 @@ from candidates_to_train import LOGISTIC, RANDOM, ROLES, TREE, features, info_of
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError, SpecError
 from airflow_mlops_provider.modeling.model_file import load_model
+from airflow_mlops_provider.modeling.predictions import predict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,3 +131,21 @@ def test_what_makes_no_features_is_one_error(
 ) -> None:
     with pytest.raises(error, match=re.escape(words)):
         train({**LOGISTIC, "features": features}, table())
+
+
+def test_what_is_filled_in_first_comes_as_a_frame_all_the_same(
+    train: Callable[..., StepResult], store: ArtifactStore, plugins: Path
+) -> None:
+    result = train({**LOGISTIC, "features": [{**RATIO, "impute": True}]}, ratio_table(), plugins)
+    assert load_model(store, result.artifacts["model"], AllowList(plugins_folder=str(plugins)))
+
+
+def test_a_champion_whose_code_fails_is_one_error_of_its_model(
+    train: Callable[..., StepResult], store: ArtifactStore, plugins: Path
+) -> None:
+    frame = ratio_table()
+    result = train({**LOGISTIC, "features": [RATIO]}, frame, plugins)
+    model = load_model(store, result.artifacts["model"], AllowList(plugins_folder=str(plugins)))
+    del model["preprocess"].named_transformers_["features_0"]["transform"].limit
+    with pytest.raises(ModelError, match="the model cannot predict these rows: got AttributeError"):
+        predict(model, features(frame), "binary")
