@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider import effects
+from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.job import StepRequest
 from airflow_mlops_provider.registry import Registry
 from airflow_mlops_provider.runner import run_step
@@ -40,10 +41,14 @@ class World:
     registry: Registry
     customers: Path
     timestamp: str | None = None
+    allow_list: AllowList = field(default_factory=AllowList)
 
     def step(self, name: str, section: dict[str, Any], **inputs: list[StepResult]) -> StepResult:
         as_of = datetime(2013, 3, 1, tzinfo=UTC)
-        return run_step(StepRequest(step=name, pipeline=CHURN, as_of=as_of, section=section, inputs=inputs), self.store)
+        request = StepRequest(
+            step=name, pipeline=CHURN, as_of=as_of, section=section, inputs=inputs, allow_list=self.allow_list
+        )
+        return run_step(request, self.store)
 
     def trained(self, candidate: str, **preparation: Any) -> StepResult:
         columns = {"target": "left", "numeric": ["age"], "keys": ["customer"], "timestamp": self.timestamp}
@@ -81,8 +86,9 @@ class World:
     def promote(self, evaluation: StepResult, gate: StepResult, approval: StepResult | None = None) -> PromotionResult:
         caller = ("churn_training", str(evaluation.facts["version"]), "promote", "-1")
         return effects.promote(
-            self.registry, self.store, evaluation, gate, model=CHURN, caller=caller, approval=approval
-        )
+            self.registry, self.store, evaluation, gate,
+            model=CHURN, caller=caller, approval=approval, allow_list=self.allow_list,
+        )  # fmt: skip
 
     def question(self, evaluation: StepResult, gate: StepResult) -> Any:
         return effects.question(self.registry, self.store, evaluation, gate, model=CHURN, caller=("by", "hand"))
@@ -90,7 +96,7 @@ class World:
     def answer(self, evaluation: StepResult, reply: Any, **who: str) -> StepResult:
         return effects.answer(self.registry, evaluation, model=CHURN, caller=("by", "hand"), reply=reply, **who)
 
-    def pair(self, candidate: str, **preparation: Any) -> None:
+    def make_champion(self, candidate: str, **preparation: Any) -> None:
         """Make a candidate champion while another is between its gates and its promotion."""
         evaluation = self.published(self.trained(candidate, **preparation))
         assert not self.promote(evaluation, self.gate(evaluation)).skipped

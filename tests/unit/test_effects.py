@@ -7,6 +7,7 @@ import pytest
 from churn_world import BETTER, CHURN, World, churn_world
 
 from airflow_mlops_provider import effects
+from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import MLOpsError
 from airflow_mlops_provider.registry.write_once import MAX_VALUE
 
@@ -24,7 +25,7 @@ def world(store: ArtifactStore, mlflow_uri: str, tmp_path: Path) -> World:
 def test_a_challenger_is_held_against_the_champion_that_came_meanwhile(world: World) -> None:
     good = world.published(world.trained("good"))
     gate = world.gate(good, BETTER)
-    world.pair("poor")
+    world.make_champion("poor")
 
     promotion = world.promote(good, gate)
 
@@ -37,7 +38,7 @@ def test_a_challenger_is_held_against_the_champion_that_came_meanwhile(world: Wo
 def test_a_challenger_not_better_than_the_champion_that_came_meanwhile_is_skipped(world: World) -> None:
     poor = world.published(world.trained("poor"))
     gate = world.gate(poor, BETTER)
-    world.pair("good")
+    world.make_champion("good")
 
     promotion = world.promote(poor, gate)
 
@@ -50,7 +51,7 @@ def test_a_challenger_not_better_than_the_champion_that_came_meanwhile_is_skippe
 def test_a_gate_that_fails_against_the_champion_that_came_meanwhile_is_red(world: World) -> None:
     poor = world.published(world.trained("poor"))
     gate = world.gate(poor, {**BETTER, "on_fail": "fail"})
-    world.pair("good")
+    world.make_champion("good")
 
     refused = world.promote(poor, gate).refused
     assert refused is not None
@@ -62,7 +63,7 @@ def test_a_gate_that_fails_against_the_champion_that_came_meanwhile_is_red(world
 def test_a_model_trained_anew_by_changed_code_is_held_against_its_former_self(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.pair("good")
+    world.make_champion("good")
     former = world.trained("good")
     monkeypatch.setattr("airflow_mlops_provider.steps.train.FORMAT", 99)  # another key, the same bytes
     anew = world.trained("good")
@@ -150,15 +151,15 @@ def test_a_champion_that_is_too_good_to_be_true_says_so_wherever_it_stands(world
     [entry] = world.registry.history(CHURN)
     assert entry.reason.startswith(f"all 1 gates passed; {remark}")
     assert [one.startswith(remark) for one in entry.remarks] == [True]
-    world.pair("poor", max_target_association=1)
+    world.make_champion("poor", max_target_association=1)
     back: Any = {"to": "previous", "reason": "poor", "caller": ("churn_rollback",)}
     again = effects.roll_back(world.registry, world.store, pipeline=CHURN, model=CHURN, **back)
     assert world.registry.history(CHURN)[int(str(again.result.facts["seq"])) - 1].remarks == entry.remarks
 
 
 def test_what_is_rolled_back_to_is_named_with_all_that_it_was_promoted_with(world: World) -> None:
-    world.pair("good")
-    world.pair("poor")
+    world.make_champion("good")
+    world.make_champion("poor")
     first, second = world.registry.history(CHURN)
 
     rollback = effects.roll_back(
@@ -219,7 +220,7 @@ def test_an_approval_does_not_hold_against_a_champion_that_came_after_it(world: 
     good = world.published(world.trained("good"))
     gate = world.gate(good, BETTER)
     message = world.answer(good, "approved", by="anna")
-    world.pair("poor")
+    world.make_champion("poor")
     promotion = world.promote(good, gate, message)
     assert promotion.skipped
     assert "the champion changed after it was approved" in promotion.reason
@@ -259,3 +260,24 @@ def test_an_approval_of_another_version_is_refused(world: World) -> None:
     good, poor = world.published(world.trained("good")), world.published(world.trained("poor"))
     with pytest.raises(MLOpsError, match="the approval is about another version: got 2, expected 1"):
         world.promote(good, world.gate(good), world.answer(poor, "approved", by="anna"))
+
+
+# ---------------------------------------------------------------- gates of the user
+
+
+def test_a_verdict_of_other_code_promotes_nothing_and_says_what_to_clear(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "plugins" / "own_gates.py"
+    file.parent.mkdir()
+    file.write_text("def fine(evaluation):\n    return {'passed': True, 'got': 'a', 'expected': 'a'}\n")
+    monkeypatch.syspath_prepend(str(file.parent))
+    world.allow_list = AllowList(plugins_folder=str(file.parent))
+    evaluation = world.published(world.trained("good"))
+    gate = world.gate(evaluation, {"kind": "custom", "function": "own_gates.fine"})
+    file.write_text(file.read_text().replace("'a', 'expected'", "'b', 'expected'"))
+    with pytest.raises(MLOpsError, match=r"gate own_gates\.fine has changed since it judged.*Clear the gate"):
+        world.promote(evaluation, gate)
+    assert world.registry.history("churn") == []
+    again = world.gate(evaluation, {"kind": "custom", "function": "own_gates.fine"})
+    assert not world.promote(evaluation, again).skipped

@@ -216,7 +216,7 @@ def test_a_judged_model_lost_for_good_is_named_and_the_champion_serves_on(
 
 def test_a_rollback_brings_both_back(world: World) -> None:
     world.promote(*world.refitted(world.trained("good")))
-    world.pair("poor")
+    world.make_champion("poor")
     first, _ = world.registry.history(CHURN)
     effects.roll_back(
         world.registry,
