@@ -111,6 +111,8 @@ def test_two_candidates_with_equal_trials_keep_their_own(registry: Registry, cli
 def test_a_server_is_sent_several_at_once(mlflow_server: str, publication: Build) -> None:
     from mlflow import MlflowClient
 
-    published = Registry.connect(mlflow_server).publish(publication(experiment="many", candidates=[searched(20)]))
+    # A model of its own: the server is shared, and an equal one would be found there by another test.
+    many = publication(model="many", experiment="many", candidates=[searched(20)])
+    published = Registry.connect(mlflow_server).publish(many)
     runs = nested(MlflowClient(mlflow_server), published.run_id)
     assert Counter(run.info.status for run in runs) == {"FINISHED": 20}
