@@ -7,15 +7,18 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError
+from airflow_mlops_provider.exceptions import MLOpsError, NotAllowedError, TransientServiceError
+from airflow_mlops_provider.redaction import cause_to_show
 from airflow_mlops_provider.spec import Frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
 #: Distributions whose name differs from their module.
@@ -127,6 +130,25 @@ class AllowList(Frozen):
             if file.is_file():
                 return file
         return None
+
+
+@contextmanager
+def users_code(what: str, hint: str) -> Iterator[None]:
+    """Name a function of the user's in whatever it raises.
+
+    :param what: which function it is, and whose.
+    :raises TransientServiceError: it could not reach something: another try may help.
+    :raises MLOpsError: it raised anything else.
+    """
+    try:
+        yield
+    except (MLOpsError, MemoryError):
+        raise
+    except (ConnectionError, TimeoutError) as error:
+        raise TransientServiceError(f"{what} could not reach what it needs", got=str(error)) from cause_to_show(error)
+    except Exception as error:
+        got = f"{type(error).__name__}: {error}"
+        raise MLOpsError(f"{what} failed", got=got, hint=hint) from cause_to_show(error)
 
 
 def _check_origin(top: str, plugin: Path) -> None:

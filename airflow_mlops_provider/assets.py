@@ -36,11 +36,11 @@ def predictions_asset(pipeline: str) -> Asset:
 
 @cache
 def retrain_asset(pipeline: str) -> Asset:
-    """Return what asks the training DAG for a run."""
+    """Return the asset whose events request a run of the training DAG."""
     return Asset(name=f"{pipeline}.retrain", uri=f"mlops://{pipeline}/retrain")
 
 
 @cache
 def retrain_alias(pipeline: str) -> AssetAlias:
-    """Return the outlet through which a retraining is asked for, only when it is."""
+    """Return the alias through which an event is sent, only when a retraining is requested."""
     return AssetAlias(name=f"{pipeline}.retrain")

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_EVENTS = 1000
 
 #: Under this key of a task's state store lies what it was once asked for, so that no later try or clearing changes it.
-_ASKED = "mlops.as_of"
+_REQUESTED = "mlops.as_of"
 
 
 def resolve_as_of(context: Mapping[str, Any], given: str | None = None) -> datetime:
@@ -47,7 +47,7 @@ def _found(context: Mapping[str, Any], given: str | None) -> tuple[str, datetime
     run: Any = context["dag_run"]
     if key := getattr(run, "partition_key", None):
         return "partition key", parse_as_of(key, "partition key")
-    if requested := _asked(context):
+    if requested := _requested_as_of(context):
         return "asset event", requested
     if run.run_type == "manual" and run.logical_date is not None:
         # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was asked for.
@@ -146,7 +146,7 @@ def sent_events(context: Mapping[str, Any], asset: Asset, *, after: datetime | N
         ) from error
 
 
-def _asked(context: Mapping[str, Any]) -> datetime | None:
+def _requested_as_of(context: Mapping[str, Any]) -> datetime | None:
     """Return the latest `as_of` that events ask for; None when none does."""
     known = event_moments(context)
     triggering: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
@@ -154,12 +154,12 @@ def _asked(context: Mapping[str, Any]) -> datetime | None:
     if not watched:
         return max(known, default=None)
     store = context["task_state_store"]
-    if stored := store.get(_ASKED):
+    if stored := store.get(_REQUESTED):
         return parse_as_of(stored, "task state")
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     latest = max(known + [moment for asset in watched for moment in _moments(events_of(context, asset))])
-    store.set(_ASKED, latest.isoformat(), retention=NEVER_EXPIRE)
+    store.set(_REQUESTED, latest.isoformat(), retention=NEVER_EXPIRE)
     return latest
 
 

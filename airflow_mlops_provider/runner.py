@@ -154,7 +154,7 @@ def request_behind(
             return request
         raise ArtifactError(f"{what} was stored by an earlier release and cannot be checked", hint=_CLEAR)
     step = _step(request.step)
-    requested = json.loads(json.dumps(_asked(_section(step, request), request)))
+    requested = json.loads(json.dumps(_requested(_section(step, request), request)))
     held: Any = stored.identity.get("request", stored.identity)
     wrong = [name for name, value in requested.items() if held.get(name) != value]
     if wrong or _digest(stored.identity) != result.key:
@@ -169,7 +169,7 @@ def request_behind(
 
 def ask_the_same(one: StepRequest, other: StepRequest) -> bool:
     """Return whether two requests are one to a key, however their defaults are written."""
-    first, second = (_asked(_section(_step(each.step), each), each) for each in (one, other))
+    first, second = (_requested(_section(_step(each.step), each), each) for each in (one, other))
     return first == second
 
 
@@ -232,11 +232,11 @@ def _identity(step: Step, section: Frozen, job: Job, image: str | None) -> dict[
         # The release is not in the key: an upgrade that changes nothing about a step computes nothing anew.
         "format": step.FORMAT,
         **_environment(_libraries(step, section), request, named, image),
-        **_asked(section, request),
+        **_requested(section, request),
     }
 
 
-def _asked(section: Frozen, request: StepRequest) -> dict[str, Any]:
+def _requested(section: Frozen, request: StepRequest) -> dict[str, Any]:
     """Return what of a key the request alone decides."""
     return {
         "step": request.step,

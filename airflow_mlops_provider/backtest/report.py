@@ -23,7 +23,7 @@ What = Literal["promoted", "not promoted", "training failed", "rolled back", "no
 class ReplayEvent(Frozen):
     """Something that a policy did, and why.
 
-    :param why: what asked for it, or went wrong.
+    :param why: what triggered it, or what went wrong.
     :param outcome: what came of it.
     """
 

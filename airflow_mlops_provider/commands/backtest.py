@@ -56,7 +56,7 @@ def _say(event: ReplayEvent) -> None:
 
 
 def _step(pipeline: Pipeline, given: str | None, start: datetime) -> timedelta:
-    """Return the distance of two windows: what is asked for, else that of the pipeline's own runs."""
+    """Return the time between two windows: the requested one, else that between the pipeline's own runs."""
     from datetime import timedelta
 
     from airflow_mlops_provider.dag_templates.schedule import interval

@@ -81,9 +81,9 @@ def emit_champion_event(pipeline: Pipeline, result: StepResult) -> str:
 
 
 def send_notifications(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:
-    """Tell the pipeline's notifiers of what they were not told of yet, and say what came of it; empty without any.
+    """Send the pipeline's notifiers the events that are new to them, and return the outcome; empty without any.
 
-    What was done holds, whatever becomes of the messages: those that are not sent are sent by the next run.
+    The command's own change holds, whatever becomes of the messages: the next run sends those that are left.
 
     :param who: the command, and what it did.
     :param more: events that the registry does not hold.
@@ -113,6 +113,6 @@ def send_notifications(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()
     except MLOpsError as error:
         return f". No message is sent: {error}"
     words = f". {len(done.sent)} message{'' if len(done.sent) == 1 else 's'} sent" if done.sent else ""
-    # Not what the notifier said: a command's output is not masked, and it may name a secret address.
+    # Without the notifier's error: a command's output is not masked, and the error may name a secret address.
     failed = ", ".join(dict.fromkeys(name for name, _ in done.failed))
     return words + (f". Not taken by {failed}: the next run tries again" if failed else "")

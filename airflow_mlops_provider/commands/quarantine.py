@@ -28,7 +28,7 @@ def quarantine(args: Namespace) -> None:
     if history and history[-1].version == version and not args.lift:
         came = directly(pipeline, "previous", args.reason, history[-1].seq)
     else:
-        # One effect for each head: asked for again after it was lifted, it is another.
+        # One effect for each head: a request that is repeated after the quarantine was lifted is another effect.
         head = history[-1].seq if history else 0
         done = registry.quarantine(
             model,

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def reconcile(args: Namespace) -> None:
     """Set each alias that differs from the ledger's head, or report it with --dry-run."""
     found: list[tuple[str, Reconciliation]] = [
-        (pipeline.name, _told(pipeline, registry, registry.reconcile(pipeline.model_name, repair=not args.dry_run)))
+        (
+            pipeline.name,
+            _notified(pipeline, registry, registry.reconcile(pipeline.model_name, repair=not args.dry_run)),
+        )
         for registry, members in by_registry(find_pipelines(args.pipelines))
         for pipeline in members
     ]
@@ -31,7 +34,7 @@ def reconcile(args: Namespace) -> None:
         raise SystemExit(WRONG)
 
 
-def _told(pipeline: Pipeline, registry: Registry, found: Reconciliation) -> Reconciliation:
+def _notified(pipeline: Pipeline, registry: Registry, found: Reconciliation) -> Reconciliation:
     """Tell the pipeline's notifiers of a repair, and say so in its reason."""
     head = registry.head(pipeline.model_name) if found.repaired and pipeline.notifications.on_event else None
     if head is None:

@@ -32,7 +32,7 @@ def rollback(args: Namespace) -> None:
         raise RegistryError("--reason is empty", hint="Say in words what is wrong with the champion.")
     if not history:
         raise RegistryError(f"model {pipeline.model_name!r} cannot be rolled back: it never had a champion")
-    # Looked at before anything is started, so that what cannot be is said here and at once.
+    # Resolved before anything is started, so that an impossible target is reported here and at once.
     found = resolve(history, pipeline.model_name, target)
     done = directly(pipeline, args.to, args.reason, history[-1].seq) if args.direct else _by_dag(pipeline, args)
     row = {"pipeline": pipeline.name, "from version": history[-1].version, "to version": found.version, **done}
@@ -40,7 +40,7 @@ def rollback(args: Namespace) -> None:
 
 
 def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
-    """Start the pipeline's rollback DAG: Airflow keeps who asked, and its task sends the champion event."""
+    """Start the pipeline's rollback DAG: Airflow records who started it, and its task sends the champion event."""
     from airflow.api.client import get_current_api_client
     from airflow.sdk.exceptions import AirflowException
 

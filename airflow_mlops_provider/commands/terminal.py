@@ -65,9 +65,9 @@ def leave(why: str, code: int) -> NoReturn:
 
 
 def print_rows(rows: Sequence[dict[str, Any]], output: str, values: Any = None) -> None:
-    """Print rows in the format asked for.
+    """Print rows in the requested format.
 
-    :param rows: what people read: by column.
+    :param rows: what people read, by column.
     :param values: what scripts read, as plain JSON; the rows when left out.
     """
     if output in ("json", "yaml"):
@@ -113,9 +113,9 @@ NO_PIPELINE_ADVICE = "Make one with `airflow mlops init`, or set [mlops] pipelin
 
 
 def find_pipelines(names: Sequence[str] = ()) -> list[Pipeline]:
-    """Return pipelines by name, all of them without one.
+    """Return the pipelines of these names, or all of them without names.
 
-    Among all, a file with a mistake is said on standard error and left out: it does not take the others down.
+    When it returns all, it reports a file with a mistake on standard error and skips it, so that the others still work.
 
     :raises SpecError: there is no such pipeline, or its file is wrong.
     """

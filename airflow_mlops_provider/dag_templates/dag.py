@@ -8,10 +8,11 @@ from airflow.sdk import DAG
 
 
 class PipelineDAG(DAG):
-    """A DAG told from others by its id.
+    """A DAG that is hashed by its id.
 
-    Airflow's own hash renders the schedule with its assets and timetable, and is asked for twice wherever one task
-    comes after another: a twelfth of what parsing many pipelines costs. Equal DAGs have equal ids, so this one holds.
+    Airflow's own hash renders the schedule with its assets and timetable, and Airflow computes it twice wherever one
+    task comes after another: a twelfth of the cost of parsing many pipelines. Equal DAGs have equal ids, so the id is
+    a valid hash.
     """
 
     def __hash__(self) -> int:

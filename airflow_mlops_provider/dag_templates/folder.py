@@ -38,10 +38,10 @@ def load_pipelines(kind: str, folder: str | Path | None = None) -> list[Pipeline
     :param kind: suffix of the DAG ids, such as `training`.
     :param folder: folder of pipeline files; `[mlops] pipelines_folder` when left out.
     """
-    return [pipeline for pipeline, _ in asked_for((kind,), folder)]
+    return [pipeline for pipeline, _ in requested_kinds((kind,), folder)]
 
 
-def asked_for(kinds: Sequence[str], folder: str | Path | None = None) -> Iterator[tuple[Pipeline, list[str]]]:
+def requested_kinds(kinds: Sequence[str], folder: str | Path | None = None) -> Iterator[tuple[Pipeline, list[str]]]:
     """Yield the pipelines that are being parsed, each with the kinds of its DAGs that are.
 
     When Airflow parses for one DAG, as it does to run a task, only that pipeline is read. A file with a mistake is

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mlops_provider.collector import collector_paused
-from airflow_mlops_provider.dag_templates.folder import asked_for, mistake, unforeseen
+from airflow_mlops_provider.dag_templates.folder import mistake, requested_kinds, unforeseen
 from airflow_mlops_provider.dag_templates.monitoring import monitoring_dag
 from airflow_mlops_provider.dag_templates.rollback import rollback_dag
 from airflow_mlops_provider.dag_templates.scoring import scoring_dag
@@ -68,7 +68,7 @@ def training_dags(folder: str | Path | None = None) -> dict[str, DAG]:
 
 def _dags(kinds: Sequence[str], folder: str | Path | None) -> dict[str, DAG]:
     dags = {}
-    for pipeline, requested in asked_for(kinds, folder):
+    for pipeline, requested in requested_kinds(kinds, folder):
         for kind in requested:
             if not KINDS[kind].wanted(pipeline):
                 continue

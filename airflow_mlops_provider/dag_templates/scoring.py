@@ -61,7 +61,7 @@ def scoring_dag(pipeline: Pipeline) -> PipelineDAG:
 
 
 def _parts(pipeline: Pipeline, shards: int, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what `score` is told of the shards, whose tasks are made here when there are any."""
+    """Return the arguments of `score` that concern shards, and make the shards' tasks when there are any."""
     if shards == 1:
         return {}
     parts = ScoreShardOperator.partial(

@@ -1,4 +1,4 @@
-"""The training DAG of a pipeline: from ingest to promote, with searches and approval as tasks when asked for."""
+"""The training DAG of a pipeline: from ingest to promote, with tasks for searches and approval where required."""
 
 from __future__ import annotations
 
@@ -123,8 +123,9 @@ def _tasks(pipeline: Pipeline) -> None:
         inlets=[champion_asset(pipeline.model_name), retrain],
         outlets=[champion_alias(pipeline.model_name)],
     )
-    # What a task is given makes it wait for who gives it; only this order is not said by that. The champion is found
-    # before candidates are trained: as another upstream task, it would let `evaluate` start though all of them failed.
+    # A task waits for the tasks whose outputs it takes; only the order below does not follow from that. The champion is
+    # found before candidates are trained: as another upstream task of `evaluate`, it would let `evaluate` start although
+    # all candidates failed.
     validate >> prepare
     ingest >> champion >> train
     notify_of(pipeline, {"gate_failed", "promoted"}, [gate, publish, promote])
@@ -160,7 +161,7 @@ def _search(pipeline: Pipeline, arguments: dict[str, Any], train: Any) -> None:
 
 
 def _approval(pipeline: Pipeline, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what `promote` is told of a person's word; nothing when nobody is to be asked."""
+    """Return the arguments of `promote` that concern the approval; none when nobody is to be asked."""
     if pipeline.promotion.approval is None:
         return {}
     # Imported here: Airflow's operators that ask people bring what no other pipeline needs to be parsed.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.forms import is_text
 from airflow_mlops_provider.exceptions import DataError
-from airflow_mlops_provider.spec.sections import Csv
+from airflow_mlops_provider.spec.data import Csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.data import Columns
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Wanted:
 
     @property
     def every(self) -> list[str]:
-        """The columns that are asked for by name; none when all are read."""
+        """The columns that are requested by name; none when all are read."""
         return [] if self.columns is None else [*self.columns.all, *self.beside]
 
     def names(self, present: Sequence[str], where: str) -> list[str]:

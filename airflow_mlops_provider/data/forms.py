@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.moments import Moments, moments_in_numbers, moments_in_texts
 from airflow_mlops_provider.exceptions import shorten
+from airflow_mlops_provider.spec.data import Csv
 from airflow_mlops_provider.spec.dates import EPOCHS
-from airflow_mlops_provider.spec.sections import Csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

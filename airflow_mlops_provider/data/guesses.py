@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.data.forms import Forms, Misfits, exact_text, is_text
 from airflow_mlops_provider.data.moments import date_pattern
+from airflow_mlops_provider.spec.data import Csv
 from airflow_mlops_provider.spec.dates import EPOCHS
-from airflow_mlops_provider.spec.sections import Csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

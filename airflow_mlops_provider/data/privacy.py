@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.data.batches import Batch
     from airflow_mlops_provider.spec import Data, Privacy
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.data import Columns
 
 #: Of a secret, in characters: 128 bits at least, written as hexadecimal digits.
 MIN_SECRET = 32

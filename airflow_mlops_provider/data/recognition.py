@@ -71,7 +71,7 @@ def _fits(kind: Kind, national_ids: tuple[str, ...]) -> Callable[[str], bool]:
         raise SpecError("data.privacy.national_ids names what has no check of its own", got=unfit[0])
 
     def is_national(value: str) -> bool:
-        # Of nine digits nearly all are social security numbers: they are told by their hyphens.
+        # Nearly all numbers of nine digits are valid social security numbers, so only those with hyphens count.
         return any(check.is_valid(value) for name, check in checks.items() if name != "us.ssn" or "-" in value)
 
     return is_national

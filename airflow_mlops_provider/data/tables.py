@@ -1,7 +1,7 @@
 """Tables as Parquet artifacts whose schema says what each column means.
 
 The roles of the columns travel in the Parquet file itself, so a step needs only the file. Categories are
-dictionary columns. Reading is by row group, of the columns asked for, with pre-buffering off: memory does
+dictionary columns. Only the requested columns are read, by row group and with pre-buffering off, so memory does
 not grow with rows (pyarrow's `iter_batches` does not keep that promise).
 """
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
+from airflow_mlops_provider.spec.data import Columns
 from airflow_mlops_provider.spec.frozen import Task
-from airflow_mlops_provider.spec.sections import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,7 +116,7 @@ def iter_tables(
 
 
 def read_table(store: ArtifactStore, ref: ArtifactRef, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return a table, or some of its columns in the order asked for. Dictionary columns become categories."""
+    """Return a table, or some of its columns in the requested order. Dictionary columns become categories."""
     file = _open(store, ref)
     wanted = _columns(file, ref, columns)
     frame: pd.DataFrame = file.read(columns=wanted).select(wanted).to_pandas(ignore_metadata=True, split_blocks=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_mlops_provider.data.batches import Batch, Wanted
-    from airflow_mlops_provider.spec.sections import Csv
+    from airflow_mlops_provider.spec.data import Csv
 
 _BLOCK_BYTES = 4 << 20
 _JSON_ROWS = 65_536

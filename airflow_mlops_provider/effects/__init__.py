@@ -5,7 +5,7 @@ Never cached; each may be killed at any line and done again, and ends as if it h
 
 from __future__ import annotations
 
-from airflow_mlops_provider.effects.approval import NoQuestion, Question, answer, asked_event, question
+from airflow_mlops_provider.effects.approval import NoQuestion, Question, answer, approval_event, question
 from airflow_mlops_provider.effects.champions import (
     as_champion,
     champion_to_compare,
@@ -27,7 +27,7 @@ __all__ = [
     "answer",
     "as_champion",
     "champion_gates",
-    "asked_event",
+    "approval_event",
     "compared",
     "evaluation_inputs",
     "find_comparable_champions",

@@ -87,7 +87,7 @@ def question(
     )
 
 
-def asked_event(
+def approval_event(
     evaluation: StepResult,
     gate: StepResult,
     *,

@@ -54,12 +54,12 @@ def promote_by_hand(
     allow_older: bool = False,
     lift_quarantine: bool = False,
 ) -> PromotionResult:
-    """Make a registered version champion as a training would: gated, against the champion of this moment.
+    """Promote a registered version as a training would: through the gates, against the current champion.
 
-    :param reason: why, in words; the ledger keeps it beside what the gates said.
-    :param approver: the system's user who asks for it.
-    :param approval: whose word it has, where the pipeline file has `approval: human`.
-    :param despite_gates: promote although a gate fails; the ledger keeps what it said.
+    :param reason: why, in words; the ledger keeps it beside the gates' verdicts.
+    :param approver: the system's user who requests it.
+    :param approval: who approved it, where the pipeline file has `approval: human`.
+    :param despite_gates: promote although a gate fails; the ledger keeps its verdict.
     :raises RegistryError: there is no such version or no reason, or nothing is known of how it was measured.
     :raises MLOpsError: a gate with `on_fail: fail` does not hold against a champion that came meanwhile.
     """
@@ -84,7 +84,7 @@ def promote_by_hand(
 
     inputs = gate_inputs(run, store, evaluation, gates, calls=pipeline.evaluation.latency_calls)
     judged = run("gate", {"gates": gates, "metrics": pipeline.metrics}, inputs)
-    # One effect for each champion that it replaces: asked for again after a rollback, it is another.
+    # One effect for each champion that it replaces: a request that is repeated after a rollback is another effect.
     caller = ("airflow mlops promote", pipeline.name, str(version), str(len(history)))
     approved = None
     if pipeline.promotion.approval is not None and (despite_gates or not refuses(judged)):

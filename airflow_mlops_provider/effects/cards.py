@@ -49,7 +49,7 @@ def keep_card(
 
     :param published: the evaluation, with its version and run.
     :param params: of the winner.
-    :param verdicts: what the gates said of the evaluation.
+    :param verdicts: the gates' verdicts on the evaluation.
     :param about: the section `card` of a pipeline file.
     :raises SpecError: for wrong words.
     """
@@ -66,10 +66,10 @@ def keep_card(
 
 
 def renew_card(registry: Registry, store: ArtifactStore, published: StepResult, judged: StepResult) -> None:
-    """Make the pages of a version anew, once it was held against another champion than when it was published.
+    """Make a version's pages again, once it was compared with another champion than when it was published.
 
     :param published: the new evaluation, with the artifact `card_facts` of the first one.
-    :param judged: what the gates said of it.
+    :param judged: the gates' verdicts on it.
     """
     if "card_facts" not in published.artifacts:  # published by an older release
         return

@@ -102,7 +102,7 @@ def compared(evaluation: StepResult, champion: Champion | None) -> StepResult:
 
 
 def as_champion(entry: LedgerEntry) -> Champion:
-    """Return what a step is told of the version of a ledger entry."""
+    """Return what a step is given about the version of a ledger entry."""
     return Champion(
         seq=entry.seq,
         version=entry.version,

@@ -1,4 +1,4 @@
-"""Events in the life of a model, as they are told to people: read from ledger and decisions, not kept anew."""
+"""Events in the life of a model that people are notified of: read from ledger and decisions, not stored again."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class Teller(NamedTuple):
 
 
 class Event(Frozen):
-    """One event, and what templates of messages may say of it.
+    """One event, with what message templates may use.
 
-    :param key: what makes it this event, however often it is found.
-    :param kinds: what it is; a window that drifted may ask for a retraining as well, and that is one event.
+    :param key: identifies the event, however often it is found.
+    :param kinds: what it is; a window that drifted may request a retraining as well, and that is one event.
     :param version: of the model, None when it is about none.
-    :param at: when it happened; None when it was found by the run that tells of it.
+    :param at: when it happened; None when the run that sends the message found it.
     :param as_of: its data time.
     :param title: one line.
     :param details: what and value, in the order in which they are shown.
     :param run: DAG and run id of the Airflow run that it happened in, as far as that is known.
-    :param answer: where a person answers, below the address of Airflow's UI; None when nothing is asked.
+    :param answer: where a person answers, below the address of Airflow's UI; None when no answer is needed.
     :param links: addresses by what they show.
     """
 
@@ -170,11 +170,11 @@ def reconciled(pipeline: str, model: str, found: dict[str, Any], *, as_of: datet
 
 
 def linked(registry: Registry, event: Event, places: Places) -> Event:
-    """Return an event with the links that there are. Asks MLflow, so only for an event that is told."""
+    """Return an event with the links that exist. It queries MLflow, so call it only for an event that is sent."""
     links, run, found = dict[str, str](), event.run, None
     if event.version is not None:
         facts: dict[str, Any] = {"version": event.version}
-        with suppress(RegistryError):  # a version that was deleted has no run, and its event is told all the same
+        with suppress(RegistryError):  # a deleted version has no run, and its event is sent all the same
             found = registry.version_run(event.model, event.version)
             if found.run_id is not None:
                 facts |= {"run_id": found.run_id, "experiment_id": found.experiment_id}

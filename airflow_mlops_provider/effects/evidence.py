@@ -1,8 +1,8 @@
-"""What a promotion rests on, held against itself: nobody who can write the store decides what becomes champion.
+"""What a promotion rests on, checked against itself: nobody who can write the store decides what becomes champion.
 
 Keys come from the tasks that ran, by XCom. A key names its request, the request its inputs and settings, and each
-artifact is named by its digest; so a stored word that does not follow from these is found. What a step has measured is
-not measured again here: that a receipt is the step's own is told by its signature, where the store has a secret.
+artifact is named by its digest; so a stored value that does not follow from these is found. What a step has measured is
+not measured again here: its signature shows that a receipt is the step's own, where the store has a secret.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a look at a replacement of the champion may spend, and that it has spent it.
+"""What a look at a replacement of the champion may spend, and the record of what it has spent.
 
-`publish` writes it down, which runs whatever the gates said; `promote` rests on nothing that is not written down.
+`publish` writes the record, since it runs whatever the gates' verdicts are; `promote` relies on nothing unrecorded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telling notifiers of the events that they were not told of yet."""
+"""Sending notifiers the events that are new to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AWAY = 3
 
 @dataclass(frozen=True)
 class Notified:
-    """What came of telling.
+    """What came of notifying.
 
     :param sent: notifier and title of each message.
     :param failed: notifier of each message that was not taken, and why.
@@ -52,13 +52,13 @@ def notify(
     places: Places,
     send: Callable[[EventNotifier, Event], None],
 ) -> Notified:
-    """Tell each notifier of each event that is news to it, once; of one that fails, the others are told all the same.
+    """Send each notifier each event that is new to it, once; when a notifier fails, the others are sent theirs anyway.
 
-    A notifier that did not take some messages is asked for no other: it is away, and many tries fill the log.
+    A notifier that did not take several messages is sent no more: it is away, and many tries would fill the log.
 
-    :param pipeline: whose notifiers they are: those of another one with the same model are told by it.
-    :param by: who tells: the same when a task is tried again.
-    :param started: events from before are no news to a notifier that was told of none before.
+    :param pipeline: whose notifiers they are; another pipeline with the same model notifies its own.
+    :param by: who sends; the same when a task is tried again.
+    :param started: earlier events are not new to a notifier that has been sent none before.
     :param send: sends one message, or raises an `MLOpsError`.
     :raises RegistryError, TransientServiceError: of MLflow, without which nobody knows what was sent.
     """

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: How often a challenger is held against a champion that changes under it.
 _PATIENCE = 5
-#: Of the reason of a request to retrain that the ledger keeps, in bytes.
-_MAX_ASKED = 600
+#: How much the ledger keeps of the reason of a request to retrain, in bytes.
+_MAX_TRAINED_FOR = 600
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class PromotionResult:
     :param result: the version, its metrics and its ledger entry.
     :param skipped: nothing was to be promoted; `reason` says why.
     :param mine: the ledger holds an entry that this very effect wrote, now or before a crash.
-    :param refused: the verdict of gates that were asked anew, against a champion that came meanwhile, and refused; with
-        its `failure` when one of them has `on_fail: fail`.
+    :param refused: the result of gates that judged again, against a champion that came meanwhile, and refused; with its
+        `failure` when one of them has `on_fail: fail`.
     """
 
     result: StepResult
@@ -64,15 +64,15 @@ def promote(
     despite_gates: bool = False,
     allow_list: AllowList | None = None,
 ) -> PromotionResult:
-    """Write the challenger into the ledger when its gates passed; hold it against a champion that changed meanwhile.
+    """Write the challenger into the ledger when its gates passed; judge it again if the champion changed meanwhile.
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
-    :param trained_for: why monitoring asked for the training, which the ledger keeps; None when it did not.
-    :param approval: what a person said of the challenger; None when nobody was to be asked.
-    :param approver: who wants it, for the ledger; None when the gates alone decide.
-    :param why: the approver's reason, which the ledger keeps before what the gates said.
-    :param despite_gates: promote although a gate fails now; the ledger keeps what it said.
-    :param allow_list: what may be named, should the challenger have to be measured again.
+    :param trained_for: why monitoring requested the training, which the ledger keeps; None when it did not.
+    :param approval: a person's answer about the challenger; None when nobody was to be asked.
+    :param approver: who requests it, for the ledger; None when the gates alone decide.
+    :param why: the approver's reason, which the ledger keeps before the gates' verdicts.
+    :param despite_gates: promote although a gate fails now; the ledger keeps its verdict.
+    :param allow_list: what may be named if the challenger has to be measured again.
     :raises MLOpsError: when the evaluation was not published, or the gates judged another one.
     """
     if "version" not in evaluation.facts:
@@ -110,7 +110,7 @@ def promote(
             registry, store, evaluation, gate, model, allow_older=allow_older, allow_list=allow_list
         )
         if refuses(gate):
-            # Measured again it is never the same to the byte; named by the effect, it is told of once.
+            # Measured again, it never has the same bytes. With the effect as its key, people are notified of it once.
             gate = gate.model_copy(update={"key": idem})
             return PromotionResult(gate, _not_promoted(gate), skipped=True, refused=gate)
     return PromotionResult(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
@@ -138,14 +138,14 @@ def _explained(
     approver: str | None,
     why: str | None,
 ) -> PromotionRequest:
-    """Return the request with what monitoring and people said of it."""
+    """Return the request with the reasons that monitoring and people gave."""
     reason = request.reason
     if trained_for is not None:
-        reason = f"{reason}. Retrained for {text_within(trained_for, _MAX_ASKED)}"
+        reason = f"{reason}. Retrained for {text_within(trained_for, _MAX_TRAINED_FOR)}"
     if approval is not None:
         approver, reason = str(approval.facts["by"]), f"{reason}. {approval.facts['sentence']}"
     if why is not None:
-        reason = f"{text_within(why, _MAX_ASKED)} ({reason})"
+        reason = f"{text_within(why, _MAX_TRAINED_FOR)} ({reason})"
     return request.model_copy(update={"reason": reason, "approver": approver})
 
 

@@ -72,7 +72,7 @@ def publish(
 ) -> StepResult:
     """Publish the candidates to MLflow, register the winner as challenger, and keep its card.
 
-    :param gate: what the gates said of the evaluation, for the card.
+    :param gate: the gates' verdicts on the evaluation, for the card.
     :param about: the section `card` of a pipeline file.
     :return: the evaluation, whose facts now hold the version and the run, and its artifacts the card.
     """
@@ -182,7 +182,7 @@ def _candidate(
 
 
 def _page(store: ArtifactStore, evaluation: StepResult, measured: EvaluationReport) -> dict[str, str]:
-    """Return the evaluation's page, when groups or an explanation were asked for: metrics alone do not tell them."""
+    """Return the evaluation's page when groups or an explanation were requested: metrics alone do not show them."""
     if measured.fairness is None and measured.explanation is None:
         return {}
     return {"evaluation.html": store.fetch(evaluation.artifacts["report"]).read_text(encoding="utf-8")}

@@ -38,7 +38,7 @@ def roll_back(
 ) -> PromotionResult:
     """Write into the ledger that an earlier champion serves again, and put this one into quarantine.
 
-    The files that the earlier one needs are read before: what is lost is put back, and without a model nothing is
+    The files that the earlier champion needs are read first: what is lost is put back, and without a model nothing is
     written.
 
     :param to: `previous`, a version, or a date or moment: what served then.
@@ -47,7 +47,7 @@ def roll_back(
     :param as_of: data time of the change, which its event carries; the new champion's own when left out.
     :param expected_head: `seq` of the entry that is to be rolled back; skipped when another one holds.
     :raises RegistryError: there is no reason, or nothing to go back to, or its model is lost; or the champion changed
-        in this very moment and nobody said which was meant.
+        at this very moment and `expected_head` was not given.
     """
     identity = json.dumps([*caller, str(to), expected_head])
     idem = hashlib.sha256(identity.encode()).hexdigest()

@@ -75,7 +75,7 @@ def score(
         if scored is None:
             return None
     else:
-        scored = _told(score_with({}, chosen(registry, model, version=version, alias=alias)), None)
+        scored = _with_fallback(score_with({}, chosen(registry, model, version=version, alias=alias)), None)
         scored = _published(store, scored, published)
     return _beside(registry, store, scored, model, score_with) if shadow else scored
 
@@ -133,22 +133,22 @@ def _with_first_of(
     champions = [as_champion(entry) for entry in entries]
     for entry, champion in zip(entries, champions, strict=True):
         try:
-            scored = _asked(registry, store, model, entry, score_with)
+            scored = _score_by_entry(registry, store, model, entry, score_with)
         except ModelUnavailableError as error:
             log.warning("FALLBACK: the model %s cannot be asked: %s", model, error)
             reasons.append(error)
             continue
         if reasons:
             log.warning("FALLBACK: %s was scored with a former champion, version %s.", model, champion.version)
-        return _told(scored, "former" if reasons else None, reasons)
+        return _with_fallback(scored, "former" if reasons else None, reasons)
     for baseline in _baselines(store, champions):
         scored = score_with({"baseline": baseline}, None)
         log.warning("FALLBACK: no model of %s can be loaded. Every row was given the baseline %s.", model, baseline)
-        return _told(scored, "baseline", reasons)
+        return _with_fallback(scored, "baseline", reasons)
     raise reasons[0]
 
 
-def _asked(
+def _score_by_entry(
     registry: Registry, store: ArtifactStore, model: str, entry: LedgerEntry, score_with: ScoreWith
 ) -> StepResult:
     """Ask a version; once more when its file was lost and is put back.
@@ -199,7 +199,9 @@ def _baselines(store: ArtifactStore, champions: list[Champion]) -> Iterator[dict
             yield {"values": [mean]}
 
 
-def _told(scored: StepResult, fallback: str | None, reasons: list[ModelUnavailableError] | None = None) -> StepResult:
+def _with_fallback(
+    scored: StepResult, fallback: str | None, reasons: list[ModelUnavailableError] | None = None
+) -> StepResult:
     facts = {**scored.facts, "fallback": fallback}
     if reasons:
         facts["reason"] = text_within(str(reasons[0]), _MAX_REASON)

@@ -52,7 +52,7 @@ def joining(compute: Compute, given: Sequence[StepResult], *, recompute: bool) -
         return compute(section, champion, recompute=True) if recompute and part.cached else part
 
     def score_with(section: dict[str, Any], champion: Champion | None) -> StepResult:
-        counts: list[Any] = [part.facts["shards"] for part in given if _asked(part, champion)]
+        counts: list[Any] = [part.facts["shards"] for part in given if _scored_by(part, champion)]
         if champion is None or not counts:
             return compute(section, champion, recompute=recompute)
         parts = [shard(champion, index, counts[0]) for index in range(counts[0])]
@@ -61,5 +61,5 @@ def joining(compute: Compute, given: Sequence[StepResult], *, recompute: bool) -
     return score_with
 
 
-def _asked(part: StepResult, champion: Champion | None) -> bool:
+def _scored_by(part: StepResult, champion: Champion | None) -> bool:
     return champion is not None and part.facts.get("version") == champion.version

@@ -178,7 +178,7 @@ class Watcher:
         :param broken: windows of incidents, whose rows are left out: no model can be judged on them.
         """
         if "model" in pair.champion.lost:
-            # It cannot be asked, which says nothing of how good it is: no reason to put it into quarantine.
+            # It cannot predict, which says nothing about how good it is: no reason to put it into quarantine.
             return {"judged": False, "why": pair.champion.without("model")}
         start = live_start(as_of, self.data, self.scoring, pair)
         if start is None:
@@ -259,7 +259,7 @@ def champion_pair(
 ) -> ChampionPair | None:
     """Return who is champion by a ledger; None without one.
 
-    :param champion_of: gives what steps are told of an entry's version.
+    :param champion_of: returns what steps are given about an entry's version.
     """
     if not history:
         return None

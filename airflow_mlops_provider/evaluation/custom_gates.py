@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, StrictBool, ValidationError
 
+from airflow_mlops_provider.allow_list import users_code
 from airflow_mlops_provider.evaluation.verdicts import Verdict, verdict_of
 from airflow_mlops_provider.exceptions import MLOpsError
-from airflow_mlops_provider.redaction import cause_to_show
 from airflow_mlops_provider.spec.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: In characters: the ledger keeps what a gate says.
 _LONGEST = 500
+_HINT = "Correct the function, then clear the gate task."
 
 
 class _Answer(Frozen):
@@ -49,14 +50,8 @@ def custom(gate: CustomGate, report: EvaluationReport, load: Callable[[str], Any
     evaluation = report.model_dump(mode="json")
     evaluation["challenger"] = evaluation["candidates"][report.winner]
     where = f"gate {gate.label!r}: {gate.function}"
-    try:
+    with users_code(where, _HINT):
         answer = function(evaluation, **gate.params)
-    except Exception as error:
-        raise MLOpsError(
-            f"{where} failed",
-            got=f"{type(error).__name__}: {error}",
-            hint="Correct the function, then clear the gate task.",
-        ) from cause_to_show(error)
     try:
         found = _Answer.model_validate(answer)
     except ValidationError as error:
@@ -65,7 +60,7 @@ def custom(gate: CustomGate, report: EvaluationReport, load: Callable[[str], Any
             f"{where} returned no verdict",
             got=f"{'.'.join(map(str, first['loc'])) or type(answer).__name__}: {first['msg']}",
             expected="a dict of `passed` (true or false), `got`, `expected` and, if you like, `why`",
-            hint="Correct the function, then clear the gate task.",
+            hint=_HINT,
         ) from None
     words = {name: value[:_LONGEST] for name, value in found.model_dump(exclude={"passed"}).items()}
     return verdict_of(gate, passed=found.passed, **words)

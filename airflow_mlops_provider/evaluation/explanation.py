@@ -19,7 +19,7 @@ from airflow_mlops_provider.evaluation.probes import measure_importance
 from airflow_mlops_provider.evaluation.shapley import NotExplainedError, shapley
 from airflow_mlops_provider.evaluation.slices import MISSING
 from airflow_mlops_provider.modeling.predictions import one_thread
-from airflow_mlops_provider.spec.sections import Importance
+from airflow_mlops_provider.spec.evaluation import Importance
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.statistic import Statistic
-    from airflow_mlops_provider.spec.sections import Bootstrap, Evaluation
+    from airflow_mlops_provider.spec.evaluation import Bootstrap, Evaluation
 
 #: A column with more judged groups is an identifier, not a group.
 MAX_GROUPS = 100

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.evaluation.metrics import Predictions
-    from airflow_mlops_provider.spec.sections import Importance
+    from airflow_mlops_provider.spec.evaluation import Importance
 
 
 def measure_importance(

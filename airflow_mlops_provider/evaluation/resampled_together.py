@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.evaluation.statistic import Statistic
-    from airflow_mlops_provider.spec.sections import Bootstrap
+    from airflow_mlops_provider.spec.evaluation import Bootstrap
 
 #: Candidates that are resampled: the others are never the best on a resample.
 _MOST = 10

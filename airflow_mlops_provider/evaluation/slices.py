@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.holdout import Holdout
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import Interval
-    from airflow_mlops_provider.spec.sections import Bootstrap, Evaluation
+    from airflow_mlops_provider.spec.evaluation import Bootstrap, Evaluation
 
 #: How a slice of rows without a value is named.
 MISSING = "(missing)"

@@ -5,8 +5,9 @@
 imports the module of that hook alone, and when it is first used: a DAG file pays for nothing else.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_mlops_provider.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.hooks.mlflow import MlflowHook as MlflowHook
@@ -20,8 +21,4 @@ _MODULES = {
 
 __all__ = list(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -21,7 +21,7 @@ from airflow_mlops_provider.modeling.splits import (
     train_mask,
 )
 from airflow_mlops_provider.modeling.threshold import choose_threshold, with_threshold
-from airflow_mlops_provider.spec.sections import ThresholdRule
+from airflow_mlops_provider.spec.training import ThresholdRule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.modeling.splits import ClassLabel, SplitPlan
     from airflow_mlops_provider.results import ArtifactRef
-    from airflow_mlops_provider.spec.sections import Candidate
+    from airflow_mlops_provider.spec.training import Candidate
     from airflow_mlops_provider.storage import ArtifactStore
 
 #: Rows of each class that a validation part has at least: with fewer, one row moves a recall by a tenth and more.

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.allow_list import AllowList
     from airflow_mlops_provider.modeling.splits import ClassLabel
-    from airflow_mlops_provider.spec.sections import Candidate, Columns
+    from airflow_mlops_provider.spec.data import Columns
+    from airflow_mlops_provider.spec.training import Candidate
 
 #: Libraries whose threads `threadpoolctl` does not always reach; they write the number of them into the model, too.
 _OWN_THREADS = ("lightgbm", "xgboost")

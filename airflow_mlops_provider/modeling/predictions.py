@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.modeling.splits import ClassLabel
     from airflow_mlops_provider.results import ArtifactRef
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.data import Columns
     from airflow_mlops_provider.storage import ArtifactStore
 
 

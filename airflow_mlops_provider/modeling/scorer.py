@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.data.tables import TableInfo
     from airflow_mlops_provider.job import Job
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.data import Columns
 
 #: The version that is written when no model could be asked.
 NO_VERSION = 0

@@ -18,9 +18,9 @@ from pydantic import Field
 from airflow_mlops_provider.data.tables import iter_tables
 from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.exceptions import ArtifactError
+from airflow_mlops_provider.spec.data import Columns
 from airflow_mlops_provider.spec.frozen import Task
 from airflow_mlops_provider.spec.preparation import FoldKind
-from airflow_mlops_provider.spec.sections import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

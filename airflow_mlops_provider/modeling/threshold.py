@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.modeling.splits import ClassLabel
-    from airflow_mlops_provider.spec.sections import ThresholdRule
+    from airflow_mlops_provider.spec.training import ThresholdRule
 
 
 def labels_of(scores: NDArray[Any], threshold: NDArray[Any] | float | None = None) -> NDArray[Any]:

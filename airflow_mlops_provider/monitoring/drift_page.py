@@ -39,9 +39,9 @@ def drift_page(report: DriftReport, pipeline: str) -> str:
     if report.usual_by is not None:
         lines.append(Cell(report.usual_by, "" if report.stretches else "warn"))
     if report.prediction_drift is not None:
-        lines.append(_said("The predictions", report.prediction_drift))
+        lines.append(_verdict_line("The predictions", report.prediction_drift))
     if report.target_drift is not None:
-        lines.append(_said("The target", report.target_drift))
+        lines.append(_verdict_line("The target", report.target_drift))
     sections = [_problems_table(report.worst_problems)] if report.problems else []
     for role, heading in _HEADINGS.items():
         columns = [column for column in report.columns if column.role == role]
@@ -67,7 +67,7 @@ def _about(report: DriftReport) -> str:
     )
 
 
-def _said(what: str, drifted: bool) -> Cell:
+def _verdict_line(what: str, drifted: bool) -> Cell:
     return Cell(f"{what} drifted." if drifted else f"{what} did not drift.", "warn" if drifted else "")
 
 

@@ -145,7 +145,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         from airflow_mlops_provider.spec import EventNotifier
 
         until = None if self.response_timeout is None else datetime.now(UTC) + self.response_timeout
-        event = effects.asked_event(
+        event = effects.approval_event(
             evaluation,
             gate,
             model=self.model_name,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
-from airflow_mlops_provider.operators.training import asked_for, candidate_section
+from airflow_mlops_provider.operators.training import candidate_section, requested_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class SearchShardOperator(StepOperator):
         """Do the trials of the shard."""
         section = candidate_section(self.shard["candidate"])
         inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
-        if section["name"] not in asked_for(context, [section["name"]]):
+        if section["name"] not in requested_candidates(context, [section["name"]]):
             self.log.info("Candidate %s was not asked for in this run: nothing is searched.", section["name"])
             return None
         try:

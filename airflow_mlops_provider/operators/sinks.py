@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from airflow_mlops_provider.allow_list import users_code
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.exceptions import MLOpsError, SpecError, TransientServiceError
+from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.redaction import cause_to_show
 from airflow_mlops_provider.spec.sinks import FunctionSink, Sink, SqlSink
 
 if TYPE_CHECKING:
@@ -66,19 +66,9 @@ def _into_table(sink: SqlSink, store: ArtifactStore, scored: StepResult) -> None
 def _by_function(sink: FunctionSink, store: ArtifactStore, scored: StepResult, allow_list: AllowList) -> None:
     function = allow_list.load_function(sink.function)
     facts = {"pipeline": scored.pipeline, "as_of": scored.as_of, "version": scored.facts["version"]}
-    try:
+    hint = "Correct the function, then clear the task `score`: nothing is predicted anew."
+    with users_code(f"sink {sink.function}", hint):
         function(_tables(store, scored), **facts, **sink.params)
-    except MLOpsError:
-        raise
-    except (ConnectionError, TimeoutError) as error:
-        shown = cause_to_show(error)
-        raise TransientServiceError(f"sink {sink.function} could not be reached", got=str(error)) from shown
-    except Exception as error:
-        raise MLOpsError(
-            f"sink {sink.function} failed",
-            got=f"{type(error).__name__}: {error}",
-            hint="Correct the function, then clear the task `score`: nothing is predicted anew.",
-        ) from cause_to_show(error)
 
 
 def _tables(store: ArtifactStore, scored: StepResult) -> Iterator[pa.Table]:

@@ -57,7 +57,7 @@ class TrainModelOperator(StepOperator):
     def run(self, context: Context) -> StepResult | None:
         """Fit the candidate, unless the run asks for others only."""
         section = candidate_section(self.candidate)
-        if section["name"] not in asked_for(context, [section["name"]]):
+        if section["name"] not in requested_candidates(context, [section["name"]]):
             self.log.info("Candidate %s was not asked for in this run: nothing is trained.", section["name"])
             return None
         inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
@@ -168,7 +168,7 @@ class EvaluateModelOperator(StepOperator):
         champion_result = json.loads(self.champion) if isinstance(self.champion, str) else self.champion
         comparable = None if self.champion is None else parsed(champion_result, "champion")
         champion = None if comparable is None else effects.champion_to_compare(self.store(), comparable, models)
-        requested = asked_for(context, self.candidates)
+        requested = requested_candidates(context, self.candidates)
         section = {
             "evaluation": self.evaluation or {},
             "metrics": self.metrics,
@@ -182,7 +182,7 @@ class EvaluateModelOperator(StepOperator):
         return effects.compared(result, champion)
 
 
-def asked_for(context: Context, names: list[str]) -> list[str]:
+def requested_candidates(context: Context, names: list[str]) -> list[str]:
     """Return the names that the run's Param `candidates` holds; all when it is empty or not declared.
 
     :raises SpecError: it is no list.

@@ -70,7 +70,7 @@ def timeline(
     """
     ends: list[datetime | None] = [*(entry.at for entry in history[1:]), None]
     before = [None, *history]
-    tenures = [_reign(history, entry, until, last) for entry, until, last in zip(history, ends, before, strict=False)]
+    tenures = [_tenure(history, entry, until, last) for entry, until, last in zip(history, ends, before, strict=False)]
     if as_of is not None:
         tenures = [tenure for tenure in tenures if tenure.as_of <= in_utc(as_of)]
     if served_at is not None:
@@ -95,7 +95,7 @@ def _action(entry: LedgerEntry, before: LedgerEntry | None) -> Action:
     return "lift" if entry.quarantined is None else "quarantine"
 
 
-def _reign(
+def _tenure(
     history: Sequence[LedgerEntry], entry: LedgerEntry, until: datetime | None, before: LedgerEntry | None
 ) -> Tenure:
     return Tenure(

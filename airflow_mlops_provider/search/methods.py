@@ -92,21 +92,21 @@ class _Study:
     def __init__(self, search: Search, bench: Bench, index: int) -> None:
         self._search = search
         self._study = new_study(bench.metric in LOSSES, _seed_of(bench.seed, index))
-        self._asked: Any = None
+        self._pending: Any = None
 
     def ask(self, number: int) -> Point:
         """Return the next point."""
-        self._asked = self._study.ask()
-        return suggested(self._search, self._asked)
+        self._pending = self._study.ask()
+        return suggested(self._search, self._pending)
 
     def tell(self, trial: Trial) -> None:
         """Learn from what became of it."""
         from optuna.trial import TrialState
 
         if trial.score is None:
-            self._study.tell(self._asked, state=TrialState.FAIL)
+            self._study.tell(self._pending, state=TrialState.FAIL)
         else:
-            self._study.tell(self._asked, trial.score)
+            self._study.tell(self._pending, trial.score)
 
 
 def _seed_of(seed: int, index: int) -> int:

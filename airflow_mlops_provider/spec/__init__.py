@@ -1,6 +1,8 @@
 """The pipeline file as frozen models: unknown keys are errors, every section stands alone."""
 
 from airflow_mlops_provider.spec.card import Card
+from airflow_mlops_provider.spec.data import Columns, Csv, Data, Source
+from airflow_mlops_provider.spec.evaluation import Bootstrap, Evaluation, Importance
 from airflow_mlops_provider.spec.expectations import Expectation
 from airflow_mlops_provider.spec.frozen import Frozen, Task
 from airflow_mlops_provider.spec.gates import (
@@ -39,20 +41,7 @@ from airflow_mlops_provider.spec.preparation import Leakage, Missing, Overlap, P
 from airflow_mlops_provider.spec.privacy import Privacy
 from airflow_mlops_provider.spec.runtime import Docker, InProcess, Mount, Runtime
 from airflow_mlops_provider.spec.search import Range, Search
-from airflow_mlops_provider.spec.sections import (
-    Bootstrap,
-    Candidate,
-    Columns,
-    Costs,
-    Csv,
-    Data,
-    Evaluation,
-    Importance,
-    Refit,
-    Source,
-    ThresholdRule,
-    Training,
-)
+from airflow_mlops_provider.spec.training import Candidate, Costs, Refit, ThresholdRule, Training
 from airflow_mlops_provider.spec.validation import Validation
 
 __all__ = [

@@ -12,8 +12,9 @@ from airflow_mlops_provider.spec.metrics import LOSSES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_mlops_provider.spec.data import Columns
+    from airflow_mlops_provider.spec.evaluation import Evaluation
     from airflow_mlops_provider.spec.gates import Gate
-    from airflow_mlops_provider.spec.sections import Columns, Evaluation
 
 ClassificationGap = Literal[
     "demographic_parity_difference",

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
+from airflow_mlops_provider.spec.data import Data
+from airflow_mlops_provider.spec.evaluation import Evaluation
 from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, ModelName, Moment, Span, Task
 from airflow_mlops_provider.spec.gates import ChampionGate, Gate, SliceGate
 from airflow_mlops_provider.spec.judgement import check_judgement
@@ -20,7 +22,7 @@ from airflow_mlops_provider.spec.notifications import Notifications
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
-from airflow_mlops_provider.spec.sections import Candidate, Data, Evaluation, Training, with_metric
+from airflow_mlops_provider.spec.training import Candidate, Training, with_metric
 from airflow_mlops_provider.spec.validation import Validation
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from airflow_mlops_provider.spec.frozen import Frozen, OpenShare, Share, Span, Task
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.data import Columns
 
 FoldKind = Literal["k_fold", "stratified", "grouped", "stratified_grouped", "time_series"]
 

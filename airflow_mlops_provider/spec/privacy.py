@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from airflow_mlops_provider.spec.frozen import Frozen, Share
 
 if TYPE_CHECKING:
-    from airflow_mlops_provider.spec.sections import Columns
+    from airflow_mlops_provider.spec.data import Columns
 
 Kind = Literal["email", "phone", "card", "national_id"]
 Action = Literal["drop", "hash", "forbid"]

@@ -211,7 +211,7 @@ def _facts(report: LiveReport) -> dict[str, Any]:
     difference = report.differences.get(name)
     return {
         "judged": report.judged,
-        "why": _told(report.why),
+        "why": _within(report.why),
         "metric": name,
         "rows": report.rows,
         "champion": None if champion is None else champion.metrics[name],
@@ -224,10 +224,10 @@ def _facts(report: LiveReport) -> dict[str, Any]:
         "decayed": report.decayed,
         "cannot_predict": report.cannot_predict,
         "comparison": None if report.comparison is None else report.comparison.model_dump(mode="json"),
-        "not_compared": _told(report.not_compared),
+        "not_compared": _within(report.not_compared),
         **_estimate_facts(report),
-        "against_holdout": _told(report.against_holdout),
-        "against_former": _told(report.against_former),
+        "against_holdout": _within(report.against_holdout),
+        "against_former": _within(report.against_former),
     }
 
 
@@ -241,5 +241,5 @@ def _estimate_facts(report: LiveReport) -> dict[str, Any]:
     }
 
 
-def _told(words: str | None) -> str | None:
+def _within(words: str | None) -> str | None:
     return None if words is None else text_within(words, _MAX_WORDS)

@@ -20,7 +20,7 @@ from airflow_mlops_provider.evaluation.resampled_together import resampled_toget
 from airflow_mlops_provider.evaluation.resampling import block_units, row_units
 from airflow_mlops_provider.registry.looks import Look, unseen_by
 from airflow_mlops_provider.spec import ChampionGate
-from airflow_mlops_provider.spec.sections import Bootstrap
+from airflow_mlops_provider.spec.evaluation import Bootstrap
 from judging.rates import Rate
 from judging.worlds import DAY, World
 

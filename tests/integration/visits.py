@@ -35,12 +35,12 @@ class Visit:
         self.foreign: list[str] = []
         self.wrong: list[str] = []
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
-        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.on("request", lambda request: self._requested(request.url))
         self.page.on(
             "console", lambda reported: self.wrong.append(reported.text) if "Security Policy" in reported.text else None
         )
 
-    def _asked(self, url: str) -> None:
+    def _requested(self, url: str) -> None:
         if not url.startswith((self.url, "data:", "blob:")):
             self.foreign.append(url)
 

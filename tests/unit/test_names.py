@@ -59,9 +59,10 @@ def _names(tree: ast.AST) -> Iterator[str]:
 
 
 def test_no_private_word_names_anything() -> None:
-    found = [
-        f"{file.relative_to(PROJECT)}: {word}" for file, tree in trees().items() for word in GONE.keys() & names(tree)
-    ]
+    found = []
+    for file, tree in trees().items():
+        bare = {name.strip("_") for name in names(tree)}
+        found += [f"{file.relative_to(PROJECT)}: {word}" for word in GONE.keys() & bare]
     assert found == []
 
 

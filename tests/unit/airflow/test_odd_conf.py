@@ -15,7 +15,7 @@ from airflow_mlops_provider.effects.rollback import parse_target
 from airflow_mlops_provider.exceptions import RegistryError, SpecError
 from airflow_mlops_provider.operators.data import IngestDataOperator, duration
 from airflow_mlops_provider.operators.step import flag
-from airflow_mlops_provider.operators.training import asked_for
+from airflow_mlops_provider.operators.training import requested_candidates
 from airflow_mlops_provider.pipelines import parse_pipeline
 from airflow_mlops_provider.run_context import parse_as_of, resolve_as_of
 
@@ -259,4 +259,4 @@ def test_a_target_that_the_form_takes_and_nothing_ever_was_fails_for_good(to: st
 def test_a_dag_written_by_hand_says_what_its_params_must_be(read: str, conf: dict[str, Any], words: str) -> None:
     run: Any = {"params": conf}
     with pytest.raises(SpecError, match=words):
-        flag(run, read) if read == "recompute" else asked_for(run, ["logistic"])
+        flag(run, read) if read == "recompute" else requested_candidates(run, ["logistic"])

@@ -191,7 +191,11 @@ def test_each_sink_gets_what_was_published_once_however_often_it_runs(
             "failed",
             "sink letters.write failed: got Value",
         ),
-        ("def write(tables, **more):\n    raise ConnectionError('away')\n", "up_for_retry", "could not be reached"),
+        (
+            "def write(tables, **more):\n    raise ConnectionError('away')\n",
+            "up_for_retry",
+            "could not reach",
+        ),
         ("nothing = 1\n", "failed", "module 'letters' has no 'write'"),
     ],
     ids=["raises", "is away", "is not there"],

@@ -10,7 +10,7 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 
 from airflow_mlops_provider.exceptions import ModelError
 from airflow_mlops_provider.modeling.threshold import choose_threshold, threshold_of
-from airflow_mlops_provider.spec.sections import ThresholdRule
+from airflow_mlops_provider.spec.training import ThresholdRule
 
 
 def scored(rows: int = 400, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
