@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_SHOWN = 400
-#: So many wrong settings are told, and of the others how many they are.
+#: So many wrong settings are listed, and of the others only their number.
 MAX_PROBLEMS = 20
 #: Characters that no database and no terminal takes, or that a terminal obeys.
 _UNPRINTABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f\ud800-\udfff]")

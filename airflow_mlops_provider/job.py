@@ -1,4 +1,4 @@
-"""What a compute step is asked, is given, and gives back."""
+"""What a compute step is to do, is given, and gives back."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Champion(Frozen):
     :param model: the one that serves.
     :param judged: the one that the gates judged; None when that serves itself.
     :param trained_to: last row that the serving model saw, data time; None when nobody knows.
-    :param reference: the data it comes from, sampled, with what it said of held-out rows; None of an old ledger entry.
-    :param evaluation: what was measured of it on its holdout; None of an old ledger entry.
+    :param reference: a sample of its data, with its predictions for held-out rows; None for an old ledger entry.
+    :param evaluation: what was measured of it on its holdout; None for an old ledger entry.
     :param unseen: how much data came, in the data's time, since a look at a replacement of it; None before the first.
     :param lost: which of `model`, `judged model`, `reference` and `evaluation` are gone; the last two are None then.
     """

@@ -56,7 +56,7 @@ def _icon(colour: str, around: str) -> str:
 
 
 class MLOpsPlugin(AirflowPlugin):
-    """The listener that warms imports, when it is asked to, and the pages in Airflow's UI."""
+    """The listener that warms imports, when it is configured to, and the pages in Airflow's UI."""
 
     name = "mlops"
     listeners = [warm_imports]

@@ -124,7 +124,7 @@ def _tasks(pipeline: Pipeline) -> None:
         outlets=[champion_alias(pipeline.model_name)],
     )
     # A task waits for the tasks whose outputs it takes; only the order below does not follow from that. The champion is
-    # found before candidates are trained: as another upstream task of `evaluate`, it would let `evaluate` start although
+    # found before candidates are trained: as another upstream task of `evaluate`, it would let `evaluate` start though
     # all candidates failed.
     validate >> prepare
     ingest >> champion >> train

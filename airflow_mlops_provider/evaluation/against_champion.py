@@ -52,13 +52,13 @@ def compare(
 ) -> ResampledComparison:
     """Resample all candidates, the dummy and the champion together, and choose the winner.
 
-    That is the best candidate, unless it is another recipe than the champion's, is not proven better, and the
-    champion's own recipe is among the candidates: then this one goes on, on newer data.
+    The winner is the best candidate, unless it has another recipe than the champion's, is not proven better, and the
+    champion's own recipe is among the candidates: then the champion's recipe goes on, on newer data.
 
     :param metrics: names; the first decides.
-    :param predictions: what each candidate said of the held-out rows.
+    :param predictions: each candidate's predictions for the held-out rows.
     :param scores: of each candidate.
-    :param baseline: what the dummy said of them.
+    :param baseline: the dummy's predictions for them.
     :param gates: that a replacement has to pass; the best candidate is the winner where there are none, or one of them
         knows no refresh.
     :param chosen: `best` was chosen before, and is the winner.
@@ -125,7 +125,7 @@ def signature_of(plan: SplitPlan, seed: int) -> SplitSignature:
 def _champion(
     metrics: Sequence[str], settings: Evaluation, job: Job, holdout: Holdout
 ) -> tuple[ChampionScores | None, Predictions | None, NDArray[Any] | None]:
-    """Return the champion's scores, its predictions where it can be asked fairly, and of which rows if not of all."""
+    """Return the champion's scores, its predictions where these are fair, and for which rows if not for all."""
     champion = job.request.champion
     if champion is None:
         return None, None, None

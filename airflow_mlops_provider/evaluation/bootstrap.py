@@ -194,7 +194,7 @@ def _threads() -> ThreadpoolController:
 
 
 def _values(statistics: Mapping[Any, Statistic], units: Units, counts: NDArray[Any]) -> dict[Any, NDArray[Any]]:
-    """Return statistics of counts of units, in the order in which they were asked for."""
+    """Return statistics of counts of units, in the order in which they were requested."""
     import numpy as np
 
     functions = {key: one.of_units(units) for key, one in statistics.items()}

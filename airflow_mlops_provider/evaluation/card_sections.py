@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Letters of a name: of a column or a class one may be longer than a page.
 LONG = 80
-#: Lines of a table; what is left out is said, and stands in the artifact.
+#: Lines of a table; the table says how much it leaves out, and the artifact has it all.
 SHOWN = 60
 STORED = "the artifact evaluation"
 _WORDS = 300

@@ -117,7 +117,7 @@ def _replacement(gate: ChampionGate, champion: ChampionScores, difference: Diffe
 
 
 def _expected(gate: ChampionGate, champion: ChampionScores | None, *, refresh: bool) -> str:
-    """Return in words what is asked for."""
+    """Return in words what the gate requires."""
     if refresh:
         return f"refresh: no loss > {number(gate.margin)} with {gate.confidence:g}"
     confidence = gate.confidence if champion is None else max(gate.confidence, 1 - 2 * rate_of(gate, champion))

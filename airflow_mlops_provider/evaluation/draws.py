@@ -24,7 +24,7 @@ class Draws:
     :param left_out: without one unit after another.
     :param ordered: whether the units follow each other in time.
     :param besides: without one after another of the groups, where blocks are drawn and rows belong to groups, too.
-    :param why: why nothing can be said; None when something can.
+    :param why: why nothing can be concluded; None when something can.
     :param effective: as how many units of equal size they count; their number when left out.
     :param least: a variance below which its own must not be taken, and the degrees of freedom of that.
     :param bounded: whether no unit can carry it away, however heavy the tail of those that were seen.

@@ -11,10 +11,10 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Confusion(Frozen):
-    """Held-out rows by what was true and what was said, under the model's own threshold.
+    """Held-out rows by true and predicted class, under the model's own threshold.
 
     :param classes: in the order of lines and columns, as text.
-    :param counts: a line for each true class, in it a number for each class that was said.
+    :param counts: a line for each true class, in it a number for each predicted class.
     :param others: how many classes, the rarest, the last line and column hold together; 0 when every class is there.
     """
 
@@ -38,7 +38,7 @@ class ResidualBin(Frozen):
 
 
 class Residuals(Frozen):
-    """What was true less what was said, in units of the target.
+    """True values minus predicted values, in units of the target.
 
     :param quantiles: at `LEVELS`.
     :param edges: of the histogram, ascending; its outermost bins hold what lies beyond as well.

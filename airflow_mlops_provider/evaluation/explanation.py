@@ -48,10 +48,10 @@ def explain(
     worst: WorstSlice | None,
     seed: int,
 ) -> ExplanationReport | None:
-    """Return what a fitted Pipeline relies on, None when it is not asked for.
+    """Return what a fitted Pipeline relies on; None when no explanation is requested.
 
-    :param metric: what permutation importance is of.
-    :param worst: the slice to be looked at besides the whole.
+    :param metric: the metric by which permutation importance is measured.
+    :param worst: the slice to explain besides the whole.
     :raises SpecError: shap is needed and not installed.
     """
     return (
@@ -84,7 +84,7 @@ class _Explainer:
             )
 
     def _sample(self, rows: NDArray[Any]) -> tuple[pd.DataFrame, Predictions]:
-        """Return the features of some of the held-out rows (given by their positions there), and what was said."""
+        """Return the features and predictions of a sample of these held-out rows, given by their positions there."""
         import numpy as np
 
         generator = np.random.default_rng(self.seed)

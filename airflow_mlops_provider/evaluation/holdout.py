@@ -1,4 +1,4 @@
-"""The held-out rows: what was true of them, and what models said."""
+"""The held-out rows: their true values, and models' predictions for them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:
 
 
 def stored_predictions(holdout: Holdout, candidate: str, result: StepResult) -> Predictions:
-    """Return what a candidate said of the held-out rows, in their order, from its stored predictions.
+    """Return a candidate's stored predictions for the held-out rows, in their order.
 
     :raises ArtifactError: when they are of other rows.
     """

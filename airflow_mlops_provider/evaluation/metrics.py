@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was true and what a model said, row by row.
+    """True values and a model's predictions, row by row.
 
     :param truth: index of the class, int64; for a regression the target, float64.
     :param scores: probabilities, rows x classes; for a regression the predicted values, rows.

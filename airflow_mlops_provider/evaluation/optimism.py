@@ -35,7 +35,7 @@ def optimism_of(
 ) -> Optimism | None:
     """Return how much too good the winner looks in a metric; None without another candidate, or a defined value.
 
-    :param predictions: what each candidate said of the held-out rows.
+    :param predictions: each candidate's predictions for the held-out rows.
     """
     points = {name: one.metrics[metric] for name, one in scores.items()}
     gains = {name: gain(metric, value, 0.0) for name, value in points.items() if value is not None}

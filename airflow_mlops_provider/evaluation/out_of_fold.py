@@ -1,8 +1,8 @@
-"""What a champion said of rows that it was not fitted on, when both it and its challenger were cross-validated.
+"""A champion's predictions for rows that it was not fitted on, when it and its challenger were both cross-validated.
 
-A model that was fitted on all rows can be asked about none of them. But what each of its folds said of the rows that
-were held out from it lies in the champion's reference, beside their features and their target. Rows of both datasets
-that are equal in all of these are the same rows, so the two procedures are compared on them, paired.
+A model that was fitted on all rows can be judged on none of them. But the predictions of each of its folds for the rows
+that were held out from that fold lie in the champion's reference, beside the rows' features and target. Rows of both
+datasets that are equal in all of these are the same rows, so the two procedures are compared on them, paired.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FEWEST = 30
 
 
 class OutOfFold(NamedTuple):
-    """What a champion's folds said.
+    """The predictions of a champion's folds.
 
     :param rows: which of the held-out rows are known to it.
     :param scores: of these, as `Predictions` has them.
@@ -41,7 +41,7 @@ class OutOfFold(NamedTuple):
 
 
 def out_of_fold(champion: Champion, then: EvaluationReport, holdout: Holdout) -> OutOfFold | None:
-    """Return what the champion's folds said of rows that are held out now; None where too few are the same.
+    """Return the predictions of the champion's folds for rows that are held out now; None where too few are the same.
 
     :param then: the champion's own evaluation.
     """

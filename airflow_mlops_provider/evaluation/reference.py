@@ -1,8 +1,8 @@
-"""The reference of a model: a bounded sample of the data that it comes from, with what it said of rows held out.
+"""The reference of a model: a bounded sample of the data that it comes from, with its predictions for held-out rows.
 
-Monitoring compares new rows and new predictions with it. What a model says of rows that it was trained on is no measure
-for those: a forest knows them by heart, and would seem to drift on the first new day. The reference is kept with the
-model, so the champion's reference stays the champion's, whatever is trained later.
+Monitoring compares new rows and new predictions with it. A model's predictions for rows that it was trained on are no
+measure for new ones: a forest knows its training rows by heart, and would seem to drift on the first new day. The
+reference is kept with the model, so the champion's reference stays the champion's, whatever is trained later.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def write_reference(
     was not held out. The rows lie evenly spread over the dataset's order, which is by time where there is one: equal
     models of equal data have equal references. A feature that bears the name of a prediction column gives way to it.
 
-    :param predictions: what the model said of the held-out rows; under cross-validation that of each fold.
-    :param serving: what the model that serves says of the reference's rows, all of which it was fitted on, and its
+    :param predictions: the model's predictions for the held-out rows; under cross-validation those of each fold.
+    :param serving: the serving model's predictions for the reference's rows, all of which it was fitted on, and its
         decision threshold. Their columns begin with `SERVING`.
     """
     import numpy as np

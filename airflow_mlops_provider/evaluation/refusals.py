@@ -19,7 +19,7 @@ _FEWEST_EQUAL = 4
 
 
 def too_few_units(units: Units) -> str | None:
-    """Return why nothing can be said of so few units."""
+    """Return why there are too few units to conclude anything; None when there are enough."""
     least = FEWEST_BLOCKS if units.drawn == "block" else FEWEST_GROUPS
     for each in filter(None, (units, units.besides)):
         if each.count < least:

@@ -192,9 +192,9 @@ class ChampionScores(Scores):
 
     :param compared: `paired` on the same held-out rows by the same resamples; `recorded` with the metrics that the
         champion had when it was registered, since it has seen rows that are held out now.
-    :param seen: why it has, null when it has not.
-    :param common: of both, so many rows that each held out from the model that it was asked of; null where the champion
-        itself was asked of all held-out rows.
+    :param seen: why it has seen them; null when it has not.
+    :param common: how many rows of both were held out from the fold's model that predicted them; null where the
+        champion itself predicted all held-out rows.
     :param unusable: why the champion cannot predict this data, or predicts another target; null when it can.
     :param refitted: what serves was fitted anew on more rows: the judged model is the one that is compared.
     :param intervals: like `calibration`, `residuals` and `slices` (by the metric that decides) of the same rows as

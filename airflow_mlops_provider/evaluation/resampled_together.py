@@ -1,4 +1,4 @@
-"""The candidates, the dummy and the champion on the same resamples: what is said of one beside another is paired."""
+"""The candidates, the dummy and the champion on the same resamples: every comparison of two of them is paired."""
 
 from __future__ import annotations
 
@@ -154,9 +154,9 @@ def resampled_together(
 ) -> Together:
     """Return the metrics of several models on the same resamples.
 
-    :param predictions: what each candidate said of the held-out rows.
+    :param predictions: each candidate's predictions for the held-out rows.
     :param closest_to: the best candidate; those far behind it are left out.
-    :param besides: what has to be there whatever it is worth.
+    :param besides: predictions that are included, however bad they are.
     """
     judged: dict[str | int, Predictions] = {**besides}
     judged.update(_closest(metrics[0], closest_to, predictions, scores))
@@ -174,7 +174,7 @@ def resampled_together(
 def _closest(
     metric: str, winner: str, predictions: Mapping[str, Predictions], scores: Mapping[str, Scores]
 ) -> dict[str, Predictions]:
-    """Return what the winner said, and those that came closest to it."""
+    """Return the predictions of the winner, and of the candidates that came closest to it."""
 
     def rank(name: str) -> float:
         value = scores[name].metrics[metric]

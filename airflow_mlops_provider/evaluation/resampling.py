@@ -1,9 +1,9 @@
-"""What a resample draws, decided once for all that is said of some rows: rows, groups of rows, or blocks of time.
+"""What a resample draws, decided once for every estimate on the same rows: rows, groups of rows, or blocks of time.
 
-Rows of one day share its weather, rows of one customer the customer. Drawn one by one they would say that far more is
-known than is. So rows with a timestamp are drawn in blocks of time (Künsch 1989; Politis & Romano 1994), rows of a
-group together (Field & Welsh 2007). Of more than `MOST` units several are drawn together: blocks that follow each
-other, rows or groups that are dealt at random, which changes no variance and bounds the work.
+Rows of one day share its weather, rows of one customer the customer. Drawn one by one, they would suggest that far more
+is known than is. So rows with a timestamp are drawn in blocks of time (Künsch 1989; Politis & Romano 1994), and rows of
+a group together (Field & Welsh 2007). Where there are more than `MOST` units, several are drawn together: blocks that
+follow each other, or rows or groups that are dealt at random. That changes no variance and bounds the work.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Resampled(Frozen):
 
     @property
     def few(self) -> bool:
-        """Whether there are so few groups or blocks that their number has to be said."""
+        """Whether there are so few groups or blocks that their number has to be mentioned."""
         return (self.group is not None or self.block is not None) and self.units < FEW
 
     @property

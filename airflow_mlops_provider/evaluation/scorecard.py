@@ -26,9 +26,9 @@ def scorecard(
 ) -> str:
     """Return metrics with intervals, the worst slices and every gate, in Markdown.
 
-    :param verdicts: what the gates said, as stored.
+    :param verdicts: the gates' verdicts, as stored.
     :param version: of the challenger.
-    :param serves: in a sentence which model will serve.
+    :param serves: a sentence on which model will serve.
     :param url: where the version is shown.
     """
     champion = report.champion

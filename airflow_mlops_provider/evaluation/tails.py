@@ -47,7 +47,7 @@ def lower_end(difference: Difference, rate: float) -> float | None:
 
 
 def visible(difference: Difference, rate: float) -> float | None:
-    """Return the smallest gain that is told from nothing with 80 % power at a one-sided error rate (Bloom 1995).
+    """Return the smallest gain that is detected with 80 % power at a one-sided error rate (Bloom 1995).
 
     The standard error times the sum of two normal quantiles; the first is Student's, and that of the best of several,
     where that is larger.

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.report import Scores
     from airflow_mlops_provider.spec.gates import Gate, JudgedBy
 
-#: One model asked twice may differ in the last digits, by the order in which threads add up its trees: no gain is that.
+#: Two predictions of one model may differ in the last digits, by the order in which threads add up its trees: no gain.
 ROUNDING = 1e-9
 
 
 class Verdict(Frozen):
-    """What one gate says.
+    """The verdict of one gate.
 
     :param got: what was measured, in words.
-    :param expected: what the gate asks for, in words.
+    :param expected: what the gate requires, in words.
     :param why: the reason, where the numbers alone do not say it.
     :param metric: what was held against the bound, where it is a metric.
     :param margin: how far that lies on the good side of the bound, in its own unit, and below zero beyond it; None
@@ -47,7 +47,7 @@ class Verdict(Frozen):
 
 
 class Verdicts(Document):
-    """What the gates said of one evaluation, as it is stored."""
+    """The gates' verdicts on one evaluation, as they are stored."""
 
     SCHEMA = 4
 

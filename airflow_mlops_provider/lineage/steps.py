@@ -40,14 +40,14 @@ def edges_of(work: Work, store: Callable[[], ArtifactStore]) -> Edges:
 
 @dataclass(frozen=True)
 class _Recorder:
-    """What is being told of a task."""
+    """The lineage of one task, while it is collected."""
 
     work: Work
     store: Callable[[], ArtifactStore]
     edges: Edges
 
     def stored(self, ref: ArtifactRef, kind: type[Stored]) -> Stored | None:
-        """Return a stored document; None when it cannot be read now: the rest is told nevertheless."""
+        """Return a stored document; None when it cannot be read now: the rest is reported nevertheless."""
         try:
             return self.store().read_document(ref, kind)
         except MLOpsError as error:
@@ -55,7 +55,7 @@ class _Recorder:
             return None
 
     def version(self, number: int) -> list[Node]:
-        """Return a version of the registered model; nothing when no registry was asked."""
+        """Return a version of the registered model; nothing when the task used no registry."""
         if self.work.registry is None:
             return []
         place = Place(registry_namespace(self.work.registry), self.work.model)
@@ -69,7 +69,7 @@ class _Recorder:
                     self.edges.read(_artifact_node(ref, role, result.pipeline))
 
     def read_champion(self, done: Computed) -> None:
-        """Add the version that a step asked."""
+        """Add the version that a step used."""
         if (champion := done.request.champion) is not None:
             self.edges.read(*self.version(champion.version))
 

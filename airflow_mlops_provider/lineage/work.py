@@ -1,4 +1,4 @@
-"""What a task remembers while it runs, so that its lineage can be told afterwards."""
+"""What a task remembers while it runs, so that its lineage can be reported afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Work:
 
     :param step: of the operator.
     :param model: registered model.
-    :param registry: URI of the MLflow registry that was asked; None when none was.
+    :param registry: URI of the MLflow registry that the task used; None when it used none.
     :param result: what the task returned; None before, and when it was skipped or failed.
     """
 

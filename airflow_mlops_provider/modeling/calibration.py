@@ -2,7 +2,7 @@
 
 Its probabilities are calibrated (Platt 1999: sigmoid; Zadrozny & Elkan 2002: isotonic), then its decision threshold
 is chosen, both on the same rows: a calibration of two classes keeps the order of the scores, and a threshold divides
-nothing but that order. The holdout is never asked. What comes out is one Pipeline like any other, `preprocess` →
+nothing but that order. The holdout is never used. What comes out is one Pipeline like any other, `preprocess` →
 `model`, with everything that was fitted inside.
 """
 
@@ -103,11 +103,11 @@ def settle(
     target: NDArray[Any],
     classes: list[ClassLabel],
 ) -> Any:
-    """Return a fitted Pipeline with calibrated probabilities and a decision threshold, as the candidate asks for them.
+    """Return a fitted Pipeline with calibrated probabilities and a decision threshold, as the candidate requires.
 
     :param frame: features of the validation rows; empty when none are needed.
     :param target: their classes.
-    :raises ModelError: when a class has too few rows there, or no threshold does what is asked.
+    :raises ModelError: when a class has too few rows there, or no threshold meets the requirement.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator

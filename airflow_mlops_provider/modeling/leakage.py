@@ -21,7 +21,7 @@ _FEW_VALUES = 50
 _TWO_CLASSES = 2
 #: Classes that are compared pair by pair.
 _MAX_PAIRED = 5
-#: A class of fewer rows can be told by chance.
+#: A feature can identify a class of fewer rows by chance.
 _MIN_CLASS_ROWS = 10
 _MAX_CLASSES = 20
 

@@ -101,7 +101,7 @@ class ModelInfo(Document):
     :param features: the inputs, in order.
     :param threshold: probability from which on a row is of the second class; None for the most probable class.
     :param predict_fn: the method that answers: `predict_proba` or `predict`.
-    :param trusted_types: what skops has to be told to trust to load this file.
+    :param trusted_types: the types that skops has to trust to load this file.
     :param requirements: pinned pip requirements.
     :param input_example: a few training rows by column, without missing values.
     """
@@ -134,7 +134,7 @@ def import_skops() -> Any:
 
 
 def save_model(pipeline: Any, path: Path, allow_list: AllowList | None = None) -> list[str]:
-    """Write a fitted Pipeline, and return the types that skops has to be told to trust.
+    """Write a fitted Pipeline, and return the types that skops has to trust to load it.
 
     :raises ModelError: when it holds something that cannot be stored without pickle, or that we would not load.
     """

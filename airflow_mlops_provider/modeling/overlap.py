@@ -1,7 +1,7 @@
 """What stands on both sides of a split: held-out rows that a model may know from training.
 
-A row counts for the fold in which it is held out, against the rows that train for that fold. A share that is let pass
-is still told.
+A row counts for the fold in which it is held out, against the rows that train for that fold. A share that passes is
+still reported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How a fitted model is asked, and how its answers are stored.
+"""How a fitted model predicts, and how its predictions are stored.
 
-Evaluation and scoring share this, so that a model sees the same frame wherever it is asked: numeric features as
+Evaluation and scoring share this, so that a model sees the same frame wherever it predicts: numeric features as
 float64, categories as text with NaN for what is missing.
 """
 
@@ -153,11 +153,11 @@ def write_predictions(
     values: NDArray[np.float64],
     thresholds: NDArray[np.float64] | None = None,
 ) -> ArtifactRef:
-    """Store what a candidate said of the held-out rows.
+    """Store a candidate's predictions for the held-out rows.
 
     :param rows: positions in the dataset.
     :param values: `(n,)` numbers, or `(n, classes)` probabilities.
-    :param thresholds: of each row the decision threshold of the model that was asked; None without.
+    :param thresholds: for each row the decision threshold of the model that predicted it; None without.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Who is asked when rows are scored: a model that is the one that the ledger names, or a constant baseline."""
+"""What predicts when rows are scored: a model, checked to be the one that the ledger names, or a constant baseline."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.spec.data import Columns
 
-#: The version that is written when no model could be asked.
+#: The version that is written when no model could predict.
 NO_VERSION = 0
 
 
 class Baseline(Frozen):
-    """What is said of every row when there is no model to ask.
+    """What is predicted for every row when there is no model to predict it.
 
     :param values: a share for each class, or one number.
     """
@@ -40,7 +40,7 @@ class Baseline(Frozen):
 
 @dataclass(frozen=True)
 class Scorer:
-    """What is asked.
+    """A model or a baseline, ready to predict.
 
     :param columns: the features that it takes, in their roles.
     :param scores_of: from features to numbers, `(n,)` or `(n, classes)`.

@@ -164,7 +164,7 @@ def read_split(store: ArtifactStore, plan: ArtifactRef, assignment: ArtifactRef)
 def time_boundary(timestamps: NDArray[np.int64], holdout: float) -> int:
     """Return the first timestamp of the last `holdout` share.
 
-    All rows of one moment go to one side, so the holdout may be a little larger than asked for.
+    All rows of one moment go to one side, so the holdout may be a little larger than requested.
 
     >>> import numpy as np
     >>> time_boundary(np.array([1, 2, 3, 3, 4]), 0.4)

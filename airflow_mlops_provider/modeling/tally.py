@@ -107,7 +107,7 @@ class Tally(BaseModel):
             self.values[name].familiar |= values.familiar
 
     def refuse_strangers(self) -> None:
-        """Refuse a column of which the model knows no value. To be asked of all rows.
+        """Refuse a column of which the model knows no value. Call it once all rows are counted.
 
         :raises DataError: names the column.
         """

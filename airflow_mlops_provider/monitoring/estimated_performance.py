@@ -54,7 +54,7 @@ _CHUNK = 1_000_000
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Rows that a model was asked about.
+    """Rows that a model predicted.
 
     :param scores: its probabilities, rows x classes.
     :param threshold: its decision threshold.
@@ -174,7 +174,7 @@ class Calibrator:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the champion said of held-out rows, in their order, and what was true of them.
+    """The champion's predictions for held-out rows, in their order, and the rows' true classes.
 
     :param truth: indexes of the classes.
     :param holdout_rows: held-out rows that these are a sample of.

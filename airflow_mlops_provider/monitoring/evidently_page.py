@@ -61,7 +61,7 @@ def _series(pair: Pair) -> tuple[Any, Any]:
 def _calm() -> Iterator[None]:
     """Keep Evidently from calling home, and leave out the warnings of its own code."""
     before = os.environ.get("DO_NOT_TRACK")
-    os.environ["DO_NOT_TRACK"] = "1"  # asked whenever an event is about to be sent
+    os.environ["DO_NOT_TRACK"] = "1"  # read whenever an event is about to be sent
     try:
         with warnings.catch_warnings():
             # At import: Evidently 0.7 touches numpy.core, and its web server's framework its own deprecated names.

@@ -125,7 +125,7 @@ class Decision(Document):
 
     @property
     def requests_retraining(self) -> bool:
-        """Whether training is asked for, and the governor let it pass."""
+        """Whether retraining is requested, and the governor let the request pass."""
         return self.action == "retrain" and not self.suppressed
 
     def sentence(self) -> str:

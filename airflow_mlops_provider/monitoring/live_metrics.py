@@ -1,7 +1,8 @@
 """The metrics of a window with their errors: by its own blocks of time where there are enough, else by the holdout's.
 
 A window of one day holds one block of time: nothing in it says how much days differ. The champion's holdout does, and
-what it measured is added to the error of the window's rows. Where neither says it, rows alone count, and that is said.
+what it measured is added to the error of the window's rows. Where neither shows it, rows alone count, and the result
+says so.
 """
 
 from __future__ import annotations

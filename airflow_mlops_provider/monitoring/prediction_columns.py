@@ -1,8 +1,9 @@
 """Predictions among the columns that are compared: a window's are those of the model that serves.
 
-What was judged never saw the held-out rows, and what serves was fitted on them: on average it says something else. So
-their distance is measured from both, from what the judged model said of rows that it did not know and from what the
-serving one says of rows that it knows. Predictions drift when they lie unusually far from either.
+The judged model never saw the held-out rows, and the serving model was fitted on them: on average their predictions
+differ. So the distance of a window's predictions is measured from both: from the judged model's predictions for rows
+that it did not know, and from the serving model's for rows that it knows. Predictions drift when they lie unusually far
+from either.
 """
 
 from __future__ import annotations

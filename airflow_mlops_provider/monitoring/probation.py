@@ -39,7 +39,7 @@ class WindowComparison(Frozen):
     :param blocks: so many of the holdout's blocks of time they are worth; None when the data knows no time.
     :param error: how much blocks vary in the difference, by the champion's holdout; None when that is not known, and in
         what is stored of earlier windows.
-    :param start: from when on its rows are, `label_delay` aside; None when nobody said so.
+    :param start: the time from which on its rows are, `label_delay` aside; None when it was not recorded.
     """
 
     difference: Finite

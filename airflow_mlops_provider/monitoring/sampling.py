@@ -1,6 +1,6 @@
 """One pass over a table: counts of every row, and a bounded sample of them.
 
-A table is read by row group with pre-buffering off, and only the columns asked for, so memory holds one row group and
+A table is read by row group with pre-buffering off, and only the requested columns, so memory holds one row group and
 the sample, however many rows there are. The sample is deterministic: the table is cut into as many stretches as rows
 are wanted, and one row is drawn from each, so that it is spread evenly in time and no period of the data can hide.
 """
@@ -35,7 +35,7 @@ class Observed:
     :param missing: nulls and NaN among them.
     :param infinite: values that are infinite.
     :param low: smallest finite number of all rows; None for a category, or when there is none.
-    :param outside: finite numbers that lie outside the range asked about.
+    :param outside: finite numbers that lie outside the given range.
     :param counts: rows by category, the first `MAX_CATEGORIES` met.
     :param uncounted: rows of categories beyond those.
     :param sample: float64 with NaN for what is missing, or text with None.
@@ -96,7 +96,7 @@ class Survey:
     """A table as far as drift needs to know it.
 
     :param sampled: rows in the sample.
-    :param moments: of the sampled rows, in microseconds since 1970; None when they were not asked for.
+    :param moments: of the sampled rows, in microseconds since 1970; None when they were not requested.
     """
 
     rows: int

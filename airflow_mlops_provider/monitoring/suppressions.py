@@ -52,7 +52,7 @@ def _cooldown(settings: Retraining, found: Decision, champion: Incumbent, past: 
 
 
 def in_vain(champion: Incumbent, past: Sequence[Decision]) -> int:
-    """Return how many retrainings were asked for since this champion serves, from which none came."""
+    """Return how many retrainings were requested since this champion serves, none of which led to another champion."""
     return sum(one.requests_retraining and one.seq == champion.seq for one in past)
 
 

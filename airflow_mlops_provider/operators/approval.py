@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec import EventNotifier
 
 _APPROVE, _REJECT = "Approve", "Reject"
-#: How long a question may wait for those who are told of it to take the message, in seconds; most take less than one.
+#: How long a question may wait for its notifiers to take the message, in seconds; most take less than one.
 _PATIENCE = 30.0
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.effects.events import Event
     from airflow_mlops_provider.spec import EventNotifier
 
-#: What is said where a pipeline file does not say it: by the argument that holds a notifier's message.
+#: Default messages, where a pipeline file gives none, by the argument that holds a notifier's message.
 _MESSAGES = {
     "subject": "{{ event.title }}",
     "html_content": "{{ event.html }}",

@@ -1,4 +1,4 @@
-"""What monitoring asked a training run for, which ends in MLflow and in the ledger."""
+"""Why monitoring requested a training run, which is recorded in MLflow and in the ledger."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def read_retrain_event(context: Mapping[str, Any], pipeline: str) -> tuple[str, list[str]] | None:
-    """Return why monitoring asked for this run, and the columns that drifted; None when it did not.
+    """Return why monitoring requested this run, and the columns that drifted; None when it did not.
 
-    Who starts a run by hand may give its Param `reason`: that is the reason then, with the user's name.
+    Whoever starts a run by hand may give its Param `reason`: that is the reason then, with the user's name.
 
-    Of several requests that the run answers, the reason of the latest and the columns of all. Requests that came while
-    the run waited are seen when their asset is among the task's inlets; those for a later `as_of` than the run's are
-    answered by another one.
+    Where the run answers several requests, the result has the reason of the latest and the columns of all. Requests
+    that came while the run waited are seen when their asset is among the task's inlets; another run answers those for
+    a later `as_of` than this run's.
     """
     if by_hand := (context.get("params") or {}).get("reason"):
         user = getattr(context.get("dag_run"), "triggering_user_name", None)
@@ -38,7 +38,7 @@ def read_retrain_event(context: Mapping[str, Any], pipeline: str) -> tuple[str, 
 
 
 def retrain_tags(context: Mapping[str, Any], pipeline: str) -> dict[str, str]:
-    """Return why monitoring asked for the run; nothing when it did not."""
+    """Return why monitoring requested the run; nothing when it did not."""
     request = read_retrain_event(context, pipeline)
     if request is None:
         return {}

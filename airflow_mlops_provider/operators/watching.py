@@ -247,7 +247,7 @@ class RetrainOnDecisionOperator(ModelOperator):
         self.decided = decided
 
     def run(self, context: Context) -> StepResult:
-        """Announce what is asked for."""
+        """Send the event that requests a retraining."""
         from airflow_mlops_provider.effects import decisions
 
         result = parsed(self.decided, "decided")

@@ -40,8 +40,8 @@ class VersionSheet(Frozen):
     :param status: `champion`; `former` champion; `quarantined`; `published` and never champion.
     :param dataset: sha256 of the data that it was trained and measured on.
     :param params: of the winning candidate, as MLflow keeps them.
-    :param gates: what was said when it was promoted; of a version that never was, what the gates of today's pipeline
-        file say to its evaluation.
+    :param gates: the verdicts when it was promoted; for a version that never was, the verdicts of the gates in today's
+        pipeline file on its evaluation.
     :param evaluation: everything that was measured; None when it is gone.
     :param pages: where the artifact store keeps the pages about it: `card`, `comparison`.
     :param trouble: why something is missing here.

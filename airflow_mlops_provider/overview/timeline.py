@@ -1,4 +1,4 @@
-"""A model's ledger as a timeline: who served from when to when, why, and who said so."""
+"""A model's ledger as a timeline: which version served from when to when, why, and who decided so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Action = Literal["promote", "rollback", "quarantine", "lift"]
 
 
 class StoredVerdict(Frozen):
-    """What one gate said, in words."""
+    """The verdict of one gate, in words."""
 
     name: str
     passed: bool
@@ -80,7 +80,7 @@ def timeline(
 
 
 def verdicts(entry: LedgerEntry) -> list[StoredVerdict]:
-    """Return what the gates said before an entry, as far as the ledger keeps it: `[name, passed, got, expected]`."""
+    """Return the gates' verdicts before an entry, as far as the ledger keeps them: `[name, passed, got, expected]`."""
     found = []
     for gate in entry.gates:
         if isinstance(gate, list) and len(gate) == 4:

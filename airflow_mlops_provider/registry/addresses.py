@@ -83,7 +83,7 @@ def connection_secrets(uris: tuple[str, ...], environment: Mapping[str, str]) ->
 
 
 def who_asks(uri: str, environment: Mapping[str, str]) -> str | None:
-    """Return who asks, in words; None when the server is not told.
+    """Return who sends the requests, in words; None when they carry no credentials.
 
     >>> who_asks("http://mlflow", {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "hush"})
     "user 'ann'"

@@ -1,4 +1,4 @@
-"""What people said when they were asked whether a version may become champion: beside the entries, in the ledger."""
+"""People's answers to whether a version may become champion, kept beside the entries in the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Approval(Document):
 
     :param idem: idempotency key of the question: one question has one answer.
     :param nonce: makes every written value different, so that of equal writers only one has won.
-    :param version: the challenger that was asked about.
+    :param version: the challenger that the answer is about.
     :param order_key: its data time (`as_of`).
     :param compared_with: the ledger entry that it was held against; None for the first champion.
     :param by: who answered; None when nobody did in time.

@@ -44,7 +44,7 @@ class Endpoint(NamedTuple):
 
     :param address: the tracking URI as it may be shown.
     :param connection: what the connection is called: "connection 'mlflow_default'".
-    :param who: "user 'ann'", "the token"; None when the server is not told.
+    :param who: "user 'ann'", "the token"; None when requests carry no credentials.
     """
 
     address: str
@@ -187,7 +187,7 @@ def _is_transient(error: BaseException, is_server: bool) -> bool:
         "requests.exceptions.ChunkedEncodingError",
         "botocore.exceptions.HTTPClientError",
     }
-    # boto3 wraps what S3 said, and MLflow may wrap that.
+    # boto3 wraps S3's error, and MLflow may wrap that.
     by_s3 = any(_status(link) in _TRANSIENT_STATUS for link in chain(error) if _is_of_botocore(link))
     return bool(names & unreachable) or by_s3 or (is_server and _status(error) in _TRANSIENT_STATUS)
 

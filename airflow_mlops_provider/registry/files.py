@@ -98,5 +98,5 @@ def _download(client: MlflowClient, address: str, folder: Path) -> Path | None:
         return Path(download_artifacts(artifact_uri=address, dst_path=str(folder), tracking_uri=client.tracking_uri))
     except OSError as error:
         if isinstance(error, FileNotFoundError) or "No such file" in str(error):
-            return None  # said of a folder by MLflow without a number
+            return None  # for artifacts in a folder, MLflow raises it without an errno
         raise

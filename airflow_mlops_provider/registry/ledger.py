@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.registry.client import Connection
 
-#: Of the log that holds a model's champions, and what people said of its challengers.
+#: The log that holds a model's champions, and people's answers about its challengers.
 LEDGER = LogKind("ledger", title="the ledger", without="nothing is promoted")
 #: Positions and versions, as they are written: a number, not a text or a truth value that reads like one.
 Number = Annotated[int, Field(ge=1, le=10**15, strict=True)]
@@ -49,10 +49,10 @@ class LedgerEntry(Document):
     :param order_key: data time (`as_of`). A rollback carries the larger of the head's and its own.
     :param at: wall time of the event, never before that of the entry before.
     :param compared_with: the entry whose version the challenger was gated against.
-    :param remarks: what looked odd of it though its gates passed, such as a metric too good to be true.
-    :param reference: the data the model comes from, sampled, with what it said of held-out rows: drift starts there.
+    :param remarks: what looked odd about it though its gates passed, such as a metric too good to be true.
+    :param reference: a sample of the model's data, with its predictions for held-out rows: drift is measured from it.
     :param evaluation: everything that was measured of it on its holdout.
-    :param verdicts: sha256 of what the gates said of it, as it is stored.
+    :param verdicts: sha256 of the gates' verdicts on it, as they are stored.
     :param quarantined: a version that may not be promoted from here on.
     :param lifted: a version whose quarantine ends here.
     """
@@ -129,7 +129,7 @@ class LedgerEntry(Document):
         fields = self.stored(release=True, exclude={"seq"}, exclude_none=True)
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if len(text) > MAX_VALUE:
-            # What can be told without: together that takes more room than the digest of the entry before.
+            # Drop what the entry can do without: together that takes more room than the digest of the entry before.
             fields = self.stored(exclude={"seq", "sha256"}, exclude_none=True)
             for name in ("action", "metrics", "gates", "reason", "remarks"):
                 if getattr(self, name) in ("promote", {}, [], ""):

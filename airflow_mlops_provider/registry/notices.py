@@ -1,8 +1,8 @@
-"""Which events the notifiers of a model were told of: each once, whatever is cleared, run again or run at once.
+"""Which events the notifiers of a model were sent: each once, whatever is cleared, run again or run at once.
 
-A message cannot be sent and marked as sent in one stroke. So whoever is about to send takes the event for that notifier
-first, sends, and then marks it, or gives it back when the message was not taken. Of several at once exactly one takes
-it. Who was killed in between takes it again when it is tried again, anybody else when some time has passed: so a
+A message cannot be sent and marked as sent in one stroke. So a sender first takes the event for that notifier, sends,
+and then marks it, or gives it back when the message was not taken. Of several senders at once, exactly one takes it.
+When a sender is killed in between, its next try takes the event again, and any other sender after some time: the
 message may come twice then. It is lost only when nobody could send it for a week.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.client import Connection
 
 NOTICES = LogKind("notices", title="the log of messages", without="nobody is told of events")
-#: After this, who took an event and did not mark it is taken for dead: longer than one task sends.
+#: After this, a sender that took an event and did not mark it counts as dead: no task sends for as long.
 LEASE = timedelta(minutes=10)
-#: After this since the first try, an event is given up: a message that is never taken would be tried for good.
+#: This long after the first try, an event is given up: a message that is never taken would be tried forever.
 LASTING = timedelta(days=7)
 
 
@@ -66,9 +66,9 @@ class Notices:
     ) -> dict[str, datetime]:
         """Return from when on an event of each kind is news to a notifier.
 
-        That of a kind that it was not told of before begins now, for good: nobody wants to hear of the past at once.
+        A kind that it was not sent before is news from now on, for good: nobody wants to get all of the past at once.
 
-        :param moment: what "now" is, such as the start of the run that asks.
+        :param moment: what "now" is, such as the start of the run that sends.
         :raises RegistryError, TransientServiceError: as `read`.
         """
         keys = {kind: f"since-{notifier}-{kind}" for kind in kinds}
@@ -82,7 +82,7 @@ class Notices:
             raise self._log.damaged(f"a moment of notifier {notifier} cannot be read: {error}") from error
 
     def unsent(self, values: Mapping[str, str], notifier: str, events: Iterable[str]) -> dict[str, int]:
-        """Return which events a notifier is still to be told of, with how many have tried to tell it.
+        """Return which events are still to be sent to a notifier, with the number of tries of each.
 
         :raises RegistryError: the log is damaged.
         """
@@ -116,7 +116,7 @@ class Notices:
                 return stored == text
 
     def mark(self, notifier: str, event: str, *, by: str) -> None:
-        """Write that a notifier was told of an event.
+        """Record that a notifier was sent an event.
 
         :raises RegistryError, TransientServiceError: as `read`; the message may come again then.
         """

@@ -25,7 +25,7 @@ def pause(after: int) -> None:
 class Patience:
     """Tries that end: `wait` before each.
 
-    :param trouble: what is to be said when none was enough, in words.
+    :param trouble: the message of the error when no try succeeded.
     """
 
     def __init__(self, trouble: str) -> None:

@@ -322,7 +322,7 @@ def _tag(connection: Connection, model: str, history: Sequence[LedgerEntry]) -> 
 
 
 def _set_tag(connection: Connection, model: str, version: int, status: str) -> None:
-    # A version that was deleted needs no tag; that the champion is gone was said by its alias.
+    # A deleted version needs no tag; if the champion is gone, setting its alias has reported that already.
     with suppress(NotThereError):
         connection.retried(
             f"marking version {version} of model {model!r} as {status}",

@@ -84,7 +84,7 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
     """Return the entry to go back to.
 
     :param history: at least one entry.
-    :raises RegistryError: names what was asked for and what is there.
+    :raises RegistryError: names what was requested and what is there.
     """
     head, what = history[-1], f"model {model!r} cannot be rolled back to {_words(to)}"
     if isinstance(to, datetime):

@@ -277,7 +277,7 @@ class Registry:
         return read_states(self._connection, models, decisions=decisions)
 
     def approvals(self, model: str) -> list[Approval]:
-        """Return what people said of the model's challengers, oldest answer first."""
+        """Return people's answers about the model's challengers, oldest first."""
         return self._approvals_of(model).history()
 
     def write_approval(self, model: str, approval: Approval) -> Approval:
@@ -290,7 +290,7 @@ class Registry:
         return Looks(self._connection, model)
 
     def notices(self, model: str) -> Notices:
-        """Return the log of who was told of which event."""
+        """Return the log of who was notified of which event."""
         _check_name(model)
         return Notices(self._connection, model)
 
@@ -298,7 +298,7 @@ class Registry:
         """Return why the version would not become champion now, None when it would; nothing is written.
 
         A challenger that was compared with another champion than it would have to be now is not refused for that:
-        `promote` is asked again.
+        `promote` checks that again.
         """
         refused = promotion.refusal(self.history(request.model), request)
         return None if refused is None or refused[0] == "stale" else refused[1]

@@ -1,4 +1,4 @@
-"""One container: found or made, given its order, listened to, asked for its answer, removed."""
+"""One container: find or create it, give it its order, follow its log, fetch its answer, remove it."""
 
 from __future__ import annotations
 

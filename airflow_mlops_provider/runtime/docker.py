@@ -148,7 +148,7 @@ class DockerRuntime:
             raise
         log.info("Step %s runs in container %s of image %s.", step, container.name, settings.image)
         if self._stopped:
-            container.remove()  # the engine was making it while it was told to remove it
+            container.remove()  # the engine was still creating it when `stop` tried to remove it
         return True
 
     def _go_on(self, order: Order) -> None:

@@ -86,9 +86,9 @@ def _check_permission(url: str) -> None:
 
 @contextmanager
 def speaking_to_engine(doing: str) -> Iterator[None]:
-    """Turn what the engine refuses into an error of ours, and what may pass into one that is retried.
+    """Turn the engine's refusals into errors of ours, and failures that may pass into errors that are retried.
 
-    :param doing: what it was asked for.
+    :param doing: what the engine was to do.
     """
     from docker.errors import APIError
     from requests.exceptions import RequestException

@@ -59,7 +59,7 @@ def halved(points: Mapping[int, Point], bench: Bench, shard: int, rules: Rules) 
 
 @dataclass
 class _Rounds:
-    """What scikit-learn is told of points on rows."""
+    """The rounds of scikit-learn's search, which gets its scores of points on rows from here."""
 
     points: Mapping[int, Point]
     bench: Bench

@@ -83,9 +83,9 @@ class _Points:
 
 
 class _Study:
-    """A study of the shard's own, each of whose trials learns from those before.
+    """The shard's own study, in which each trial learns from those before.
 
-    It lies in memory: told the trials of the journal again, it goes on as if it had never ended, its random numbers
+    It lies in memory. Given the journal's trials again, it goes on as if it had never ended, its random numbers
     included, which Optuna's own journal does not keep.
     """
 

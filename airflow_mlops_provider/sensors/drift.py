@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _VERDICTS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "any": lambda _: True,
     "bad": lambda decision: bool(decision["bad"]),
-    # A window of which nothing could be said is neither.
+    # A window that could not be judged is neither bad nor good.
     "good": lambda decision: decision["rule"] == "healthy" and not decision["bad"],
     "keep": lambda decision: decision["action"] == "keep",
     "retrain": lambda decision: decision["action"] == "retrain" and not decision["suppressed"],

@@ -108,7 +108,7 @@ def _silent(report: EstimateReport, why: str) -> EstimateReport:
 
 
 def _window(job: Job, reference: Reference, champion: Champion) -> Unlabelled | str:
-    """Return what the champion said of the window; or why that is not known."""
+    """Return the champion's predictions for the window, or why they are not known."""
     import numpy as np
 
     ref = job.artifact("predictions", "predictions")

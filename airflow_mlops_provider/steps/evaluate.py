@@ -51,7 +51,7 @@ class Section(Frozen):
     """What is measured.
 
     :param metrics: names; the first decides.
-    :param candidates: every candidate that was asked for, so that a lost one is noticed.
+    :param candidates: every candidate that was requested, so that a lost one is noticed.
     :param gates: those that a replacement of the champion has to pass, to be the winner before its own recipe.
     :param winner: who was chosen before, to be measured again; the best is chosen where it is None.
     """

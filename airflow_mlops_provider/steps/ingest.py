@@ -63,7 +63,7 @@ class Section(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # What training has always been asked keeps the key that it has always had.
+        # Without these settings at their defaults, training keeps the key that it has always had.
         added: dict[str, Any] = {"purpose": "training", "start": None, "without": []}
         return {name: value for name, value in dump(self).items() if name not in added or value != added[name]}
 
@@ -207,7 +207,7 @@ def try_first_rows(section: Section, job: Job) -> FirstRows:
 
 
 def _without_groups(section: Section) -> Section:
-    """Return the section of what is asked for but training: there, nobody has use for the columns of groups."""
+    """Return the section for other purposes than training: they have no use for the columns of groups."""
     columns = section.data.columns.model_copy(update={"groups": []})
     return section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
 

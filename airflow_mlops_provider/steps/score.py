@@ -85,9 +85,9 @@ class Part(Document):
 
 
 class Section(Frozen):
-    """What is asked, and about which rows.
+    """What predicts, and for which rows.
 
-    :param baseline: asked instead of the request's champion, when there is none to ask.
+    :param baseline: predicts instead of the request's champion, when there is none that can.
     :param shard: the rows, when not all of them.
     """
 

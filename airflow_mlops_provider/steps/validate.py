@@ -129,7 +129,7 @@ def _html(report: ValidationReport, failing: pa.Table | None, job: Job) -> str:
 
 
 def _privacy_table(job: Job) -> str | None:
-    """Return what became of columns that tell who somebody is; None when ingest was not told to look."""
+    """Return what became of columns that identify people; None when ingest was not set to look for them."""
     ref = job.results("dataset")[0].artifacts.get("privacy")
     if ref is None:
         return None

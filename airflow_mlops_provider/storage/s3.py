@@ -135,8 +135,8 @@ class S3Objects:
 def head(client: Any, address: S3Address) -> Any:
     """Return an object's properties, None when there is none.
 
-    :raises botocore.exceptions.ClientError: S3 refuses. The reply to this question says no more than its status: so
-        the object itself is asked for, and the reply to that says why not.
+    :raises botocore.exceptions.ClientError: S3 refuses. The reply to a HEAD request has nothing but its status, so the
+        object itself is requested, and the reply to that says why S3 refuses.
     """
     from botocore.exceptions import ClientError
 

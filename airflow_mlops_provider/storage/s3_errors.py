@@ -127,5 +127,5 @@ def _unanswered(error: Exception, what: str, options: S3Options) -> MLOpsError:
 
 
 def _endpoint(error: Any, options: S3Options) -> str:
-    """Return whom was asked."""
+    """Return the endpoint that was contacted."""
     return shown(options.endpoint_url or error.kwargs.get("endpoint_url"))

@@ -79,7 +79,7 @@ def look_for_data(
     if stable_for is None:
         return PollResult(missing=f"{uri} lacks its marker {marker} yet.")
     now = time.time()
-    # A clock that was set back must not make the wait longer than asked for.
+    # A clock that was set back must not make the wait longer than `stable_for`.
     since = min(float(memory["since"]), now) if memory.get("fingerprint") == fingerprint else now
     if now - since >= stable_for:
         return PollResult(found={**found, "complete_by": "stability"})

@@ -1,4 +1,4 @@
-"""What is asked of MLflow again and again, in a thread."""
+"""Triggers that query MLflow again and again, in a thread."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def pages() -> FastAPI:
 def warm() -> None:
     """Do once what a server's first page would wait for: import MLflow, and have it answer.
 
-    What goes wrong is said on the page when somebody opens it.
+    What goes wrong is shown on the page when somebody opens it.
     """
     # A collection of Airflow's heap amid imports would hold up the server's other requests for half a second.
     with collector_paused(), suppress(MLOpsError):

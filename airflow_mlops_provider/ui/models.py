@@ -80,7 +80,7 @@ def models_page(user: GetUserDep) -> dict[str, Any]:
         rows.append(Row(pipeline, overview, plan, trend, bad, failed.get(pipeline.name, [])))
     # By name, those that never had a champion last: there is nothing to see of them.
     rows.sort(key=lambda row: row.overview is not None and row.overview.champion is None and not row.overview.trouble)
-    # Of an MLflow that is away every pipeline tells the same: it is said once.
+    # Every pipeline of an MLflow that is away has the same trouble: the page shows it once.
     return {"rows": rows, "alerts": list(dict.fromkeys(trouble.values()))}
 
 

@@ -128,7 +128,7 @@ def _versions(
     first: int | None,
     second: int | None,
 ) -> tuple[list[VersionSheet], VersionComparison | None, str | None]:
-    """Return one or two versions, how they differ, and why that cannot be told."""
+    """Return one or two versions, how they differ, or why that is not known."""
     if not history:
         return [], None, None
     right = second or history[-1].version

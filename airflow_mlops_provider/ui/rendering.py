@@ -50,8 +50,9 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> R
 def sandboxed(body: bytes, *, scripts: bool, gzipped: bool = False, theme: Theme | None = None) -> Response:
     """Return a stored report, in a place of its own: no origin, no session, nothing from elsewhere.
 
-    :param scripts: whether it may run its own, as Evidently's report has to. Without an origin they reach nothing.
-    :param gzipped: whether the body is, which the browser is told.
+    :param scripts: whether it may run its own scripts, as Evidently's report has to. Without an origin they reach
+        nothing.
+    :param gzipped: whether the body is gzipped, which a header says to the browser.
     :param theme: Airflow's, which our own pages then follow; else they follow what the browser prefers.
     """
     if theme is not None:

@@ -1,4 +1,4 @@
-"""Who may see which page: Airflow's login and its permissions on DAGs, asked before anything is read."""
+"""Who may see which page: Airflow's login and its permissions on DAGs, checked before anything is read."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a page waits for an answer of MLflow, and for which one that did not answer is not asked again.
+#: Seconds for which a page waits for MLflow's answer, and for which an MLflow that did not answer is left alone.
 _PATIENCE, _ALONE = 5, 15
 _LOCK = Lock()
 _LOCKS: dict[str, Lock] = {}
-#: When an MLflow did not answer, and what is to be said of it, by connection.
+#: When an MLflow did not answer, and what the pages say about it, by connection.
 _AWAY: dict[str, tuple[float, str]] = {}
 
 
@@ -66,8 +66,8 @@ def registry(conn_id: str) -> Registry:
     """Return the registry behind a connection, as it is defined now, which has just answered.
 
     MLflow itself keeps its databases open. One that did not answer is left alone for a while: Airflow's own API shares
-    its threads with these pages, and everybody who opens one would hold another. Pages wait for each other while it is
-    asked whether it is there, and no longer.
+    its threads with these pages, and everybody who opens one would hold another. Pages wait for each other while one of
+    them checks whether MLflow is there, and no longer.
 
     :raises TransientServiceError: it does not answer, or did not a moment ago.
     """

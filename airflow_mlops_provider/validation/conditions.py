@@ -60,6 +60,6 @@ def _compared(column: pd.Series[Any], condition: Comparison) -> Any:
     if condition.operator in ("IN", "NOT_IN"):
         found = column.isin(list(condition.parameter))  # type: ignore[arg-type]  # a list, as the spec has checked
         return found if condition.operator == "IN" else ~found
-    # A missing value has no order; of texts, it cannot even be asked for one.
+    # A missing value has no order; among texts, comparing it even raises an error.
     known = _OPERATORS[condition.operator](column.dropna(), condition.parameter)
     return known.astype(bool).reindex(column.index, fill_value=condition.operator == "!=")

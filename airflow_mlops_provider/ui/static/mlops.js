@@ -1,5 +1,5 @@
-/* The theme of the page around, links out of the frame, what is being loaded, and the two actions: asked of Airflow's
-   own API. */
+/* The theme of the page around, links out of the frame, what is being loaded, and the two actions, which go through
+   Airflow's own API. */
 "use strict";
 
 (() => {
@@ -16,7 +16,7 @@
     } catch (_) { /* another origin, or no storage: the browser's own preference holds */ }
     return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   };
-  /* Stored reports have no origin here, so they are told the theme. */
+  /* Stored reports have no origin here, so their address carries the theme. */
   const paint = () => {
     root.dataset.theme = theme();
     const search = `?theme=${root.dataset.theme}`;
