@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -113,10 +114,23 @@ class AllowList(Frozen):
         top = dotted.partition(".")[0]
         if (file := self._plugin_file(top)) is None:
             return version_of(top)
-        # Any module of a package may hold what the name stands for.
-        files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-        content = "".join(f"{each.relative_to(file.parent)} {_sha256(each)}\n" for each in files)
+        folder = Path(str(self.plugins_folder))
+        content = "".join(f"{each.relative_to(file.parent)} {_sha256(each)}\n" for each in _files_of(file))
+        imported = sorted(self._imported_by(file) - {file})
+        content += "".join(
+            f"{each.relative_to(folder)} {_sha256(each)}\n" for one in imported for each in _files_of(one)
+        )
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def _imported_by(self, plugin: Path) -> set[Path]:
+        """Return a plugin and the plugins that it imports, which import others in turn."""
+        found, left = {plugin}, [plugin]
+        while left:
+            names = {name for file in _files_of(left.pop()) for name in _imports(file)}
+            new = {file for name in names if (file := self._plugin_file(name)) is not None} - found
+            found |= new
+            left += new
+        return found
 
     def is_plugin(self, dotted: str) -> bool:
         """Return whether a name is one of the plugins folder, whose files a container sees."""
@@ -146,7 +160,7 @@ def users_code(what: str, hint: str) -> Iterator[None]:
         raise
     except (ConnectionError, TimeoutError) as error:
         raise TransientServiceError(f"{what} could not reach what it needs", got=str(error)) from cause_to_show(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         got = f"{type(error).__name__}: {error}"
         raise MLOpsError(f"{what} failed", got=got, hint=hint) from cause_to_show(error)
 
@@ -187,6 +201,22 @@ def _imported(name: str) -> ModuleType:
             got=f"{type(error).__name__}: {error}",
             hint="Correct its code.",
         ) from error
+
+
+def _files_of(plugin: Path) -> list[Path]:
+    """Return the files of a plugin: any module of a package may hold what a name stands for."""
+    return sorted(plugin.parent.rglob("*.py")) if plugin.name == "__init__.py" else [plugin]
+
+
+def _imports(file: Path) -> set[str]:
+    """Return the top-level modules that a file names in its imports; none of one that Python cannot read."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    from_ = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in plain | from_}
 
 
 def _sha256(file: Path) -> str:

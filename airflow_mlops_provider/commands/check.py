@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.commands.findings import Findings
 from airflow_mlops_provider.commands.terminal import command
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_mlops_provider.spec import Pipeline
 
@@ -33,6 +33,7 @@ def check(args: Namespace) -> None:
         for contradiction in contradictions(pipeline):
             findings.add(pipeline.name, "probation", "warning", contradiction)
         _check_data(findings, pipeline, offline=args.offline)
+    _check_tables(findings, pipelines)
     if not args.offline:
         _check_services(findings, pipelines)
         _check_probation(findings, pipelines)
@@ -85,17 +86,47 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
     for gate in pipeline.gates:
         if gate.kind == "custom":
             with findings.looking(pipeline.name, f"gate {gate.label}") as words:
-                allowed.load_function(gate.function)
+                _check_takes(allowed.load_function(gate.function), gate.function, {}, **gate.params)
                 words.append(gate.function)
     for sink in pipeline.scoring.sinks if pipeline.scoring is not None else ():
         if sink.kind == "function":
             with findings.looking(pipeline.name, f"sink {sink.label}") as words:
-                allowed.load_function(sink.function)
+                given = dict.fromkeys(("pipeline", "as_of", "version"))
+                _check_takes(allowed.load_function(sink.function), sink.function, iter(()), **given, **sink.params)
                 words.append(sink.label)
     if (reader := pipeline.data.source.reader) is not None:
         with findings.looking(pipeline.name, "reader") as words:
             allowed.load(reader)
             words.append(reader)
+
+
+def _check_takes(function: Callable[..., Any], name: str, /, *args: Any, **kwargs: Any) -> None:
+    """Refuse a function that would not take what it is given.
+
+    :raises SpecError: names it, and what it lacks.
+    """
+    from inspect import signature
+
+    from airflow_mlops_provider.exceptions import SpecError
+
+    try:
+        signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise SpecError(
+            f"{name} does not take what it is given", got=str(error), expected=f"params that fit {signature(function)}"
+        ) from None
+
+
+def _check_tables(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
+    """Find tables that two pipelines write: each would delete the other's rows."""
+    owners: dict[tuple[str, str], str] = {}
+    for pipeline in pipelines:
+        for sink in pipeline.scoring.sinks if pipeline.scoring is not None else ():
+            if sink.kind == "sql":
+                owner = owners.setdefault((sink.conn_id, sink.table), pipeline.name)
+                if owner != pipeline.name:
+                    words = f"pipeline {owner!r} writes this table, too, and each deletes the other's rows"
+                    findings.add(pipeline.name, f"sink {sink.label}", "wrong", words)
 
 
 def _check_expectations(findings: Findings, pipeline: Pipeline) -> None:

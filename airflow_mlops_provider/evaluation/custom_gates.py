@@ -62,5 +62,9 @@ def custom(gate: CustomGate, report: EvaluationReport, load: Callable[[str], Any
             expected="a dict of `passed` (true or false), `got`, `expected` and, if you like, `why`",
             hint=_HINT,
         ) from None
-    words = {name: value[:_LONGEST] for name, value in found.model_dump(exclude={"passed"}).items()}
+    # JSON takes no half of a surrogate pair.
+    words = {
+        name: value[:_LONGEST].encode(errors="replace").decode()
+        for name, value in found.model_dump(exclude={"passed"}).items()
+    }
     return verdict_of(gate, passed=found.passed, **words)

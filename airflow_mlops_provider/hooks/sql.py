@@ -90,7 +90,7 @@ def replace_rows(conn_id: str, table: str, partition: tuple[str, str], rows: Ite
                 if not sqlalchemy.inspect(transaction).has_table(name, schema):
                     _new_table(name, schema, part.schema, column).create(transaction)
                 target = sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema, autoload_with=transaction)
-                _check_columns(conn_id, table, target, part.schema.names)
+                _check_columns(conn_id, table, target, part.schema.names, column)
                 transaction.execute(target.delete().where(target.c[column] == value))
             for start in range(0, len(part), _INSERTED_ROWS):
                 transaction.execute(target.insert(), part.slice(start, _INSERTED_ROWS).to_pylist())
@@ -118,13 +118,22 @@ def _new_table(name: str, schema: str | None, columns: pa.Schema, partition: str
     return sqlalchemy.Table(name, sqlalchemy.MetaData(), *fields, schema=schema)
 
 
-def _check_columns(conn_id: str, table: str, target: sqlalchemy.Table, names: Sequence[str]) -> None:
+def _check_columns(conn_id: str, table: str, target: sqlalchemy.Table, names: Sequence[str], partition: str) -> None:
+    import sqlalchemy
+
     if lacking := [name for name in names if name not in target.c]:
         raise SpecError(
             f"table {table} of {conn_id!r} lacks a column of the predictions",
             got=f"columns {', '.join(target.c.keys())}",
             expected=f"also {', '.join(lacking)}",
             hint="Add them, or name another table.",
+        )
+    if not isinstance(kind := target.c[partition].type, sqlalchemy.String):
+        raise SpecError(
+            f"column {partition!r} of table {table} of {conn_id!r} is no text",
+            got=str(kind),
+            expected="a type such as varchar(64)",
+            hint="Change it, or name another table.",
         )
 
 

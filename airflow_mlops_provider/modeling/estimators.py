@@ -221,6 +221,9 @@ def _made(candidate: Candidate, index: int, columns: Columns, builder: _Builder)
             hint="`preparation` may have dropped it. Take it out of the columns of the transformer.",
         )
     transformer = builder.estimator({"estimator": one.transformer, "params": one.params}, f"{where}.params")
+    # What comes of it is scaled like numbers, which centres them.
+    if "sparse_output" in transformer.get_params(deep=False) and "sparse_output" not in one.params:
+        transformer.set_params(sparse_output=False)
     if not hasattr(transformer, "transform"):
         raise SpecError(f"{where}: {one.transformer!r} is no transformer: it has no method transform")
     after = _numeric(candidate)

@@ -48,6 +48,7 @@ _SPLITTERS = ("KFold", "StratifiedKFold", "TimeSeriesSplit", "LeaveOneOut", "Shu
 #: could crash the process: the store's sha256 is what keeps a file from being forged.
 TRUSTED_TYPES = frozenset(
     {
+        "builtins.NoneType",
         "collections.OrderedDict",
         "numpy.dtype",
         "numpy.mean",

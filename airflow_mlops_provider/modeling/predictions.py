@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def feature_frame(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    """Return the features as a model takes them: numbers as float64, categories as text or categories.
+    """Return the features as a model takes them: numbers as float64, categories as text.
+
+    Text even where pandas has categories: their codes are those of the rows at hand, and another window has others.
 
     >>> import pandas as pd
     >>> from airflow_mlops_provider.spec import Columns
@@ -78,9 +80,9 @@ def _categories(column: pd.Series[Any]) -> pd.Series[Any]:
     import numpy as np
     import pandas as pd
 
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column
     texts = column.astype(object)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return texts  # what is missing is NaN already
     return texts.where(texts.notna(), np.nan)
 
 

@@ -56,7 +56,7 @@ class ScoreBatchOperator(ModelOperator):
     :param sinks: where the predictions go besides the store, as in `scoring.sinks` of a pipeline file.
     """
 
-    template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "version", "alias", "parts")
+    template_fields: Sequence[str] = (*ModelOperator.template_fields, "dataset", "version", "alias", "parts", "sinks")
     step = "score"
 
     def __init__(

@@ -123,6 +123,13 @@ def test_another_writer_is_waited_for_by_another_try(
     other.close()
 
 
+@pytest.mark.parametrize("kind", ["date", "timestamp", "real"])
+def test_a_table_whose_as_of_is_no_text_is_named(warehouse: Callable[..., Any], kind: str) -> None:
+    warehouse(f"create table churn (id text, as_of {kind})")
+    with pytest.raises(SpecError, match=r"column 'as_of' of table churn of 'warehouse' is no text"):
+        replace_rows("warehouse", "churn", DAY, [rows()])
+
+
 # ---------------------------------------------------------------- in a scoring run
 
 
@@ -178,9 +185,20 @@ def test_each_sink_gets_what_was_published_once_however_often_it_runs(
     assert warehouse("select count(*), min(model_version), count(distinct customer) from churn") == [(24, 1, 24)]
     scores = dict(warehouse("select customer, p_1 from churn"))
     assert table.set_index("customer")["p_1"].astype(float).to_dict() == pytest.approx(scores)
-    written = pd.read_csv(tmp_path / "letters" / "churn-2013-03-01.csv")
+    written = pd.read_csv(tmp_path / "letters" / "churn-2013-03-01T0000.csv")
     assert list(written) == list(table)
     assert len(written) == 24
+
+
+def test_params_may_name_the_window(
+    worker: Any, mlflow: str, customers: Path, letters: Callable[..., Any], tmp_path: Path
+) -> None:
+    pipeline = churn_of(customers, [])
+    run_training(worker, training_dag(pipeline))
+    sink = letters("from pathlib import Path\n\n\ndef write(tables, folder, **more):\n    Path(folder).mkdir()\n")
+    ended = score(worker, churn_of(customers, [{**sink, "params": {"folder": f"{tmp_path}/of-{{{{ as_of }}}}"}}]))
+    assert ended.state == "success", ended.message
+    assert (tmp_path / "of-2013-03-01").is_dir()
 
 
 @pytest.mark.parametrize(

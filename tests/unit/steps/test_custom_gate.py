@@ -78,8 +78,9 @@ def test_another_code_judges_anew(judge: Callable[..., StepResult]) -> None:
         ("def worth_it(evaluation, **params):\n    return {'passed': 1, 'got': '', 'expected': ''}\n", "passed: Input"),
         ("def worth_it(evaluation, **params):\n    return {'passed': True, 'got': ''}\n", "expected: Field required"),
         ("def worth_it(evaluation, **params):\n    evaluation.clear()\n", "returned no verdict"),
+        ("def worth_it(evaluation, **params):\n    raise SystemExit(0)\n", "failed: got SystemExit: 0"),
     ],
-    ids=["raises", "takes other arguments", "no dict", "no true or false", "a key is missing", "nothing"],
+    ids=["raises", "takes other arguments", "no dict", "no true or false", "a key is missing", "nothing", "leaves"],
 )
 def test_what_is_no_verdict_fails_with_the_names_of_gate_and_function(
     judge: Callable[..., StepResult], code: str, words: str
@@ -117,3 +118,8 @@ def test_no_function_of_a_library_is_called(judge: Callable[..., StepResult], fu
 def test_only_a_plain_function_is_called(judge: Callable[..., StepResult], code: str) -> None:
     with pytest.raises(NotAllowedError, match="'business_gates.worth_it' is no plain function"):
         judge(WORTH, code)
+
+
+def test_half_a_character_is_stored_as_a_question_mark(judge: Callable[..., StepResult]) -> None:
+    code = "def worth_it(evaluation, **params):\n    return {'passed': True, 'got': 'a\\ud800', 'expected': 'a'}\n"
+    assert judge(WORTH, code).facts["verdicts"] == [["worth_it", True, "a?", "a"]]

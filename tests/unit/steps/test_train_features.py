@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from candidates_to_train import LOGISTIC, RANDOM, ROLES, TREE, features, info_of, table
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.exceptions import ModelError, NotAllowedError, SpecError
 from airflow_mlops_provider.modeling.model_file import load_model
-from airflow_mlops_provider.modeling.predictions import predict
+from airflow_mlops_provider.modeling.predictions import feature_frame, predict
+from airflow_mlops_provider.spec import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,3 +151,42 @@ def test_a_champion_whose_code_fails_is_one_error_of_its_model(
     del model["preprocess"].named_transformers_["features_0"]["transform"].limit
     with pytest.raises(ModelError, match="the model cannot predict these rows: got AttributeError"):
         predict(model, features(frame), "binary")
+
+
+def test_categories_come_as_text_whichever_rows_are_at_hand() -> None:
+    dataset = pa.table({"kind": pa.array(["b", "a", None, "c", "b"]).dictionary_encode()})
+    roles = Columns(target="y", categorical=["kind"])
+    for part in (dataset, dataset.slice(0, 2), dataset.slice(2, 3)):
+        taken = feature_frame(part.to_pandas(), roles)["kind"]
+        assert taken.dtype == object, "codes would be those of the rows at hand"
+        assert [None if one is np.nan else one for one in taken] == part["kind"].to_pylist()
+
+
+def test_a_plugin_that_a_plugin_imports_is_part_of_its_code(plugins: Path) -> None:
+    file, helper = plugins / "ratios.py", plugins / "limits.py"
+    allowed = AllowList(plugins_folder=str(plugins))
+    alone = allowed.fingerprint("ratios.Ratio")
+    helper.write_text("LIMIT = 1\n")
+    assert allowed.fingerprint("ratios.Ratio") == alone, "it imports none"
+    file.write_text("from limits import LIMIT\n" + file.read_text())
+    first = allowed.fingerprint("ratios.Ratio")
+    helper.write_text("import ratios\nLIMIT = 2\n")
+    assert len({alone, first, allowed.fingerprint("ratios.Ratio")}) == 3
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"transformer": "sklearn.preprocessing.OneHotEncoder", "columns": ["kind"]},
+        {
+            "transformer": "sklearn.preprocessing.KBinsDiscretizer", "columns": ["b"],
+            "params": {"encode": "onehot-dense", "quantile_method": "averaged_inverted_cdf"},
+        },
+    ],
+    ids=["one-hot", "bins"],
+)  # fmt: skip
+def test_what_would_be_sparse_is_scaled_all_the_same(
+    train: Callable[..., StepResult], store: ArtifactStore, made: dict[str, Any]
+) -> None:
+    model = load_model(store, train({**LOGISTIC, "features": [made]}, table()).artifacts["model"], AllowList())
+    assert np.isfinite(model.predict_proba(features(table()))).all()

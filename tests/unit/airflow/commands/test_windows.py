@@ -145,3 +145,31 @@ def test_what_init_prints_names_what_the_dags_folder_lacks(
     assert f"Airflow reads pipeline files in {pipelines}: move it there first." in out
     commands = ("reserialize", "unpause loads_training", "trigger loads_training")
     assert f"To train: {' && '.join(f'airflow dags {one}' for one in commands)}\n" in out
+
+
+def test_check_finds_functions_that_would_not_take_their_params_and_tables_of_two_pipelines(
+    run: Callable[..., Any], worker: Any, pipelines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "given.py").write_text("def gate(evaluation, least): ...\n\n\ndef sink(tables, folder): ...\n")
+    monkeypatch.syspath_prepend(str(plugins))
+    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(plugins))
+    table = {"kind": "sql", "conn_id": "warehouse", "table": "loads"}
+    for name in ("one", "two"):
+        assert run("init", str(write(tmp_path, 24)), "--target", "y", "--name", name)[0] == 0
+        spec = yaml.safe_load((pipelines / f"{name}.yaml").read_text())
+        spec["gates"] = [{"kind": "custom", "function": "given.gate", "params": {} if name == "one" else {"least": 1}}]
+        spec["scoring"] = {"sinks": [table, {"kind": "function", "function": "given.sink", "params": {"folder": "/x"}}]}
+        (pipelines / f"{name}.yaml").write_text(yaml.safe_dump(spec))
+    code, out, _ = run("check", "one", "two", "--offline", "-o", "json")
+    found = {(one["subject"], one["check"]): (one["outcome"], one["detail"]) for one in json.loads(out)}
+    assert code == 1
+    assert found["one", "gate gate"][0] == "wrong"
+    assert (
+        "given.gate does not take what it is given: got missing a required argument: 'least'"
+        in found["one", "gate gate"][1]
+    )
+    assert found["two", "gate gate"][0] == "ok"
+    assert "got an unexpected keyword argument" in found["one", "sink given.sink"][1]
+    assert "pipeline 'one' writes this table, too" in found["two", "sink table loads of warehouse"][1]
