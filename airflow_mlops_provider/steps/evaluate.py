@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import StepResult
 
 #: Raised when the stored evaluation holds more than before, or is measured otherwise: an older one is made again.
-FORMAT = 11
+FORMAT = 12
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy", "fairlearn", "shap")
 
 _SHOWN_LOST = 20

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.monitoring.live_answers import LivePredictions
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
-FORMAT = 6
+FORMAT = 7
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
 #: Of one sentence in the facts, in bytes.

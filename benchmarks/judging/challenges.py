@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from airflow_mlops_provider.evaluation.resampling import block_units, row_units
 from airflow_mlops_provider.registry.looks import Look, unseen_by
 from airflow_mlops_provider.spec import ChampionGate
 from airflow_mlops_provider.spec.evaluation import Bootstrap
+from judging.parallel import each
 from judging.rates import Rate
 from judging.worlds import DAY, World
 
@@ -60,13 +62,13 @@ def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) ->
             "challenges",
             name,
             f"any false replacement in {DAYS} daily challenges of the best of {challengers}",
-            sum(falsely_replaced(WORLDS[name], challengers, gate, one) for one in some),
+            sum(each(partial(falsely_replaced, WORLDS[name], challengers, gate), some)),
             len(some),
             rule,
             at_most=0.05 if rule == "now" else None,
         )
         for name in worlds
-        for challengers in (1, 3)
+        for challengers in (1, 3, 10)
         # Of the earlier rule, a few tell enough.
         for rule, gate, some in (("before", BEFORE, seeds[: max(repetitions // 10, 1)]), ("now", NOW, seeds))
     ]
@@ -76,7 +78,7 @@ def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) ->
 def _power(seeds: Sequence[int]) -> list[Rate]:
     """Return how often a recipe that is better by 0.03 of roc_auc is promoted."""
     name = "2,000 independent rows, 100 of them new"
-    days = [days_until_replaced(WORLDS[name], NOW, one) for one in seeds]
+    days = each(partial(days_until_replaced, WORLDS[name], NOW), seeds)
     what = "a recipe better by 0.03 of roc_auc takes the champion's place"
     return [
         Rate("challenges", name, f"{what} {when}", sum(map(took, days)), len(days), at_least=0.9)
@@ -93,11 +95,11 @@ def _refreshes(seeds: Sequence[int]) -> list[Rate]:
     as_good = [
         Rate("challenges", name, "the champion's recipe is refreshed, as good as it was", happened, len(seeds), rule)
         for rule, gate in (("before", BEFORE), ("now", NOW))
-        for happened in (sum(refreshed(WORLDS[name], gate, one) for one in seeds),)
+        for happened in (sum(each(partial(refreshed, WORLDS[name], gate), seeds)),)
     ]
-    refused = sum(not refreshed(WORLDS[name], margin, one, own_worse=_WORSE_BY_003) for one in seeds)
+    worse = each(partial(refreshed, WORLDS[name], margin, own_worse=_WORSE_BY_003), seeds)
     what = "a refresh worse than the champion by twice the margin of 0.015 is refused"
-    return [*as_good, Rate("challenges", name, what, refused, len(seeds))]
+    return [*as_good, Rate("challenges", name, what, len(seeds) - sum(worse), len(seeds))]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ is each first champion. What judges is the package's own: the units, the resampl
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from airflow_mlops_provider.evaluation.differences import difference_of
 from airflow_mlops_provider.evaluation.metrics import measure, too_rare
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.spec.metrics import LOSSES
+from judging.parallel import each
 from judging.rates import Rate
 from judging.worlds import WORLDS, holdout, nothing_known
 
@@ -43,10 +45,9 @@ REPLACED, NOISE, DIFFERENCE, METRIC, GIVEN = (
 
 def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) -> list[Rate]:
     """Return how often gates are wrong and intervals hold the truth, by world and metric; and what they can see."""
-    found = [
-        rate for name in worlds for metric in WORLDS[name].metrics for rate in _counted(name, metric, repetitions, seed)
-    ]
-    return [*found, power(repetitions, seed)]
+    places = [(name, metric) for name in worlds for metric in WORLDS[name].metrics]
+    found = each(partial(_counted, repetitions, seed), places)
+    return [*(rate for rates_of_one in found for rate in rates_of_one), power(repetitions, seed)]
 
 
 def judged(
@@ -88,7 +89,8 @@ def power(repetitions: int, seed: int) -> Rate:
     return Rate("gates", f"{SEEN}, roc_auc", "a gain of 0.03 is seen", passed, repetitions, at_least=0.9)
 
 
-def _counted(name: str, metric: str, repetitions: int, seed: int) -> list[Rate]:
+def _counted(repetitions: int, seed: int, place: tuple[str, str]) -> list[Rate]:
+    name, metric = place
     world = WORLDS[name]
     chance = np.random.default_rng(seed)
     truth = _truth(world, metric, chance)

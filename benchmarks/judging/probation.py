@@ -6,6 +6,7 @@ metrics of a window, and the governor's decision, which reads the decisions befo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from airflow_mlops_provider.monitoring.governor import Incumbent, Window, decide
 from airflow_mlops_provider.monitoring.live_metrics import Plan
 from airflow_mlops_provider.monitoring.probation import look
 from airflow_mlops_provider.spec.operations import Monitoring, Probation
+from judging.parallel import each
 from judging.rates import Rate
 from judging.watched import DAY, START, WORLDS, Watched
 
@@ -35,24 +37,26 @@ _LONGEST = 200
 
 def rates(repetitions: int, seed: int, worlds: Sequence[str] = tuple(WORLDS)) -> list[Rate]:
     """Return how often probation is wrong, and how often it sees what it should."""
-    found = []
-    for name in worlds:
-        chance = np.random.default_rng(seed)
-        loss = WORLDS[name].worse
-        equal = [Watched(WORLDS[name], DAYS, chance) for _ in range(repetitions)]
-        before = sum(_by_rows(one, DAYS) for one in equal)
-        found.append(Rate("probation", name, FALSE, before, repetitions, rule="before", at_most=0.025))
-        found.append(Rate("probation", name, FALSE, sum(back(one, DAYS) for one in equal), repetitions, at_most=0.025))
-        worse = [Watched(WORLDS[name], DAYS, chance, loss) for _ in range(repetitions)]
-        seen = sum(back(one, DAYS) for one in worse)
-        independent = WORLDS[name].share == 0
-        found.append(
-            Rate("probation", name, SEEN.format(loss), seen, repetitions, at_least=0.8 if independent else None)
-        )
-        if not independent:
-            lengths = [_printed(WORLDS[name], loss, chance) for _ in range(repetitions)]
-            short = [back(one, length) for one, length in lengths if length is not None]
-            found.append(Rate("probation", name, NEEDED.format(loss), sum(short), len(short), at_least=0.8))
+    return [rate for rates_of_one in each(partial(_of_world, repetitions, seed), worlds) for rate in rates_of_one]
+
+
+def _of_world(repetitions: int, seed: int, name: str) -> list[Rate]:
+    chance = np.random.default_rng(seed)
+    loss = WORLDS[name].worse
+    equal = [Watched(WORLDS[name], DAYS, chance) for _ in range(repetitions)]
+    before = sum(_by_rows(one, DAYS) for one in equal)
+    found = [
+        Rate("probation", name, FALSE, before, repetitions, rule="before", at_most=0.025),
+        Rate("probation", name, FALSE, sum(back(one, DAYS) for one in equal), repetitions, at_most=0.025),
+    ]
+    worse = [Watched(WORLDS[name], DAYS, chance, loss) for _ in range(repetitions)]
+    seen = sum(back(one, DAYS) for one in worse)
+    independent = WORLDS[name].share == 0
+    found.append(Rate("probation", name, SEEN.format(loss), seen, repetitions, at_least=0.8 if independent else None))
+    if not independent:
+        lengths = [_printed(WORLDS[name], loss, chance) for _ in range(repetitions)]
+        short = [back(one, length) for one, length in lengths if length is not None]
+        found.append(Rate("probation", name, NEEDED.format(loss), sum(short), len(short), at_least=0.8))
     return found
 
 

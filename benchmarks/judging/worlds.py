@@ -97,6 +97,7 @@ WORLDS = {
     "60 days, 20 % follow an AR(0.8)": World(60, 50, 0.2, "ar", by="day"),
     "60 days, 20 % follow the week": World(60, 50, 0.2, "week", by="day"),
     "20 days, 20 % in common": World(20, 100, 0.2, by="day"),
+    "20 days, 20 % follow an AR(0.8)": World(20, 100, 0.2, "ar", by="day"),
     "10 days, 20 % follow an AR(0.8)": World(10, 200, 0.2, "ar", by="day"),
     "100 customers, 20 % in common": World(100, 20, 0.2, by="customer"),
     "40 customers, of one a third of the rows": World(40, 40, 0.2, by="customer", largest=1 / 3),

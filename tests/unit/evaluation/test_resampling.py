@@ -125,6 +125,17 @@ def test_by_days_a_model_that_is_no_better_seldom_seems_so_and_by_rows_often() -
     assert false_replacements(world, 1) <= 0.045, "2.5 % are stated, and two standard errors of 300 are 1.8"
 
 
+@pytest.mark.parametrize("days", [7, 10])
+def test_of_few_days_that_follow_each_other_equally_good_models_seldom_pass(days: int) -> None:
+    world, chance = worlds.World(days, 200, 0.2, "ar", by="day"), np.random.default_rng(7)
+    lows = []
+    for number in range(1500):
+        first, champion = worlds.holdout(world, 2, chance)
+        lows.append(gates.judged({"first": first}, {"champion": champion}, "log_loss", number)["champion"][0])
+    passed = sum(low is not None and low > 0 for low in lows)
+    assert Rate("gates", "few days", "false replacement", passed, len(lows), at_most=0.025).holds, passed
+
+
 def test_the_best_of_ten_is_judged_as_that() -> None:
     world = worlds.WORLDS["500 independent rows"]
     assert false_replacements(world, 10, together=False) > 0.08
