@@ -19,7 +19,7 @@ from airflow_mlops_provider.spec.frozen import PATTERNS_IN_WORDS
 from airflow_mlops_provider.yaml_files import read_yaml, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: What Jinja would look at: a variable on one line or several, one that is not closed, a block, a comment.
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{[{%#]", re.DOTALL)
@@ -126,9 +126,7 @@ def _with_absolute_uri(pipeline: Pipeline, folder: Path | None) -> Pipeline:
 
 def _problem(problem: Any) -> str:
     """Return one sentence: the path, what is wrong, what was got, the nearest valid key."""
-    location = list(problem["loc"])
-    if location[:1] == ["gates"] and len(location) > 2:
-        del location[2]  # pydantic puts the gate's kind there, which is no part of the file
+    location = _in_file(problem["loc"])
     path = ".".join(str(part) for part in location) or "the file"
     if problem["type"] == "extra_forbidden":
         key, valid = str(location[-1]), _valid_keys(location[:-1])
@@ -147,14 +145,32 @@ def _problem(problem: Any) -> str:
     return f"{path}: {message}, got {problem['input']!r}"
 
 
+def _in_file(location: Sequence[Any]) -> list[Any]:
+    """Return the place of an error without what pydantic adds to it: which kind of several a value was taken for."""
+    place: list[Any] = []
+    for part in location:
+        kinds = {kind for model in _models_at(place) if "kind" in model.model_fields for kind in _kinds_of(model)}
+        if part not in kinds and not str(part).startswith("<"):
+            place.append(part)
+    return place
+
+
+def _kinds_of(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["kind"].annotation)
+
+
 def _valid_keys(location: list[Any]) -> list[str]:
     """Return the keys that the model at a path knows."""
+    return sorted({name for model in _models_at(location) for name in model.model_fields})
+
+
+def _models_at(location: Sequence[Any]) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [Pipeline]
     for part in location:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:
             models = [found for field in fields for found in _models_in(field.annotation)]
-    return sorted({name for model in models for name in model.model_fields})
+    return models
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

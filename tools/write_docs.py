@@ -146,6 +146,10 @@ def _one_kind(value: dict[str, Any]) -> str:
     if "const" in value:
         return f"`{value['const']}`"
     kind = value.get("type", "mapping" if "$ref" in value or "oneOf" in value else "any")
+    if "oneOf" in value and any(option.get("type") == "string" for option in value["oneOf"]):
+        return "name or mapping"
+    if kind == "array" and _one_kind(value.get("items", {})) == "name or mapping":
+        return "list of names or mappings"
     if kind == "array":
         return "list of mappings" if "type" not in value.get("items", {}) else "list of names"
     if kind == "object":

@@ -24,6 +24,7 @@ from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
 from airflow_mlops_provider.monitoring.governor import decide
 from airflow_mlops_provider.monitoring.incidents import left_out
 from airflow_mlops_provider.registry.rollback import resolve, rollback_entry
+from airflow_mlops_provider.spec.metrics import as_settings, label_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,8 @@ class World:
         if pair is None:
             return 0, None
         # Settings of its own: what a threshold says must not change what is compared, or the cache.
-        section = {"live": {"metric": metric, "min_rows": 1}, "metrics": [metric]}
+        measured = [one for one in self.steps.pipeline.measured if label_of(one) == metric]
+        section = {"live": {"metric": metric, "min_rows": 1}, "metrics": as_settings(measured)}
         facts = self.steps.run(
             "live", as_of=as_of, section=section, inputs={"dataset": [labelled]}, champion=pair.champion
         ).facts
@@ -199,7 +201,7 @@ def replay(
         data=pipeline.data,
         scoring=scoring,
         monitoring=monitoring,
-        metrics=pipeline.metrics,
+        metrics=as_settings(pipeline.measured),
         compute=steps.run,
         validation=pipeline.validation,
     )

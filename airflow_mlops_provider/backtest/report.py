@@ -38,7 +38,7 @@ class ReplayEvent(Frozen):
 
         >>> from datetime import UTC
         >>> as_of = datetime(2013, 3, 1, tzinfo=UTC)
-        >>> Event(as_of=as_of, policy="this policy", what="promoted", why="drift: 3 of 8").sentence()
+        >>> ReplayEvent(as_of=as_of, policy="this policy", what="promoted", why="drift: 3 of 8").sentence()
         '2013-03-01: promoted. Because of drift: 3 of 8'
         """
         text = ", ".join(part for part in (f"{as_of_text(self.as_of)}: {self.what}", self.outcome) if part)

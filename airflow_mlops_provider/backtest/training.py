@@ -17,6 +17,7 @@ from airflow_mlops_provider.exceptions import DataError, ModelError
 from airflow_mlops_provider.registry.ledger import champion_for
 from airflow_mlops_provider.registry.looks import unseen_by
 from airflow_mlops_provider.registry.promotion import promotion_entry, refusal
+from airflow_mlops_provider.spec.metrics import as_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +140,7 @@ def evaluated(
         champion = champion.model_copy(update={"unseen": unseen})
     section = {
         "evaluation": pipeline.evaluation.model_dump(mode="json", exclude_defaults=True),
-        "metrics": pipeline.metrics,
+        "metrics": as_settings(pipeline.measured),
         "candidates": list(pipeline.training.candidates),
         "gates": champion_gates(_gates(pipeline)),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,18 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
     """Check that every class and function that the file names may be imported, is there, and takes what it is given."""
     from airflow_mlops_provider.modeling.estimators import build_pipeline
     from airflow_mlops_provider.operators.step import allow_list
+    from airflow_mlops_provider.spec.metrics import custom_among
 
     allowed = allow_list()
     for name, candidate in pipeline.training.candidates.items():
         with findings.looking(pipeline.name, f"candidate {name}") as words:
             build_pipeline(candidate, pipeline.data.columns, task=pipeline.task, seed=pipeline.seed, allow_list=allowed)
             words.append(candidate.estimator)
+    for metric in custom_among(pipeline.measured):
+        with findings.looking(pipeline.name, f"metric {metric.label}") as words:
+            function = allowed.load_function(metric.function)
+            _check_takes(function, metric.function, (), (), **metric.given(signature(function).parameters))
+            words.append(metric.function)
     for gate in pipeline.gates:
         if gate.kind == "custom":
             with findings.looking(pipeline.name, f"gate {gate.label}") as words:
@@ -105,8 +112,6 @@ def _check_takes(function: Callable[..., Any], name: str, /, *args: Any, **kwarg
 
     :raises SpecError: names it, and what it lacks.
     """
-    from inspect import signature
-
     from airflow_mlops_provider.exceptions import SpecError
 
     try:

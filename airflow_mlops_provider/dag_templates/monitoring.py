@@ -22,6 +22,7 @@ from airflow_mlops_provider.operators.watching import (
     RollbackOnDecisionOperator,
     WatchPredictionsOperator,
 )
+from airflow_mlops_provider.spec.metrics import as_settings
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec import EventKind, Pipeline
@@ -56,7 +57,7 @@ def _tasks(pipeline: Pipeline) -> None:
         **common,
         task=pipeline.task,
         data=section(pipeline.data),
-        metrics=pipeline.metrics,
+        metrics=as_settings(pipeline.measured),
         scoring={key: value for key, value in section(pipeline.scoring).items() if key != "sinks"},
         monitoring=section(pipeline.watched),
         validation=section(pipeline.validation),

@@ -22,6 +22,7 @@ from airflow_mlops_provider.operators.training import (
     FindChampionOperator,
     TrainModelOperator,
 )
+from airflow_mlops_provider.spec.metrics import as_settings
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec import Pipeline
@@ -80,7 +81,7 @@ def _tasks(pipeline: Pipeline) -> None:
         **common,
         models=train.output,
         champion="{{ ti.xcom_pull(task_ids='champion') | tojson }}",
-        metrics=pipeline.metrics,
+        metrics=as_settings(pipeline.measured),
         candidates=list(candidates),
         evaluation=section(pipeline.evaluation),
         gates=[gate for gate in gates if gate["kind"] == "champion"],

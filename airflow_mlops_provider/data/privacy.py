@@ -140,7 +140,7 @@ def without(columns: Columns, names: Iterable[str]) -> Columns:
     return columns.model_copy(update=roles)
 
 
-_LISTS = ("keys", "numeric", "categorical", "groups")
+_LISTS = ("keys", "numeric", "categorical", "groups", "amounts")
 
 
 # ---------------------------------------------------------------- recognition
@@ -189,9 +189,9 @@ def _refuse(found: Treated, data: Data, where: str) -> None:
         )
     if found.column == columns.target:
         raise DataError(f"{what}, and is the target", hint=f"{counted} do. A target is neither dropped nor hashed.")
-    if found.action == "hash" and found.column in columns.numeric:
+    if found.action == "hash" and found.column in (*columns.numeric, *columns.amounts):
         raise DataError(
-            f"{what}, and is a numeric feature", hint=f"{counted} do. A hash is text: make it categorical, or drop it."
+            f"{what}, and is read as a number", hint=f"{counted} do. A hash is text: make it categorical, or drop it."
         )
 
 

@@ -179,7 +179,7 @@ class Intake:
             return column.values
         if column.name == columns.target:
             return to_label(column, self.task, required=self.labelled)
-        if column.name in columns.numeric:
+        if column.name in (*columns.numeric, *columns.amounts):
             return to_number(column)
         values = to_key(column) if column.name in columns.keys else to_category(column)
         if self.hashing is not None and column.name in self.hashing.hashed:

@@ -34,6 +34,8 @@ _METADATA_KEY = b"airflow_mlops_provider"
 class TableInfo(Document):
     """What a table is for: the task, the role of each column, and how long after its timestamp a row has its label."""
 
+    SCHEMA = 2
+
     task: Task
     columns: Columns
     label_delay: timedelta = timedelta(0)

@@ -117,7 +117,7 @@ class Watcher:
     data: Data
     scoring: Scoring
     monitoring: Monitoring
-    metrics: list[str]
+    metrics: Sequence[Any]
     compute: Compute
     validation: Validation | None = None
 
@@ -225,7 +225,7 @@ class Watcher:
         return StepResult(step=step, pipeline=self.pipeline, key=ref.sha256, as_of=as_of, artifacts={role: ref})
 
 
-def live_section(monitoring: Monitoring, metrics: Sequence[str], pair: ChampionPair) -> dict[str, Any]:
+def live_section(monitoring: Monitoring, metrics: Sequence[Any], pair: ChampionPair) -> dict[str, Any]:
     """Return the section of the live step."""
     estimated = monitoring.estimated
     return {

@@ -55,7 +55,7 @@ class CardFacts(Document):
     :param refitted: None when it is the very model that was judged.
     """
 
-    SCHEMA = 2
+    SCHEMA = 3
 
     pipeline: str
     model: str

@@ -24,17 +24,19 @@ _BATCHES = 10
 _SIGNIFICANT, _NOTICED = 1.28, 0.84
 _ORDERS = 7
 _FEWEST = 4
-#: Of few values: standard errors that are added to the correlation, the largest one, and the fewest degrees of freedom.
-_NOT_EXCLUDED, _LARGEST_OF_FEW, _FEWEST_FREE = 0.75, 0.6, 3.0
+#: Of few values: standard errors that are added to the correlation, and the largest one; and the same where the
+#: difference of two models is judged. The fewest degrees of freedom.
+_OF_FEW, _OF_FEW_BETWEEN_MODELS, _FEWEST_FREE = (0.25, 0.5), (0.75, 0.6), 3.0
 
 
-def long_run_factor(values: NDArray[Any]) -> tuple[float, float]:
+def long_run_factor(values: NDArray[Any], *, between_models: bool = False) -> tuple[float, float]:
     """Return the long-run variance of a series over its variance, and the degrees of freedom of its estimate.
 
     Where the series says as much as fewer than `_FEWEST` independent values (a level that wanders, a trend), no model
     of it can be trusted: the means of so many equal parts are taken (Ibragimov & Müller 2010).
 
     :param values: of one unit after another, in the order of time.
+    :param between_models: they are of the difference of two models, of which one may wait for more days.
 
     >>> import numpy as np
     >>> long_run_factor(np.array([1.0, -1.0] * 20))
@@ -55,21 +57,23 @@ def long_run_factor(values: NDArray[Any]) -> tuple[float, float]:
     if correlations[1] > _NOTICED / size**0.5:
         found.append(_with_noise(correlations, size))
     if (factor := max(*found, *_batches(values, size))) <= size / _FEWEST:
-        return _wider((factor, size / factor - 1), _of_few(correlations[1], size))
+        return _wider((factor, size / factor - 1), _of_few(correlations[1], size, between_models=between_models))
     means = np.array([part.mean() for part in np.array_split(values, _FEWEST)])
     parts = size / _FEWEST * float(means.var(ddof=1) / values.var(ddof=1)), _FEWEST - 1.0
-    return _wider(parts, _of_few(correlations[1], size))
+    return _wider(parts, _of_few(correlations[1], size, between_models=between_models))
 
 
-def _of_few(correlation: float, size: int) -> tuple[float, float]:
+def _of_few(correlation: float, size: int, *, between_models: bool) -> tuple[float, float]:
     """Return the factor of the largest correlation that so few values do not exclude, and its degrees of freedom.
 
-    Where days share a fifth of a model's error and follow an AR(0.8), intervals of the gain in log loss over 5, 7, 10
-    and 20 days hold the truth 95, 94, 94 and 95 % of the time (92, 91, 91 and 92 % with a third of this bound); those
-    of independent days are a quarter to a tenth wider for it. From 60 values on it counts for nothing.
+    Where days share a fifth of a model's error and follow an AR(0.8), 4 to 5 % of equally good models passed after 7 to
+    20 days by the smaller bound, and 2.5 to 3 % do by the larger one, which makes intervals of independent days a
+    quarter to a tenth wider. A replacement can wait for more days. A first champion cannot, and noise passes in less
+    than 1 % by the smaller bound: it holds for all but differences of models. From 60 values on neither counts.
     """
-    bound = _NOT_EXCLUDED * min(1.0, max(0.0, 2 * FEW / size - 1)) / size**0.5
-    largest = min(correlation + (1 + 4 * max(correlation, 0.0)) / size + bound, _LARGEST_OF_FEW)
+    beyond, most = _OF_FEW_BETWEEN_MODELS if between_models else _OF_FEW
+    bound = beyond * min(1.0, max(0.0, 2 * FEW / size - 1)) / size**0.5
+    largest = min(correlation + (1 + 4 * max(correlation, 0.0)) / size + bound, most)
     factor = max(1.0, float((1 + largest) / (1 - largest))) if bound else 1.0
     return factor, max(size / factor - 1, _FEWEST_FREE)
 

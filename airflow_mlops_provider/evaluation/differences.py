@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.evaluation.bootstrap import lower_ends, quantiles
@@ -41,13 +42,17 @@ def difference_of(
         whose = their if own is not None and _known(own) else "the challenger"
         return Difference(value=None, why=f"{metric} of {whose} is undefined or was not recorded")
     alternatives = [one for whose, one in candidates.items() if one is not None and whose != winner]
-    gained = own.gain_over(metric, other)
-    others = [one.gain_over(metric, other) for one in alternatives]
+
+    def judged(one: Draws) -> Draws:
+        return replace(one, between_models=not skill)
+
+    gained = judged(own.gain_over(metric, other))
+    others = [judged(one.gain_over(metric, other)) for one in alternatives]
     found, why = ([], unsure) if unsure else quantiles(gained, others)
     error, tail = (None, []) if why is not None else lower_ends(gained, RATES, others)
     if metric in LOSSES and why is None and (other.point if isinstance(other, Draws) else other) > 0:
         share, *their_shares = (
-            one.skill_over(other) if skill else one.share_over(other) for one in (own, *alternatives)
+            judged(one.skill_over(other) if skill else one.share_over(other)) for one in (own, *alternatives)
         )
         shares, unknown = quantiles(share, their_shares)
         if unknown is None:

@@ -28,6 +28,7 @@ class Draws:
     :param effective: as how many units of equal size they count; their number when left out.
     :param least: a variance below which its own must not be taken, and the degrees of freedom of that.
     :param bounded: whether no unit can carry it away, however heavy the tail of those that were seen.
+    :param between_models: it is the difference of two models, of which one may wait for more days.
     """
 
     point: float
@@ -39,6 +40,7 @@ class Draws:
     effective: float | None = None
     least: tuple[float, float] | None = None
     bounded: bool = False
+    between_models: bool = False
 
     def gain_over(self, metric: str, other: Draws | float) -> Draws:
         """Return by how much this is better than another on the same resamples, or than a number that is known."""
@@ -100,7 +102,9 @@ class Draws:
         import numpy as np
 
         units = self.effective or len(self.left_out)
-        factor, freedom = long_run_factor(self.left_out) if self.ordered else (1.0, units - 1.0)
+        factor, freedom = (
+            long_run_factor(self.left_out, between_models=self.between_models) if self.ordered else (1.0, units - 1.0)
+        )
         freedom = min(freedom, units - 1.0)
         own, ratio = _error(self.left_out) * factor**0.5, factor * units / (units - 1)
         if self.besides is not None and own > 0 and (other := _error(self.besides)) > own:

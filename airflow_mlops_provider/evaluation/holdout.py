@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import iter_tables, read_table, table_info
+from airflow_mlops_provider.evaluation.custom_metrics import own_metrics
 from airflow_mlops_provider.evaluation.metrics import Predictions, predictions_of
 from airflow_mlops_provider.evaluation.resampling import block_units, group_units, row_units
 from airflow_mlops_provider.exceptions import ArtifactError, DataError
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.custom_metrics import OwnMetrics
     from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.job import Job
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.results import ArtifactRef, StepResult
     from airflow_mlops_provider.spec.frozen import Task
+    from airflow_mlops_provider.spec.metrics import CustomMetric
     from airflow_mlops_provider.storage import ArtifactStore
 
 
@@ -43,6 +46,7 @@ class Holdout:
     :param rows: positions of the held-out rows in the dataset, ascending.
     :param trains_from: every row: the first fold that it trains for; None when all do from the first.
     :param units: held-out rows: what resamples draw.
+    :param own: held-out rows: the user's metrics of them.
     """
 
     store: ArtifactStore
@@ -53,6 +57,7 @@ class Holdout:
     rows: NDArray[Any]
     trains_from: NDArray[Any] | None = None
     units: Units | None = None
+    own: OwnMetrics | None = None
 
     @property
     def truth(self) -> NDArray[Any]:
@@ -87,7 +92,9 @@ class Holdout:
 
         :param threshold: decision threshold of the model.
         """
-        return predictions_of(self.plan.task, self.truth, scores, self.plan.classes or (), threshold, self.units)
+        return predictions_of(
+            self.plan.task, self.truth, scores, self.plan.classes or (), threshold, self.units, self.own
+        )
 
     def predictions_of(
         self, rows: NDArray[Any], scores: NDArray[Any], threshold: NDArray[Any] | None = None
@@ -97,16 +104,18 @@ class Holdout:
         :param rows: which of the held-out rows they are of.
         """
         units = None if self.units is None else self.units.take(rows)
-        return predictions_of(self.plan.task, self.truth[rows], scores, self.plan.classes or (), threshold, units)
+        own = None if self.own is None else self.own.take(rows)
+        return predictions_of(self.plan.task, self.truth[rows], scores, self.plan.classes or (), threshold, units, own)
 
     def of_fold(self, predictions: Predictions, fold: int) -> Predictions:
         """Return the predictions of one fold's rows."""
         return predictions.take(self.fold[self.rows] == fold)
 
 
-def read_holdout(job: Job) -> Holdout:
+def read_holdout(job: Job, metrics: Sequence[str | CustomMetric] = ()) -> Holdout:
     """Return the held-out rows of the step's inputs.
 
+    :param metrics: what is measured of them: the functions of the user's among these are loaded.
     :raises DataError: when a held-out row has a class that the split does not know.
     """
     import numpy as np
@@ -124,7 +133,8 @@ def read_holdout(job: Job) -> Holdout:
         )
     held_out = np.flatnonzero(split.fold != 0)
     units = _units(job.store, dataset, split.plan, held_out)
-    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from, units)
+    own = own_metrics(job, dataset, metrics, held_out)
+    return Holdout(job.store, dataset, split.plan, target, split.fold, held_out, split.trains_from, units, own)
 
 
 def _units(store: ArtifactStore, dataset: ArtifactRef, plan: SplitPlan, rows: NDArray[Any]) -> Units:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_mlops_provider.evaluation.resampling import row_units
 from airflow_mlops_provider.exceptions import SpecError
 from airflow_mlops_provider.modeling.threshold import labels_of
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.custom_metrics import OwnMetrics
     from airflow_mlops_provider.evaluation.resampling import Units
     from airflow_mlops_provider.spec.frozen import Task
 
@@ -50,6 +51,7 @@ class Predictions:
     :param threshold: decision threshold of the model, one for each row: each fold's model may have its own. None when
         the most probable class is predicted.
     :param units: what resamples of these rows draw; None when each row stands for itself.
+    :param own: the user's metrics of these rows; None when there are none.
     """
 
     task: Task
@@ -58,6 +60,7 @@ class Predictions:
     classes: tuple[Any, ...] = ()
     threshold: NDArray[Any] | None = None
     units: Units | None = None
+    own: OwnMetrics | None = None
 
     @property
     def rows(self) -> int:
@@ -78,7 +81,8 @@ class Predictions:
         """Return some of the rows."""
         threshold = None if self.threshold is None else self.threshold[rows]
         units = None if self.units is None else self.units.take(rows)
-        return Predictions(self.task, self.truth[rows], self.scores[rows], self.classes, threshold, units)
+        own = None if self.own is None else self.own.take(rows)
+        return Predictions(self.task, self.truth[rows], self.scores[rows], self.classes, threshold, units, own)
 
 
 def predictions_of(
@@ -88,6 +92,7 @@ def predictions_of(
     classes: Sequence[Any] = (),
     threshold: NDArray[Any] | float | None = None,
     units: Units | None = None,
+    own: OwnMetrics | None = None,
 ) -> Predictions:
     """Return predictions in double precision, with the rounding of stored probabilities undone."""
     import numpy as np
@@ -99,7 +104,7 @@ def predictions_of(
         exact = np.divide(exact, total, out=exact.copy(), where=close)
     truth = np.asarray(truth, dtype=np.float64 if task == "regression" else np.int64)
     each = None if threshold is None else np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(truth))
-    return Predictions(task, truth, exact, tuple(classes), each, units)
+    return Predictions(task, truth, exact, tuple(classes), each, units, own)
 
 
 def measure(name: str, predictions: Predictions) -> Measured:
@@ -135,7 +140,7 @@ def gain(metric: str, challenger: float, other: float) -> float:
     >>> gain("log_loss", 0.4, 0.5) > 0 > gain("roc_auc", 0.4, 0.5)
     True
     """
-    return other - challenger if metric in LOSSES else challenger - other
+    return other - challenger if less_is_better(metric) else challenger - other
 
 
 def broken(predictions: Predictions) -> str | None:
@@ -188,6 +193,10 @@ def undefined(name: str, predictions: Predictions) -> str | None:
 
 
 def _functions(predictions: Predictions) -> dict[str, Callable[[Predictions], float]]:
+    return {**_of_the_package(predictions), **({} if predictions.own is None else predictions.own.bound)}
+
+
+def _of_the_package(predictions: Predictions) -> dict[str, Callable[[Predictions], float]]:
     if predictions.task == "regression":
         return _regression()
     return _binary() if len(predictions.classes) == 2 else _multiclass()

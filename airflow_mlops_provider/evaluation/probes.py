@@ -29,7 +29,7 @@ def measure_importance(
 
     def score(model: Any, shuffled: pd.DataFrame, truth: NDArray[Any]) -> float:
         scores = predict(model, shuffled, sample.task)
-        predictions = predictions_of(sample.task, truth, scores, sample.classes, sample.threshold)
+        predictions = predictions_of(sample.task, truth, scores, sample.classes, sample.threshold, own=sample.own)
         value = measure(metric, predictions).value
         return float("nan") if value is None else gain(metric, value, 0.0)
 

@@ -25,6 +25,12 @@ def statistics_of(names: Sequence[str], predictions: Predictions) -> dict[str, S
     """Return metrics of one model as functions of counts; none when its predictions are unusable."""
     if broken(predictions) is not None:
         return {}
+    bound = {} if predictions.own is None else predictions.own.bound
+    known = _of_the_package([name for name in names if name not in bound], predictions)
+    return {name: bound[name].statistic(predictions) if name in bound else known[name] for name in names}
+
+
+def _of_the_package(names: Sequence[str], predictions: Predictions) -> dict[str, Statistic]:
     if predictions.task == "regression":
         return {name: _REGRESSION[name](predictions.truth, predictions.scores) for name in names}
     ranked = _ranked(predictions) if set(names) & set(_RANKING) else []

@@ -44,6 +44,7 @@ def columns_of(section: Mapping[str, Any], dropped: Collection[str] = ()) -> tup
         *(LineageColumn(name, "numeric", "feature") for name in columns.numeric),
         *(LineageColumn(name, "categorical", "feature") for name in columns.categorical),
         *(LineageColumn(name, "categorical", "group") for name in columns.groups if purpose == "training"),
+        *(LineageColumn(name, "numeric", "amount") for name in columns.amounts if purpose != "scoring"),
         *([] if purpose == "scoring" else [LineageColumn(columns.target, number, "target")]),
     ]
     return tuple(column for column in found if column.name not in dropped)

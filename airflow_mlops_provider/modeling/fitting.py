@@ -9,6 +9,7 @@ from airflow_mlops_provider.data.tables import read_table
 from airflow_mlops_provider.exceptions import MLOpsError, ModelError
 from airflow_mlops_provider.modeling.estimators import nested_names
 from airflow_mlops_provider.modeling.predictions import read_features
+from airflow_mlops_provider.spec.metrics import custom_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,10 +31,12 @@ def libraries_of(candidate: Candidate, libraries: tuple[str, ...]) -> tuple[str,
 
 
 def names_of(candidate: Candidate) -> list[str]:
-    """Return the dotted names of the estimator, of its transformers, and of all in their parameters or in the space."""
+    """Return the dotted names of the estimator, its transformers, all in their parameters, and in the search."""
     space: Any = {} if candidate.search is None else candidate.search.model_dump(mode="json")["space"]
     made = [name for one in candidate.features for name in (one.transformer, *nested_names(one.params))]
-    return [candidate.estimator, *nested_names(candidate.params), *nested_names(space), *made]
+    decides = [] if candidate.search is None or candidate.search.metric is None else [candidate.search.metric]
+    measured = [one.function for one in custom_among(decides)]
+    return [candidate.estimator, *nested_names(candidate.params), *nested_names(space), *made, *measured]
 
 
 def read_rows(store: ArtifactStore, dataset: ArtifactRef, plan: SplitPlan) -> tuple[pd.DataFrame, NDArray[Any]]:

@@ -58,6 +58,8 @@ class SplitPlan(Document):
     :param class_shares: share of each class (by its text) among the rows that the stored model is fitted to.
     """
 
+    SCHEMA = 2
+
     task: Task
     columns: Columns
     dropped: dict[str, float] = Field(default_factory=dict)

@@ -10,7 +10,7 @@ from airflow_mlops_provider.documents import Document
 from airflow_mlops_provider.evaluation.metrics import gain
 from airflow_mlops_provider.monitoring.allowance import allowed_fall
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, OpenShare, Task
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.spec.operations import Estimated
@@ -88,7 +88,7 @@ def has_fallen(name: str, found: Estimate, settings: Estimated, dummy: float | N
     :param dummy: what a dummy's metric was there; None of an old evaluation.
     Judged by the value alone, 14 to 20 % of the flights' days were bad, of which no more than three quarters were.
     """
-    best = found.low if name in LOSSES else found.high
+    best = found.low if less_is_better(name) else found.high
     if found.value is None or found.holdout is None or best is None:
         return False
     return gain(name, best, found.holdout) < -allowed_fall(settings, name, found.holdout, dummy)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops_provider.evaluation.metrics import predictions_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
 from airflow_mlops_provider.monitoring.estimate_report import Estimate
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -277,7 +277,7 @@ def _estimate(
         why = "it is undefined on the held-out rows' blocks"
         return Estimate(value=value, confidence=confidence, holdout=holdout, why=why)
     half = float(t.ppf((1 + confidence) / 2, min(blocks, _PARTS))) * math.hypot(chance, error)
-    highest = math.inf if name in LOSSES else 1.0
+    highest = math.inf if less_is_better(name) else 1.0
     return Estimate(
         value=value,
         low=max(0.0, value - half),

@@ -18,6 +18,7 @@ from airflow_mlops_provider.monitoring.live_metrics import plan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_mlops_provider.evaluation.custom_metrics import OwnMetrics
     from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.evaluation.report import EvaluationReport
     from airflow_mlops_provider.evaluation.resampling import Units
@@ -109,14 +110,20 @@ def plan_of(job: Job, measured: EvaluationReport | None, rows: NDArray[Any]) -> 
 
 
 def predictions_from(
-    task: Task, answer: LivePredictions, truth: NDArray[Any], known: NDArray[Any], units: Units
+    task: Task,
+    answer: LivePredictions,
+    truth: NDArray[Any],
+    known: NDArray[Any],
+    units: Units,
+    own: OwnMetrics | None = None,
 ) -> Predictions | None:
     """Return an answer beside the truth, None when there is none.
 
     :param known: of the rows, which to take.
     :param units: what resamples of these draw.
+    :param own: the user's metrics of these.
     """
     if answer.scores is None:
         return None
     of = known.nonzero()[0]
-    return predictions_of(task, truth[of], answer.scores[of], answer.classes, answer.threshold, units)
+    return predictions_of(task, truth[of], answer.scores[of], answer.classes, answer.threshold, units, own)

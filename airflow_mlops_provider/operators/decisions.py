@@ -43,13 +43,14 @@ class EvaluateLiveOperator(PolicyOperator):
         )
 
     :param dataset: the output of `IngestDataOperator` with `purpose="live"`.
-    :param metrics: names of metrics. The first one decides, unless `monitoring.live.metric` names another.
+    :param metrics: metrics, as `evaluation.metrics` of a pipeline file lists them. The first one decides,
+        unless `monitoring.live.metric` names another.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "dataset")
     step = "live"
 
-    def __init__(self, *, dataset: Result, metrics: list[str], **kwargs: Any) -> None:
+    def __init__(self, *, dataset: Result, metrics: Sequence[str | dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.metrics = metrics

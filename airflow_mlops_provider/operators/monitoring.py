@@ -111,13 +111,14 @@ class EstimatePerformanceOperator(PolicyOperator):
         )
 
     :param predictions: the output of `ScoreBatchOperator`.
-    :param metrics: names of metrics. The first one decides, unless `monitoring.estimated.metric` names another.
+    :param metrics: metrics, as `evaluation.metrics` of a pipeline file lists them. The first one decides,
+        unless `monitoring.estimated.metric` names another.
     """
 
     template_fields: Sequence[str] = (*PolicyOperator.template_fields, "predictions")
     step = "estimate"
 
-    def __init__(self, *, predictions: Result, metrics: list[str], **kwargs: Any) -> None:
+    def __init__(self, *, predictions: Result, metrics: Sequence[str | dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.predictions = predictions
         self.metrics = metrics

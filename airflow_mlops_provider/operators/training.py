@@ -124,7 +124,7 @@ class EvaluateModelOperator(StepOperator):
         )
 
     :param models: the output of the mapped `TrainModelOperator`, which also names the dataset and the split.
-    :param metrics: names of metrics. The first one decides.
+    :param metrics: metrics, as `evaluation.metrics` of a pipeline file lists them. The first one decides.
     :param candidates: names of all candidates that should have been trained, so that a lost one is reported.
     :param champion: the output of `FindChampionOperator`, passed by a template that renders JSON. If it were passed as
         `output`, that task would be another direct upstream task, and `all_done_min_one_success` would count its
@@ -143,7 +143,7 @@ class EvaluateModelOperator(StepOperator):
         self,
         *,
         models: Result,
-        metrics: list[str],
+        metrics: Sequence[str | dict[str, Any]],
         candidates: list[str],
         champion: Result | None = None,
         evaluation: dict[str, Any] | None = None,

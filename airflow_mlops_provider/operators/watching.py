@@ -59,7 +59,8 @@ class WatchPredictionsOperator(PolicyOperator):
     :param task: `binary`, `multiclass` or `regression`.
     :param data: the `data` section of a pipeline file, from which labelled rows are read. It is a template, in which
         `{{ as_of }}` is that of the window.
-    :param metrics: names of metrics. The first one decides, unless `monitoring.live.metric` names another.
+    :param metrics: metrics, as `evaluation.metrics` of a pipeline file lists them. The first one decides,
+        unless `monitoring.live.metric` names another.
     :param scoring: the `scoring` section of a pipeline file.
     :param validation: the `validation` section of a pipeline file. A window that fails an expectation about each value
         is an incident.
@@ -74,7 +75,7 @@ class WatchPredictionsOperator(PolicyOperator):
         *,
         task: Task,
         data: dict[str, Any],
-        metrics: list[str],
+        metrics: Sequence[str | dict[str, Any]],
         scoring: dict[str, Any] | None = None,
         validation: dict[str, Any] | None = None,
         **kwargs: Any,

@@ -14,7 +14,7 @@ from airflow_mlops_provider.overview.timeline import StoredVerdict, verdicts
 from airflow_mlops_provider.registry.ledger import quarantined_version
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,7 +213,7 @@ def _metric(name: str, one: VersionSheet, other: VersionSheet) -> ComparedMetric
     first, second = one.metrics.get(name), other.metrics.get(name)
     gain = None
     if first is not None and second is not None and first.value is not None and second.value is not None:
-        gain = (first.value - second.value) if name in LOSSES else (second.value - first.value)
+        gain = (first.value - second.value) if less_is_better(name) else (second.value - first.value)
     return ComparedMetric(metric=name, first=first, second=second, gain=gain)
 
 

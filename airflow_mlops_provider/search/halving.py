@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.search.trials import Trial
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ class _Rounds:
     @property
     def sign(self) -> int:
         """scikit-learn takes more for better."""
-        return -1 if self.bench.metric in LOSSES else 1
+        return -1 if less_is_better(self.bench.metric) else 1
 
     def run(self) -> Any:
         """Return scikit-learn's search, done."""

@@ -10,7 +10,7 @@ from airflow_mlops_provider.search.halving import halved
 from airflow_mlops_provider.search.rules import Rules, Stop
 from airflow_mlops_provider.search.space import listed_points, new_study, suggested
 from airflow_mlops_provider.search.trials import DEFAULT
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.search.space import Point
@@ -91,7 +91,7 @@ class _Study:
 
     def __init__(self, search: Search, bench: Bench, index: int) -> None:
         self._search = search
-        self._study = new_study(bench.metric in LOSSES, _seed_of(bench.seed, index))
+        self._study = new_study(less_is_better(bench.metric), _seed_of(bench.seed, index))
         self._pending: Any = None
 
     def ask(self, number: int) -> Point:

@@ -13,7 +13,7 @@ from airflow_mlops_provider.exceptions import ModelError, out_of_memory
 from airflow_mlops_provider.search.rules import Stop
 from airflow_mlops_provider.search.trials import Trial
 from airflow_mlops_provider.spec.frozen import Finite
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 from airflow_mlops_provider.spec.search import Range, Search
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SearchReport(Document):
     :param importance: how much of the trials' differences each parameter explains; together 1, empty when unknown.
     """
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     candidate: str
     search: Search
@@ -76,7 +76,7 @@ class SearchReport(Document):
     @property
     def less_is_better(self) -> bool:
         """Whether the metric is a loss."""
-        return self.metric in LOSSES
+        return less_is_better(self.metric)
 
     def of(self, number: int) -> Trial:
         """Return a trial."""

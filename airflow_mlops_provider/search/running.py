@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.allow_list import version_of
 from airflow_mlops_provider.data.tables import read_table
+from airflow_mlops_provider.evaluation.custom_metrics import own_metrics
 from airflow_mlops_provider.modeling.calibration import fitted_and_validation_rows
 from airflow_mlops_provider.modeling.fitting import libraries_of, names_of
 from airflow_mlops_provider.modeling.splits import microseconds
@@ -16,7 +17,7 @@ from airflow_mlops_provider.search.folds import folds_of, splitter_of
 from airflow_mlops_provider.search.methods import run_shard
 from airflow_mlops_provider.search.report import SearchReport, report_of
 from airflow_mlops_provider.search.trials import Bench
-from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS
+from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, label_of
 from airflow_mlops_provider.storage.journal import Journal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.modeling.splits import StoredSplit
     from airflow_mlops_provider.search.methods import ShardResult
     from airflow_mlops_provider.spec import Candidate
+    from airflow_mlops_provider.spec.metrics import CustomMetric
     from airflow_mlops_provider.spec.search import Search
 
 #: Raised when a trial is measured otherwise than before, so that what was kept of it is measured again.
@@ -49,9 +51,14 @@ class Searching:
     target: NDArray[Any]
 
     @property
-    def metric(self) -> str:
-        """What decides."""
+    def decides(self) -> str | CustomMetric:
+        """The metric that decides."""
         return self.search.metric or DEFAULT_METRICS[self.split.plan.task][0]
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that decides."""
+        return label_of(self.decides)
 
     def shard(self, mask: NDArray[np.bool_], scope: str, index: int) -> ShardResult:
         """Do the trials of one shard on some training rows."""
@@ -100,6 +107,7 @@ class Searching:
             journal=Journal(job.store, job.request.pipeline, self._key()),
             scope=scope,
             fresh=fresh,
+            own=own_metrics(job, dataset, [self.decides], np.arange(len(self.target))),
         )
 
     def _column(self, name: str) -> pd.Series[Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_mlops_provider.allow_list import AllowList
+    from airflow_mlops_provider.evaluation.custom_metrics import OwnMetrics
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.search.folds import Fold
     from airflow_mlops_provider.search.space import Point
@@ -65,6 +66,7 @@ class Bench:
     :param journal: what was measured before is not measured again.
     :param scope: tells apart several such sets of rows in one journal.
     :param fresh: measure anew whatever the journal says.
+    :param own: the user's metrics of every row of the frame.
     """
 
     candidate: Candidate
@@ -79,6 +81,7 @@ class Bench:
     journal: Journal
     scope: str
     fresh: bool = False
+    own: OwnMetrics | None = None
     _prepared: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     _known: dict[str, Trial] = field(default_factory=dict)
 
@@ -145,7 +148,8 @@ class Bench:
         scores = predict(model, held_out, self.plan.task)
         truth = self.target[test]
         codes = pd.Categorical(truth, categories=classes).codes if classes else truth
-        return measure(self.metric, predictions_of(self.plan.task, codes, scores, classes))
+        own = None if self.own is None else self.own.take(test)
+        return measure(self.metric, predictions_of(self.plan.task, codes, scores, classes, own=own))
 
     def _pipeline(self, point: Point) -> Any:
         changed = {"params": with_values(self.candidate.params, point), "search": None}

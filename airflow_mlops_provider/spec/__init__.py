@@ -26,6 +26,7 @@ from airflow_mlops_provider.spec.metrics import (
     DEFAULT_METRICS,
     LOSSES,
     REGRESSION_METRICS,
+    CustomMetric,
     check_metrics,
 )
 from airflow_mlops_provider.spec.notifications import EVENT_KINDS, EventKind, EventNotifier, Notifications, Notifier
@@ -55,6 +56,7 @@ __all__ = [
     "ChampionGate",
     "Columns",
     "Costs",
+    "CustomMetric",
     "Csv",
     "DEFAULT_METRICS",
     "Data",

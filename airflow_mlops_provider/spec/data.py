@@ -113,6 +113,11 @@ class Columns(Frozen):
         description="Columns that are read only for `evaluation.fairness`. No model sees them, and scoring does not "
         "need them.",
     )
+    amounts: list[str] = Field(
+        default_factory=list,
+        description="Numbers that no model sees, such as the amount of a loan, for metrics of your own. Scoring does "
+        "not need them.",
+    )
 
     @property
     def features(self) -> list[str]:
@@ -122,13 +127,13 @@ class Columns(Frozen):
     @property
     def all(self) -> list[str]:
         """Every column with a role, each once."""
-        roles = [*self.keys, *([self.timestamp] if self.timestamp else []), *self.features, *self.groups, self.target]
-        return list(dict.fromkeys(roles))
+        timestamp = [self.timestamp] if self.timestamp else []
+        return list(dict.fromkeys([*self.keys, *timestamp, *self.features, *self.groups, *self.amounts, self.target]))
 
     @property
     def identity(self) -> list[str]:
         """What tells rows apart: their keys, else all that a model is made of."""
-        return self.keys or [name for name in self.all if name not in self.groups]
+        return self.keys or [name for name in self.all if name not in (*self.groups, *self.amounts)]
 
     @model_validator(mode="after")
     def _roles_do_not_clash(self) -> Columns:
@@ -137,11 +142,14 @@ class Columns(Frozen):
         twice = sorted({name for name in self.features if self.features.count(name) > 1})
         if twice:
             raise ValueError(f"features named twice: {twice}")
-        for role in (self.target, self.timestamp, *self.keys, *self.groups):
+        for role in (self.target, self.timestamp, *self.keys, *self.groups, *self.amounts):
             if role in self.features:
                 raise ValueError(f"{role!r} cannot be a feature as well: the model would see it")
         if twice := [name for name in self.groups if name in (self.target, self.timestamp, *self.keys)]:
             raise ValueError(f"groups {twice} have another role already")
+        taken = (self.target, self.timestamp, *self.keys, *self.groups)
+        if twice := [name for name in self.amounts if name in taken]:
+            raise ValueError(f"amounts {twice} have another role already")
         return self
 
 

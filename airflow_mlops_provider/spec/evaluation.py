@@ -6,6 +6,7 @@ from pydantic import Field, PositiveInt
 
 from airflow_mlops_provider.spec.frozen import Frozen, OpenShare
 from airflow_mlops_provider.spec.judgement import Explanation, Fairness
+from airflow_mlops_provider.spec.metrics import Metric
 
 
 class Bootstrap(Frozen):
@@ -28,8 +29,10 @@ class Importance(Frozen):
 class Evaluation(Frozen):
     """How the candidates are measured. The first metric decides."""
 
-    metrics: list[str] = Field(
-        default_factory=list, description="Metrics to measure. The first one decides. Defaults to those of the `task`."
+    metrics: list[Metric] = Field(
+        default_factory=list,
+        description="Metrics to measure: names, or functions of your own. The first one decides. Defaults to those of "
+        "the `task`.",
     )
     slices: list[str] = Field(
         default_factory=list,

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from airflow_mlops_provider.spec.frozen import DottedName, Finite, Frozen, OpenShare, Share, Span
 from airflow_mlops_provider.spec.judgement import GapName
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 from airflow_mlops_provider.spec.parameters import function_problem
 
 OnFail = Literal["fail", "skip"]
@@ -235,7 +235,7 @@ class GroupMetricGate(_Gate):
 
     @model_validator(mode="after")
     def _more_is_better(self) -> GroupMetricGate:
-        if self.metric in LOSSES:
+        if self.metric is not None and less_is_better(self.metric):
             raise ValueError(f"{self.metric} is a loss, of which the least is the best: choose another metric")
         return self
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pydantic import Field, PositiveInt
 
 from airflow_mlops_provider.spec.frozen import Frozen
-from airflow_mlops_provider.spec.metrics import LOSSES
+from airflow_mlops_provider.spec.metrics import less_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def check_judgement(
     for gate in gates:
         if gate.kind in ("max_gap", "min_group_metric"):
             _check_group_gate(gate, task, evaluation)
-            if gate.kind == "min_group_metric" and gate.metric is None and metrics[0] in LOSSES:
+            if gate.kind == "min_group_metric" and gate.metric is None and less_is_better(metrics[0]):
                 raise ValueError(f"gate {gate.label!r} would take {metrics[0]}, a loss: name its metric")
         elif gate.kind == "max_importance":
             _check_importance_gate(gate.label, list(gate.columns), evaluation, columns)

@@ -17,7 +17,7 @@ from airflow_mlops_provider.spec.evaluation import Evaluation
 from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, ModelName, Moment, Span, Task
 from airflow_mlops_provider.spec.gates import ChampionGate, Gate, SliceGate
 from airflow_mlops_provider.spec.judgement import check_judgement
-from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, check_metrics
+from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, CustomMetric, check_metrics, custom_among, label_of
 from airflow_mlops_provider.spec.notifications import Notifications
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
@@ -217,14 +217,19 @@ class Pipeline(Frozen):
         return self.monitoring.prepared(self.preparation.missing.max_share).losing(self.may_lose or 0.0)
 
     @property
+    def measured(self) -> list[str | CustomMetric]:
+        """The metrics: names, and functions of the user's; the first decides."""
+        return self.evaluation.metrics or list(DEFAULT_METRICS[self.task])
+
+    @property
     def metrics(self) -> list[str]:
         """Metric names; the first decides."""
-        return self.evaluation.metrics or list(DEFAULT_METRICS[self.task])
+        return [label_of(one) for one in self.measured]
 
     @property
     def candidates(self) -> dict[str, Candidate]:
         """The candidates, each search with the metric that decides."""
-        return {name: with_metric(each, self.metrics[0]) for name, each in self.training.candidates.items()}
+        return {name: with_metric(each, self.measured) for name, each in self.training.candidates.items()}
 
     @property
     def may_lose(self) -> float | None:
@@ -251,10 +256,7 @@ class Pipeline(Frozen):
     @model_validator(mode="after")
     def _sections_agree(self) -> Pipeline:
         columns = self.data.columns
-        check_metrics(self.task, self.metrics, "evaluation.metrics")
-        for name, candidate in self.training.candidates.items():
-            if candidate.search is not None and candidate.search.metric is not None:
-                check_metrics(self.task, [candidate.search.metric], f"training.candidates.{name}.search.metric")
+        self._check_metrics()
         gate_metrics = [metric for gate in self.gates if (metric := getattr(gate, "metric", None)) is not None]
         if missing := sorted(set(gate_metrics) - set(self.metrics)):
             raise ValueError(f"gates use {missing}, which evaluation.metrics does not list: {self.metrics}")
@@ -276,6 +278,22 @@ class Pipeline(Frozen):
         self._check_monitoring()
         check_runtimes({task: self.runtime_of(task) for task in get_args(TaskName)}, self.data.conn_ids)
         return self
+
+    def _check_metrics(self) -> None:
+        check_metrics(self.task, self.measured, "evaluation.metrics")
+        custom = {one.label: one for one in custom_among(self.measured)}
+        columns = self.data.columns
+        known = [*columns.features, *columns.keys, *columns.amounts, columns.timestamp]
+        for label, one in custom.items():
+            if unknown := sorted(set(one.columns) - set(known)):
+                raise ValueError(
+                    f"metric {label!r} gets column {unknown[0]!r}, which is no feature, key, timestamp or amount: list "
+                    "a number that no model may see under data.columns.amounts"
+                )
+        for name, candidate in self.training.candidates.items():
+            metric = None if candidate.search is None else candidate.search.metric
+            if metric is not None and label_of(metric) not in custom:
+                check_metrics(self.task, [metric], f"training.candidates.{name}.search.metric")
 
     def _check_decisions(self) -> None:
         for name, candidate in self.training.candidates.items():
@@ -308,6 +326,13 @@ class Pipeline(Frozen):
         for name, part in (("live", self.monitoring.live), ("estimated", estimated)):
             if part is not None and part.metric is not None and part.metric not in self.metrics:
                 raise ValueError(f"monitoring.{name}.metric is {part.metric!r}, which evaluation.metrics does not list")
+        if estimated is not None and (label := estimated.metric or self.metrics[0]) in [
+            one.label for one in custom_among(self.measured)
+        ]:
+            raise ValueError(
+                f"monitoring.estimated would estimate {label!r} without labels, which only the package's own metrics "
+                "can be: name one of them as monitoring.estimated.metric"
+            )
 
     @model_validator(mode="after")
     def _predictions_have_names_of_their_own(self) -> Pipeline:

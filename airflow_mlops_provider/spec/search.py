@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from airflow_mlops_provider.spec.frozen import Finite, Frozen, Span
+from airflow_mlops_provider.spec.metrics import Metric
 
 #: More trials than this belong into a tool of their own: each becomes an MLflow run.
 MAX_TRIALS = 500
@@ -69,7 +70,7 @@ class Search(Frozen):
         "Without it, all trials run.",
     )
     cv: int = Field(3, ge=2, le=20, description="Number of folds of the training rows that measure each trial.")
-    metric: str | None = Field(
+    metric: Metric | None = Field(
         None, description="Metric that decides which trial is best. Defaults to the first of `evaluation.metrics`."
     )
     shards: int = Field(1, ge=1, le=32, description="Number of tasks that share the trials.")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare
+from airflow_mlops_provider.spec.metrics import custom_among, label_of
 from airflow_mlops_provider.spec.parameters import estimator_problems
 from airflow_mlops_provider.spec.search import Range, Search, with_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops_provider.spec.metrics import CustomMetric
 
 
 class Costs(Frozen):
@@ -136,11 +142,16 @@ def _listed(values: list[Any] | Range) -> list[Any]:
     return values if isinstance(values, list) else [values.low]
 
 
-def with_metric(candidate: Candidate, metric: str) -> Candidate:
-    """Return a candidate whose search, if it has one, says what decides."""
+def with_metric(candidate: Candidate, metrics: Sequence[str | CustomMetric]) -> Candidate:
+    """Return a candidate whose search, if it has one, says what decides.
+
+    :param metrics: those of the pipeline; the first where the search names none.
+    """
     search = candidate.search
-    if search is None or search.metric is not None:
+    if search is None:
         return candidate
+    own = {one.label: one for one in custom_among(metrics)}
+    metric = metrics[0] if search.metric is None else own.get(label_of(search.metric), search.metric)
     return candidate.model_copy(update={"search": search.model_copy(update={"metric": metric})})
 
 

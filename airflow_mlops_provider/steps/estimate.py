@@ -16,6 +16,7 @@ from airflow_mlops_provider.monitoring.estimated_performance import Unlabelled, 
 from airflow_mlops_provider.monitoring.held_out_reference import read_reference
 from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Estimated
+from airflow_mlops_provider.spec.metrics import Metric, label_of
 
 if TYPE_CHECKING:
     from airflow_mlops_provider.job import Champion, Job
@@ -34,15 +35,21 @@ _VERSION = "model_version"
 class Section(Estimated):
     """What is estimated.
 
-    :param metrics: names; the first decides unless `metric` names another.
+    :param metrics: names; the first decides unless `metric` names another. Functions of the user's are left out:
+        without labels nobody can estimate them.
     """
 
-    metrics: list[str]
+    metrics: list[Metric]
 
     @property
     def decisive(self) -> str:
         """The metric that decides."""
-        return self.metric or self.metrics[0]
+        return self.metric or label_of(self.metrics[0])
+
+    @property
+    def estimated(self) -> list[str]:
+        """The metrics that are estimated."""
+        return list(dict.fromkeys([self.decisive, *(one for one in self.metrics if isinstance(one, str))]))
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -80,7 +87,7 @@ def _estimated(section: Section, job: Job, champion: Champion, report: EstimateR
     if isinstance(window, str):
         return _silent(report, window)
     found = estimate(
-        list(dict.fromkeys([section.decisive, *section.metrics])),
+        section.estimated,
         window,
         reference,
         confidence=section.confidence,

@@ -27,6 +27,7 @@ from airflow_mlops_provider.exceptions import MLOpsError, shorten
 from airflow_mlops_provider.job import Outcome
 from airflow_mlops_provider.modeling.model_file import load_model
 from airflow_mlops_provider.spec import ChampionGate, Evaluation, Frozen
+from airflow_mlops_provider.spec.metrics import Metric, custom_among, label_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,17 +51,27 @@ _SHOWN_LOST = 20
 class Section(Frozen):
     """What is measured.
 
-    :param metrics: names; the first decides.
+    :param metrics: names, and functions of the user's; the first decides.
     :param candidates: every candidate that was requested, so that a lost one is noticed.
     :param gates: those that a replacement of the champion has to pass, to be the winner before its own recipe.
     :param winner: who was chosen before, to be measured again; the best is chosen where it is None.
     """
 
     evaluation: Evaluation = Evaluation()
-    metrics: list[str] = Field(min_length=1)
+    metrics: list[Metric] = Field(min_length=1)
     candidates: list[str]
     gates: list[ChampionGate] = []
     winner: str | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the metrics; the first decides."""
+        return [label_of(one) for one in self.metrics]
+
+
+def names(section: Section) -> list[str]:
+    """Return the functions that the settings name."""
+    return [one.function for one in custom_among(section.metrics)]
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -69,13 +80,13 @@ def run(section: Section, job: Job) -> Outcome:
     :raises MLOpsError: when there is no candidate, or the results given do not belong together.
     """
     results = _candidates(job)
-    holdout = read_holdout(job)
+    holdout = read_holdout(job, section.metrics)
     predictions = {name: stored_predictions(holdout, name, result) for name, result in results.items()}
     scores = {name: _candidate_scores(section, holdout, predictions[name], result) for name, result in results.items()}
-    best = section.winner or pick_winner(section.metrics[0], scores)
+    best = section.winner or pick_winner(section.labels[0], scores)
     dummy = holdout.predictions(baseline_scores(holdout))
     comparison = compare(
-        section.metrics,
+        section.labels,
         section.evaluation,
         job,
         holdout,
@@ -87,15 +98,15 @@ def run(section: Section, job: Job) -> Outcome:
         chosen=section.winner is not None,
     )
     winner = comparison.winner
-    slices, too_small = measure_slices(section.metrics, section.evaluation, holdout, predictions[winner], job.seed)
+    slices, too_small = measure_slices(section.labels, section.evaluation, holdout, predictions[winner], job.seed)
     model = results[winner].artifacts["model"]
     pipeline = load_model(job.store, model, job.allow_list)
-    worst, columns = worst_slices(section.metrics, slices), holdout.plan.columns
+    worst, columns = worst_slices(section.labels, slices), holdout.plan.columns
     report = EvaluationReport(
         task=holdout.plan.task,
         target=columns.target,
         as_of=job.as_of,
-        metrics=section.metrics,
+        metrics=section.labels,
         classes=list(holdout.plan.classes or ()),
         features=dict.fromkeys(columns.numeric, "numeric") | dict.fromkeys(columns.categorical, "categorical"),
         split=signature_of(holdout.plan, job.seed),
@@ -108,9 +119,9 @@ def run(section: Section, job: Job) -> Outcome:
         resampled=predictions[winner].drawn.described,
         block_errors=comparison.block_errors,
         fold_intervals=fold_intervals(
-            section.metrics, holdout, predictions[winner], section.evaluation.bootstrap, job.seed
+            section.labels, holdout, predictions[winner], section.evaluation.bootstrap, job.seed
         ),
-        baseline=scores_of(measure_all(section.metrics, dummy)),
+        baseline=scores_of(measure_all(section.labels, dummy)),
         over_baseline=comparison.over_baseline,
         confusion=measure_confusion(predictions[winner]),
         residuals=measure_residuals(predictions[winner]),
@@ -123,16 +134,16 @@ def run(section: Section, job: Job) -> Outcome:
         optimism=None
         if comparison.held_back is not None
         else optimism_of(
-            section.metrics[0], winner, scores, predictions, section.evaluation.bootstrap.resamples, job.seed
+            section.labels[0], winner, scores, predictions, section.evaluation.bootstrap.resamples, job.seed
         ),
-        fairness=measure_fairness(section.metrics, section.evaluation, holdout, predictions[winner], job.seed),
+        fairness=measure_fairness(section.labels, section.evaluation, holdout, predictions[winner], job.seed),
         explanation=explain(
             section.evaluation.explanation,
             holdout,
             predictions[winner],
             pipeline,
-            metric=section.metrics[0],
-            worst=worst.get(section.metrics[0]),
+            metric=section.labels[0],
+            worst=worst.get(section.labels[0]),
             seed=job.seed,
         ),
         predictions=prediction_stats(predictions[winner], holdout.training_target),
@@ -190,8 +201,8 @@ def _candidates(job: Job) -> dict[str, StepResult]:
 def _candidate_scores(
     section: Section, holdout: Holdout, predictions: Predictions, result: StepResult
 ) -> CandidateScores:
-    whole = scores_of(measure_all(section.metrics, predictions))
-    folds = fold_scores(section.metrics, holdout, predictions, section.evaluation.bootstrap.confidence)
+    whole = scores_of(measure_all(section.labels, predictions))
+    folds = fold_scores(section.labels, holdout, predictions, section.evaluation.bootstrap.confidence)
     return CandidateScores(
         metrics=whole.metrics,
         undefined=whole.undefined,
@@ -215,7 +226,7 @@ def _importance(
     size = min(len(holdout.rows), settings.rows)
     chosen = np.sort(np.random.default_rng(job.seed).choice(len(holdout.rows), size=size, replace=False))
     frame = sample_frame(holdout, holdout.rows[chosen])
-    found = measure_importance(pipeline, frame, predictions.take(chosen), section.metrics[0], settings, job.seed)
+    found = measure_importance(pipeline, frame, predictions.take(chosen), section.labels[0], settings, job.seed)
     return found.model_copy(update={"in_sample": holdout.cross_validated})
 
 

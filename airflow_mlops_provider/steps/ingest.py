@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 #: Raised when the same rows are read or stored otherwise than before, so that what was stored is made anew.
 #: 2: texts are read by their forms; NA is a value where a text belongs; keys of floats are whole numbers.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = ("pandas", "pyarrow")
 
 #: What of the columns under `data.privacy` goes into XCom, in bytes of JSON; the artifact holds it whole.
@@ -130,7 +130,7 @@ def run(section: Section, job: Job) -> Outcome:
     :raises DataError: names the file or reader, and the column, row and value at fault (no value under `data.privacy`).
     """
     if section.purpose != "training":
-        section = _without_groups(section)
+        section = _of_purpose(section)
     if section.data.privacy is None:
         return _ingest(section, job, _Source(section, job))
     return without_values(lambda: _shielded(section, job), _where(section))
@@ -206,9 +206,10 @@ def try_first_rows(section: Section, job: Job) -> FirstRows:
     return tried() if privacy is None else without_values(tried, _where(section))
 
 
-def _without_groups(section: Section) -> Section:
-    """Return the section for other purposes than training: they have no use for the columns of groups."""
-    columns = section.data.columns.model_copy(update={"groups": []})
+def _of_purpose(section: Section) -> Section:
+    """Return the section without columns that its purpose has no use for: groups; of rows to score amounts too."""
+    gone: dict[str, Any] = {"groups": []} | ({"amounts": []} if section.purpose == "scoring" else {})
+    columns = section.data.columns.model_copy(update=gone)
     return section.model_copy(update={"data": section.data.model_copy(update={"columns": columns})})
 
 

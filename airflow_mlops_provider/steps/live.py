@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import table_info, table_rows
+from airflow_mlops_provider.evaluation.custom_metrics import own_metrics
 from airflow_mlops_provider.evaluation.metrics import broken, measure_all
 from airflow_mlops_provider.evaluation.report import EvaluationReport, scores_of
 from airflow_mlops_provider.exceptions import MLOpsError
@@ -29,6 +30,7 @@ from airflow_mlops_provider.monitoring.live_metrics import measure_window
 from airflow_mlops_provider.monitoring.live_report import LiveReport, LiveScores, against_former, against_holdout
 from airflow_mlops_provider.results import text_within
 from airflow_mlops_provider.spec import Estimated, Frozen, Live
+from airflow_mlops_provider.spec.metrics import Metric, custom_among, label_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.monitoring.live_answers import LivePredictions
 
 #: Raised when a window is measured otherwise than before, so that what was stored of it is measured again.
-FORMAT = 7
+FORMAT = 6
 LIBRARIES = ("sklearn", "numpy", "pandas", "scipy")
 
 #: Of one sentence in the facts, in bytes.
@@ -48,20 +50,25 @@ _MAX_WORDS = 700
 class Section(Frozen):
     """What is measured.
 
-    :param metrics: names; the first decides unless `live.metric` names another.
+    :param metrics: names, and functions of the user's; the first decides unless `live.metric` names another.
     :param former: the version that was champion before; None when there is none to compare with.
     :param estimated: how metrics are estimated without labels; compared with what the labels say.
     """
 
     live: Live = Live()
-    metrics: list[str]
+    metrics: list[Metric]
     former: Champion | None = None
     estimated: Estimated | None = None
 
     @property
     def metric(self) -> str:
         """The metric that decides."""
-        return self.live.metric or self.metrics[0]
+        return self.live.metric or label_of(self.metrics[0])
+
+
+def names(section: Section) -> list[str]:
+    """Return the functions that the settings name."""
+    return [one.function for one in custom_among(section.metrics)]
 
 
 def run(section: Section, job: Job) -> Outcome:
@@ -92,13 +99,14 @@ def _measure(section: Section, job: Job, champion: Champion, report: LiveReport)
     truth, known = truth_of(job, report.task, chosen, usable)
     measured = _measured(job, champion)
     drawn = plan_of(job, measured, chosen[known])
-    predictions = [predictions_from(report.task, one, truth, known, drawn.units) for one in answers]
-    names = list(dict.fromkeys([section.metric, *section.metrics]))
-    scores = [_point_values(names, answer, one) for answer, one in zip(answers, predictions, strict=True)]
-    holdout = _holdout(champion, measured, names)
+    own = own_metrics(job, job.artifact("dataset", "dataset"), section.metrics, chosen[known])
+    predictions = [predictions_from(report.task, one, truth, known, drawn.units, own) for one in answers]
+    metrics = list(dict.fromkeys([section.metric, *map(label_of, section.metrics)]))
+    scores = [_point_values(metrics, answer, one) for answer, one in zip(answers, predictions, strict=True)]
+    holdout = _holdout(champion, measured, metrics)
     errors = None if measured is None else measured.block_errors
     found = measure_window(
-        names,
+        metrics,
         [one if each.unusable is None else None for one, each in zip(predictions, scores, strict=True)],
         drawn,
         decides=section.metric,
@@ -170,10 +178,13 @@ def _with_estimates(
     if section.estimated is None or answer.scores is None or report.task == "regression" or not known.any():
         return report
     reference, _ = read_reference(job.store, champion)
+    own = {one.label for one in custom_among(section.metrics)}
     if reference is None or reference.unlabelled.classes != tuple(answer.classes) or report.champion is None:
         return report
+    if section.metric in own:
+        return report
     found = estimate(
-        list(report.holdout),
+        [name for name in report.holdout if name not in own],
         evenly(Unlabelled(report.task, reference.unlabelled.classes, answer.scores[known], answer.threshold)),
         reference,
         confidence=section.estimated.confidence,

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Section = Preparation
 #: Raised when rows are split otherwise than before, so that what was stored is made anew.
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("numpy", "pandas", "pyarrow", "sklearn")
 
 #: A side with fewer rows measures nothing.

@@ -31,6 +31,7 @@ from airflow_mlops_provider.modeling.threshold import threshold_of
 from airflow_mlops_provider.results import Failure
 from airflow_mlops_provider.search.report import SearchReport
 from airflow_mlops_provider.spec import Bootstrap, Candidate, Frozen, Refit
+from airflow_mlops_provider.spec.metrics import Metric, custom_among, label_of
 from airflow_mlops_provider.spec.search import with_values
 
 if TYPE_CHECKING:
@@ -57,15 +58,15 @@ class Section(Frozen):
 
     name: str
     candidate: Candidate
-    metric: str
+    metric: Metric
     refit: Refit = "all"
     bootstrap: Bootstrap = Bootstrap()
     max_mb: float | None = None
 
 
 def names(section: Section) -> list[str]:
-    """Return the dotted names of the estimator and of every estimator in its parameters."""
-    return names_of(section.candidate)
+    """Return the dotted names of the estimator, of every estimator in its parameters, and of the metric's function."""
+    return [*names_of(section.candidate), *(one.function for one in custom_among([section.metric]))]
 
 
 def libraries(section: Section) -> tuple[str, ...]:
@@ -205,7 +206,7 @@ def _compare(section: Section, job: Job, pipeline: Any) -> tuple[Beside | None, 
     """Return the refitted model beside the judged one, on rows that it was fitted on: no estimate, a sanity check."""
     import numpy as np
 
-    holdout = read_holdout(job)
+    holdout = read_holdout(job, [section.metric])
     [trained] = job.results("models")
     judged = stored_predictions(holdout, section.name, trained)
     values = predict_holdout(holdout, pipeline)
@@ -231,7 +232,7 @@ def _compare(section: Section, job: Job, pipeline: Any) -> tuple[Beside | None, 
 def _beside(section: Section, judged: Predictions, refitted: Predictions, seed: int) -> Beside:
     import numpy as np
 
-    metric, bootstrap = section.metric, section.bootstrap
+    metric, bootstrap = label_of(section.metric), section.bootstrap
     both = {"judged": judged, "refitted": refitted}
     statistics = {whose: found for whose, one in both.items() if (found := statistics_of([metric], one).get(metric))}
     drawn = resample(statistics, judged.drawn, bootstrap.resamples, seed)
@@ -259,7 +260,7 @@ def _changed(judged: Predictions, refitted: Predictions) -> float | None:
 
 def _reference(section: Section, job: Job, pipeline: Any) -> ArtifactRef:
     """Return the reference with what the serving model says of it: new predictions are this model's."""
-    holdout = read_holdout(job)
+    holdout = read_holdout(job, [section.metric])
     [trained] = job.results("models")
     rows = reference_rows(holdout)
     values = predict_rows(job.store, holdout.dataset, rows, pipeline, holdout.plan.task)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 #: Raised when rows are scored or stored otherwise than before, so that what was stored is made anew.
 #: 2: rows without a key are numbered. 3: rows that lack a feature are marked.
-FORMAT = 3
+FORMAT = 4
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "skops")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.search.methods import ShardResult
 
 #: Raised when a trial is measured otherwise than before, as `search.running` has it.
-FORMAT = 2
+FORMAT = 3
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn")
 
 

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def write_csv(file: Path, *, rows: int = 1200, seed: int = 1) -> None:
-    """Write hourly rows from 2024 on, whose target follows their features with some noise."""
+def write_csv(file: Path, *, rows: int = 1200, seed: int = 1, amount: bool = False) -> None:
+    """Write hourly rows from 2024 on, whose target follows their features with some noise.
+
+    :param amount: with a column of money that no model sees.
+    """
     source = random.Random(seed)
-    lines = ["id,at,warmth,colour,good"]
+    lines = ["id,at,warmth,colour,good" + ",amount" * amount]
     for number in range(rows):
         warmth, colour = source.gauss(0, 1), source.choice(["red", "green", "blue"])
         good = int(warmth + (colour == "red") + source.gauss(0, 0.7) > 0.4)
         at = START + timedelta(hours=number)
-        lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}")
+        lines.append(f"{number},{at.isoformat()},{warmth:.4f},{colour},{good}" + f",{100 + number % 7}" * amount)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -75,9 +78,10 @@ def write_pipelines(folder: Path) -> None:
         {"kind": "latency", "max_p95_ms": 1000},
         {"kind": "custom", "function": "business_gates.worth_it", "params": {"value_per_point": 1200, "least": 5000}},
         {"kind": "custom", "function": "company_gates.nothing_lost"},
+        {"kind": "absolute", "name": "few_misses", "metric": "misses_cost", "max": 0.4},
     ]
     pipelines = [
-        with_features(pipeline("three_days", folder / "three_days.csv", gates=own)),
+        with_own_code(pipeline("three_days", folder / "three_days.csv", gates=own)),
         pipeline("repaired", folder / "repaired.csv"),
         pipeline("never_better", folder / "never_better.csv", gates=[never], tasks={"publish": AT_ONCE}),
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
@@ -104,17 +108,20 @@ def write_pipelines(folder: Path) -> None:
         lost,
     ]
     for spec in pipelines:
-        write_csv(folder / f"{spec['name']}.csv")
+        write_csv(folder / f"{spec['name']}.csv", amount="amounts" in spec["data"]["columns"])
         (folder / f"{spec['name']}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
     write_watched(folder)
     write_shown(folder)
 
 
-def with_features(spec: dict[str, Any]) -> dict[str, Any]:
-    """Let both candidates make a feature by code of the user: of the plugins folder, and of a package."""
+def with_own_code(spec: dict[str, Any]) -> dict[str, Any]:
+    """Let candidates make features and be measured by code of the user: of the plugins folder, and of a package."""
     for candidate, where in (("logistic", "own_features"), ("tree", "company_gates.squares")):
         made = {"transformer": f"{where}.Squared", "columns": ["warmth"]}
         spec["training"]["candidates"][candidate]["features"] = [made]
+    spec["data"]["columns"]["amounts"] = ["amount"]
+    profit = {"function": "profit.expected_profit", "params": {"margin": 0.2}, "columns": ["amount"]}
+    spec["evaluation"]["metrics"] += [profit, "company_gates.metrics.misses_cost"]
     return spec
 
 

@@ -23,6 +23,10 @@ class Squared(TransformerMixin, BaseEstimator):
     def transform(self, X):
         return X.to_numpy(dtype=float) ** 2
 '''
+_METRIC = """
+def misses_cost(y_true, y_pred):
+    return float((y_true != y_pred).mean())
+"""
 _PACKAGE = '''
 def nothing_lost(evaluation):
     """Require that every row is trained on or held out."""
@@ -33,11 +37,12 @@ def nothing_lost(evaluation):
 
 
 def write_plugins(folder: Path) -> dict[str, str]:
-    """Write the project's plugins, and the module of the guide to custom gates; return the setting that names them."""
+    """Write the project's plugins, and the modules of the guides; return the setting that names them."""
     shutil.copytree(PROJECT / "plugins", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    guide = (PROJECT / "docs" / "custom-gates.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"<!-- example: business_gates.py -->\n```python\n(.*?)```", guide, re.DOTALL)
-    (folder / "business_gates.py").write_text(code, encoding="utf-8")
+    for guide, module in (("custom-gates.md", "business_gates.py"), ("custom-metrics.md", "profit.py")):
+        text = (PROJECT / "docs" / guide).read_text(encoding="utf-8")
+        [code] = re.findall(rf"<!-- example: {module} -->\n```python\n(.*?)```", text, re.DOTALL)
+        (folder / module).write_text(code, encoding="utf-8")
     (folder / "own_features.py").write_text(_TRANSFORMER, encoding="utf-8")
     return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(folder)}
 
@@ -48,6 +53,7 @@ def write_package(folder: Path) -> dict[str, str]:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(_PACKAGE, encoding="utf-8")
     (package / "squares.py").write_text(_TRANSFORMER, encoding="utf-8")
+    (package / "metrics.py").write_text(_METRIC, encoding="utf-8")
     metadata = folder / "company_gates-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: company-gates\nVersion: 1.0\n", encoding="utf-8")

@@ -51,7 +51,22 @@ def test_gates_of_the_user_judge_each_day_and_stand_in_the_ledger(airflow: Local
         verdicts = {name: passed for name, passed, *_ in run.value("gate")["facts"]["verdicts"]}
         assert verdicts.items() >= {("worth_it", True), ("nothing_lost", True)}
     history = registry(airflow).history("three_days")
-    assert [entry.reason for entry in history] == ["all 4 gates passed"] * 3
+    assert [entry.reason for entry in history] == ["all 5 gates passed"] * 3
+
+
+def test_metrics_of_the_user_are_measured_each_day_and_stand_in_ledger_and_mlflow(
+    airflow: LocalAirflow, three_days: list[Run]
+) -> None:
+    for run, entry in zip(three_days, registry(airflow).history("three_days"), strict=True):
+        measured = run.value("evaluate")["facts"]["metrics"]
+        assert measured.keys() == {"log_loss", "roc_auc", "expected_profit", "misses_cost"}
+        assert 0 < measured["misses_cost"] < 0.4
+        assert entry.metrics == measured
+    from mlflow import MlflowClient
+
+    client = MlflowClient(airflow.mlflow_uri)
+    run = client.get_run(str(client.get_model_version("three_days", "3").run_id))
+    assert run.data.metrics["expected_profit"] == pytest.approx(measured["expected_profit"])
 
 
 def test_each_day_sees_only_its_past(three_days: list[Run]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,60 @@ def problems(raw: dict[str, Any]) -> str:
         parse_pipeline(raw, where="flights.yaml")
     assert "flights.yaml" in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "says"),
+    [
+        (["profit.worth"], "the name 'worth' does not say whether more or less is better"),
+        ([{"function": "profit.worth", "name": "roc_auc"}], "roc_auc is a metric of the package"),
+        (["profit.a_score", {"function": "other.a_score"}], r"names \['a_score'\] twice"),
+        ([{"function": "profit.a_score", "columns": ["amount"]}], "gets column 'amount', which is no feature, key"),
+        ([{"function": "profit.a_score", "columns": ["late"]}], "gets column 'late', which is no feature, key"),
+        (["sklearn.datasets.load_score"], "is no function for this"),
+        (["sklearn.metrics._ranking.x_score"], "is no function for this"),
+        (
+            [{"function": "profit.a_score", "param": {}}],
+            r"metrics\.0\.param: .* did you mean 'params'",
+        ),
+    ],
+    ids=["no direction", "a name of ours", "twice", "no such column", "the target", "no metric", "private", "a key"],
+)
+def test_what_is_wrong_with_a_metric_of_the_users_is_one_clear_error(metrics: list[Any], says: str) -> None:
+    message = problems(changed("evaluation.metrics", metrics))
+    assert re.search(says, message, re.IGNORECASE), message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("gates", [{"kind": "absolute", "metric": "roc_auc", "mim": 1}], "gates.0.mim: unknown key"),
+        ("scoring.sinks", [{"kind": "sql", "conn_id": "x", "tabel": "y"}], "scoring.sinks.0.tabel: unknown key"),
+        ("runtime", {"kind": "docker", "imag": "x"}, "runtime.imag: unknown key 'imag'; did you mean 'image'"),
+        ("training.candidates", {"sql": {"estimator": "a.b", "parms": {}}}, "training.candidates.sql.parms: unknown"),
+    ],
+)
+def test_the_place_of_an_error_is_that_of_the_file(path: str, value: Any, says: str) -> None:
+    assert says in problems(changed(path, value))
+
+
+def test_a_metric_of_the_users_goes_by_its_name_everywhere() -> None:
+    raw = changed("evaluation.metrics", ["roc_auc", {"function": "profit.worth", "name": "worth_gain"}])
+    raw["gates"] = [{"kind": "absolute", "metric": "worth_gain", "min": 1}]
+    raw["scoring"] = {}
+    raw["monitoring"] = {"live": {"metric": "worth_gain"}, "estimated": {}}
+    raw["training"]["candidates"]["logistic"]["search"] = {
+        "method": "grid",
+        "space": {"C": [1, 2]},
+        "metric": "worth_gain",
+    }
+    pipeline = parse_pipeline(raw, where="flights.yaml")
+    assert pipeline.metrics == ["roc_auc", "worth_gain"]
+    search = pipeline.candidates["logistic"].search
+    assert search is not None
+    assert search.metric == pipeline.measured[1]
+    raw["monitoring"]["estimated"] = {"metric": "worth_gain"}
+    assert "can be: name one of them as monitoring.estimated.metric" in problems(raw)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

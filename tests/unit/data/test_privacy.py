@@ -249,7 +249,7 @@ def test_an_error_about_a_value_does_not_show_it(
     ("column", "recognise", "says"),
     [
         ("left", "drop", "column 'left' .* looks like card, and is the target"),
-        ("age", "hash", "column 'age' .* looks like card, and is a numeric feature"),
+        ("age", "hash", "column 'age' .* looks like card, and is read as a number"),
     ],
 )
 def test_a_recognised_column_that_cannot_be_treated_so_is_named(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.data.tables import TableInfo, read_table, write_table
 from airflow_mlops_provider.evaluation.report import EvaluationReport
 from airflow_mlops_provider.job import Champion, StepRequest
@@ -20,6 +21,8 @@ from airflow_mlops_provider.runner import run_step
 from airflow_mlops_provider.spec import Columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_mlops_provider.storage import ArtifactStore
 
 AS_OF = datetime(2013, 6, 1, tzinfo=UTC)
@@ -63,6 +66,7 @@ class World:
     task: str = "binary"
     dataset: list[StepResult] = field(default_factory=list)
     split: list[StepResult] = field(default_factory=list)
+    allow_list: AllowList = AllowList()
 
     def load(
         self,
@@ -91,7 +95,7 @@ class World:
         ]
 
     def evaluate(
-        self, models: list[StepResult], metrics: list[str], *, champion: Champion | None = None, **changes: Any
+        self, models: list[StepResult], metrics: Sequence[Any], *, champion: Champion | None = None, **changes: Any
     ) -> StepResult:
         recompute = changes.pop("recompute", False)
         requested = changes.pop("candidates", [str(model.facts["candidate"]) for model in models])
@@ -122,6 +126,7 @@ class World:
             inputs=inputs,
             champion=champion,
             recompute=recompute,
+            allow_list=self.allow_list,
         )
         return run_step(request, self.store)
 
@@ -131,9 +136,18 @@ class World:
 
     def held_out(self, model: StepResult) -> tuple[np.ndarray, np.ndarray]:
         """Return the truth and the stored scores of the held-out rows."""
-        message = predictions_frame(self.store, model.artifacts["predictions"])
-        target = read_table(self.store, self.dataset[0].artifacts["dataset"], ["target"])["target"].to_numpy()
-        return target[message["row"]], message.drop(columns=["row", "fold"]).to_numpy()
+        truth, scores, _ = self.held_out_rows(model)
+        return truth, scores
+
+    def held_out_rows(self, model: StepResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the truth and the stored scores of the held-out rows, and their positions in the dataset."""
+        stored = predictions_frame(self.store, model.artifacts["predictions"])
+        rows = stored["row"].to_numpy()
+        return self.column("target")[rows], stored.drop(columns=["row", "fold"]).to_numpy(), rows
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of every row."""
+        return read_table(self.store, self.dataset[0].artifacts["dataset"], [name])[name].to_numpy()
 
     def saying(self, model: StepResult, scores: np.ndarray) -> StepResult:
         """Return the model's result with other stored predictions."""

@@ -74,13 +74,14 @@ class Town:
         *,
         frame: pd.DataFrame | None = None,
         group: str | None = None,
+        metrics: list[Any] | None = None,
         **roles: Any,
     ) -> Champion:
         """Train, measure on a holdout, and return the version as the ledger names it."""
         dataset = self.window(rows(self.task, seed=number) if frame is None else frame, **roles)
         split = self.step("prepare", {"split": {"by": "random", "holdout": 0.5, "group": group}}, dataset=dataset)
         trained = self.step("train", {"name": "one", "candidate": candidate}, dataset=dataset, split=split)
-        section = {"metrics": METRICS[self.task], "candidates": ["one"], "evaluation": {"importance": None}}
+        section = {"metrics": metrics or METRICS[self.task], "candidates": ["one"], "evaluation": {"importance": None}}
         measured = self.step("evaluate", section, dataset=dataset, split=split, models=trained)
         return Champion(
             seq=number,
@@ -258,6 +259,21 @@ def test_two_equal_models_are_never_told_apart(town: Town) -> None:
     assert report.comparison is not None
     assert (report.comparison.difference, report.comparison.variance) == (0, 0)
     assert [report.differences["log_loss"].low, report.differences["log_loss"].high] == [0, 0]
+
+
+def test_a_metric_of_the_users_own_is_watched_too(town: Town) -> None:
+    own: list[Any] = [{"function": "sklearn.metrics.matthews_corrcoef", "name": "matthews_score"}, "log_loss"]
+    champion, former = (town.version(number, GOOD["binary"], metrics=own) for number in (1, 2))
+    report = town.report(
+        town.window(rows(seed=50, flipped=True)), champion, former, metrics=own, estimated={"metric": "log_loss"}
+    )
+    assert report.metric == "matthews_score"
+    assert report.champion is not None
+    assert report.champion.metrics["matthews_score"] is not None
+    assert report.champion.metrics["matthews_score"] < 0 < (report.holdout["matthews_score"] or 0)
+    assert report.decayed
+    assert report.comparison is not None
+    assert report.differences["matthews_score"].low is not None
 
 
 def test_a_margin_is_what_may_be_lost(town: Town) -> None:

@@ -152,7 +152,11 @@ def test_check_finds_functions_that_would_not_take_their_params_and_tables_of_tw
 ) -> None:
     plugins = tmp_path / "plugins"
     plugins.mkdir()
-    (plugins / "given.py").write_text("def gate(evaluation, least): ...\n\n\ndef sink(tables, folder): ...\n")
+    (plugins / "given.py").write_text("""
+def gate(evaluation, least): ...
+def sink(tables, folder): ...
+def own_score(y_true, y_score, frame=None, *, least): ...
+""")
     monkeypatch.syspath_prepend(str(plugins))
     monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(plugins))
     table = {"kind": "sql", "conn_id": "warehouse", "table": "loads"}
@@ -161,6 +165,8 @@ def test_check_finds_functions_that_would_not_take_their_params_and_tables_of_tw
         spec = yaml.safe_load((pipelines / f"{name}.yaml").read_text())
         spec["gates"] = [{"kind": "custom", "function": "given.gate", "params": {} if name == "one" else {"least": 1}}]
         spec["scoring"] = {"sinks": [table, {"kind": "function", "function": "given.sink", "params": {"folder": "/x"}}]}
+        metric = {"function": "given.own_score", "params": {} if name == "one" else {"least": 1}}
+        spec["evaluation"]["metrics"].append(metric)
         (pipelines / f"{name}.yaml").write_text(yaml.safe_dump(spec))
     code, out, _ = run("check", "one", "two", "--offline", "-o", "json")
     found = {(one["subject"], one["check"]): (one["outcome"], one["detail"]) for one in json.loads(out)}
@@ -171,5 +177,7 @@ def test_check_finds_functions_that_would_not_take_their_params_and_tables_of_tw
         in found["one", "gate gate"][1]
     )
     assert found["two", "gate gate"][0] == "ok"
+    assert "missing a required argument: 'least'" in found["one", "metric own_score"][1]
+    assert found["two", "metric own_score"] == ("ok", "given.own_score")
     assert "got an unexpected keyword argument" in found["one", "sink given.sink"][1]
     assert "pipeline 'one' writes this table, too" in found["two", "sink table loads of warehouse"][1]
