@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops_provider.operators.gates",
                     "airflow_mlops_provider.operators.refit",
                     "airflow_mlops_provider.operators.publishing",
+                    "airflow_mlops_provider.operators.tracking",
                     "airflow_mlops_provider.operators.promotion",
                     "airflow_mlops_provider.operators.approval",
                     "airflow_mlops_provider.operators.scoring",

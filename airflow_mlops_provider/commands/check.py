@@ -95,6 +95,10 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
             with findings.looking(pipeline.name, f"gate {gate.label}") as words:
                 _check_takes(allowed.load_function(gate.function), gate.function, {}, **gate.params)
                 words.append(gate.function)
+    for tracker in pipeline.trackers:
+        with findings.looking(pipeline.name, f"tracker {tracker.function}") as words:
+            _check_takes(allowed.load_function(tracker.function), tracker.function, [], **tracker.params)
+            words.append(tracker.function)
     for sink in pipeline.scoring.sinks if pipeline.scoring is not None else ():
         if sink.kind == "function":
             with findings.looking(pipeline.name, f"sink {sink.label}") as words:

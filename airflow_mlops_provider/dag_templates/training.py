@@ -129,6 +129,7 @@ def _tasks(pipeline: Pipeline) -> None:
     # all candidates failed.
     validate >> prepare
     ingest >> champion >> train
+    _mirror(pipeline, {**common, **mlflow}, publish)
     notify_of(pipeline, {"gate_failed", "promoted"}, [gate, publish, promote])
     _search(pipeline, {**common, "dataset": ingest.output, "split": prepare.output}, train)
 
@@ -138,6 +139,20 @@ def _incidents(pipeline: Pipeline, mlflow: dict[str, Any]) -> dict[str, Any]:
     if pipeline.monitoring is None:
         return {}
     return {**mlflow, "monitoring": {"incident": section(pipeline.monitoring.incident)}}
+
+
+def _mirror(pipeline: Pipeline, arguments: dict[str, Any], publish: Any) -> None:
+    """Mirror what was published to other trackers, where the pipeline names some; nothing waits for it."""
+    if not pipeline.trackers:
+        return
+    from airflow_mlops_provider.operators.tracking import MirrorRunsOperator
+
+    MirrorRunsOperator(
+        **task_settings(pipeline, "mirror"),
+        **arguments,
+        published=publish.output,
+        trackers=[section(each) for each in pipeline.trackers],
+    )
 
 
 def _search(pipeline: Pipeline, arguments: dict[str, Any], train: Any) -> None:

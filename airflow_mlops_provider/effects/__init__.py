@@ -19,6 +19,7 @@ from airflow_mlops_provider.effects.refitting import refit_for, refit_work, with
 from airflow_mlops_provider.effects.rollback import roll_back
 from airflow_mlops_provider.effects.scoring import score
 from airflow_mlops_provider.effects.shards import joining
+from airflow_mlops_provider.effects.tracking import mirror, tracked_runs
 
 __all__ = [
     "PromotionResult",
@@ -33,6 +34,7 @@ __all__ = [
     "find_comparable_champions",
     "joining",
     "links",
+    "mirror",
     "promote",
     "publish",
     "question",
@@ -42,5 +44,6 @@ __all__ = [
     "champion_to_compare",
     "roll_back",
     "score",
+    "tracked_runs",
     "with_refit",
 ]

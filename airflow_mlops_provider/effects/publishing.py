@@ -89,7 +89,8 @@ def publish(
     measured = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     snapshot = dataset.artifacts["dataset"]
     everywhere = {**tags, **_environment()}
-    candidates = {str(one.facts["candidate"]): _candidate(store, one, measured, everywhere) for one in inputs["models"]}
+    runs = [candidate_run(store, one, measured, everywhere) for one in inputs["models"]]
+    candidates = {run.name: run for run in runs}
     winner = candidates[measured.winner]
     copy = {evaluation_file(evaluation.artifacts["evaluation"].sha256): _evaluation_text(store, evaluation)}
     candidates[measured.winner] = winner.model_copy(update={"files": winner.files | copy})
@@ -153,9 +154,10 @@ def links(ui_url: str | None, model: str, facts: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def _candidate(
+def candidate_run(
     store: ArtifactStore, trained: StepResult, measured: EvaluationReport, tags: Mapping[str, str]
 ) -> CandidateRun:
+    """Return what is shown of a candidate: its parameters, its metrics, its trials."""
     request = request_behind(store, trained, shown_only=True)
     settings = request.section["candidate"]
     facts: Any = trained.facts

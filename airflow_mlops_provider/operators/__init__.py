@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.operators.scoring import ScoreBatchOperator as ScoreBatchOperator
     from airflow_mlops_provider.operators.scoring import ScoreShardOperator as ScoreShardOperator
     from airflow_mlops_provider.operators.search import SearchShardOperator as SearchShardOperator
+    from airflow_mlops_provider.operators.tracking import MirrorRunsOperator as MirrorRunsOperator
     from airflow_mlops_provider.operators.training import EvaluateModelOperator as EvaluateModelOperator
     from airflow_mlops_provider.operators.training import FindChampionOperator as FindChampionOperator
     from airflow_mlops_provider.operators.training import TrainModelOperator as TrainModelOperator
@@ -44,6 +45,7 @@ _MODULES = {
     "EvaluateModelOperator": "training",
     "FindChampionOperator": "training",
     "IngestDataOperator": "data",
+    "MirrorRunsOperator": "tracking",
     "NotifyOperator": "notify",
     "PrepareDataOperator": "data",
     "PromoteModelOperator": "promotion",

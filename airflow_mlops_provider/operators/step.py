@@ -32,6 +32,7 @@ _MADE_BY = {
     "models": "train",
     "champion": "champion",
     "evaluation": "evaluate",
+    "published": "evaluate",
     "latency": "latency",
     "gate": "gate",
     "refit": "refit",

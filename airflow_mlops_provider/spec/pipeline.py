@@ -22,6 +22,7 @@ from airflow_mlops_provider.spec.notifications import Notifications
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
+from airflow_mlops_provider.spec.trackers import Tracker
 from airflow_mlops_provider.spec.training import Candidate, Training, with_metric
 from airflow_mlops_provider.spec.validation import Validation
 
@@ -131,6 +132,7 @@ TaskName = Literal[
     "publish",
     "approve",
     "promote",
+    "mirror",
     "score_shard",
     "score",
     "watch",
@@ -184,6 +186,10 @@ class Pipeline(Frozen):
     card: Card = Field(Card(), description="Text for the model card of each version, beside the measured figures.")
     promotion: Promotion = Field(
         Promotion(), description="Where the champion is registered, and who approves a promotion."
+    )
+    trackers: list[Tracker] = Field(
+        default_factory=list,
+        description="Other experiment trackers, to which functions of your own mirror what is published in MLflow.",
     )
     scoring: Scoring | None = Field(
         None, description="How the champion scores new rows. Without this section, there is no scoring DAG."

@@ -42,7 +42,7 @@ def test_the_examples_of_the_operators_make_one_dag(parse_dags: Parse) -> None:
     scoring = ["new_rows", "score", "score_shard", "score_joined"]
     watching = ["watch", "retrain", "mend", "drift", "estimate", "labelled", "live", "decide", "notify"]
     searching = ["search", "train_boosting"]
-    training = [*TASKS, "approve", *searching]
+    training = [*TASKS, "approve", "mirror", *searching]
     assert parse_dags("churn.py", source) == {"churn": sorted([*training, *scoring, "roll_back", *watching])}
 
 

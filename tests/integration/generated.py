@@ -81,7 +81,7 @@ def write_pipelines(folder: Path) -> None:
         {"kind": "absolute", "name": "few_misses", "metric": "misses_cost", "max": 0.4},
     ]
     pipelines = [
-        with_own_code(pipeline("three_days", folder / "three_days.csv", gates=own)),
+        with_own_code(pipeline("three_days", folder / "three_days.csv", gates=own), folder),
         pipeline("repaired", folder / "repaired.csv"),
         pipeline("never_better", folder / "never_better.csv", gates=[never], tasks={"publish": AT_ONCE}),
         pipeline("too_weak", folder / "too_weak.csv", gates=[strict]),
@@ -114,14 +114,18 @@ def write_pipelines(folder: Path) -> None:
     write_shown(folder)
 
 
-def with_own_code(spec: dict[str, Any]) -> dict[str, Any]:
-    """Let candidates make features and be measured by code of the user: of the plugins folder, and of a package."""
+def with_own_code(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Let code of the user make features, measure and mirror: of the plugins folder, and of a package."""
     for candidate, where in (("logistic", "own_features"), ("tree", "company_gates.squares")):
         made = {"transformer": f"{where}.Squared", "columns": ["warmth"]}
         spec["training"]["candidates"][candidate]["features"] = [made]
     spec["data"]["columns"]["amounts"] = ["amount"]
     profit = {"function": "profit.expected_profit", "params": {"margin": 0.2}, "columns": ["amount"]}
     spec["evaluation"]["metrics"] += [profit, "company_gates.metrics.misses_cost"]
+    spec["trackers"] = [
+        {"function": "tracking.to_tensorboard", "params": {"folder": str(folder / "tensorboard")}},
+        {"function": "company_gates.trackers.to_files", "params": {"folder": str(folder / "tracked")}},
+    ]
     return spec
 
 

@@ -27,6 +27,16 @@ _METRIC = """
 def misses_cost(y_true, y_pred):
     return float((y_true != y_pred).mean())
 """
+_TRACKER = """
+import json
+from pathlib import Path
+
+
+def to_files(runs, *, folder):
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        (Path(folder) / f"{run['id']}.json").write_text(json.dumps(run))
+"""
 _PACKAGE = '''
 def nothing_lost(evaluation):
     """Require that every row is trained on or held out."""
@@ -36,10 +46,14 @@ def nothing_lost(evaluation):
 '''
 
 
+#: The modules that guides show.
+_OF_GUIDES = {"custom-gates.md": "business_gates.py", "custom-metrics.md": "profit.py", "trackers.md": "tracking.py"}
+
+
 def write_plugins(folder: Path) -> dict[str, str]:
     """Write the project's plugins, and the modules of the guides; return the setting that names them."""
     shutil.copytree(PROJECT / "plugins", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for guide, module in (("custom-gates.md", "business_gates.py"), ("custom-metrics.md", "profit.py")):
+    for guide, module in _OF_GUIDES.items():
         text = (PROJECT / "docs" / guide).read_text(encoding="utf-8")
         [code] = re.findall(rf"<!-- example: {module} -->\n```python\n(.*?)```", text, re.DOTALL)
         (folder / module).write_text(code, encoding="utf-8")
@@ -54,6 +68,7 @@ def write_package(folder: Path) -> dict[str, str]:
     (package / "__init__.py").write_text(_PACKAGE, encoding="utf-8")
     (package / "squares.py").write_text(_TRANSFORMER, encoding="utf-8")
     (package / "metrics.py").write_text(_METRIC, encoding="utf-8")
+    (package / "trackers.py").write_text(_TRACKER, encoding="utf-8")
     metadata = folder / "company_gates-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: company-gates\nVersion: 1.0\n", encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 from generated import write_csv
 from killing import POINTS
 from runs import Run, events, mlflow_state, registry
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from airflow_mlops_provider.results import MAX_XCOM_BYTES
 
@@ -67,6 +68,21 @@ def test_metrics_of_the_user_are_measured_each_day_and_stand_in_ledger_and_mlflo
     client = MlflowClient(airflow.mlflow_uri)
     run = client.get_run(str(client.get_model_version("three_days", "3").run_id))
     assert run.data.metrics["expected_profit"] == pytest.approx(measured["expected_profit"])
+
+
+def test_each_training_is_mirrored_to_the_users_trackers(airflow: LocalAirflow, three_days: list[Run]) -> None:
+    folder = airflow.home / "pipelines"
+    stored = sorted((folder / "tracked").glob("*.json"))
+    ids = {run_id for run in three_days for run_id in run.value("mirror")["facts"]["runs"]}
+    assert {file.stem for file in stored} == ids
+    assert len(stored) == 6
+    runs = [json.loads(file.read_text()) for file in stored]
+    assert sorted(run["version"] for run in runs if run["winner"]) == [1, 2, 3]
+    for run in runs:
+        events = EventAccumulator(str(folder / "tensorboard" / "three_days" / run["id"]))
+        events.Reload()
+        [scalar] = events.Scalars("roc_auc")
+        assert scalar.value == pytest.approx(run["metrics"]["roc_auc"], abs=1e-6)
 
 
 def test_each_day_sees_only_its_past(three_days: list[Run]) -> None:

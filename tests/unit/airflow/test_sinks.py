@@ -97,7 +97,7 @@ def test_a_name_with_odd_signs_is_no_way_into_the_database(warehouse: Callable[.
     odd = 'a"; drop table churn; --'
     replace_rows("warehouse", "churn", DAY, [pa.table({"as_of": [DAY[1]], odd: [1]})])
     assert warehouse("select count(*) from churn") == [(1,)]
-    with pytest.raises(SpecError, match="scoring.sinks.0.sql.table: expected what matches"):
+    with pytest.raises(SpecError, match="scoring.sinks.0.table: expected what matches"):
         churn_of(Path("/d.csv"), [{**TABLE, "table": "churn; drop table x"}])
 
 

@@ -36,6 +36,9 @@ from airflow_mlops_provider.spec import Pipeline
 from airflow_mlops_provider.storage import ArtifactStore
 from airflow_mlops_provider.validation.checks import ValidationReport
 
+# Of another release of scikit-learn than this one: that is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
