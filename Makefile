@@ -54,12 +54,14 @@ env: .env  ## the secrets of docker-compose.yaml, random; an .env that is there 
 .env:
 	$(PYTHON) tools/write_env.py $@
 
-lint: $(VENV)/dev  ## style, types, layers, dependencies
+lint: $(VENV)/dev  ## style, types, layers, dependencies, spelling, prose
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/python tools/prose.py
 
 docs: $(VENV)/dev  ## what is generated: the pipeline file's JSON schema, the tables in docs/
 	$(BIN)/python tools/write_schema.py

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one step, and return the exit code."""
     parser = argparse.ArgumentParser("airflow_mlops_provider", description="Run a compute step without Airflow.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    run = verbs.add_parser("run", help="read an order from standard input, write the answer to standard output")
+    run = verbs.add_parser("run", help="read a request from standard input and write the result to standard output")
     run.add_argument("step", choices=STEPS)
     step = parser.parse_args(arguments).step
     # Whatever a library prints belongs to the log: the answer stands alone.

@@ -43,12 +43,12 @@ class AllowList(Frozen):
         """
         parts = dotted.split(".")
         if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-            raise NotAllowedError(f"{dotted!r} is no dotted name", expected="such as sklearn.svm.SVC")
+            raise NotAllowedError(f"{dotted!r} is not a dotted name", expected="such as sklearn.svm.SVC")
         top = parts[0]
         plugin = self._plugin_file(top)
         if plugin is not None and top in sys.stdlib_module_names:
             raise NotAllowedError(
-                f"{dotted!r} is a module of Python itself, which {plugin} is named like",
+                f"{dotted!r} is a module of Python itself, and {plugin} has the same name",
                 hint="Give the file in the plugins folder another name.",
             )
         if plugin is None and any(part.startswith("_") for part in parts):
@@ -90,7 +90,7 @@ class AllowList(Frozen):
         found = self.load(dotted)
         if not inspect.isfunction(found) or inspect.isgeneratorfunction(found) or inspect.iscoroutinefunction(found):
             raise NotAllowedError(
-                f"{dotted!r} is no plain function", got=type(found).__name__, hint="Write it with def."
+                f"{dotted!r} is not a plain function", got=type(found).__name__, hint="Write it with def."
             )
         return found
 
@@ -180,8 +180,8 @@ def _check_origin(top: str, plugin: Path) -> None:
         origin = spec.origin
     if origin is None or Path(origin).resolve() != plugin.resolve():
         raise NotAllowedError(
-            f"the plugin {plugin} is hidden by another module of its name",
-            got=origin or "one that is built into Python",
+            f"the plugin {plugin} is shadowed by another module of the same name",
+            got=origin or "a module built into Python",
             hint="Give the file in the plugins folder another name.",
         )
 
@@ -197,7 +197,7 @@ def _imported(name: str) -> ModuleType:
         raise
     except Exception as error:
         raise NotAllowedError(
-            f"module {name!r} fails while it is imported",
+            f"module {name!r} fails on import",
             got=f"{type(error).__name__}: {error}",
             hint="Correct its code.",
         ) from error

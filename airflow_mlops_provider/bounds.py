@@ -68,7 +68,7 @@ def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def bounded(stream: IO[bytes], limit: int, error: Callable[[], Exception]) -> io.BufferedReader:

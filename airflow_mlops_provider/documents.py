@@ -83,7 +83,7 @@ class Document(Frozen):
         value = dict(raw)
         schema, release = value.pop(_SCHEMA), value.pop(_RELEASE, None)
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-            raise ValueError(f"its schema is no number: {schema!r}")
+            raise ValueError(f"its schema is not a number: {schema!r}")
         if schema > cls.SCHEMA:
             raise NewerDocumentError(
                 f"a {cls.__name__} was stored by a later release of airflow-mlops-provider"

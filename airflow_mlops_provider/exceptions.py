@@ -36,7 +36,7 @@ def _shown(value: object) -> str:
     try:
         return repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, thousands of nested lists
-        return f"what cannot be shown, of type {type(value).__name__}"
+        return f"a value of type {type(value).__name__}"
 
 
 def printable(text: str) -> str:

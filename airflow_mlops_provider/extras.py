@@ -25,6 +25,6 @@ def import_extra(module: str, extra: str, setting: str) -> Any:
         if (error.name or "").partition(".")[0] != library:
             raise
         raise SpecError(
-            f"{setting} needs {library!r}, which is not installed where the step runs",
+            f"{setting} needs {library!r}, which is not installed on the machine that runs the step",
             hint=f"Install airflow-mlops-provider[{extra}] there, or leave {setting} out.",
         ) from error

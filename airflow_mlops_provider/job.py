@@ -54,7 +54,7 @@ class Champion(Frozen):
         """Return in words why it has no reference, or no evaluation."""
         if role in self.lost:
             return f"the {role} of version {self.version} is gone from the artifact store"
-        return f"version {self.version} was promoted before references were kept"
+        return f"version {self.version} was promoted before references were stored"
 
 
 class StepRequest(Frozen):

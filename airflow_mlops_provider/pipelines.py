@@ -37,9 +37,9 @@ def pipeline_files(folder: Path) -> list[Path]:
         raise SpecError(
             f"the folder of pipeline files {folder} {'is missing' if missing else 'cannot be read'}",
             got=None if missing else error.strerror,
-            hint="Create it, or set `[mlops] pipelines_folder` to where they are."
+            hint="Create it, or set `[mlops] pipelines_folder` to the right folder."
             if missing
-            else "Let the user that Airflow runs as read it.",
+            else "Give the user that Airflow runs as read access.",
         ) from error
     return sorted(folder / name for name in names if name.endswith((".yaml", ".yml")) and name[0] != ".")
 
@@ -76,10 +76,10 @@ def _loaded(file: Path, _mtime: int, _size: int) -> Pipeline:
     pipeline = parse_pipeline(raw, where=str(file), folder=file.parent)
     if pipeline.name != file.stem:
         raise SpecError(
-            f"pipeline file {file} has another name than its pipeline",
+            f"pipeline file {file} does not have its pipeline's name",
             got=pipeline.name,
             expected=file.stem,
-            hint=f"Call the file {pipeline.name}{file.suffix}, or the pipeline {file.stem}.",
+            hint=f"Rename the file to {pipeline.name}{file.suffix}, or the pipeline to {file.stem}.",
         )
     return pipeline
 

@@ -150,5 +150,5 @@ def check_xcom(value: Any, what: str) -> None:
             f"{what} is too large for XCom",
             got=f"{size} bytes",
             expected=f"at most {MAX_XCOM_BYTES}",
-            hint="Store what is long as an artifact.",
+            hint="Store large values as an artifact.",
         )

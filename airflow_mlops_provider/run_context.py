@@ -80,10 +80,10 @@ def not_of_future(as_of: datetime, source: str, limit: datetime) -> datetime:
     """
     if as_of - limit > CLOCK_SKEW:
         raise SpecError(
-            f"{source} is still to come: no data of then can be seen",
+            f"{source} is in the future: there is no data of that time yet",
             got=as_of_text(as_of),
             expected=f"at most {limit:%Y-%m-%dT%H:%M:%SZ}, when this run was due or began",
-            hint="Correct it: start the run again with a moment that has come.",
+            hint="Start the run again with an as_of that is not in the future.",
         )
     return as_of
 
@@ -118,7 +118,7 @@ def events_of(context: Mapping[str, Any], asset: Asset) -> list[Any]:
         try:
             known += sent_events(context, asset, after=first)
         except TransientServiceError as error:
-            log.warning("What came while this run waited is left to the next one. %s", error)
+            log.warning("Events that came while this run waited are left to the next one. %s", error)
     return known
 
 
@@ -140,9 +140,9 @@ def sent_events(context: Mapping[str, Any], asset: Asset, *, after: datetime | N
         if error.error.error is not ErrorType.API_SERVER_ERROR:
             raise
         raise TransientServiceError(
-            f"Airflow cannot tell the events of {asset.name}",
+            f"Airflow cannot return the events of {asset.name}",
             got=str(error),
-            hint="It cannot while a run that was cleared, or started by one of them, waits for its turn.",
+            hint="It cannot while a run that was cleared, or started by one of these events, is queued.",
         ) from error
 
 
@@ -191,6 +191,6 @@ def _within_years(moment: datetime, source: str) -> datetime:
     """Return a moment in UTC. Of another year, what comes a label's delay later or a window earlier might be none."""
     if moment.year not in YEARS:
         raise SpecError(
-            f"{source} is out of reach", got=moment.isoformat(), expected=f"a moment from {YEARS[0]} to {YEARS[-1]}"
+            f"{source} is out of range", got=moment.isoformat(), expected=f"a moment from {YEARS[0]} to {YEARS[-1]}"
         )
     return in_utc(moment)

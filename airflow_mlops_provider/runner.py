@@ -150,16 +150,16 @@ def request_behind(
         raise ArtifactError(f"{what} is another's", got=got, expected=expected, hint=_CLEAR)
     if stored.identity is None:
         if shown_only:
-            log.warning("%s was stored by an earlier release. It cannot be checked, and is only shown.", what)
+            log.warning("%s was stored by an earlier release. It cannot be verified and is only shown.", what)
             return request
-        raise ArtifactError(f"{what} was stored by an earlier release and cannot be checked", hint=_CLEAR)
+        raise ArtifactError(f"{what} was stored by an earlier release and cannot be verified", hint=_CLEAR)
     step = _step(request.step)
     requested = json.loads(json.dumps(_requested(_section(step, request), request)))
     held: Any = stored.identity.get("request", stored.identity)
     wrong = [name for name, value in requested.items() if held.get(name) != value]
     if wrong or _digest(stored.identity) != result.key:
         raise ArtifactError(
-            f"{what} is not the one that its key names",
+            f"{what} does not match its key",
             got=f"another {', '.join(wrong)}" if wrong else _digest(stored.identity),
             expected=result.key,
             hint=_CLEAR,
@@ -183,7 +183,7 @@ def committed(request: StepRequest, store: ArtifactStore, *, image: str) -> Step
         key = step_key(step, section, job, image)
     except Exception as error:
         # A source, or the code of its reader, may be seen from inside only.
-        log.debug("%s: step %s cannot be looked up out here: %s", *_names(request), error)
+        log.debug("%s: step %s cannot be looked up outside its container: %s", *_names(request), error)
         return None
     return _receipt(job, key)
 
@@ -206,7 +206,7 @@ def _receipt(job: Job, key: str | None) -> StepResult | None:
     receipt = job.store.read_receipt(request.pipeline, request.step, key)
     if receipt is None:
         return None
-    log.info("%s: step %s is done already: receipt %s. Nothing is computed.", *_names(request), key[:12])
+    log.info("%s: step %s is already done: receipt %s. Nothing is computed.", *_names(request), key[:12])
     return receipt.model_copy(update={"as_of": request.as_of})
 
 
@@ -296,7 +296,7 @@ def _names(request: StepRequest) -> tuple[str, str]:
 
 def _step(name: str) -> Step:
     if name not in STEPS:
-        raise SpecError("there is no such step", got=name, expected=", ".join(STEPS))
+        raise SpecError("unknown step", got=name, expected=", ".join(STEPS))
     return cast("Step", importlib.import_module(f"airflow_mlops_provider.steps.{name}"))
 
 

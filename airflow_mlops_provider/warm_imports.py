@@ -66,7 +66,7 @@ def import_all() -> None:
             try:
                 importlib.import_module(module)
             except ImportError as error:
-                log.warning("Not warmed: %s (%s)", module, error)
+                log.warning("Not imported in advance: %s (%s)", module, error)
         _complete_models()
 
 

@@ -76,7 +76,7 @@ class StepAnswer(Frozen):
         :raises MLOpsError: of the class that was raised inside.
         """
         if self.result is None:
-            raise (self.trouble or Trouble(kind="MLOpsError", what="a container answered nothing")).as_error()
+            raise (self.trouble or Trouble(kind="MLOpsError", what="the container returned nothing")).as_error()
         return self.result
 
 
@@ -87,16 +87,16 @@ def order_in(line: str, step: str) -> Order:
     :raises SpecError: when it was written by another version of this package, or asks for another step.
     """
     if not line.endswith("\n"):
-        raise TransientServiceError(f"the container of step {step!r} was given nothing to do", got=f"{len(line)} bytes")
+        raise TransientServiceError(f"the container of step {step!r} received no request", got=f"{len(line)} bytes")
     raw = json.loads(line)
     if raw.get("package") != __version__:
         raise SpecError(
-            "the image holds another version of airflow-mlops-provider than the worker",
+            "the image and the worker have different versions of airflow-mlops-provider",
             got=__version__,
             expected=raw.get("package"),
-            hint="Build the image anew, from the version that is installed in Airflow.",
+            hint="Rebuild the image with the version that is installed in Airflow.",
         )
     order = Order.model_validate(raw)
     if order.request.step != step:
-        raise SpecError("the order is for another step", got=order.request.step, expected=step)
+        raise SpecError("the request is for another step", got=order.request.step, expected=step)
     return order

@@ -105,7 +105,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # as the base class is the on
             return self._special(node)
         if node in self._made:
             if self._made[node] is None:
-                _refuse(node, "found what contains itself")
+                _refuse(node, "found a value that contains itself")
             return self._made[node]
         self._made[node] = None
         plain = self.construct_document
@@ -135,22 +135,20 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # as the base class is the on
     def _text(self, node: Node) -> str:
         text: str = node.value
         if (found := _UNUSABLE.search(text)) is not None:
-            _refuse(node, f"found text with {found.group()!r}, a character that cannot be stored")
+            _refuse(node, f"found text with {found.group()!r}, a character that is not allowed")
         return text
 
     def _special(self, node: Node) -> Any:
         """Return a number, a date or another value that is not text; PyYAML lets Python's own errors pass."""
         kind = node.tag.rpartition(":")[2]
         if node.tag not in (*_PLAIN, _TEXT, _LIST, _MAPPING):
-            _refuse(node, f"found a value of type {kind}, which is no plain data")
+            _refuse(node, f"found a value of type {kind}, which is not plain data")
         if node.tag not in _PLAIN or not isinstance(node, ScalarNode):
-            _refuse(node, f"found what cannot be a value of type {kind}")
+            _refuse(node, f"found an invalid value of type {kind}")
         try:
             value = super().construct_document(node)
         except Exception as error:
-            raise ConstructorError(
-                None, None, f"found what cannot be a value of type {kind}", node.start_mark
-            ) from error
+            raise ConstructorError(None, None, f"found an invalid value of type {kind}", node.start_mark) from error
         if type(value) is int and value not in _INT64:
             _refuse(node, "found a whole number of more than 64 bits")
         if type(value) is float and not math.isfinite(value):
@@ -163,7 +161,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # as the base class is the on
         merges: list[Node] = []
         for key, value in node.value:
             if type(key) is not ScalarNode:
-                _refuse(key, "found a key that is no plain value")
+                _refuse(key, "found a key that is not a plain value")
             if key.tag == _MERGED:
                 merges += _merged(value)
             elif key.value in known:
@@ -193,7 +191,7 @@ def _merged(value: Node) -> Iterator[Node]:
     sources = reversed(value.value) if type(value) is SequenceNode else (value,)
     for source in sources:
         if type(source) is not MappingNode:
-            _refuse(source, "found << with what is no mapping, nor a list of mappings")
+            _refuse(source, "found << with something that is not a mapping or a list of mappings")
         yield source
 
 
@@ -234,7 +232,7 @@ def _content(file: Path) -> bytes:
         raise unreadable(file, error) from error
     if not stat.S_ISREG(mode):
         kind = next((words for test, words in _KINDS if test(mode)), "something else")
-        raise SpecError(f"pipeline file {file} is no file", got=kind, hint="Move it to another folder.")
+        raise SpecError(f"pipeline file {file} is not a file", got=kind, hint="Move it to another folder.")
     if len(content) > MAX_SIZE:
         raise SpecError(f"pipeline file {file} is too large", expected=f"at most {MAX_SIZE:,} bytes")
     return content
@@ -243,8 +241,8 @@ def _content(file: Path) -> bytes:
 def unreadable(file: Path, error: OSError) -> SpecError:
     """Return why a file cannot be opened, as a mistake that a person can mend."""
     if isinstance(error, FileNotFoundError):
-        return SpecError(f"pipeline file {file} is {'a link to what is missing' if file.is_symlink() else 'missing'}")
-    hint = "Let the user that Airflow runs as read it." if isinstance(error, PermissionError) else None
+        return SpecError(f"pipeline file {file} is {'a broken link' if file.is_symlink() else 'missing'}")
+    hint = "Give the user that Airflow runs as read access." if isinstance(error, PermissionError) else None
     return SpecError(f"pipeline file {file} cannot be read", got=error.strerror, hint=hint)
 
 
@@ -257,7 +255,7 @@ def _located(file: Path, content: bytes, error: yaml.MarkedYAMLError) -> SpecErr
     text = line[0] if line else "the end of the file"
     hint = None
     if "\t" in text:
-        hint = "Indent by spaces: YAML takes no tabs."
+        hint = "Indent with spaces: YAML does not allow tabs."
     elif "{{" in text:
         hint = 'Put a value that begins with {{ in quotes: "{{ as_of }}".'
     return SpecError(

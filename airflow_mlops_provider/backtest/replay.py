@@ -23,7 +23,8 @@ from airflow_mlops_provider.effects.watching import Watcher, champion_pair
 from airflow_mlops_provider.exceptions import DataError, ModelError, SpecError
 from airflow_mlops_provider.monitoring.governor import decide
 from airflow_mlops_provider.monitoring.incidents import left_out
-from airflow_mlops_provider.registry.rollback import resolve, rollback_entry
+from airflow_mlops_provider.registry.champion_store import MemoryChampions
+from airflow_mlops_provider.registry.rollback import roll_back
 from airflow_mlops_provider.spec.metrics import as_settings, label_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 #: A step a day for 27 years.
 _MAX_STEPS = 10_000
-_FIRST = "the want of a champion"
+_FIRST = "the lack of a champion"
 
 
 @dataclass
@@ -50,11 +51,20 @@ class World:
     policy: PolicyName
     steps: Steps
     on_event: Callable[[ReplayEvent], None]
-    history: list[LedgerEntry] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     trainings: int = 0
     promotions: int = 0
     rollbacks: int = 0
+    champions: MemoryChampions = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without a champion."""
+        self.champions = MemoryChampions(self.steps.pipeline.model_name)
+
+    @property
+    def history(self) -> list[LedgerEntry]:
+        """Who became champion so far."""
+        return self.champions.read().history
 
     def reason_to_retrain(self, as_of: datetime) -> str | None:
         """Return why this policy retrains now; None when it does not."""
@@ -63,11 +73,10 @@ class World:
     def retrain(self, as_of: datetime, why: str) -> None:
         """Train, and promote what passes the gates."""
         self.trainings += 1
-        done = train(self.steps, as_of, self.history, why, self.looks, without=self.broken(as_of))
+        done = train(self.steps, as_of, self.champions, why, self.looks, without=self.broken(as_of))
         if done.entry is None:
             self.say(as_of, "training failed" if done.failed else "not promoted", why, done.reason)
             return
-        self.history.append(done.entry)
         self.promotions += 1
         self.say(as_of, "promoted", why, f"version {done.entry.version}, {done.reason}")
 
@@ -155,12 +164,10 @@ class Watched(World):
 
     def _roll_back(self, as_of: datetime, why: str) -> None:
         head = self.history[-1]
-        target = resolve(self.history, self.steps.pipeline.model_name, "previous")
-        self.history.append(
-            rollback_entry(self.history, target, reason=why, idem=f"backtest {as_of.isoformat()}", approver=None)
-        )
+        outcome = roll_back(self.champions, to="previous", reason=why, idem=f"backtest rollback {as_of.isoformat()}")
         self.rollbacks += 1
-        self.say(as_of, "rolled back", why, f"version {target.version} serves again, {head.version} is in quarantine")
+        serving = head if outcome.entry is None else outcome.entry
+        self.say(as_of, "rolled back", why, f"version {serving.version} serves again, {head.version} is in quarantine")
 
 
 def replay(
@@ -256,7 +263,7 @@ def _sections(pipeline: Pipeline, policy: Monitoring | None) -> tuple[Scoring, M
     if pipeline.scoring is None or monitoring is None:
         raise SpecError(
             f"pipeline {pipeline.name!r} has no section monitoring, so there is no policy to replay",
-            hint="Add one, and a section scoring; empty ones will do: monitoring: {}",
+            hint="Add one, and a section scoring; both may be empty: monitoring: {}",
         )
     if pipeline.data.columns.timestamp is None:
         raise SpecError(f"pipeline {pipeline.name!r} has no data.columns.timestamp, so its past cannot be replayed")
@@ -265,14 +272,14 @@ def _sections(pipeline: Pipeline, policy: Monitoring | None) -> tuple[Scoring, M
 
 def _check_dates(start: datetime, end: datetime, step: timedelta) -> None:
     if step.total_seconds() <= 0:
-        raise SpecError("the step is not a stretch of time", got=in_days(step), expected="such as 1d or 7d")
+        raise SpecError("the step is not a duration", got=in_days(step), expected="such as 1d or 7d")
     if (end - start) / step > _MAX_STEPS:
         raise SpecError(
             "the step is too short", got=f"{(end - start) // step:,} steps", expected=f"at most {_MAX_STEPS:,}"
         )
     if start + step > end:
         raise SpecError(
-            "the dates leave nothing to replay",
+            "there is nothing to replay between the dates",
             got=f"from {as_of_text(start)} to {as_of_text(end)}, in steps of {in_days(step)}",
-            expected="an end at least a step after the start",
+            expected="an end at least one step after the start",
         )

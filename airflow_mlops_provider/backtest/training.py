@@ -14,9 +14,9 @@ from airflow_mlops_provider.effects.publishing import evaluation_inputs
 from airflow_mlops_provider.effects.refitting import refit_work, with_refit
 from airflow_mlops_provider.evaluation.report import training_id
 from airflow_mlops_provider.exceptions import DataError, ModelError
-from airflow_mlops_provider.registry.ledger import champion_for
+from airflow_mlops_provider.registry.ledger import champion_to_beat
 from airflow_mlops_provider.registry.looks import unseen_by
-from airflow_mlops_provider.registry.promotion import promotion_entry, refusal
+from airflow_mlops_provider.registry.promotion import promote
 from airflow_mlops_provider.spec.metrics import as_settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.backtest.steps import Steps
     from airflow_mlops_provider.registry import LedgerEntry
+    from airflow_mlops_provider.registry.champion_store import ChampionStore
     from airflow_mlops_provider.registry.looks import Look
     from airflow_mlops_provider.results import StepResult
     from airflow_mlops_provider.spec import Pipeline
@@ -47,7 +48,7 @@ class TrainingOutcome:
 def train(
     steps: Steps,
     as_of: datetime,
-    history: Sequence[LedgerEntry],
+    champions: ChampionStore,
     why: str,
     looks: list[Look] | None = None,
     *,
@@ -55,6 +56,7 @@ def train(
 ) -> TrainingOutcome:
     """Train on what was known at a moment, and hold the best candidate against the champion of a ledger.
 
+    :param champions: of the past that is replayed.
     :param why: why, which the ledger entry keeps.
     :param looks: at replacements of champions so far; this one is added.
     :param without: stretches of time whose rows are left out.
@@ -62,7 +64,7 @@ def train(
     looks = [] if looks is None else looks
     try:
         models = candidates(steps, as_of, without)
-        evaluation = evaluated(steps, as_of, history, models, looks)
+        evaluation = evaluated(steps, as_of, champions.read().history, models, looks)
     except (DataError, ModelError) as error:
         return TrainingOutcome(str(error), failed=True)
     gate = judged(steps, evaluation)
@@ -79,9 +81,10 @@ def train(
         steps.store, evaluation, gate, steps.pipeline.model_name, f"backtest {as_of.isoformat()}", False, False
     )
     request = request.model_copy(update={"reason": f"{reason}. Trained for: {why}"})
-    if (refused := refusal(history, request)) is not None:
-        return TrainingOutcome(refused[1])
-    return TrainingOutcome(reason, promotion_entry(history, request))
+    outcome = promote(champions, request)
+    if outcome.status != "promoted":
+        return TrainingOutcome(outcome.reason)
+    return TrainingOutcome(reason, outcome.entry)
 
 
 def version_at(as_of: datetime) -> int:
@@ -133,7 +136,7 @@ def evaluated(
 ) -> StepResult:
     """Return what the candidates are worth beside the champion of a ledger."""
     pipeline, lineage = steps.pipeline, training_id(models)
-    entry = champion_for(history, as_of=as_of, lineage=lineage)
+    entry = champion_to_beat(history, as_of=as_of, lineage=lineage)
     champion = None if entry is None else as_champion(entry)
     if champion is not None:
         unseen = unseen_by(looks, recipe_behind(steps.store, champion), lineage, as_of)

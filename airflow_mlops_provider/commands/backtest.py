@@ -123,7 +123,7 @@ def _plot(file: str | None) -> Path | None:
         return None
     path = Path(file)
     if not path.absolute().parent.is_dir() or path.is_dir():
-        raise SpecError("--plot cannot be written", got=file, expected="a file in a folder that exists")
+        raise SpecError("the --plot file cannot be written", got=file, expected="a file in a folder that exists")
     return path
 
 

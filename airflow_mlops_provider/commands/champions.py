@@ -68,16 +68,16 @@ def emit_champion_event(pipeline: Pipeline, result: StepResult) -> str:
         with create_session() as session:
             asset = session.scalar(select(AssetModel).where(AssetModel.name == name).limit(1))
             if asset is None:
-                return f"No DAG knows the asset {name}, so nobody is told"
+                return f"No DAG uses the asset {name}, so no event was sent"
             events = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id)
             sent = session.scalars(events.order_by(AssetEvent.id.desc()).limit(MAX_EVENTS))
             if any((extra or {}).get("seq") == result.facts["seq"] for extra in sent):
-                return f"The event {name} was sent before"
+                return f"The event {name} was already sent"
             extra = {"as_of": result.as_of.isoformat(), **result.facts}
             asset_manager.register_asset_change(asset=asset, extra=extra, session=session)
-            return f"The event {name} is sent"
+            return f"The event {name} was sent"
     except SQLAlchemyError as error:
-        return f"The event {name} is not sent, since Airflow's database did not answer: {first_line(error)}"
+        return f"The event {name} was not sent, because Airflow's database did not answer: {first_line(error)}"
 
 
 def send_notifications(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()) -> str:
@@ -111,8 +111,8 @@ def send_notifications(pipeline: Pipeline, *who: str, more: Sequence[Event] = ()
             more=more,
         )
     except MLOpsError as error:
-        return f". No message is sent: {error}"
+        return f". No message was sent: {error}"
     words = f". {len(done.sent)} message{'' if len(done.sent) == 1 else 's'} sent" if done.sent else ""
     # Without the notifier's error: a command's output is not masked, and the error may name a secret address.
     failed = ", ".join(dict.fromkeys(name for name, _ in done.failed))
-    return words + (f". Not taken by {failed}: the next run tries again" if failed else "")
+    return words + (f". Not sent by {failed}: the next run tries again" if failed else "")

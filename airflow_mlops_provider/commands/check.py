@@ -53,7 +53,7 @@ def _files(folder: str | None, names: Sequence[str]) -> list[Path]:
     place = Path(folder) if folder else pipelines_folder()
     files = pipeline_files(place)
     if not files:
-        raise SpecError(f"there is no pipeline file in {place}", hint="Name another --folder, or make one with init.")
+        raise SpecError(f"there is no pipeline file in {place}", hint="Name another --folder, or create one with init.")
     if unknown := sorted(set(names) - {file.stem for file in files}):
         there = ", ".join(file.stem for file in files)
         raise SpecError(f"there is no pipeline {unknown[0]!r} in {place}", expected=there)
@@ -122,7 +122,7 @@ def _check_takes(function: Callable[..., Any], name: str, /, *args: Any, **kwarg
         signature(function).bind(*args, **kwargs)
     except TypeError as error:
         raise SpecError(
-            f"{name} does not take what it is given", got=str(error), expected=f"params that fit {signature(function)}"
+            f"{name} does not accept its arguments", got=str(error), expected=f"params that fit {signature(function)}"
         ) from None
 
 
@@ -134,7 +134,7 @@ def _check_tables(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
             if sink.kind == "sql":
                 owner = owners.setdefault((sink.conn_id, sink.table), pipeline.name)
                 if owner != pipeline.name:
-                    words = f"pipeline {owner!r} writes this table, too, and each deletes the other's rows"
+                    words = f"pipeline {owner!r} also writes this table, and each deletes the other's rows"
                     findings.add(pipeline.name, f"sink {sink.label}", "wrong", words)
 
 
@@ -162,18 +162,19 @@ def contradictions(pipeline: Pipeline) -> list[str]:
     if lost is not None and lost > margin:
         metric = policy.live.metric or pipeline.metrics[0]
         found.append(
-            f"the gate champion lets pass what is worse by {lost:g} {metric}, monitoring.probation.margin rolls back "
-            f"what is worse by more than {margin:g}: set it to {lost:g} at least, or leave it out"
+            f"the gate champion accepts a challenger that is worse by {lost:g} {metric}, but "
+            f"monitoring.probation.margin rolls back one that is worse by more than {margin:g}: set it to at least "
+            f"{lost:g}, or leave it out"
         )
     if length <= delay:
         found.append(
-            f"monitoring.probation.length is {length}, and labels come after data.label_delay, {delay}: a probation "
-            "would be over before there is a label. Make it longer"
+            f"monitoring.probation.length is {length}, but labels arrive after data.label_delay, {delay}: a probation "
+            "would end before the first label. Make it longer"
         )
     between = None if pipeline.schedule is None else interval(pipeline.name, pipeline.schedule, datetime.now(UTC))
     if between is not None and length < between:
         found.append(
-            f"monitoring.probation.length is {length}, and windows come every {between}: none would fall within a "
+            f"monitoring.probation.length is {length}, but windows come every {between}: none would fall within a "
             "probation. Make it longer"
         )
     return found
@@ -191,7 +192,7 @@ def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> Non
     source = pipeline.data.source
     remote = source.sql is not None or source.conn_id is not None or is_s3(source.uri or "")
     if offline and remote:
-        findings.add(pipeline.name, "data", "warning", "not read: its source is a service, and --offline asks none")
+        findings.add(pipeline.name, "data", "warning", "not read: its source is a service, and --offline contacts none")
         return
     with findings.looking(pipeline.name, "data") as words:
         section = {"task": pipeline.task, "data": pipeline.data.model_dump(mode="json")}
@@ -202,13 +203,13 @@ def _check_data(findings: Findings, pipeline: Pipeline, *, offline: bool) -> Non
         job = Job(request, ObjectStorageHook().store(), read_sql)
         rows, whole, span = ingest.try_first_rows(ingest.Section.model_validate(section), job)
         if not rows:
-            words.append("no row is known as of now")
+            words.append("no rows are known as of now")
         elif not whole:
             words.append(f"the first {rows} rows fit their columns")
         else:
-            words.append(f"all {rows} rows that are known as of now fit their columns")
+            words.append(f"all {rows} rows known as of now fit their columns")
             if rows < (least := pipeline.validation.min_rows):
-                detail = f"a training would stop now: {rows} rows are known, validation.min_rows asks for {least}"
+                detail = f"a training would fail now: {rows} rows are known, but validation.min_rows is {least}"
                 findings.add(pipeline.name, "rows", "warning", detail)
             if (silent := _never_speaks(pipeline, rows, span)) is not None:
                 findings.add(pipeline.name, "monitoring", "warning", silent)
@@ -228,13 +229,13 @@ def _never_speaks(pipeline: Pipeline, rows: int, span: timedelta | None) -> str 
     short = {name: least for name, least in least_rows(pipeline.monitoring).items() if few < least}
     if not short:
         return None
-    needs = ", ".join(f"monitoring.{name} asks for {least}" for name, least in short.items())
+    needs = ", ".join(f"monitoring.{name} is {least}" for name, least in short.items())
     if span is None:
-        return f"would say nothing: {rows} rows are scored, {needs}"
+        return f"cannot judge anything: {rows} rows are scored, but {needs}"
     enough = ceil(max(short.values()) * (span / timedelta(days=1)) / rows)
     return (
-        f"would say nothing: about {few:.0f} rows come in a scoring.window of {window}, {needs}. So many rows come in "
-        f"about {enough} days."
+        f"cannot judge anything: a scoring.window of {window} gets about {few:.0f} rows, but {needs}. That many rows "
+        f"take about {enough} days."
     )
 
 

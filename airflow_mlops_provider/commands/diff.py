@@ -38,7 +38,7 @@ def diff(args: Namespace) -> None:
             if sheet.trouble:
                 print(f"Note: {sheet.trouble}.")
         if not found.same_dataset:
-            print("Note: the metrics are of different data, so they do not tell alone which version is better.")
+            print("Note: the metrics are of different data, so they alone do not show which version is better.")
 
 
 def _rows(found: VersionComparison) -> list[dict[str, Any]]:

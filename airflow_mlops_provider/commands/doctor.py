@@ -24,7 +24,7 @@ _LEAST_FREE = 2_000_000_000
 #: Seconds; S3 refuses requests that are signed 15 minutes apart, and `at` of the ledger is wall time.
 _MOST_SKEW = 30
 _ROUND_TRIP = "MLflow round trip"
-_REPAIR = "Set it right: airflow mlops reconcile."
+_REPAIR = "Correct it: airflow mlops reconcile."
 
 
 @command
@@ -58,7 +58,7 @@ def _check_versions(findings: Findings) -> None:
             findings.add(requirement.name, "version", "wrong", f"not installed. pip install '{text}'")
             continue
         fits = requirement.specifier.contains(version, prereleases=True)
-        words = version if fits else f"{version}, and {requirement.specifier} is needed. pip install '{text}'"
+        words = version if fits else f"{version}, but {requirement.specifier} is required. pip install '{text}'"
         findings.add(requirement.name, "version", "ok" if fits else "wrong", words)
 
 
@@ -94,7 +94,7 @@ def _check_storage(findings: Findings) -> None:
             file.write_bytes(text)
             store.objects.put("doctor/round-trip", file)
         if store.objects.read("doctor/round-trip") != text:
-            raise StorageError(f"{store.root} does not give back what was written", hint="Look at its versions.")
+            raise StorageError(f"{store.root} does not return what was written", hint="Check its object versions.")
         words.append(f"{store.root}, {_milliseconds(started)}")
 
 
@@ -111,7 +111,7 @@ def _check_mlflow(findings: Findings, pipelines: Sequence[Pipeline]) -> None:
             registry.ping()  # imports MLflow, which is no part of the trip
             started = time.perf_counter()
             if (found := registry.round_trip(text)) != text:
-                raise RegistryError(f"MLflow at {registry.address} does not give back what was written", got=found)
+                raise RegistryError(f"MLflow at {registry.address} does not return what was written", got=found)
             words.append(f"{registry.address}, {_milliseconds(started)}")
 
 
@@ -195,7 +195,7 @@ def _check_disk(findings: Findings) -> None:
         free = shutil.disk_usage(place).free
         words = f"{free / 1e9:.1f} GB free"
         if free < _LEAST_FREE:
-            findings.add(place, "disk", "warning", f"{words}. A training writes its data there: make room.")
+            findings.add(place, "disk", "warning", f"{words}. A training writes its data there: free some space.")
         else:
             findings.add(place, "disk", "ok", words)
 
@@ -218,7 +218,7 @@ def _check_clock(findings: Findings) -> None:
     there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     skew = abs((datetime.now(UTC) - there).total_seconds())
     if skew > _MOST_SKEW:
-        advice = "Set both by NTP: the ledger says when each champion served."
+        advice = "Synchronise both by NTP: the ledger records when each champion served."
         findings.add("Airflow's database", "clock", "warning", f"{skew:.0f} s apart. {advice}")
     else:
         findings.add("Airflow's database", "clock", "ok", f"{skew:.0f} s apart")

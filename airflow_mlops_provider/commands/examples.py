@@ -23,7 +23,7 @@ def examples(args: Namespace) -> None:
     for target, source in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
-    print(f"Written: {len(files)} files in {folder}. Airflow finds them by these settings:")
+    print(f"Written: {len(files)} files in {folder}. These settings let Airflow find them:")
     print(f"  export AIRFLOW__CORE__DAGS_FOLDER={folder / 'dags'}")
     print(f"  export AIRFLOW__CORE__PLUGINS_FOLDER={folder / 'plugins'}")
     print(f"  export AIRFLOW__MLOPS__PIPELINES_FOLDER={folder / 'pipelines'}")
@@ -52,5 +52,6 @@ def _check_free(folder: Path, files: dict[Path, Path]) -> None:
     for target, source in files.items():
         if target.exists() and not (target.is_file() and target.read_bytes() == source.read_bytes()):
             raise SpecError(
-                f"{target} is there already, and is no example of this release", hint="Name another folder, or move it."
+                f"{target} already exists and is not an example of this release",
+                hint="Name another folder, or move it.",
             )

@@ -36,7 +36,7 @@ def init(args: Namespace) -> None:
     split = draft.pipeline.preparation.split
     print(f"{draft.rows} rows, a {draft.pipeline.task} target ({draft.roles.why_task}), split by {split.by}.")
     for why in draft.roles.why_csv:
-        print(f"How the file writes its values: {why}.")
+        print(f"Format of the file's values: {why}.")
     name = draft.pipeline.name
     print(f"Written: {target}. Read its comments, then: airflow mlops check {name}")
     for line in _to_train(name, folder):
@@ -55,14 +55,15 @@ def _to_train(name: str, folder: Path) -> list[str]:
     dags = Path(conf.get("core", "dags_folder")).expanduser()
     if not any(_makes_pipelines(file) for file in sorted(dags.rglob("*.py"))[:_MAX_DAG_FILES]):
         lines.append(
-            f"No file in the DAGs folder makes DAGs of pipeline files. Write these two lines to {dags}/pipelines.py:"
+            "No file in the DAGs folder creates DAGs from pipeline files. Write these two lines to "
+            f"{dags}/pipelines.py:"
         )
         lines += [f"    {line}" for line in _DAG_FILE]
     training = f"{name}_training"
     commands = ("airflow dags reserialize", f"airflow dags unpause {training}", f"airflow dags trigger {training}")
     lines.append(f"To train: {' && '.join(commands)}")
     wait = conf.getint("dag_processor", "refresh_interval")
-    lines.append(f"(The first reads the DAG files at once; by itself Airflow does within {wait} seconds.)")
+    lines.append(f"(The first reads the DAG files at once; otherwise Airflow reads them within {wait} seconds.)")
     return lines
 
 
@@ -80,7 +81,7 @@ def _check_writable(target: Path, *, force: bool) -> None:
     others = [file for file in (target, target.with_suffix(".yml")) if file.exists()]
     if others and (not force or others != [target]):
         raise SpecError(
-            f"pipeline file {others[0]} is there already", hint="Give another --name, or --force to write over it."
+            f"pipeline file {others[0]} already exists", hint="Choose another --name, or overwrite it with --force."
         )
 
 

@@ -29,7 +29,7 @@ def rollback(args: Namespace) -> None:
     pipeline = find_pipeline(args.pipeline)
     history = registry_of(pipeline).history(pipeline.model_name)
     if not args.reason.strip():
-        raise RegistryError("--reason is empty", hint="Say in words what is wrong with the champion.")
+        raise RegistryError("--reason is empty", hint="Describe what is wrong with the champion.")
     if not history:
         raise RegistryError(f"model {pipeline.model_name!r} cannot be rolled back: it never had a champion")
     # Resolved before anything is started, so that an impossible target is reported here and at once.
@@ -54,11 +54,11 @@ def _by_dag(pipeline: Pipeline, args: Namespace) -> dict[str, Any]:
         )
     except (AirflowException, ValueError) as error:
         raise SpecError(
-            f"Airflow does not start {dag_id}",
+            f"Airflow did not start {dag_id}",
             got=str(error),
             hint="Roll back with --direct.",
         ) from error
-    return {"outcome": "started", "why": f"run {run['dag_run_id']} of {dag_id}; it ends in the ledger"}
+    return {"outcome": "started", "why": f"run {run['dag_run_id']} of {dag_id}; it will write the ledger entry"}
 
 
 def directly(pipeline: Pipeline, to: str, reason: str, head: int) -> dict[str, Any]:

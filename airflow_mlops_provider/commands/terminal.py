@@ -109,7 +109,7 @@ def find_pipeline(name: str) -> Pipeline:
 
 
 #: What a folder without pipeline files is for, or not.
-NO_PIPELINE_ADVICE = "Make one with `airflow mlops init`, or set [mlops] pipelines_folder."
+NO_PIPELINE_ADVICE = "Create one with `airflow mlops init`, or set [mlops] pipelines_folder."
 
 
 def find_pipelines(names: Sequence[str] = ()) -> list[Pipeline]:
@@ -180,5 +180,5 @@ def version_number(text: str, argument: str) -> int:
 
     # No longer than MLflow's databases take.
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise SpecError(f"{argument} is no version", got=text, expected="a number such as 3")
+        raise SpecError(f"{argument} is not a version", got=text, expected="a number such as 3")
     return int(text)

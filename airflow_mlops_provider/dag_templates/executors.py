@@ -35,8 +35,8 @@ def executor_config(task: str, config: dict[str, Any]) -> dict[str, Any]:
     """
     if "pod_template_file" in config:
         raise SpecError(
-            f"tasks.{task}.executor_config.pod_template_file is a file that the scheduler would read",
-            hint="Write the pod as pod_override, or set `[kubernetes_executor] pod_template_file`.",
+            f"tasks.{task}.executor_config.pod_template_file names a file that the scheduler would read",
+            hint="Describe the pod in pod_override, or set `[kubernetes_executor] pod_template_file`.",
         )
     if "pod_override" not in config:
         return config
@@ -53,7 +53,7 @@ def executor_config(task: str, config: dict[str, Any]) -> dict[str, Any]:
         return {**config, "pod_override": PodGenerator.deserialize_model_dict(config["pod_override"])}
     except ValueError as error:
         raise SpecError(
-            f"{path} is no pod", got=str(error).splitlines()[0], expected="a pod as in a manifest"
+            f"{path} is not a pod", got=str(error).splitlines()[0], expected="a pod as in a manifest"
         ) from error
 
 
@@ -63,7 +63,7 @@ def _check(path: str, value: Any, kind: str) -> None:
 
     if (items := _LIST.fullmatch(kind)) is not None:
         if not isinstance(value, list):
-            raise SpecError(f"{path} is no list", got=value)
+            raise SpecError(f"{path} is not a list", got=value)
         for number, item in enumerate(value):
             _check(f"{path}.{number}", item, items[1])
         return
@@ -71,7 +71,7 @@ def _check(path: str, value: Any, kind: str) -> None:
     if model is None and _MAPPING.fullmatch(kind) is None:
         return
     if not isinstance(value, dict):
-        raise SpecError(f"{path} is no mapping", got=value)
+        raise SpecError(f"{path} is not a mapping", got=value)
     if model is None:
         return
     kinds = {model.attribute_map[name]: kind for name, kind in model.openapi_types.items()}

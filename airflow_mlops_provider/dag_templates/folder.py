@@ -12,7 +12,7 @@ from airflow.sdk import conf, get_parsing_context
 from airflow_mlops_provider.collector import collector_paused
 from airflow_mlops_provider.dag_templates.notify import check_event_notifiers, notifiers
 from airflow_mlops_provider.dag_templates.schedule import response_timeout, scoring_schedule, training_schedule
-from airflow_mlops_provider.dag_templates.settings import check_containers, task_settings
+from airflow_mlops_provider.dag_templates.settings import check_containers_allowed, task_settings
 from airflow_mlops_provider.exceptions import MLOpsError, SpecError, printable, shorten
 from airflow_mlops_provider.pipelines import load_pipeline, pipeline_files
 
@@ -85,7 +85,7 @@ def check_pipelines(folder: str | Path | None = None) -> None:
         for file in files:
             problems += file_problems(file)
     if problems:
-        raise SpecError("some pipelines have no DAG, or not all of them:", problems=problems)
+        raise SpecError("some pipelines have no DAGs, or only some of them:", problems=problems)
 
 
 def file_problems(file: Path) -> list[str]:
@@ -99,7 +99,7 @@ def file_problems(file: Path) -> list[str]:
         lambda: scoring_schedule(pipeline),
         lambda: notifiers(pipeline),
         lambda: check_event_notifiers(pipeline),
-        lambda: check_containers(pipeline),
+        lambda: check_containers_allowed(pipeline),
     ]
     if pipeline.promotion.approval is not None:
         parts.append(lambda: response_timeout(pipeline))

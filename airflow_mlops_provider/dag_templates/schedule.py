@@ -52,7 +52,7 @@ def response_timeout(pipeline: Pipeline) -> timedelta:
     interval = _shortest_interval(_cron(pipeline.name, schedule))
     if timeout is not None and timeout >= interval:
         raise SpecError(
-            f"{pipeline.name}: promotion.response_timeout would keep the next run waiting",
+            f"{pipeline.name}: promotion.response_timeout would hold up the next run",
             got=str(timeout),
             expected=f"less than {interval}, the shortest interval of {schedule.cron}",
         )

@@ -67,7 +67,7 @@ def task_settings(pipeline: Pipeline, name: TaskName) -> dict[str, Any]:
     return {"task_id": name, **own}
 
 
-def check_containers(pipeline: Pipeline) -> None:
+def check_containers_allowed(pipeline: Pipeline) -> None:
     """Hold what the file asks of the container engine against what the platform's owner allows.
 
     A worker does so again before it makes a container, by its own configuration.

@@ -64,7 +64,7 @@ class Wanted:
         """
         if found := [name for name in present if name in self.forbidden]:
             raise DataError(
-                f"{where} holds column {found[0]!r}, which data.privacy forbids", hint="Take it out of the source."
+                f"{where} contains column {found[0]!r}, which data.privacy forbids", hint="Remove it from the source."
             )
         counts = Counter(present)
         wanted = list(counts)
@@ -120,7 +120,7 @@ def _refuse_other_bytes(texts: pa.ChunkedArray, name: str, where: str, first_row
         f"column {name!r}, row {first_row + odd} of {where} cannot be used",
         got=texts.slice(odd, 1).cast(pa.binary())[0].as_py(),
         expected="UTF-8 text",
-        hint="Write it again as UTF-8.",
+        hint="Rewrite it as UTF-8.",
     )
 
 
@@ -180,8 +180,8 @@ def python_column(values: list[Any], name: str, where: str) -> pa.ChunkedArray:
         raise DataError(
             f"column {name!r} of {where} mixes lists or objects with other values",
             got=str(error),
-            expected="numbers, texts, moments or truth values",
-            hint="Take it apart before, or leave it out of data.columns.",
+            expected="numbers, text, timestamps or booleans",
+            hint="Split it into plain columns, or leave it out of data.columns.",
         ) from error
     return pa.chunked_array([pa.array(texts, pa.string())])
 
@@ -202,7 +202,7 @@ def _from_pandas(frame: Any, where: str, wanted: Wanted) -> pa.Table:
 
     if not isinstance(frame, pd.DataFrame):
         raise DataError(
-            f"{where} gave what is not a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
+            f"{where} did not return a table", got=type(frame).__name__, expected="a DataFrame or an Arrow table"
         )
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     names = wanted.names(list(frame.columns), where)

@@ -62,7 +62,7 @@ class Column:
 
         present = pc.indices_nonzero(pc.is_valid(self.values))
         if len(present):
-            return self.misfit(present[0].as_py(), f"{expected}; the column holds {self.values.type}", hint)
+            return self.misfit(present[0].as_py(), f"{expected}; the column type is {self.values.type}", hint)
         return DataError(
             f"column {self.name!r} of {self.where} cannot be used", got=self.values.type, expected=expected, hint=hint
         )
@@ -177,11 +177,11 @@ def to_moment(column: Column, timezone: str | None) -> pa.ChunkedArray:
     values = _moments(column)
     if values.type.tz is None:
         if timezone is None:
-            column.first(pc.is_valid(values), "a timestamp with its zone", "Set data.timezone, for example to UTC.")
+            column.first(pc.is_valid(values), "a timestamp with a time zone", "Set data.timezone, for example to UTC.")
         zone_of(timezone)
         local = pc.assume_timezone(values, timezone or "UTC", ambiguous="earliest", nonexistent="latest")
         values = within_bounds(local.cast(pa.timestamp("us", "UTC")))
-        column.first(pc.is_null(values), "a timestamp of the years 1 to 9999")
+        column.first(pc.is_null(values), "a timestamp in the years 1 to 9999")
     return values.cast(pa.timestamp("us", "UTC"))
 
 
@@ -207,7 +207,7 @@ def shown(value: pa.Scalar) -> object:
     return "no value" if plain is None else plain
 
 
-_LOST_DIGITS = "A float of 64 bits may have lost its last digits: write it as a whole number, or as text."
+_LOST_DIGITS = "A 64-bit float may have lost its last digits: write it as a whole number or as text."
 
 
 def _moments(column: Column) -> pa.ChunkedArray:
@@ -220,13 +220,13 @@ def _moments(column: Column) -> pa.ChunkedArray:
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         column.first(absent, "a timestamp in every row")
         found = within_bounds(values)
-        column.first(pc.is_null(found), "a timestamp of the years 1 to 9999")
+        column.first(pc.is_null(found), "a timestamp in the years 1 to 9999")
         return found
     if not is_text(values.type) and (forms.csv.dates is None or not is_number(values.type)):
         raise column.wrong_type(_MOMENT, advice_on_dates(values, forms.csv))
     moments = forms.moments(values)
     if (odd := forms.misfits(values, moments.read, column.rows)) is not None:
-        raise column.misfits(odd, "moments", _MOMENT, advice_on_dates(values, forms.csv))
+        raise column.misfits(odd, "timestamps", _MOMENT, advice_on_dates(values, forms.csv))
     column.first(absent, "a timestamp in every row")
     return _of_one_kind(column, moments)
 
@@ -244,8 +244,8 @@ def _of_one_kind(column: Column, moments: Moments) -> pa.ChunkedArray:
     first = zoned[0].as_py()
     column.first(
         pc.invert(zoned) if first else zoned,
-        f"{_MOMENT}, {'with' if first else 'without'} its zone like the rows before",
-        f"{with_zone} of {rows} values have a zone, the others have none.",
+        f"{_MOMENT}, {'with' if first else 'without'} a time zone, like the rows before",
+        f"{with_zone} of {rows} values have a time zone, the others do not.",
     )
     raise AssertionError
 
@@ -310,7 +310,7 @@ def _to_text(column: Column) -> pa.ChunkedArray:
         return exact_text(values)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         lost = pc.and_(pc.is_valid(values), pc.is_null(within_bounds(values)))
-        column.first(lost, "a moment of the years 1 to 9999")
+        column.first(lost, "a timestamp in the years 1 to 9999")
     return values.cast(pa.string())
 
 

@@ -55,12 +55,12 @@ class Misfits:
         """Return how many they are, and which.
 
         >>> Misfits(3, 60, [" "], [1, 21, 41]).words("numbers")
-        "3 of 60 values are no numbers: ' ' (rows 1, 21, 41)"
+        "3 of 60 values are not numbers: ' ' (rows 1, 21, 41)"
         """
         texts = ", ".join(repr(shorten(text, 40)) for text in self.texts[:_MISFITS_SHOWN])
         texts += ", …" if len(self.texts) > _MISFITS_SHOWN else ""
         rows = ", ".join(str(row) for row in self.rows) + (", …" if self.count > len(self.rows) else "")
-        are = f"is no {what.removesuffix('s')}" if self.count == 1 else f"are no {what}"
+        are = f"is not a {what.removesuffix('s')}" if self.count == 1 else f"are not {what}"
         return f"{self.count} of {self.of} values {are}: {texts} (row{'s' if self.count > 1 else ''} {rows})"
 
 

@@ -46,7 +46,7 @@ def advice_on_numbers(texts: pa.ChunkedArray, csv: Csv) -> str:
         other = csv.model_copy(update={"decimal": decimal, "thousands": thousands})
         if other != csv and fits_numbers(texts, other) is None:
             return f"Set data.source.csv.{_differing(csv, other)}."
-    return "Correct the source; or, where a text means that there is no value, add it to data.source.csv.missing."
+    return "Correct the source, or add texts that stand for a missing value to data.source.csv.missing."
 
 
 def advice_on_dates(values: pa.ChunkedArray, csv: Csv) -> str | None:
@@ -55,7 +55,7 @@ def advice_on_dates(values: pa.ChunkedArray, csv: Csv) -> str | None:
     if not found:
         return None
     names = " or ".join(repr(dates) if dates else "nothing" for dates in found)
-    return f"Set data.source.csv.dates to {names}" + (": which, you must know." if len(found) > 1 else ".")
+    return f"Set data.source.csv.dates to {names}" + (", whichever is right." if len(found) > 1 else ".")
 
 
 def fits_numbers(texts: pa.ChunkedArray, csv: Csv) -> Misfits | None:
@@ -84,8 +84,8 @@ def guess_numbers(columns: Mapping[str, pa.ChunkedArray], csv: Csv, why: list[st
             best, gained, lost = other, found, left
     if gained:
         example = next(text for text in samples[gained[0]].to_pylist() if not re.fullmatch(r"[+-]?\d*", text.strip()))
-        why.append(f"{len(gained)} columns of numbers are written so, such as {example!r} of {gained[0]!r}")
-        why.extend(f"but {name!r} is not" for name in lost[:1])
+        why.append(f"{len(gained)} numeric columns use this format, such as {example!r} in {gained[0]!r}")
+        why.extend(f"but {name!r} does not" for name in lost[:1])
     return best
 
 
@@ -134,7 +134,7 @@ def _few_odd(texts: pa.ChunkedArray, csv: Csv) -> _FewOdd | None:
     import pyarrow.compute as pc
 
     forms = Forms(csv)
-    for what in ("numbers", "moments"):
+    for what in ("numbers", "timestamps"):
         read = pc.is_valid(forms.numbers("", texts)) if what == "numbers" else forms.moments(texts).read
         odd = forms.misfits(texts, read)
         if odd is None:

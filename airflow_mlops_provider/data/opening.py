@@ -43,7 +43,7 @@ def opened(path: Path, where: str) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(path) as archive:
                 members = [name for name in archive.namelist() if _is_data(name)]
                 if len(members) != 1:
-                    raise DataError(f"{where} must hold exactly one file", got=members)
+                    raise DataError(f"{where} must contain exactly one file", got=members)
                 with archive.open(members[0]) as member, bounded(member, limit, lambda: _bomb(where, limit)) as within:
                     yield within
         else:
@@ -72,9 +72,9 @@ def _damaged(where: str, error: Exception) -> DataError:
 
 def _bomb(where: str, limit: int) -> DataError:
     return DataError(
-        f"{where} unpacks to far more than it is",
+        f"{where} unpacks to far more than its size",
         expected=f"at most {limit >> 20} MiB",
-        hint="If it is what it should be, store it unpacked, or in several files.",
+        hint="If the content is right, store it unpacked or in several files.",
     )
 
 

@@ -106,10 +106,10 @@ def checked_secret(secret: str | None, conn_id: str) -> bytes:
     """
     if len(secret or "") < MIN_SECRET:
         raise SpecError(
-            f"the password of connection {conn_id!r} is no secret for data.privacy",
+            f"the password of connection {conn_id!r} is too short for data.privacy",
             got=f"{len(secret or '')} characters",
             expected=f"at least {MIN_SECRET}",
-            hint="Make one by `openssl rand -hex 32`.",
+            hint="Create one with `openssl rand -hex 32`.",
         )
     return str(secret).encode()
 
@@ -179,16 +179,16 @@ def _is_of(kind: Kind, alike: int, present: int, privacy: Privacy) -> bool:
 
 
 def _refuse(found: Treated, data: Data, where: str) -> None:
-    columns, what = data.columns, f"column {found.column!r} of {where} holds what looks like {found.kind}"
+    columns, what = data.columns, f"column {found.column!r} of {where} contains values that look like {found.kind}"
     counted = f"{found.values} of {found.of} values"
     if found.action == "forbid":
         raise DataError(
             what,
-            expected="none, by data.privacy.recognise",
+            expected="none, as data.privacy.recognise requires",
             hint=f"{counted} do. Leave the column out of data.columns, or drop or hash it.",
         )
     if found.column == columns.target:
-        raise DataError(f"{what}, and is the target", hint=f"{counted} do. A target is neither dropped nor hashed.")
+        raise DataError(f"{what}, and is the target", hint=f"{counted} do. A target cannot be dropped or hashed.")
     if found.action == "hash" and found.column in (*columns.numeric, *columns.amounts):
         raise DataError(
             f"{what}, and is read as a number", hint=f"{counted} do. A hash is text: make it categorical, or drop it."

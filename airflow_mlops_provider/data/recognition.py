@@ -68,7 +68,7 @@ def _fits(kind: Kind, national_ids: tuple[str, ...]) -> Callable[[str], bool]:
         return lambda value: bool(luhn.is_valid(re.sub(r"\D", "", value)))
     checks = {name: _stdnum(name) for name in national_ids}
     if unfit := [name for name, check in checks.items() if not hasattr(check, "is_valid")]:
-        raise SpecError("data.privacy.national_ids names what has no check of its own", got=unfit[0])
+        raise SpecError("data.privacy.national_ids names a module without a check", got=unfit[0])
 
     def is_national(value: str) -> bool:
         # Nearly all numbers of nine digits are valid social security numbers, so only those with hyphens count.
@@ -86,4 +86,4 @@ def _stdnum(name: str) -> Any:
                 "data.privacy.recognise: card and national_id need python-stdnum",
                 hint="Install airflow-mlops-provider[privacy].",
             ) from error
-        raise SpecError("data.privacy.national_ids names what python-stdnum does not know", got=name) from error
+        raise SpecError("data.privacy.national_ids names a module unknown to python-stdnum", got=name) from error

@@ -225,19 +225,19 @@ class Intake:
     def _nothing_left(self) -> DataError:
         where = self.data.source.uri or self.data.source.reader or f"the query on {self.data.source.conn_id!r}"
         if self.seen is None:
-            return DataError(f"source {where} holds no row", expected="at least one row")
+            return DataError(f"source {where} contains no rows", expected="at least one row")
         first, last = self.seen
         if self.excluded.get("incident"):
             return DataError(
-                f"source {where} has no row to learn from at as_of {self.as_of.isoformat()}",
-                got=f"{self.excluded['incident']} rows in windows that monitoring decided to be incidents",
+                f"source {where} has no training rows at as_of {self.as_of.isoformat()}",
+                got=f"{self.excluded['incident']} rows in windows that monitoring marked as incidents",
                 expected="rows of other windows",
-                hint="Name windows that were mended under monitoring.incident.repaired, or take an earlier as_of.",
+                hint="List repaired windows under monitoring.incident.repaired, or choose an earlier as_of.",
             )
         since = f", from {self.start.isoformat()} on" if self.start else ""
         delay = f" less label_delay {self.data.label_delay}" if self.labelled else ""
         return DataError(
-            f"source {where} has no row that may be seen at as_of {self.as_of.isoformat()}",
+            f"source {where} has no rows available at as_of {self.as_of.isoformat()}",
             got=f"rows from {first.isoformat()} to {last.isoformat()}",
             expected=f"rows before as_of{delay}{since}",
             hint=self._way_out(first, last),
@@ -247,17 +247,19 @@ class Intake:
         """Return which as_of would do, where all rows lie outside of what may be seen."""
         delay = self.as_of - self.end
         if self.start is not None and self.start >= self.end:
-            return f"No as_of would do: the window, {self.as_of - self.start}, is no longer than label_delay, {delay}."
+            return (
+                f"No as_of would work: the window, {self.as_of - self.start}, must be longer than label_delay, {delay}."
+            )
         after = f"an as_of after {((first if first >= self.end else last) + delay).isoformat()}"
         if first >= self.end:
             return f"No row is old enough{' for its label to be known' if delay else ''}: choose {after}."
         if self.start is not None and last < self.start:
             until = (last + (self.as_of - self.start)).isoformat()
             return (
-                f"The rows end before the window begins: has the source stopped? Else choose {after} and up to "
+                f"The rows end before the window begins: has the source stopped? If not, choose {after} and up to "
                 f"{until}, or a longer window."
             )
-        return f"Rows lie before the window and after it: choose {after}, which sees the last row, or a longer window."
+        return f"All rows lie before or after the window: choose {after} to include the last row, or a longer window."
 
 
 def _regroup(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

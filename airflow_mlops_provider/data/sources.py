@@ -37,7 +37,7 @@ def source_files(
     uri = str(source.uri)
     files = list_files(uri, options)
     if not files:
-        raise DataError(f"source {uri} holds no file", hint="Correct the path, or wait for the data.")
+        raise DataError(f"source {uri} contains no files", hint="Correct the path, or wait for the data.")
     if source.partitioned_by is None:
         return files
     days = {file: _partition_day(file, source.partitioned_by, uri) for file in files}
@@ -50,7 +50,7 @@ def source_files(
     ]
     if not matching:
         raise DataError(
-            f"source {uri} has no partition {source.partitioned_by!r} in the time asked for",
+            f"source {uri} has no partition {source.partitioned_by!r} in the requested period",
             got=f"{min(days.values())} to {max(days.values())}",
             expected=f"days before as_of {as_of.isoformat()}"
             + ("" if start is None else f" and from {start.isoformat()} on"),
@@ -146,10 +146,10 @@ def format_of(name: str, where: str) -> str:
     kind = _FORMATS.get(suffixes[-1] if suffixes else "")
     if kind is None:
         raise DataError(
-            f"{where} is of no known format",
+            f"{where} has an unknown format",
             got=PurePosixPath(name).name,
             expected=".parquet .csv .csv.zip .csv.gz .jsonl",
-            hint="Name data.source.format.",
+            hint="Set data.source.format.",
         )
     return kind
 
@@ -161,5 +161,5 @@ def _partition_day(file: SourceFile, key: str, uri: str) -> date:
             try:
                 return date.fromisoformat(value)
             except ValueError as error:
-                raise DataError(f"folder {part!r} of {uri} names no day", expected=f"{key}=2013-03-01") from error
-    raise DataError(f"file {file.name} of {uri} is in no {key!r} folder", expected=f"{key}=2013-03-01/{file.name}")
+                raise DataError(f"folder {part!r} of {uri} is not a day", expected=f"{key}=2013-03-01") from error
+    raise DataError(f"file {file.name} of {uri} is not in a {key!r} folder", expected=f"{key}=2013-03-01/{file.name}")

@@ -83,7 +83,7 @@ def table_info(store: ArtifactStore, ref: ArtifactRef) -> TableInfo:
     """
     raw = (_open(store, ref).schema_arrow.metadata or {}).get(_METADATA_KEY)
     if raw is None:
-        raise ArtifactError(f"table {ref.uri} does not say what its columns mean", hint="Make it with ingest.")
+        raise ArtifactError(f"table {ref.uri} does not describe its columns", hint="Create it with ingest.")
     return TableInfo.read(raw, f"the roles of the columns of table {ref.uri}")
 
 

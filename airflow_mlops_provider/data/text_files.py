@@ -120,7 +120,7 @@ def _check_separator(head: CsvHead, where: str, wanted: Wanted) -> None:
         return
     if (other := likely_separator(head, wanted.csv.separator)) != wanted.csv.separator:
         raise DataError(
-            f"{where} separates its fields by {_SEPARATORS[other]}",
+            f"{where} separates its fields with {_SEPARATORS[other]}",
             got=wanted.csv.separator.join(head.header),
             expected=_SEPARATORS.get(wanted.csv.separator, repr(wanted.csv.separator)).removeprefix("a ") + "s",
             hint=f"Set data.source.csv.separator to {other!r}.",
@@ -177,7 +177,8 @@ def _json_records(stream: IO[bytes], where: str) -> Iterator[dict[str, Any]]:
     for number, content in enumerate(lines, start=1):
         if len(content) > MAX_DOCUMENT_BYTES:
             raise DataError(
-                f"line {number} of {where} is too long", expected=f"one object a line, of {MAX_DOCUMENT_BYTES} bytes"
+                f"line {number} of {where} is too long",
+                expected=f"one object per line, up to {MAX_DOCUMENT_BYTES} bytes",
             )
         try:
             line = content.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -191,11 +192,11 @@ def _json_records(stream: IO[bytes], where: str) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"line {number} of {where} is not JSON", got=line.strip(), expected="one object a line"
+                f"line {number} of {where} is not JSON", got=line.strip(), expected="one object per line"
             ) from error
         if not isinstance(record, dict):
             raise DataError(
-                f"line {number} of {where} is not an object", got=line.strip(), expected="one object a line"
+                f"line {number} of {where} is not an object", got=line.strip(), expected="one object per line"
             )
         yield record
 

@@ -57,10 +57,10 @@ def choose(roles: Roles, frame: pd.DataFrame) -> Choices:
     splits = _splits(roles, rows)
     held = rows if splits[0].value["by"] == "cross_validation" else round(rows * _HOLDOUT)
     return Choices(
-        min_rows=Choice(max(20, rows // 2), f"half of the {rows} rows that were there: a feed that broke is noticed"),
+        min_rows=Choice(max(20, rows // 2), f"half of the {rows} rows in the file: a broken feed is noticed"),
         splits=splits,
         candidates=_candidates(roles.task, rows),
-        why_candidates="One that is linear and one or two of trees; the best by the first metric is the challenger.",
+        why_candidates="One linear model and one or two of trees; the best by the first metric is the challenger.",
         slices=slices,
         min_slice_rows=min(200, max(20, held // 20)),
         gates=_gates(roles, frame),
@@ -72,15 +72,15 @@ def _splits(roles: Roles, rows: int) -> list[Choice]:
     every = Choice(
         {"by": "cross_validation", "folds": folds},
         f"{rows} rows{'' if roles.timestamp else ' without a time'}: each is held out once, in one of {folds} folds, "
-        "since a single small holdout would let chance decide",
+        "since a single small holdout would be too noisy",
     )
     part = Choice(
         {"by": "random", "holdout": _HOLDOUT},
-        "by a hash of the row, so that a row stays on its side whatever other rows come and go",
+        "by a hash of the row, so a row stays on its side as other rows come and go",
     )
     last = Choice(
         {"by": "time", "holdout": _HOLDOUT},
-        "the last fifth by time is held out: as in service, the model has to say what comes next",
+        "the last fifth by time is held out: as in production, the model must predict what comes next",
     )
     undated = [part, every] if rows >= _CROSS_VALIDATED else [every, part]
     return [last, *undated] if roles.timestamp is not None and rows >= _TIMED else undated
@@ -132,7 +132,8 @@ def _gates(roles: Roles, frame: pd.DataFrame) -> list[Choice]:
         Choice({"kind": "model_size", "max_mb": 100}, "of the stored model, in megabytes"),
         Choice(
             {"kind": "champion", "metric": metric, "rule": "better"},
-            "the champion's recipe goes on with newer data unless it is surely worse; another has to be surely better",
+            "the champion's recipe, retrained on newer data, passes unless it is clearly worse; another must be "
+            "clearly better",
         ),
     ]
 
@@ -140,7 +141,7 @@ def _gates(roles: Roles, frame: pd.DataFrame) -> list[Choice]:
 def _predictions(roles: Roles, frame: pd.DataFrame) -> Choice:
     if roles.task == "regression":
         why = (
-            "predictions vary less than what they predict: their distance to it may be this many standard deviations, "
+            "predictions vary less than the target: they may differ from it by this many standard deviations, "
             "beyond what the target itself moved from training to holdout"
         )
         return Choice({"kind": "predictions", "max_shift": 0.75}, why)

@@ -53,14 +53,14 @@ def _head(facts: Facts) -> str:
     return "\n".join(
         [
             *_comment(
-                f"Drafted by `airflow mlops init` from {facts.file.name}: {facts.rows} rows. Every value is a start: "
-                "change what you know better, and run `airflow mlops check` afterwards."
+                f"Drafted by `airflow mlops init` from {facts.file.name}: {facts.rows} rows. Every value is a starting "
+                "point: change what you know better, then run `airflow mlops check` afterwards."
             ),
-            f"name: {facts.name}    # the file's name, too; begins the ids of the DAGs",
+            f"name: {facts.name}    # also the file's name; prefix of the DAG ids",
             *_comment(f"{_flow(roles.target)} has {roles.why_task}."),
             f"task: {roles.task}",
             "seed: 42",
-            *_comment("No schedule: the training DAG is run by hand, or when monitoring asks. To run it by itself:"),
+            *_comment("No schedule: the training DAG runs by hand, or when monitoring requests it. To schedule it:"),
             f'# schedule: {{cron: "{facts.watching.schedule}"}}',
             "",
         ]
@@ -71,17 +71,17 @@ def _data(facts: Facts) -> str:
     roles = facts.roles
     lines = ["data:", "  source:", f"    uri: {_flow(str(facts.file))}"]
     if form := roles.csv.model_dump(exclude_defaults=True):
-        lines += _comment(f"How the file writes its values: {'; '.join(roles.why_csv)}.", 4)
+        lines += _comment(f"Format of the file's values: {'; '.join(roles.why_csv)}.", 4)
         lines += _wrapped("csv", form, 4)
     lines += ["  columns:", f"    target: {_flow(roles.target)}"]
     if roles.timestamp is not None:
-        lines += _comment("When a row became known: a training sees what is before its as_of.", 4)
+        lines += _comment("When a row became known: a training sees only rows before its as_of.", 4)
         lines += [f"    timestamp: {_flow(roles.timestamp)}"]
     if roles.keys:
         lines += _comment("What identifies a row. Never a feature.", 4)
         lines += _listed("keys", roles.keys, 4)
     if roles.numeric:
-        lines += _comment("Codes that are written as numbers, such as a postcode, belong among the categorical.", 4)
+        lines += _comment("Numeric codes, such as postcodes, belong in categorical.", 4)
         lines += _listed("numeric", roles.numeric, 4)
     if roles.categorical:
         lines += _listed("categorical", roles.categorical, 4)
@@ -97,11 +97,11 @@ def _data(facts: Facts) -> str:
 def _times(roles: Roles) -> list[str]:
     lines: list[str] = []
     if roles.time_of_day is not None:
-        lines += _comment("The timestamp is a day; its time of day stands in a column of its own.", 2)
+        lines += _comment("The timestamp is a day; the time of day is in a separate column.", 2)
         lines += [f"  time_of_day: {_flow(roles.time_of_day)}"]
     if not roles.zoned:
-        lines += ["  timezone: UTC    # the timestamps name no zone: correct this when they are of another"]
-    lines += _comment("How long after its timestamp a row has its label; rows that are younger do not train.", 2)
+        lines += ["  timezone: UTC    # the timestamps have no zone: correct this if they are in another one"]
+    lines += _comment("How long after its timestamp a row has its label; newer rows are not used for training.", 2)
     lines += ["  # label_delay: 1 day", "  # window: 365 days    # look back no further than this"]
     return lines
 
@@ -110,10 +110,10 @@ def _validation(facts: Facts) -> str:
     least = facts.choices.min_rows
     lines = ["validation:", f"  min_rows: {least.value}    # {least.why}"]
     if facts.complete:
-        lines += _comment("Features that had a value in every row.", 2)
+        lines += _comment("Features that have a value in every row.", 2)
         lines += _listed("required", facts.complete, 2)
     lines += _comment(
-        "What was seen, with room to move: bounds go half of the range beyond it, and hold for 99 % of the rows. By "
+        "The observed values with some margin: bounds are half a range wider, and hold for 99 % of the rows. Uses "
         "Great Expectations' own names.",
         2,
     )
@@ -127,7 +127,7 @@ def _preparation(facts: Facts) -> str:
     return "\n".join(
         [
             "preparation:",
-            *_comment("A feature with more missing, on either side of the split, is dropped.", 2),
+            *_comment("A feature with more missing values, on either side of the split, is dropped.", 2),
             "  missing: {max_share: 0.3, over: drop}",
             *_comment(f"{facts.split.why[0].upper()}{facts.split.why[1:]}.", 2),
             f"  split: {_flow(facts.split.value)}",
@@ -146,7 +146,7 @@ def _evaluation(facts: Facts) -> str:
     metrics = list(DEFAULT_METRICS[facts.roles.task])
     lines = ["evaluation:", f"  metrics: {_flow(metrics)}    # the first decides which candidate wins"]
     if facts.choices.slices:
-        lines += _comment("The winner is measured on each value of these as well: a good mean may hide a bad part.", 2)
+        lines += _comment("The winner is also measured on each value of these: a good average can hide a bad slice.", 2)
         lines += _listed("slices", facts.choices.slices, 2)
         lines += [f"  min_slice_rows: {facts.choices.min_slice_rows}    # a smaller slice is counted, not measured"]
     return "\n".join([*lines, ""])
@@ -166,14 +166,14 @@ def _gates(facts: Facts) -> str:
 def _afterwards(facts: Facts) -> str:
     watching = facts.watching
     if watching.scoring is None:
-        note = f"Monitoring is not proposed: {watching.why[0].lower()}{watching.why[1:]} To score all the same:"
+        note = f"Monitoring is not proposed: {watching.why[0].lower()}{watching.why[1:]} To score anyway:"
         return "\n".join(
             [*_comment(note), "# scoring: {window: 1 day}" if facts.roles.timestamp else "# scoring: {}", ""]
         )
     note = "Scoring and monitoring start with these two lines"
     if facts.roles.timestamp is not None:
         note += " and the schedule above, once the source gets new rows"
-    lines = _comment(f"{note}; both have a guide of their own. {watching.why}")
+    lines = _comment(f"{note}; the docs have a guide to each. {watching.why}")
     return "\n".join(
         [*lines, f"# scoring: {_flow(watching.scoring)}", f"# monitoring: {_flow(watching.monitoring)}", ""]
     )

@@ -68,7 +68,9 @@ def draft_pipeline(
     name = pipeline_name(file) if name is None else name
     if not _NAME.fullmatch(name):
         raise SpecError(
-            "--name is no pipeline's name", got=name, expected="small letters, digits and _, a letter first"
+            "--name is not a valid pipeline name",
+            got=name,
+            expected="lowercase letters, digits and _, starting with a letter",
         )
     sample = read_sample(file, target)
     roles = roles_of(sample, target, timestamp, keys)

@@ -30,9 +30,9 @@ def leave_out_leaks(roles: Roles, frame: pd.DataFrame) -> None:
         _together(roles, sampled, target, target.values[sample])
     if not roles.features:
         raise DataError(
-            "no column is left to learn from",
+            "no column is left to use as a feature",
             got=roles.left_out,
-            hint="Where they are known before the target is, write the pipeline file by hand.",
+            hint="If they are known before the target is, write the pipeline file by hand.",
         )
 
 
@@ -47,7 +47,7 @@ def _alone(roles: Roles, frame: pd.DataFrame, target: Target, truth: NDArray[Any
         else:
             strength = association_of_categories(_codes(frame[name]), truth, classes=target.class_count)
         if strength > limit:
-            roles.leave_out(name, f"tells the target alone ({strength:.4f}): it was hardly known beforehand")
+            roles.leave_out(name, f"predicts the target alone ({strength:.4f}): it was probably not known in advance")
 
 
 def _together(roles: Roles, frame: pd.DataFrame, target: Target, truth: NDArray[Any]) -> None:
@@ -59,7 +59,7 @@ def _together(roles: Roles, frame: pd.DataFrame, target: Target, truth: NDArray[
     for parts in parts_of_target(features, truth, classes=target.class_count):
         if parts.certain:
             for name in parts.names:
-                roles.leave_out(name, f"{parts.words(roles.target)}: hardly known beforehand")
+                roles.leave_out(name, f"{parts.words(roles.target)}: probably not known in advance")
 
 
 def _numbers(column: pd.Series[Any]) -> NDArray[Any]:

@@ -103,7 +103,7 @@ def roles_of(sample: Sample, target: str, timestamp: str | None, keys: Sequence[
         if name is not None and name not in table.column_names:
             nearest = difflib.get_close_matches(name, table.column_names, n=1)
             raise SpecError(
-                f"{argument} names no column of the file",
+                f"{argument} is not a column of the file",
                 got=name,
                 expected=", ".join(table.column_names),
                 hint=f"Did you mean {nearest[0]!r}?" if nearest else None,
@@ -119,7 +119,7 @@ def roles_of(sample: Sample, target: str, timestamp: str | None, keys: Sequence[
         if name not in (target, roles.timestamp, roles.time_of_day, *roles.keys):
             _assign(roles, name, table[name], find_keys=not keys)
     if not roles.features:
-        raise DataError("no column is left to learn from", got=roles.left_out)
+        raise DataError("no column is left to use as a feature", got=roles.left_out)
     return roles
 
 
@@ -143,7 +143,7 @@ def _task_of(values: pa.ChunkedArray, name: str) -> tuple[Task, str]:
         if distinct > MAX_CLASSES:
             return "regression", f"{distinct} different numbers"
     elif not (pa.types.is_boolean(kind) or is_text(kind)):
-        raise DataError(f"target {name!r} is no number, text or truth value", got=str(kind))
+        raise DataError(f"target {name!r} is not a number, text or boolean", got=str(kind))
     if distinct > MAX_TEXT_CLASSES:
         raise DataError(
             f"target {name!r} has {distinct} different texts", expected=f"a number, or at most {MAX_TEXT_CLASSES}"
@@ -152,8 +152,8 @@ def _task_of(values: pa.ChunkedArray, name: str) -> tuple[Task, str]:
     if counts[rarest] < 10:
         raise DataError(
             f"class {rarest!r} of target {name!r} has {counts[rarest]} rows",
-            expected="at least 10 a class",
-            hint="Leave it out of the file, or join it with another.",
+            expected="at least 10 per class",
+            hint="Leave it out of the file, or merge it with another class.",
         )
     return ("binary" if distinct == 2 else "multiclass"), f"{distinct} different values"
 
@@ -178,14 +178,14 @@ def _give_timestamp(roles: Roles, table: pa.Table, requested: str | None) -> Non
         raise SpecError(
             "several columns are moments",
             got=", ".join(found),
-            hint="Name the one when a row became known: --timestamp.",
+            hint="Use --timestamp to name the column with the moment at which a row became known.",
         )
     for name, dates in found.items():
         roles.timestamp = name
         roles.zoned = dates in EPOCHS if dates else getattr(table[name].type, "tz", None) is not None
         if dates is not None:
             roles.csv = roles.csv.model_copy(update={"dates": dates})
-            roles.why_csv.append(f"all {len(table)} values of {name!r} are moments so, such as {table[name][0]}")
+            roles.why_csv.append(f"all {len(table)} values of {name!r} have this form, such as {table[name][0]}")
 
 
 def _give_time_of_day(roles: Roles, table: pa.Table) -> None:
@@ -235,7 +235,7 @@ def _assign(roles: Roles, name: str, values: pa.ChunkedArray, *, find_keys: bool
     elif is_number(values.type) and not is_code(values):
         roles.numeric.append(name)
     elif distinct > min(_MAX_CATEGORIES, rows / _ROWS_A_VALUE):
-        roles.left_out[name] = f"{distinct} different {_called(values)} in {rows} rows say nothing of the next row"
+        roles.left_out[name] = f"{distinct} different {_called(values)} in {rows} rows are too many to learn from"
     else:
         roles.categorical.append(name)
 
@@ -251,11 +251,11 @@ def _unusable(name: str, values: pa.ChunkedArray) -> str | None:
 
     kind = values.type
     if not name.strip():
-        return "has no name: give it one, and it can be a key or a feature"
+        return "has no name: give it one to use it as a key or a feature"
     if pa.types.is_nested(kind):
-        return f"holds {kind}, from which no feature can be made"
+        return f"holds {kind}, which cannot be a feature"
     if "binary" in str(kind):
-        return f"holds {kind}: bytes, from which no feature can be made"
+        return f"holds {kind}: bytes, which cannot be a feature"
     if values.null_count > _MAX_MISSING * len(values):
         return f"missing in {values.null_count / len(values):.0%} of the rows"
     if pa.types.is_floating(kind) and len(infinite := pc.indices_nonzero(pc.is_inf(values))):
@@ -278,9 +278,9 @@ def _why_not(values: pa.ChunkedArray, roles: Roles) -> str | None:
             return f"an open end such as {_latest(values)}, and no time when the row became known"
         if roles.timestamp is None and values.null_count:
             return f"a moment, but no timestamp: it is missing in {values.null_count} rows"
-        return "a moment is no feature; derive numbers from it, such as the hour"
+        return "a moment cannot be a feature; derive numbers from it, such as the hour"
     if pa.types.is_time(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
-        return "a time is no feature; derive numbers from it, such as the hour"
+        return "a time cannot be a feature; derive numbers from it, such as the hour"
     if not is_text(kind):
         return None
     if (mixed := _mixed_zones(values, roles.csv)) is not None:
@@ -310,7 +310,7 @@ def _mixed_zones(values: pa.ChunkedArray, csv: Csv) -> str | None:
     zoned, naive = (pc.sum(pc.is_valid(part)).as_py() or 0 for part in (moments.zoned, moments.naive))
     if not zoned or not naive or forms.misfits(values, moments.read) is not None:
         return None
-    return f"moments, of which {zoned} have a zone and {naive} have none: write all with their zone"
+    return f"moments, of which {zoned} have a zone and {naive} do not: give each its zone"
 
 
 def _is_past(values: pa.ChunkedArray) -> bool:

@@ -58,7 +58,7 @@ def read_sample(path: Path, target: str) -> Sample:
     batches = [batch.table for batch in read_local(path, where, kind, Wanted(csv=csv))]
     table = _joined(batches)
     if not len(table):
-        raise DataError(f"{where} holds no row", expected="a header and rows")
+        raise DataError(f"{where} has no rows", expected="a header and rows")
     texts = {name: table[name] for name in table.column_names if is_text(table[name].type)}
     csv = guess_numbers(texts, csv, why)
     csv = guess_placeholders(texts, csv, why)
@@ -139,11 +139,9 @@ def _encoding_of(path: Path, where: str, why: list[str]) -> str:
     except UnicodeDecodeError:
         signs = ""
     if sum(sign.isalpha() for sign in signs) < _LETTERS * max(1, len(signs)):
-        raise DataError(
-            f"{where} is not UTF-8 text", hint="Save it as UTF-8: of another encoding it is not clear which."
-        )
+        raise DataError(f"{where} is not UTF-8 text", hint="Save it as UTF-8: the encoding cannot be determined.")
     why.append(
-        f"it is not UTF-8 text; read as cp1252 (Windows, Latin-1), the signs beyond ASCII are letters: "
+        f"it is not UTF-8 text; read as cp1252 (Windows, Latin-1), the characters beyond ASCII are letters: "
         f"{''.join(dict.fromkeys(signs))[:20]}"
     )
     return "cp1252"

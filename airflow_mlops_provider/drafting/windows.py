@@ -49,7 +49,7 @@ def watching_of(moments: pd.Series[Any] | None, rows: int) -> Watching:
     """
     need = max(least_rows(Monitoring()).values())
     if moments is None:
-        few = f" It needs {need} rows, and there are {rows}: it would say nothing." if rows < need else ""
+        few = f" It needs {need} rows, and there are {rows}: too few to judge." if rows < need else ""
         enough = rows >= need
         monitoring = {"live": _LIVE} if enough else {}
         return Watching("@daily", {} if enough else None, monitoring, f"Each run scores all rows.{few}")
@@ -58,11 +58,11 @@ def watching_of(moments: pd.Series[Any] | None, rows: int) -> Watching:
             window = f"{days} day{'s' * (days > 1)}"
             probation = {} if days == 1 else {"probation": {"length": f"{_PROBATION_WINDOWS * days} days"}}
             watched = {"live": _LIVE, **probation}
-            why = f"A window of {window} has about {usual} rows; one of fewer than {need} says nothing."
+            why = f"A window of {window} has about {usual} rows; one of fewer than {need} cannot be judged."
             return Watching(schedule, {"window": window}, watched, why)
     span = (moments.max() - moments.min()).total_seconds() / 86400
     days = round(need * span / rows)
-    why = f"A window of fewer than {need} rows says nothing, and so many rows came in about {days} days."
+    why = f"A window of fewer than {need} rows cannot be judged, and that many rows took about {days} days."
     return Watching("@daily", None, {}, why)
 
 

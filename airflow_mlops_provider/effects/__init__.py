@@ -19,7 +19,7 @@ from airflow_mlops_provider.effects.refitting import refit_for, refit_work, with
 from airflow_mlops_provider.effects.rollback import roll_back
 from airflow_mlops_provider.effects.scoring import score
 from airflow_mlops_provider.effects.shards import joining
-from airflow_mlops_provider.effects.tracking import mirror, tracked_runs
+from airflow_mlops_provider.effects.tracking import mirror, runs_to_mirror
 
 __all__ = [
     "PromotionResult",
@@ -44,6 +44,6 @@ __all__ = [
     "champion_to_compare",
     "roll_back",
     "score",
-    "tracked_runs",
+    "runs_to_mirror",
     "with_refit",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from airflow_mlops_provider.as_of import as_of_text
-from airflow_mlops_provider.effects.events import KEY_LENGTH, MAX_REASON, Event, metrics_text, run_path, shown
+from airflow_mlops_provider.effects.events import KEY_LENGTH, MAX_REASON, Event, metrics_text, run_page_path, shown
 from airflow_mlops_provider.effects.evidence import check_evidence
 from airflow_mlops_provider.effects.promotion import effect_id, promotion_request
 from airflow_mlops_provider.effects.refitting import serving_of
@@ -122,7 +122,7 @@ def approval_event(
         title=f"{evaluation.pipeline}: version {facts['version']} waits for approval",
         details=shown(details),
         run=(dag_id, run_id),
-        answer=f"{run_path((dag_id, run_id))}/tasks/{quote(task_id, safe='')}{mapped}/required_actions",
+        answer=f"{run_page_path((dag_id, run_id))}/tasks/{quote(task_id, safe='')}{mapped}/required_actions",
     )
 
 

@@ -125,17 +125,17 @@ def _check_approval(pipeline: Pipeline, version: int, approval: HandApproval) ->
     name, approvers = (approval.name or "").strip(), pipeline.promotion.approvers
     if pipeline.promotion.approval is None:
         if name:
-            raise RegistryError(f"pipeline {pipeline.name!r} asks nobody for approval", hint="Leave out --approve-as.")
+            raise RegistryError(f"pipeline {pipeline.name!r} does not require approval", hint="Leave out --approve-as.")
         return
     what = f"version {version} of {pipeline.model_name!r} needs a person's approval (promotion.approval: human)"
     if not approval.allowed:
         raise RegistryError(
-            f"{what}, which this platform takes in Airflow alone",
+            f"{what}, which this platform accepts only in Airflow",
             hint="Train it again and answer the task approve. Or let the platform's owner set "
             "[mlops] approve_on_command_line, and give --approve-as NAME.",
         )
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise RegistryError(what, got=approval.name, expected="--approve-as NAME, who the ledger names as approver")
+        raise RegistryError(what, got=approval.name, expected="--approve-as NAME, the approver to record in the ledger")
     if approvers and name not in approvers:
         raise RegistryError(what, got=name, expected=f"--approve-as one of promotion.approvers: {', '.join(approvers)}")
 
@@ -154,7 +154,7 @@ def _evaluated_now(
     measured = _measured(store, pipeline, version, run.evaluation, allow_list)
     check_not_of_future(pipeline.model_name, version, measured.as_of)
     receipt = store.read_receipt(pipeline.name, "evaluate", str(run.evaluation)) or _made_anew(store, version, measured)
-    entry = registry.champion_for(
+    entry = registry.champion_to_beat(
         pipeline.model_name, as_of=receipt.as_of, lineage=str(receipt.facts["lineage"]), allow_older=allow_older
     )
     name = pipeline.model_name
@@ -182,10 +182,10 @@ def _refitted(store: ArtifactStore, pipeline: Pipeline, run: VersionRun, allow_l
         got = error.what
     if got != run.digest:
         raise RegistryError(
-            f"how version {run.version} of {pipeline.model_name!r} was fitted on all rows is lost",
+            f"the refit of version {run.version} of {pipeline.model_name!r} on all rows is lost",
             got=got,
             expected=f"the receipt {run.refit} of the step refit, which gives {run.digest}",
-            hint="Clear the task refit of its training, which makes it again; or train it again.",
+            hint="Clear the refit task of its training run to recreate it, or train it again.",
         )
     return refit
 
@@ -204,10 +204,10 @@ def _measured(
         except ArtifactError as error:
             why = error.what
     raise RegistryError(
-        f"nothing is known of how version {version} of {pipeline.model_name!r} was measured",
+        f"no record of how version {version} of {pipeline.model_name!r} was measured",
         got=f"evaluation {evaluation}: {why}",
         expected="its receipt in the artifact store",
-        hint="Train it again, or roll back to it when it was champion.",
+        hint="Train it again, or roll back to it if it was champion.",
     )
 
 
@@ -217,7 +217,7 @@ def _made_anew(store: ArtifactStore, version: int, measured: StepRequest) -> Ste
         return run_step(measured.model_copy(update={"recompute": True}), store)
     except ArtifactError as error:
         raise RegistryError(
-            f"the evaluation of version {version} of {measured.pipeline!r} is lost, and cannot be made again",
+            f"the evaluation of version {version} of {measured.pipeline!r} is lost and cannot be recreated",
             got=error.what,
-            hint="Train it again, or roll back to it when it was champion.",
+            hint="Train it again, or roll back to it if it was champion.",
         ) from error

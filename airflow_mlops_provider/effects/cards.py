@@ -57,7 +57,7 @@ def keep_card(
         words = Card.model_validate(about)
     except ValidationError as error:
         raise SpecError(
-            f"the card of {published.pipeline!r} cannot be made",
+            f"the card of {published.pipeline!r} cannot be created",
             problems=[f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()],
         ) from error
     card = _facts(store, published, report, model, params, words)

@@ -77,7 +77,7 @@ def build_retrain_event(registry: Registry, model: str, windows: Sequence[str]) 
 
     One event: of several at once, Airflow would tell the run that they start the first only.
     """
-    requests = [decision_of(registry, model, window) for window in windows]
+    requests = [window_decision(registry, model, window) for window in windows]
     if not requests:
         return None
     last = max(requests, key=lambda decision: decision.as_of)
@@ -91,7 +91,7 @@ def build_retrain_event(registry: Registry, model: str, windows: Sequence[str]) 
     }
 
 
-def decision_of(registry: Registry, model: str, window: str) -> Decision:
+def window_decision(registry: Registry, model: str, window: str) -> Decision:
     """Return the decision of a window.
 
     :raises RegistryError: there is none.
@@ -99,7 +99,7 @@ def decision_of(registry: Registry, model: str, window: str) -> Decision:
     for decision in decisions(registry, model):
         if as_of_text(decision.as_of) == window:
             return decision
-    raise RegistryError(f"window {window} of model {model!r} is not decided", hint="Clear the watch task.")
+    raise RegistryError(f"window {window} of model {model!r} has no decision yet", hint="Clear the watch task.")
 
 
 def decisions(registry: Registry, model: str) -> list[Decision]:

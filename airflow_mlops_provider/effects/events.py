@@ -33,7 +33,7 @@ _MOST_COLUMNS = 20
 KEY_LENGTH = 32
 
 
-class Places(NamedTuple):
+class WebAddresses(NamedTuple):
     """Where links lead.
 
     :param airflow: address of Airflow's UI.
@@ -163,13 +163,13 @@ def reconciled(pipeline: str, model: str, found: dict[str, Any], *, as_of: datet
         model=model,
         version=int(found["version"]),
         as_of=as_of,
-        title=f"{pipeline}: the alias champion was wrong, and is set right",
+        title=f"{pipeline}: the alias champion was wrong and has been corrected",
         details={"What": str(found["reason"]), "Champion": f"version {found['version']}"},
         run=run,
     )
 
 
-def linked(registry: Registry, event: Event, places: Places) -> Event:
+def linked(registry: Registry, event: Event, places: WebAddresses) -> Event:
     """Return an event with the links that exist. It queries MLflow, so call it only for an event that is sent."""
     links, run, found = dict[str, str](), event.run, None
     if event.version is not None:
@@ -186,12 +186,12 @@ def linked(registry: Registry, event: Event, places: Places) -> Event:
         if event.answer is not None:
             links = {"Answer": f"{airflow}{event.answer}", **links}
         if run is not None:
-            links["Airflow run"] = f"{airflow}{run_path(run)}"
+            links["Airflow run"] = f"{airflow}{run_page_path(run)}"
         links["Models page"] = f"{airflow}/mlops/models/{quote(event.pipeline, safe='')}"
     return event.model_copy(update={"links": links})
 
 
-def run_path(run: Run) -> str:
+def run_page_path(run: Run) -> str:
     """Return where a run is shown, below the address of Airflow's UI."""
     return f"/dags/{quote(run[0], safe='')}/runs/{quote(run[1], safe='')}"
 
@@ -245,7 +245,7 @@ def _of_decision(pipeline: str, model: str, decision: Decision, *, at: datetime,
         words.append("drift")
     if decision.action == "retrain":
         kinds.append("retrain_suppressed" if decision.suppressed else "retrain_asked")
-        words.append("retraining suppressed" if decision.suppressed else "retraining asked for")
+        words.append("retraining suppressed" if decision.suppressed else "retraining requested")
     if not kinds:
         return None
     columns = decision.columns[:_MOST_COLUMNS]
@@ -284,7 +284,7 @@ def _of_result(
     end = "the challenger failed its gates" if failed else "the challenger is not promoted"
     details = {
         "Why": shorten(facts.get("reason") or "", MAX_REASON),
-        "Follows": "the run failed: a person has to look"
+        "Follows": "the run failed and needs a person's attention"
         if failed
         else "nothing: the champion stays, the run is green",
         "Challenger": f"version {published['version']}" if published else "",

@@ -69,7 +69,7 @@ def _check_code(store: ArtifactStore, judged: StepResult, request: StepRequest) 
                 f"the code of gate {function} has changed since it judged",
                 got=f"sha256 {now[:12]}",
                 expected=f"sha256 {str(code[function])[:12]}",
-                hint="Clear the gate task: the challenger is judged again.",
+                hint="Clear the gate task to judge the challenger again.",
             )
 
 
@@ -103,7 +103,7 @@ def check_evaluation(store: ArtifactStore, evaluation: StepResult, *, shown_only
     :raises ArtifactError: something stored was changed; names the task to clear.
     """
     if evaluation.step != "evaluate":
-        raise MLOpsError("this is no evaluation", got=f"a result of step {evaluation.step!r}")
+        raise MLOpsError("this is not an evaluation", got=f"a result of step {evaluation.step!r}")
     request = request_behind(store, evaluation, shown_only=shown_only)
     report = store.read_document(evaluation.artifacts["evaluation"], EvaluationReport)
     models, facts = request.inputs.get("models", []), evaluation.facts
@@ -125,7 +125,7 @@ def check_evaluation(store: ArtifactStore, evaluation: StepResult, *, shown_only
     trained = [{role: one.artifacts[role].sha256 for role in _MODEL if role in one.artifacts} for one in models]
     if (named := {role: evaluation.artifacts[role].sha256 for role in _MODEL}) not in trained:
         raise ArtifactError(
-            f"the evaluation of {evaluation.pipeline!r} names a model that is none of its candidates",
+            f"the evaluation of {evaluation.pipeline!r} names a model that is not one of its candidates",
             got=named,
             expected=trained,
             hint="Clear the evaluate task with the Param `recompute` set.",
@@ -136,10 +136,10 @@ def check_evaluation(store: ArtifactStore, evaluation: StepResult, *, shown_only
 def _same(what: str, result: StepResult, *, got: dict[str, Any], expected: dict[str, Any]) -> None:
     if wrong := sorted(name for name in {**got, **expected} if got.get(name) != expected.get(name)):
         raise ArtifactError(
-            f"{what} of {result.pipeline!r} does not follow from what was measured: somebody changed what is stored",
+            f"{what} of {result.pipeline!r} does not match what was measured: a stored file was changed",
             got={name: got.get(name) for name in wrong},
             expected={name: expected.get(name) for name in wrong},
-            hint=f"Clear the {result.step} task with the Param `recompute` set, and look who may write the store.",
+            hint=f"Clear the {result.step} task with the Param `recompute` set, and check who can write to the store.",
         )
 
 

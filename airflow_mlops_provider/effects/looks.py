@@ -72,7 +72,7 @@ def keep_look(
     if champion is None or all(verdict.spent is None for verdict in _verdicts(store, gate)):
         return None
     unseen = unseen_by(looks.history(), look.recipe, look.lineage, look.as_of)
-    return None if champion.unseen == unseen else "another training looked at the same data meanwhile"
+    return None if champion.unseen == unseen else "another training used the same data in the meantime"
 
 
 def _verdicts(store: ArtifactStore, gate: StepResult) -> list[Verdict]:

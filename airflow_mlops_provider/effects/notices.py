@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from airflow_mlops_provider.effects.events import Event, Places
+    from airflow_mlops_provider.effects.events import Event, WebAddresses
     from airflow_mlops_provider.registry import Registry
     from airflow_mlops_provider.registry.notices import Notices
     from airflow_mlops_provider.spec import EventNotifier
@@ -49,7 +49,7 @@ def notify(
     *,
     by: str,
     started: datetime,
-    places: Places,
+    places: WebAddresses,
     send: Callable[[EventNotifier, Event], None],
 ) -> Notified:
     """Send each notifier each event that is new to it, once; when a notifier fails, the others are sent theirs anyway.
@@ -83,7 +83,7 @@ def notify(
             continue
         failpoint("notice.send.after")
         notices.mark(who, event.key, by=by)
-        log.info("%s was told: %s", *message)
+        log.info("%s was notified: %s", *message)
         notified.sent.append(message)
     return notified
 

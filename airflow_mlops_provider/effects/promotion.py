@@ -77,7 +77,7 @@ def promote(
     """
     if "version" not in evaluation.facts:
         raise MLOpsError(
-            "the evaluation was not published, so that there is no version to promote",
+            "the evaluation was not published, so there is no version to promote",
             expected="the result of publishing what evaluate returned",
             hint="Pass the output of PublishModelOperator.",
         )
@@ -105,7 +105,7 @@ def promote(
                 return _settled(evaluation, outcome, idem)
             changed = f"the champion changed after it was approved: {outcome.reason}"
         if approval is not None:
-            return PromotionResult(gate, f"Not promoted: {changed}. Train again to ask again.", skipped=True)
+            return PromotionResult(gate, f"Not promoted: {changed}. Train again to request approval.", skipped=True)
         evaluation, gate = _gate_again(
             registry, store, evaluation, gate, model, allow_older=allow_older, allow_list=allow_list
         )
@@ -113,7 +113,7 @@ def promote(
             # Measured again, it never has the same bytes. With the effect as its key, people are notified of it once.
             gate = gate.model_copy(update={"key": idem})
             return PromotionResult(gate, _not_promoted(gate), skipped=True, refused=gate)
-    return PromotionResult(gate, f"Not promoted: the champion changed {_PATIENCE} times meanwhile.", skipped=True)
+    return PromotionResult(gate, f"Not promoted: the champion changed {_PATIENCE} times in the meantime.", skipped=True)
 
 
 def refuses(gate: StepResult) -> bool:
@@ -157,17 +157,17 @@ def _not_approved(registry: Registry, model: str, evaluation: StepResult, approv
     stored = next((one for one in registry.approvals(model) if one.idem == approval.key), None)
     if stored is None or (stored.answer, stored.version) != (approval.facts["answer"], approval.facts["version"]):
         raise MLOpsError(
-            "the ledger does not hold this approval",
+            "the ledger does not contain this approval",
             got=approval.facts,
             expected="an answer that the approve task wrote into the ledger",
-            hint="Clear the approve task, so that a person is asked.",
+            hint="Clear the approve task to request approval again.",
         )
     if approval.facts["version"] != evaluation.facts["version"]:
         raise MLOpsError(
             "the approval is about another version",
             got=approval.facts["version"],
             expected=evaluation.facts["version"],
-            hint="Clear the approve task, or pass the output of the operator that asked about this one.",
+            hint="Clear the approve task, or pass the output of the operator that requested approval of this version.",
         )
     return None if approval.facts["answer"] == "approved" else str(approval.facts["sentence"])
 
@@ -216,7 +216,7 @@ def check_promotion(
             f"version {request.version} of {request.model!r} cannot be promoted: "
             f"its {' and its '.join(lost)} {'is' if len(lost) == 1 else 'are'} lost",
             got="; ".join(lost.values()),
-            hint="Nothing was changed. Clear the training's tasks `train`, `evaluate` and `refit`: they make it again.",
+            hint="Nothing was changed. Clear the training's tasks `train`, `evaluate` and `refit` to recreate it.",
         )
 
 
@@ -236,7 +236,7 @@ def _gate_again(
     """
     measured = request_behind(store, evaluation, allow_list=allow_list)
     lineage = str(evaluation.facts["lineage"])
-    entry = registry.champion_for(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
+    entry = registry.champion_to_beat(model, as_of=evaluation.as_of, lineage=lineage, allow_older=allow_older)
     champion = None if entry is None else champion_of(registry, store, evaluation.pipeline, model, entry)
     champion = with_unseen(registry, store, model, champion, lineage=lineage, as_of=evaluation.as_of)
     # The version is of this winner, whoever would be chosen now.

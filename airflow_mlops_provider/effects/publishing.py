@@ -42,10 +42,10 @@ def evaluation_inputs(store: ArtifactStore, models: Sequence[StepResult]) -> dic
     :raises MLOpsError: when there is no candidate, two have one name, or they were trained on different data.
     """
     if not models:
-        raise MLOpsError("there is no trained candidate to evaluate", hint="Look at the train tasks of this run.")
+        raise MLOpsError("no trained candidate to evaluate", hint="Check the train tasks of this run.")
     names = [str(model.facts.get("candidate")) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise MLOpsError("candidates have the same name", got=twice, hint="Give each a name of its own.")
+        raise MLOpsError("candidates have the same name", got=twice, hint="Give each a unique name.")
     requests = [request_behind(store, model) for model in models]
     trained_on = {
         tuple(ref.sha256 for role in ("dataset", "split") for ref in request.inputs[role][0].artifacts.values())

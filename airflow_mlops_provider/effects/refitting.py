@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The artifact of a published evaluation, and its fact.
 REFIT = "refit"
-_CLEAR = "Clear the refit task, and those after it."
+_CLEAR = "Clear the refit task and those after it."
 
 
 class Serving(NamedTuple):
@@ -53,9 +53,9 @@ class Serving(NamedTuple):
         if self.trained_to is not None:
             what += f" and is trained up to {as_of_text(self.trained_to)}"
         if self.judged is None or self.report is None:
-            return f"{what}: it is the one that was judged."
+            return f"{what}: the model that was evaluated."
         return (
-            f"{what}: it is fitted on all {self.report.rows:,} rows. The figures are those of the judged one, "
+            f"{what}: it is refitted on all {self.report.rows:,} rows. The metrics are those of the evaluated model, "
             f"{self.judged.sha256}, fitted on {self.report.judged_rows:,}."
         )
 
@@ -153,10 +153,10 @@ def check_refit(store: ArtifactStore, evaluation: StepResult, measured: StepRequ
     what = f"the refit of {evaluation.facts.get('winner')!r} for {evaluation.pipeline!r}"
     if (key := evaluation.facts[REFIT]) is None:
         raise MLOpsError(
-            f"{what} has no result, so that there is no model to serve",
+            f"{what} has no result, so there is no model to serve",
             got="the task failed, or was marked as done by hand",
             expected="the result of the task refit",
-            hint=f"{_CLEAR} Or let the judged model serve, by training.refit: none.",
+            hint=f"{_CLEAR} Or serve the evaluated model: training.refit: none.",
         )
     request = refit_behind(store, evaluation.pipeline, str(key))
     section, inputs = _of_winner(store, evaluation, measured)
@@ -164,7 +164,7 @@ def check_refit(store: ArtifactStore, evaluation: StepResult, measured: StepRequ
     section |= {name: request.section[name] for name in ("refit", "max_mb") if name in request.section}
     receipt, given = store.read_receipt(evaluation.pipeline, "refit", str(key)), evaluation.artifacts.get(REFIT)
     if receipt is None:
-        raise ArtifactError(f"{what} is not whole any more", got=f"no receipt {key}", hint=_CLEAR)
+        raise ArtifactError(f"{what} is no longer intact", got=f"no receipt {key}", hint=_CLEAR)
     got = {
         "request": ask_the_same(request, request.model_copy(update={"section": section, "inputs": inputs})),
         "failure": receipt.failure,
@@ -179,7 +179,7 @@ def check_refit(store: ArtifactStore, evaluation: StepResult, measured: StepRequ
     }
     if wrong := sorted(name for name in got if got[name] != expected[name]):
         raise ArtifactError(
-            f"{what} is of another model than the gates judged, or somebody changed what is stored",
+            f"{what} is of a different model than the gates judged, or a stored file was changed",
             got={name: got[name] for name in wrong},
             expected={name: expected[name] for name in wrong},
             hint=_CLEAR,

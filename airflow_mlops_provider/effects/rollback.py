@@ -62,10 +62,10 @@ def roll_back(
     outcome = registry.rollback(model, to=target, reason=reason, idem=idem, approver=approver, expected_head=head)
     entry = outcome.entry
     if entry is None:
-        raise RegistryError(f"rolling back model {model!r} gave no ledger entry", got=outcome.reason)
+        raise RegistryError(f"rolling back model {model!r} wrote no ledger entry", got=outcome.reason)
     if outcome.status == "stale" and expected_head is None:
-        raise RegistryError(outcome.reason, hint="Look at the new champion, and roll it back too if that is meant.")
-    missing = f". Its {' and its '.join(lost)} cannot be found any more" if lost else ""
+        raise RegistryError(outcome.reason, hint="Check the new champion, and roll it back too if intended.")
+    missing = f". Its {' and its '.join(lost)} can no longer be found" if lost else ""
     result = StepResult(
         step="rollback",
         pipeline=pipeline,
@@ -105,7 +105,7 @@ def parse_target(to: str | int) -> Target:
         return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:
         raise RegistryError(
-            "what to roll back to is not understood",
+            "the rollback target is invalid",
             got=text,
             expected="previous, the number of a version, or a date or moment such as 2026-03-01T06:00:00Z",
         ) from error

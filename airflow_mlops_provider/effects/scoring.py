@@ -121,7 +121,7 @@ def _with_champion(
         now = registry.serving(model)
         if not now or now[-1].seq == head.seq:
             return scored
-        log.info("Version %s is champion by now: the window is scored again.", now[-1].version)
+        log.info("Version %s is now the champion: the window is scored again.", now[-1].version)
     raise TransientServiceError(f"the champion of {model!r} changed {_PATIENCE} times while a window was scored")
 
 
@@ -135,7 +135,7 @@ def _with_first_of(
         try:
             scored = _score_by_entry(registry, store, model, entry, score_with)
         except ModelUnavailableError as error:
-            log.warning("FALLBACK: the model %s cannot be asked: %s", model, error)
+            log.warning("FALLBACK: the model %s cannot be used: %s", model, error)
             reasons.append(error)
             continue
         if reasons:
@@ -143,7 +143,7 @@ def _with_first_of(
         return _with_fallback(scored, "former" if reasons else None, reasons)
     for baseline in _baselines(store, champions):
         scored = score_with({"baseline": baseline}, None)
-        log.warning("FALLBACK: no model of %s can be loaded. Every row was given the baseline %s.", model, baseline)
+        log.warning("FALLBACK: no model of %s can be loaded. Every row gets the baseline %s.", model, baseline)
         return _with_fallback(scored, "baseline", reasons)
     raise reasons[0]
 
@@ -239,12 +239,12 @@ def _beside(
     try:
         shadow = score_with({}, chosen(registry, model, version=version))
     except (ModelError, DataError, ArtifactError) as error:
-        log.warning("The challenger of %s, version %s, cannot score beside the champion: %s", model, version, error)
+        log.warning("The challenger of %s, version %s, cannot score alongside the champion: %s", model, version, error)
         return _with_shadow(scored, {"version": version, "why": text_within(str(error), _MAX_REASON)})
     shadow_predictions = shadow.artifacts["predictions"]
     compared = compare_predictions(store, scored.artifacts["predictions"], shadow_predictions)
     partition = _publish(store, shadow_predictions, "predictions_shadow", shadow)
-    log.info("Beside the champion, version %s: %s", version, compared)
+    log.info("Alongside the champion, version %s: %s", version, compared)
     with_it = scored.model_copy(update={"artifacts": {**scored.artifacts, "shadow": shadow_predictions}})
     return _with_shadow(with_it, {"version": version, **compared, "partition": partition})
 

@@ -99,7 +99,7 @@ def lost_files(
     if ref is not None and not _is_there(store, ref, read=read):
         trouble = _train_anew(registry, store, pipeline, model, version, ref)
         if not _is_there(store, ref, read=read):
-            lost[JUDGED] = trouble or "what is trained today is not what was lost"
+            lost[JUDGED] = trouble or "training it again gives a different model"
     ref = version.evaluation
     if ref is not None and not _is_there(store, ref, read=read):
         why = _put_back(registry, store, model, version.version, ref, evaluation_file(ref.sha256))
@@ -109,7 +109,7 @@ def lost_files(
     if ref is not None and not _is_there(store, ref, read=read):
         trouble = _make_anew(registry, store, pipeline, model, version)
         if not _is_there(store, ref, read=read):
-            lost[REFERENCE] = trouble or "what is computed today is not what was lost"
+            lost[REFERENCE] = trouble or "computing it again gives a different result"
     return lost
 
 
@@ -128,8 +128,8 @@ def _put_back(
         with store.workspace() as folder:
             store.put_back(ref, registry.download_copy(model, version, name, folder))
     except (RegistryError, ArtifactError) as error:
-        return f"{ref.uri} is not there, and MLflow has no copy of it: {error.what}"
-    log.warning("%s of version %s of %s was lost, and is put back from MLflow.", name, version, model)
+        return f"{ref.uri} is missing, and MLflow has no copy of it: {error.what}"
+    log.warning("%s of version %s of %s was lost and has been restored from MLflow.", name, version, model)
     return None
 
 
@@ -151,7 +151,7 @@ def check_loads(
 
     :raises ModelUnavailableError: it cannot serve.
     """
-    hint = "Restore its file, train and promote anew, or roll back to another version."
+    hint = "Restore its file, train and promote a new version, or roll back to another one."
     if not _is_there(store, entry.artifact, read=True):
         why = put_back_model(registry, store, model, entry)
         if why is not None:
@@ -195,7 +195,7 @@ def _offer(others: Sequence[LedgerEntry], whole: Callable[[LedgerEntry], bool]) 
     names = [f"version {entry.version} (entry {entry.seq})" for entry in others if whole(entry)]
     if names:
         return f"Nothing was changed. It can be rolled back to {', '.join(names)}."
-    return "Nothing was changed, and no other version is left to go back to. Train and promote a new one."
+    return "Nothing was changed, and there is no other version to roll back to. Train and promote a new one."
 
 
 def _is_there(store: ArtifactStore, ref: ArtifactRef, *, read: bool) -> bool:
@@ -246,8 +246,8 @@ def _again(
     try:
         key = registry.version_run(model, version.version).evaluation
         if key is None:
-            return "how it was evaluated is not stored any more"
+            return "how it was evaluated is no longer stored"
         do(evaluation_behind(store, pipeline, key))
     except (RegistryError, ArtifactError, NotAllowedError, ValueError, ImportError) as error:
-        return f"it cannot be made again: {error.what if isinstance(error, MLOpsError) else error}"
+        return f"it cannot be recreated: {error.what if isinstance(error, MLOpsError) else error}"
     return None

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.spec.trackers import Tracker
     from airflow_mlops_provider.storage import ArtifactStore
 
-_HINT = "Correct the function, then clear the task `mirror`: nothing is trained anew."
+_HINT = "Correct the function, then clear the task `mirror`: nothing is trained again."
 #: Characters of an evaluation's key that tell one training of a moment from another.
 _SHORT = 8
 
 
-def tracked_runs(
+def runs_to_mirror(
     store: ArtifactStore, published: StepResult, *, model: str, tags: Mapping[str, str], links: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Return what was published of a training, a run for each candidate, as JSON has it.

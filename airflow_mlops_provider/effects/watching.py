@@ -67,7 +67,7 @@ class Scored(Frozen):
         """Return it with a beginning that is not before its pipeline's windows have one: an event may say anything."""
         if self.window_start is None or self.window_start >= self.as_of - length:
             return self
-        log.warning("The window %s begins at %s, before its pipeline's do.", as_of_text(self.as_of), self.window_start)
+        log.warning("The window %s begins too early (%s): it is shortened.", as_of_text(self.as_of), self.window_start)
         return self.model_copy(update={"window_start": self.as_of - length})
 
     @classmethod
@@ -182,10 +182,10 @@ class Watcher:
             return {"judged": False, "why": pair.champion.without("model")}
         start = live_start(as_of, self.data, self.scoring, pair)
         if start is None:
-            why = "the data has no timestamp, so that new rows cannot be told from those of the training"
+            why = "the data has no timestamp, so new rows cannot be told apart from the training rows"
             return {"judged": False, "why": why}
         if start >= as_of - self.data.label_delay:
-            return {"judged": False, "why": f"the rows before {as_of_text(start)} are those of the training"}
+            return {"judged": False, "why": f"the rows before {as_of_text(start)} are training rows"}
         section = self._reading("live", start)
         section["without"] = [[begin.isoformat(), end.isoformat()] for begin, end in within(broken, start, as_of)]
         try:

@@ -193,7 +193,7 @@ def _load(job: Job, champion: Champion) -> Any:
     except ArtifactError as error:
         raise ArtifactError(
             f"the model of the champion, version {champion.version}, is lost: {error.what}",
-            hint="Clear this run from its task `champion` on, which puts back what can be put back.",
+            hint="Clear this run from its task `champion` on, which restores what it can.",
         ) from error
 
 
@@ -229,5 +229,5 @@ def _ask(holdout: Holdout, pipeline: Any) -> NDArray[Any]:
     classes = list(holdout.plan.classes or ())
     known = list(getattr(pipeline, "classes_", ()))
     if known != classes:
-        raise ModelError("the model knows other classes than the data has", got=known, expected=classes)
+        raise ModelError("the model has different classes than the data", got=known, expected=classes)
     return predict_holdout(holdout, pipeline)

@@ -25,22 +25,22 @@ def measured_limits(card: CardFacts, report: EvaluationReport) -> list[str]:
 def _of_data(card: CardFacts) -> Iterator[str]:
     # Of a holdout by time the model is what was fitted before it; of folds, what was fitted on every row.
     if card.split.by == "time" and card.split.boundary is not None:
-        yield f"It knows nothing of what happened since {card.split.boundary}."
+        yield f"It has not seen data from {card.split.boundary} on."
     elif card.data.last is not None:
-        yield f"It knows nothing of what happened after {card.data.last}."
+        yield f"It has not seen data after {card.data.last}."
     yield from _of_split(card.split)
     for warning in card.split.warnings[:_SHOWN]:
-        yield f"Preparation warned: {shorten(warning, 300)}"
+        yield f"Warning from preparation: {shorten(warning, 300)}"
 
 
 def _of_split(split: SplitPlan) -> Iterator[str]:
     if split.by == "cross_validation":
-        yield "It was fitted on every row: the figures are those of models that were each fitted without a fold."
+        yield "It was fitted on every row: the figures come from models that were each fitted without one fold."
     if not split.in_time and split.columns.timestamp is not None:
-        yield "Rows were not held out by time, so the figures say little of later data."
+        yield "Rows were not held out by time, so the figures say little about later data."
     if split.dropped:
         named = [f"{shorten(name, LONG)} ({share:.1%} missing)" for name, share in split.dropped.items()]
-        yield f"Features that were dropped: {_several(named)}."
+        yield f"Dropped features: {_several(named)}."
 
 
 def _of_figures(report: EvaluationReport) -> Iterator[str]:
@@ -48,18 +48,18 @@ def _of_figures(report: EvaluationReport) -> Iterator[str]:
         yield f"{name} is undefined: {why}."
     if (bias := report.optimism) is not None and bias.value > 0:
         yield (
-            f"It was chosen as the best of {bias.candidates} on the same rows, and looks better in {bias.metric} than "
-            f"it is by about {bias.value:.2g}."
+            f"It was chosen as the best of {bias.candidates} on the same rows, so its {bias.metric} looks better "
+            f"than it is by about {bias.value:.2g}."
         )
     if (drawn := report.resampled) is not None and drawn.few:
         yield (
-            f"Only {drawn.units} groups by {shorten(str(drawn.group), LONG)} are held out: the truth lies outside the "
-            "intervals more often than they say."
+            f"Only {drawn.units} groups by {shorten(str(drawn.group), LONG)} are held out: the intervals miss the true "
+            "value more often than they state."
         )
     if report.lost:
-        yield f"Candidates that did not finish, and were not compared: {_several(report.lost)}."
+        yield f"Candidates that did not finish and were not compared: {_several(report.lost)}."
     if (importance := report.importance) is None or importance.why:
-        yield f"No importance of features was measured{'' if importance is None else f': {importance.why}'}."
+        yield f"Feature importance was not measured{'' if importance is None else f': {importance.why}'}."
 
 
 def _of_parts(report: EvaluationReport) -> Iterator[str]:
@@ -67,14 +67,14 @@ def _of_parts(report: EvaluationReport) -> Iterator[str]:
     worst, whole = report.worst_slices.get(metric), report.challenger.metrics.get(metric)
     if worst is not None and whole is not None:
         where = f"{slice_name(worst.column, worst.value)} ({worst.rows:,} rows)"
-        yield f"Where {where}, its {metric} is at its worst: {worst.metric:.4g}, beside {whole:.4g} in all."
+        yield f"Its {metric} is worst where {where}: {worst.metric:.4g}, against {whole:.4g} overall."
     if not report.slices:
-        yield "No slice was measured: it may serve some rows far worse than its figures say."
+        yield "No slice was measured: it may predict some rows far worse than its figures suggest."
     for column, count in list(report.too_small.items())[:_SHOWN]:
         if count:
             yield f"{count} value{'s' * (count > 1)} of {shorten(column, LONG)} had too few rows to be measured."
     if report.fairness is None:
-        yield "Whether it serves some groups of people worse was not asked (evaluation.fairness)."
+        yield "Whether it is worse for some groups of people was not evaluated (evaluation.fairness)."
 
 
 def _several(names: list[str]) -> str:

@@ -47,7 +47,7 @@ def gates_line(verdicts: Sequence[Verdict]) -> Cell:
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if not failed:
         return Cell(
-            f"All {len(verdicts)} gates passed." if verdicts else "It was held against no gate.",
+            f"All {len(verdicts)} gates passed." if verdicts else "No gates were applied.",
             "good" * bool(verdicts),
         )
     names = ", ".join(shorten(verdict.name, LONG) for verdict in failed[:_NAMED])
@@ -83,4 +83,4 @@ def _kind(verdict: Verdict) -> str:
 
 
 def _none(verdicts: Sequence[Verdict]) -> str:
-    return "" if verdicts else "None was given to the task that published this version."
+    return "" if verdicts else "The task that published this version received no verdicts."

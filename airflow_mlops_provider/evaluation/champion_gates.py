@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NO_CHAMPION = "no champion yet"
 WAY_OUT = (
-    "Give it back what it needs; or let the other gates decide, by `on_incomparable: pass` at this gate for a run; or "
+    "Restore what it needs; or let the other gates decide, with `on_incomparable: pass` on this gate for one run; or "
     "promote the new version by hand: airflow mlops promote PIPELINE VERSION --despite-gates --reason …"
 )
 
@@ -106,8 +106,8 @@ def _replacement(gate: ChampionGate, champion: ChampionScores, difference: Diffe
         low = lower_end(difference, rate)
     if rate <= 0:
         why = (
-            "all data up to now was looked at before, so this look has no chance of error left to spend: the next one "
-            "has with newer data"
+            "earlier looks have used all data so far, so this look has no error rate left to spend; the next look at "
+            "newer data will have one"
         )
         return None, high, bound, False, why
     passed = low is not None and (low > bound + noise if gate.rule == "better" else low >= bound - noise)
@@ -179,7 +179,9 @@ def _compared(champion: ChampionScores) -> str:
         return f"{seen}, so its recorded metric is compared, unpaired and with the error of both"
     if champion.common is not None:
         common = f"{champion.common:,} common rows"
-        return f"what the folds of both said of {common} is compared: two procedures, not what serves"
+        return f"the out-of-fold predictions of both on {common} are compared: two procedures, not the serving models"
     if champion.refitted:
-        return "the judged models are compared, each before it is fitted on all rows: two procedures, not what serves"
+        return (
+            "the judged models are compared, each before its refit on all rows: two procedures, not the serving models"
+        )
     return ""

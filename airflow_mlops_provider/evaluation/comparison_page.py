@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.verdicts import Verdict
 
 _FOOTER = (
-    "Gain: positive is better, also for a loss. Where both were measured on the same rows, its interval is that of the "
-    "paired bootstrap: both models on the same resamples."
+    "Gain: positive is better, also for a loss. Where both were measured on the same rows, its interval comes from the "
+    "paired bootstrap, with both models on the same resamples."
 )
 
 
@@ -63,12 +63,12 @@ def _how(report: EvaluationReport, champion: ChampionScores) -> Cell:
         return Cell(f"The champion cannot predict this data: {champion.unusable}", "bad")
     if champion.common is not None:
         return Cell(
-            f"What the folds of both said of {champion.common:,} common rows is compared; the challenger's other "
-            f"figures are of all its {report.rows.holdout:,} rows."
+            f"The out-of-fold predictions of both on {champion.common:,} common rows are compared; the challenger's "
+            f"other figures cover all its {report.rows.holdout:,} rows."
         )
     if champion.compared == "paired":
         return Cell(f"Both were measured on the same {report.rows.holdout:,} held-out rows.")
-    return Cell(f"The champion's figures are those of its own holdout: {champion.seen}.", "warn")
+    return Cell(f"The champion's figures come from its own holdout: {champion.seen}.", "warn")
 
 
 def _metrics(report: EvaluationReport, champion: ChampionScores) -> str:
@@ -117,7 +117,7 @@ def _slices(report: EvaluationReport, champion: ChampionScores) -> list[str]:
     if not lines or not theirs:
         return []
     lines.sort(key=lambda line: float("inf") if line[0] is None else line[0])
-    shown, note = shown_of(lines, SHOWN, "slices, the greatest losses first", STORED)
+    shown, note = shown_of(lines, SHOWN, "slices, the largest losses first", STORED)
     rows = [
         [
             name_cell(slice_name(one.column, one.value)),
@@ -142,7 +142,7 @@ def _features(report: EvaluationReport, champion: ChampionScores) -> list[str]:
     rows = [
         [
             name_cell(name),
-            Cell("new" if name not in theirs else "gone" if name not in own else "another kind"),
+            Cell("new" if name not in theirs else "gone" if name not in own else "different kind"),
             Cell(own.get(name, "–")),
             Cell(theirs.get(name, "–")),
             number(_importance(report.importance, name)),
@@ -150,7 +150,7 @@ def _features(report: EvaluationReport, champion: ChampionScores) -> list[str]:
         ]
         for name in shown
     ]
-    headers = ["Feature", "Change", "Challenger", "Champion", "Its importance", "Importance then"]
+    headers = ["Feature", "Change", "Challenger", "Champion", "Challenger's importance", "Champion's importance"]
     if not rows:
         return [facts("Features", [("Changed", f"none: both have the same {same}")])]
     return [table(f"Features that changed: {len(changed)}; {same} did not", headers, rows, note)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.results import ArtifactRef
     from airflow_mlops_provider.spec.metrics import CustomMetric
 
-_HINT = "Correct the function, then clear the task. Where rows have no such metric, return nan."
+_HINT = "Correct the function, then clear the task. Return nan where the metric is undefined."
 #: By how much the same rows may differ, once by weights and once repeated: sums are not added in one order.
 _SAME = 1e-6
 _WEIGHT, _FRAME, _LABELS = "sample_weight", "frame", "y_pred"
@@ -59,7 +59,7 @@ class BoundMetric:
             found = self.function(predictions.truth, self._scores(predictions), **kwargs)
         if not isinstance(found, numbers.Real):
             raise MLOpsError(
-                f"{self._where} returned no number", got=type(found).__name__, expected="a float", hint=_HINT
+                f"{self._where} did not return a number", got=type(found).__name__, expected="a float", hint=_HINT
             )
         return float(found)
 
@@ -108,11 +108,11 @@ class BoundMetric:
         if abs(weighted - repeated) <= _SAME * max(1.0, abs(repeated)) or math.isnan(repeated):
             return
         raise MLOpsError(
-            f"{self._where} does not count rows by their `sample_weight`",
-            got=f"{weighted:.6g} of rows with weights",
-            expected=f"{repeated:.6g}, as of the same rows repeated",
+            f"{self._where} does not weight rows by `sample_weight`",
+            got=f"{weighted:.6g} for weighted rows",
+            expected=f"{repeated:.6g}, as for the same rows repeated",
             hint="Multiply each row's share by its weight and divide by their sum, or drop the parameter: then each "
-            "resample gets its rows repeated.",
+            "resample repeats its rows.",
         )
 
 

@@ -58,7 +58,7 @@ def confusion_matrix(confusion: Confusion) -> str:
         total = sum(line) or 1
         cells = [(f"{count:,}" if crowded else f"{count:,}\n{count / total:.1%}", count / total) for count in line]
         rows.append((f"{number} {name}" if crowded else name, cells))
-    folded = f"; the {confusion.others} rarest classes are one" if confusion.others else ""
+    folded = f"; the {confusion.others} rarest classes are combined" if confusion.others else ""
     return heat_table(f"Confusion matrix, in rows{folded}", "true (down), predicted (across)", headers, rows)
 
 
@@ -79,13 +79,13 @@ def residual_sections(residuals: Residuals) -> list[str]:
             f"Residuals: mean {residuals.mean:.4g}, standard deviation {residuals.sd:.4g}",
             residuals.edges,
             residuals.counts,
-            across="observed less predicted",
+            across="observed minus predicted",
         ),
         xy_chart(
             "Residuals by prediction",
             {"median": [(one.predicted, one.quantiles[len(LEVELS) // 2]) for one in residuals.bins]},
             across="mean prediction",
-            up="observed less predicted",
+            up="observed minus predicted",
             band=(outer, band),
             level=(0.0, "no error"),
         ),
@@ -104,7 +104,7 @@ def observed_by_prediction(found: Mapping[str, Residuals | None]) -> list[str]:
             "Observed by predicted",
             {name: [(bin_.predicted, bin_.observed) for bin_ in one.bins] for name, one in known.items()},
             across="mean prediction",
-            up="mean of what was true",
+            up="mean observed",
             diagonal="both are equal",
         )
     ]

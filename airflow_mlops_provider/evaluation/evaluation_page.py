@@ -19,11 +19,12 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
     names = sorted(report.candidates, key=lambda name: (name != report.winner, name))
     lines = [
         Cell(_chosen(report)),
-        Cell(f"Measured on {report.rows.holdout} held-out rows; {report.rows.training} rows train."),
+        Cell(f"Measured on {report.rows.holdout} held-out rows, trained on {report.rows.training} rows."),
     ]
     if (bias := report.optimism) is not None and bias.value > 0:
         predictions = (
-            f"The best of several looks too good on the rows that chose it: by about {bias.value:.3g} in {bias.metric}."
+            "The best of several looks too good on the rows it was chosen on: "
+            f"by about {bias.value:.3g} in {bias.metric}."
         )
         lines.append(Cell(predictions))
     lines += [Cell(f"{remark}.", "warn") for remark in too_good(report)]
@@ -35,12 +36,12 @@ def evaluation_page(report: EvaluationReport, pipeline: str) -> str:
     sections += [*fairness_sections(report.fairness), *explanation_sections(report.explanation)]
     footer = (
         f"{report.intervals_by} "
-        "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
-        "(Naeini et al. 2015). Threshold: the probability from which on a row is called positive; without one, the "
+        "Calibration error: mean distance between predicted probability and observed share over bins of equal size "
+        "(Naeini et al. 2015). Threshold: the probability from which a row is classified as positive; without one, the "
         "more probable class is predicted."
         + (
             " Intervals of a mean over folds are corrected for folds that share training rows (Nadeau & Bengio 2003); "
-            "those of one fold are of its rows alone (percentile bootstrap)."
+            "those of one fold cover its rows only (percentile bootstrap)."
             if report.challenger.folds
             else ""
         )

@@ -234,21 +234,21 @@ def _of_numbers(predictions: Predictions) -> dict[str, _Rate]:
 
     error, every = predictions.scores - predictions.truth, np.ones(predictions.rows, dtype=bool)
     values = {"mean_prediction": predictions.scores, "mean_error": error, "mae": np.abs(error)}
-    return {name: _Rate(of, every, "there is no row") for name, of in values.items()}
+    return {name: _Rate(of, every, "no rows") for name, of in values.items()}
 
 
 def _of_classes(predictions: Predictions) -> dict[str, _Rate]:
     import numpy as np
 
     every = np.ones(predictions.rows, dtype=bool)
-    rates = {"error_rate": _Rate((predictions.labels != predictions.truth).astype(float), every, "there is no row")}
+    rates = {"error_rate": _Rate((predictions.labels != predictions.truth).astype(float), every, "no rows")}
     binary = len(predictions.classes) == 2
     for index in [1] if binary else range(len(predictions.classes)):
         label, name = predictions.classes[index], "" if binary else f"[{predictions.classes[index]}]"
         chosen, positive = (predictions.labels == index).astype(float), predictions.truth == index
         rates |= {
-            f"selection_rate{name}": _Rate(chosen, every, "there is no row"),
-            f"true_positive_rate{name}": _Rate(chosen, positive, f"there is no row of class {label}"),
-            f"false_positive_rate{name}": _Rate(chosen, ~positive, f"there is no row but of class {label}"),
+            f"selection_rate{name}": _Rate(chosen, every, "no rows"),
+            f"true_positive_rate{name}": _Rate(chosen, positive, f"no rows of class {label}"),
+            f"false_positive_rate{name}": _Rate(chosen, ~positive, f"all rows are of class {label}"),
         }
     return rates

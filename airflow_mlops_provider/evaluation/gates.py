@@ -84,10 +84,10 @@ def _absolute(gate: AbsoluteGate, report: EvaluationReport) -> Verdict:
     worse = gate.judged_by == ("low" if sign > 0 else "high")
     if worse and judged is not None and known is not None and known.metric == gate.metric and known.value > 0:
         # The winner was chosen by these very rows.
-        judged, chosen = judged - sign * known.value, f", optimism {number(known.value)} taken off"
+        judged, chosen = judged - sign * known.value, f", minus optimism {number(known.value)}"
     why = "" if value is not None else reason_of(report.challenger, gate.metric)
     if value is not None and judged is None:
-        why = (span.why if span is not None else None) or "the evaluation has no interval of it"
+        why = (span.why if span is not None else None) or "the evaluation has no interval for it"
     return verdict_of(
         gate,
         passed=within(judged, gate.min, gate.max),
@@ -171,12 +171,12 @@ def _slices_by_interval(gate: SliceGate, metric: str, report: EvaluationReport) 
             unsure.append(f"{one.column}={one.value}")
         else:
             judged.append((at, one))
-    why = f"no interval of {', '.join(unsure[:3])}{' ...' if unsure[3:] else ''}" if unsure else ""
+    why = f"no interval for {', '.join(unsure[:3])}{' ...' if unsure[3:] else ''}" if unsure else ""
     expected = f"every slice {bounds(gate.min, gate.max)}{end(gate.judged_by)}"
     if not judged:
         why = why or "no slice has enough rows, or evaluation.slices is empty"
         if metric != report.metrics[0]:
-            why = f"intervals of slices are of the first metric, {report.metrics[0]}"
+            why = f"slices have intervals only for the first metric, {report.metrics[0]}"
         return verdict_of(gate, passed=False, got=f"{metric} undefined", expected=expected, why=why, metric=metric)
     at, worst = min(judged, key=lambda one: room(one[0], gate.min, gate.max) or 0.0)
     return verdict_of(
@@ -194,7 +194,7 @@ def _slices_by_interval(gate: SliceGate, metric: str, report: EvaluationReport) 
 def _latency(gate: LatencyGate, report: EvaluationReport) -> Verdict:
     expected = f"p95 <= {number(gate.max_p95_ms)} ms"
     if report.latency is None:
-        why = "give the gates the result of step latency, as QualityGateOperator does"
+        why = "pass the result of step latency to the gates, as QualityGateOperator does"
         return verdict_of(gate, passed=False, got="not measured", expected=expected, why=why)
     p95, rate = finite(report.latency.p95_ms), finite(report.latency.rows_per_second)
     got = f"p95 {number(p95)} ms"

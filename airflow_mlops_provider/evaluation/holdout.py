@@ -129,7 +129,7 @@ def read_holdout(job: Job, metrics: Sequence[str | CustomMetric] = ()) -> Holdou
             f"the split does not belong to dataset {dataset.uri}",
             got=f"{len(split.fold)} rows",
             expected=f"{len(target)} rows",
-            hint="Give evaluate the results of one and the same run.",
+            hint="Give evaluate the results of a single run.",
         )
     held_out = np.flatnonzero(split.fold != 0)
     units = _units(job.store, dataset, split.plan, held_out)
@@ -156,7 +156,7 @@ def _coded(target: pd.Series[Any], plan: SplitPlan) -> NDArray[Any]:
     codes: NDArray[Any] = pd.Index(plan.classes or [], dtype=object).get_indexer(pd.Index(target.astype(object)))
     if len(strange := np.flatnonzero(codes < 0)):
         raise DataError(
-            f"target {target.name!r}, row {int(strange[0]) + 1} of the dataset: the split does not know this class",
+            f"target {target.name!r}, row {int(strange[0]) + 1} of the dataset: the split does not have this class",
             got=target.iloc[int(strange[0])],
             expected=plan.classes,
             hint="Clear the prepare task with the Param `recompute` set.",
@@ -175,10 +175,10 @@ def stored_predictions(holdout: Holdout, candidate: str, result: StepResult) -> 
     frame = predictions_frame(holdout.store, ref)
     if not np.array_equal(frame["row"].to_numpy(), holdout.rows):
         raise ArtifactError(
-            f"the predictions of candidate {candidate!r} are not of the held-out rows",
+            f"the predictions of candidate {candidate!r} are not for the held-out rows",
             got=f"{len(frame)} rows",
             expected=f"{len(holdout.rows)} rows, in the order of the dataset",
-            hint="Give evaluate the results of one and the same run.",
+            hint="Give evaluate the results of a single run.",
         )
     if holdout.plan.task == "regression":
         return holdout.predictions(frame["prediction"].to_numpy())
@@ -207,7 +207,7 @@ def predict_rows(
     with one_thread():
         parts = [
             predict(pipeline, feature_frame(table.to_pandas(), columns), task)
-            for table in tables_of(store, dataset, columns.features, rows)
+            for table in iter_tables_at(store, dataset, columns.features, rows)
         ]
     return np.concatenate(parts)
 
@@ -217,7 +217,7 @@ def sample_frame(holdout: Holdout, rows: NDArray[Any]) -> pd.DataFrame:
     import pyarrow as pa
 
     columns = holdout.plan.columns
-    tables = list(tables_of(holdout.store, holdout.dataset, columns.features, rows))
+    tables = list(iter_tables_at(holdout.store, holdout.dataset, columns.features, rows))
     return feature_frame(pa.concat_tables(tables).unify_dictionaries().to_pandas(), columns)
 
 
@@ -226,15 +226,15 @@ def read_held_out(holdout: Holdout, columns: Sequence[str]) -> pd.DataFrame:
     return read_table(holdout.store, holdout.dataset, columns).iloc[holdout.rows]
 
 
-def tables_of(
-    store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str], rows: NDArray[Any]
+def iter_tables_at(
+    store: ArtifactStore, dataset: ArtifactRef, columns: Sequence[str], positions: NDArray[Any]
 ) -> Iterator[pa.Table]:
-    """Yield some columns of some rows (ascending positions in the dataset), read a row group at a time."""
+    """Yield some columns of the rows at some positions (ascending), read a row group at a time."""
     import numpy as np
 
     start = 0
     for table in iter_tables(store, dataset, columns):
-        first, last = np.searchsorted(rows, [start, start + table.num_rows])
+        first, last = np.searchsorted(positions, [start, start + table.num_rows])
         if last > first:
-            yield table.take(rows[first:last] - start)
+            yield table.take(positions[first:last] - start)
         start += table.num_rows

@@ -22,7 +22,7 @@ _LINES = 3
 _METHODS = {
     "shap_tree": "mean absolute SHAP value of the trees",
     "shap_linear": "mean absolute SHAP value of the linear model",
-    "permutation": "fall of the first metric when the column is shuffled",
+    "permutation": "drop in the first metric when the column is shuffled",
 }
 
 
@@ -30,7 +30,7 @@ def fairness_sections(report: FairnessReport | None) -> list[str]:
     """Return the gaps, and the groups of each column."""
     if report is None:
         return []
-    headers = ["Column", "Gap", "Value", "Interval", "In", "Most", "Least", ""]
+    headers = ["Column", "Gap", "Value", "Interval", "Metric", "Highest", "Lowest", ""]
     sections = [table("Gaps between groups", headers, [_gap(report, gap) for gap in report.gaps])]
     for column in report.columns:
         groups = report.of(column)
@@ -49,8 +49,8 @@ def fairness_sections(report: FairnessReport | None) -> list[str]:
         sections.append(table(f"Groups of {shorten(column, _LONG)}", headers, shown, note))
     return [
         *sections,
-        f"<p>Intervals are of {report.confidence:.0%}. A group of fewer than {report.min_rows} rows is "
-        "counted and not judged.</p>",
+        f"<p>Intervals are at {report.confidence:.0%}. Groups of fewer than {report.min_rows} rows are "
+        "counted but not judged.</p>",
     ]
 
 
@@ -107,7 +107,7 @@ def _dependence(found: Dependence) -> str:
     most = sorted(answers, key=lambda name: min(answers[name]) - max(answers[name]))[:_LINES]
     labels = [shorten(value, _LONG) if isinstance(value, str) else _text(value) for value in found.grid]
     column = shorten(found.column, _LONG)
-    heading = f"Mean answer by {column}"
+    heading = f"Mean prediction by {column}"
     if found.kind == "numeric":
         return line_chart(heading, labels, {name: answers[name] for name in most})
     return table(heading, [column, *most], _by_category(labels, [answers[name] for name in most]))

@@ -120,7 +120,7 @@ def measure(name: str, predictions: Predictions) -> Measured:
     known = _functions(predictions)
     if name not in known:
         raise SpecError(
-            f"there is no metric {name!r} of a {predictions.task} model", got=name, expected=", ".join(sorted(known))
+            f"no metric {name!r} for a {predictions.task} model", got=name, expected=", ".join(sorted(known))
         )
     if (why := broken(predictions) or undefined(name, predictions)) is not None:
         return Measured(None, why)
@@ -148,7 +148,7 @@ def broken(predictions: Predictions) -> str | None:
     import numpy as np
 
     if predictions.rows == 0:
-        return "there are no rows"
+        return "no rows"
     if bad := int((~np.isfinite(predictions.scores)).reshape(predictions.rows, -1).any(axis=1).sum()):
         return f"{bad} of {predictions.rows} predictions are not finite"
     if predictions.task == "regression":
@@ -173,7 +173,7 @@ def too_rare(name: str, predictions: Predictions) -> str | None:
     if (least := int(counts.min())) >= FEWEST_OF_A_CLASS:
         return None
     rows = f"{least} row{'s' * (least != 1)} of class {predictions.classes[int(counts.argmin())]}"
-    return f"there are {rows}: at least {FEWEST_OF_A_CLASS} are needed to say how sure {name} is"
+    return f"only {rows}: at least {FEWEST_OF_A_CLASS} are needed for an interval of {name}"
 
 
 def undefined(name: str, predictions: Predictions) -> str | None:
@@ -183,10 +183,10 @@ def undefined(name: str, predictions: Predictions) -> str | None:
     if name in NEEDS_EVERY_CLASS:
         counts = np.bincount(predictions.truth, minlength=len(predictions.classes))
         absent = [str(label) for label, count in zip(predictions.classes, counts, strict=True) if count == 0]
-        return f"there is no row of class {absent[0]}" if absent else None
+        return f"no rows of class {absent[0]}" if absent else None
     if name == "r2":
         if predictions.rows < 2:
-            return "there is one row"
+            return "only one row"
         if np.ptp(predictions.truth) == 0:
             return "the target is constant"
     return None

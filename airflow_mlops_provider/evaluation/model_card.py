@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.evaluation.verdicts import Verdicts
     from airflow_mlops_provider.modeling.splits import SplitPlan
 
-_NOT_SAID = "Not said. It belongs into the section card of the pipeline file."
+_NOT_SAID = "Not stated. Add it to section card of the pipeline file."
 _VALUE = 200
 _FOOTER = (
-    "Calibration error: mean distance of predicted probability and observed share over bins of equally many rows "
-    "(Naeini et al. 2015). Importance: by how much the first metric falls when a feature is shuffled (Breiman 2001)."
+    "Calibration error: mean distance between predicted probability and observed share over bins of equal size "
+    "(Naeini et al. 2015). Importance: how much the first metric drops when a feature is shuffled (Breiman 2001)."
 )
 
 
@@ -54,8 +54,9 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Verdicts) ->
     """Return the page. Nothing in it but the latency depends on when or where it is made."""
     lines = [
         Cell(
-            f"{report.winner} ({card.estimator}) for {shorten(card.target, LONG)}, trained on what was known at "
-            f"{as_of_text(report.as_of)}: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out."
+            f"{report.winner} ({card.estimator}) for {shorten(card.target, LONG)}, trained on data known at "
+            f"{as_of_text(report.as_of)}: {report.rows.training:,} rows, measured on {report.rows.holdout:,} "
+            "held-out rows."
         ),
         *([] if card.refitted is None else [Cell(_refitted(card.refitted, card, report))]),
         gates_line(verdicts.verdicts),
@@ -80,10 +81,10 @@ def model_card(card: CardFacts, report: EvaluationReport, verdicts: Verdicts) ->
 
 
 def _refitted(serves: ServingFacts, card: CardFacts, report: EvaluationReport) -> str:
-    to = "" if card.trained_to is None else f", the last of {card.trained_to}"
+    to = "" if card.trained_to is None else f", the last from {card.trained_to}"
     return (
-        f"What serves was then fitted anew on all {serves.rows:,} rows{to}. Every figure is that of the judged model, "
-        f"which was fitted on {report.rows.training:,}: of the serving one no row is left to measure on."
+        f"The serving model was then refitted on all {serves.rows:,} rows{to}. All figures are those of the judged "
+        f"model, which was fitted on {report.rows.training:,}: no rows are left to measure the serving model on."
     )
 
 
@@ -132,7 +133,7 @@ def _split(split: SplitPlan) -> str:
     if split.kind is not None:
         predictions.append(f"by {split.kind.replace('_', ' ')}")
     if split.group is not None:
-        predictions.append(f"with the rows of one {shorten(split.group, LONG)} together")
+        predictions.append(f"with rows of the same {shorten(split.group, LONG)} together")
     if split.boundary is not None:
         predictions.append(f"from {split.boundary} on")
     if split.rows_embargoed:
@@ -154,9 +155,9 @@ def _features(card: CardFacts, report: EvaluationReport) -> str:
             continue
         bar = share_bar(one.mean / top, f"{one.mean:.3g}")
         rows.append([*cells, Cell(f"{one.mean:.3g} ± {one.sd:.1g}", "number"), Cell("", figure=bar)])
-    about = "Importance" if report.importance is None else f"Importance: fall of {report.importance.metric}"
+    about = "Importance" if report.importance is None else f"Importance: drop in {report.importance.metric}"
     if report.importance is not None and report.importance.in_sample:
-        about += ", on rows that it was fitted on"
+        about += ", on its training rows"
     return table(f"Features: {len(kinds)}", ["Feature", "Kind", about, ""], rows, note)
 
 
@@ -182,7 +183,7 @@ def _metrics(report: EvaluationReport) -> str:
 def _beside(report: EvaluationReport) -> str:
     if report.champion is None:
         return "There was no champion to compare it with."
-    return f"It was compared with version {report.champion.version}, champion then; that has a page of its own."
+    return f"It was compared with version {report.champion.version}, the champion at that time, on a separate page."
 
 
 def _errors(report: EvaluationReport) -> list[str]:
@@ -223,7 +224,7 @@ def _model(card: CardFacts, report: EvaluationReport, latency: Latency | None) -
         "Model",
         [
             ("Estimator", card.estimator),
-            ("Parameters", _several(params) or "those of the estimator"),
+            ("Parameters", _several(params) or "the estimator's defaults"),
             ("Threshold", None if card.threshold is None else f"{card.threshold:.4g}"),
             ("Trained to", card.trained_to),
             ("Judged model", None if card.refitted is None else f"sha256 {card.refitted.judged}"),
@@ -247,7 +248,7 @@ def _speed(latency: Latency | None) -> list[tuple[str, str]]:
         return []
     return [
         ("Latency", f"one row in {latency.p50_ms:.2f} ms (median), {latency.p95_ms:.2f} ms (95th percentile)"),
-        ("Throughput", f"{latency.rows_per_second:,.0f} rows a second, on one thread"),
+        ("Throughput", f"{latency.rows_per_second:,.0f} rows per second, on one thread"),
     ]
 
 

@@ -29,8 +29,8 @@ def too_good(report: EvaluationReport) -> list[str]:
         return []
     verb = "is" if len(found) == 1 else "are"
     return [
-        f"{', '.join(found)} {verb} too good to be true of most data: look for a feature that holds the target or was "
-        "known only after it"
+        f"{', '.join(found)} {verb} too good to be true for most data: look for a feature that contains the target or "
+        "was known only after it"
     ]
 
 

@@ -44,7 +44,7 @@ def measure_importance(
     except ModelError as error:
         return outcome.model_copy(update={"why": str(error)})
     if not np.isfinite(found.importances).all():
-        return outcome.model_copy(update={"why": f"{metric} is undefined once a column is shuffled"})
+        return outcome.model_copy(update={"why": f"{metric} is undefined when a column is shuffled"})
     columns = {
         str(name): ImportanceOf(mean=float(mean), sd=float(sd))
         for name, mean, sd in zip(frame.columns, found.importances_mean, found.importances_std, strict=True)

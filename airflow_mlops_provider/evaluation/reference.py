@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import TableInfo, write_table
-from airflow_mlops_provider.evaluation.holdout import tables_of
+from airflow_mlops_provider.evaluation.holdout import iter_tables_at
 from airflow_mlops_provider.modeling.predictions import prediction_columns
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def write_reference(
     timestamp = plan.columns.timestamp
     names = [*plan.columns.features, plan.columns.target, *([timestamp] if timestamp else [])]
     rows = reference_rows(holdout)
-    table = pa.concat_tables(tables_of(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
+    table = pa.concat_tables(iter_tables_at(holdout.store, holdout.dataset, names, rows)).unify_dictionaries()
     values = np.full((len(holdout.fold), *predictions.scores.shape[1:]), np.nan)
     values[holdout.rows] = predictions.scores
     threshold = None

@@ -23,11 +23,11 @@ def too_few_units(units: Units) -> str | None:
     least = FEWEST_BLOCKS if units.drawn == "block" else FEWEST_GROUPS
     for each in filter(None, (units, units.besides)):
         if each.count < least:
-            return f"the rows are of {each.described.things}: at least {least} are needed to say how sure it is"
+            return f"the rows come from {each.described.things}: at least {least} are needed for an interval"
         if each.effective < _FEWEST_EQUAL:
             return (
-                f"the rows are of {each.described.things} so unequal that they say as much as {each.effective:.1f} "
-                f"equal ones: at least {_FEWEST_EQUAL} are needed to say how sure it is"
+                f"the rows come from {each.described.things} so unequal that they count as {each.effective:.1f} "
+                f"equal ones: at least {_FEWEST_EQUAL} are needed for an interval"
             )
     return None
 
@@ -37,11 +37,11 @@ def undecided(draws: Draws) -> str | None:
     import numpy as np
 
     if not np.isfinite(draws.left_out).all():
-        return "without one of the units that are drawn the metric is undefined: too few of a class"
+        return "the metric is undefined without one of the resampled units: too few rows of a class"
     if not draws.bounded and (index := tail_index(draws.left_out)) < LEAST_INDEX:
         return (
-            f"a few rows carry the error (tail index {index:.2g}, at least {LEAST_INDEX:g} is needed), and larger ones "
-            "may come: judge by mae, or transform the target"
+            f"a few rows dominate the error (tail index {index:.2g}, at least {LEAST_INDEX:g} is needed), and larger "
+            "errors may follow: judge by mae, or transform the target"
         )
     return None
 
@@ -50,4 +50,4 @@ def too_few_defined(defined: int, resamples: int) -> str | None:
     """Return why a statistic that is undefined on many resamples has no interval."""
     if defined >= max(2, _MIN_DEFINED * resamples):
         return None
-    return f"the metric is defined on {defined} of {resamples} resamples: too few rows or groups, or too few of a class"
+    return f"the metric is defined on {defined} of {resamples} resamples: too few rows, groups, or rows of a class"

@@ -154,7 +154,7 @@ class SplitSignature(Frozen):
                 return None
             return f"the champion was trained on rows up to {self.boundary}, some of which are held out now"
         if (self.by, self.seed, self.holdout, self.keys) != (other.by, other.seed, other.holdout, other.keys):
-            return "the champion was split off otherwise, and may have been trained on rows that are held out now"
+            return "the champion used a different split, and may have been trained on rows that are held out now"
         return None
 
 
@@ -270,9 +270,9 @@ class EvaluationReport(Document):
     lost: list[str] = Field(default_factory=list)
     winner: str
     intervals: dict[str, Interval]
-    resampled: Resampled | None = Field(None, description="Behind every interval; null of an older evaluation.")
+    resampled: Resampled | None = Field(None, description="Behind every interval; null in an older evaluation.")
     block_errors: BlockErrors | None = Field(
-        None, description="How much blocks of time vary; null where none are drawn, or too few, and of an older one."
+        None, description="How much blocks of time vary; null where none or too few are drawn, and in an older one."
     )
     fold_intervals: dict[str, list[Interval]] = Field(
         default_factory=dict, description="Of the winner, by metric, on each fold's rows alone."
@@ -280,7 +280,7 @@ class EvaluationReport(Document):
     baseline: Scores
     over_baseline: dict[str, Difference] = Field(
         default_factory=dict,
-        description="By how much the winner is better than the dummy; empty of an older evaluation.",
+        description="By how much the winner is better than the dummy; empty in an older evaluation.",
     )
     confusion: Confusion | None = None
     residuals: Residuals | None = None
@@ -288,12 +288,12 @@ class EvaluationReport(Document):
     too_small: dict[str, int] = Field(default_factory=dict, description="By column: values with too few rows.")
     worst_slices: dict[str, WorstSlice] = Field(default_factory=dict)
     champion: ChampionScores | None = None
-    held_back: HeldBack | None = Field(None, description="Whom the champion's own recipe goes before.")
+    held_back: HeldBack | None = Field(None, description="The candidate that lost to the champion's own recipe.")
     importance: Importances | None = None
     optimism: Optimism | None = None
     fairness: FairnessReport | None = None
     explanation: ExplanationReport | None = None
-    latency: Latency | None = Field(None, description="Of an older evaluation; today the gates have it measured.")
+    latency: Latency | None = Field(None, description="Only in an older evaluation; it is now measured for the gates.")
     predictions: PredictionStats
     model_bytes: int
     lineage: str
@@ -307,7 +307,7 @@ class EvaluationReport(Document):
     def intervals_by(self) -> str:
         """How intervals were made, as a sentence."""
         drawn = self.resampled or Resampled(units=self.rows.holdout)
-        return f"Intervals are bootstraps of the held-out rows, {drawn.words}."
+        return f"Intervals are bootstrapped from the held-out rows, {drawn.words}."
 
     @property
     def shown(self) -> dict[str, float]:

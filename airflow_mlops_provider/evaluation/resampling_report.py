@@ -44,17 +44,17 @@ class Resampled(Frozen):
     @property
     def words(self) -> str:
         """What was drawn, in words."""
-        few = "; they are few, so intervals are wider (Cameron, Gelbach & Miller 2008)" if self.few else ""
+        few = "; they are few, so the intervals are wider (Cameron, Gelbach & Miller 2008)" if self.few else ""
         if self.block is not None:
-            besides = "" if self.groups is None else f"; where its {self.groups:,} groups vary more, they count"
+            besides = "" if self.groups is None else f"; where its {self.groups:,} groups vary more, they are used"
             return (
-                f"whole blocks of time drawn, {self.things}, as much wider as blocks that follow each other ask for "
+                f"in whole blocks of time ({self.things}), widened for the dependence of adjacent blocks "
                 f"(Künsch 1989){besides}{few}"
             )
         if self.group is None:
-            return "each row drawn by itself, as if independent of all others (Efron & Tibshirani 1993)"
+            return "row by row, as if each were independent of all others (Efron & Tibshirani 1993)"
         group = shorten(self.group, _NAME)
-        return f"whole groups drawn, by {group}, of which there are {self.units:,} (Field & Welsh 2007){few}"
+        return f"in whole groups by {group}, {self.units:,} in all (Field & Welsh 2007){few}"
 
 
 def _length(block: timedelta) -> str:

@@ -36,11 +36,12 @@ def scorecard(
     name = f"[version {version}]({url})" if url else f"version {version}"
     return "\n".join(
         [
-            f"Candidate **{_text(report.winner)}** ({name}), trained on what was known at {report.as_of:%Y-%m-%d %H:%M}"
-            f" UTC: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held out. Champion: {against}.",
+            f"Candidate **{_text(report.winner)}** ({name}), trained on data known at {report.as_of:%Y-%m-%d %H:%M} "
+            f"UTC: {report.rows.training:,} rows, measured on {report.rows.holdout:,} held-out rows. "
+            f"Champion: {against}.",
             *([] if serves is None else [_text(serves)]),
             *(f"**{_text(remark)}.**" for remark in too_good(report)),
-            *([f"Lost on the way: {_text(', '.join(report.lost))}."] if report.lost else []),
+            *([f"Candidates that did not finish: {_text(', '.join(report.lost))}."] if report.lost else []),
             "",
             "| metric | challenger | interval | champion | baseline | worst slice |",
             "|---|---|---|---|---|---|",
@@ -74,10 +75,10 @@ def _row(report: EvaluationReport, metric: str) -> str:
 def _compared(report: EvaluationReport) -> str:
     champion = report.champion
     if champion is not None and champion.common is not None:
-        return f"\nThe champion's figures are what its folds said of {champion.common:,} rows that both have held out."
+        return f"\nThe champion's figures are out-of-fold on {champion.common:,} rows that both have held out."
     if champion is None or champion.compared == "paired":
         return "\nChallenger and champion were measured on the same held-out rows."
-    return f"\nThe champion's figures are those of its own holdout: {_text(champion.seen or champion.unusable or '')}."
+    return f"\nThe champion's figures come from its own holdout: {_text(champion.seen or champion.unusable or '')}."
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def compare_predictions(store: ArtifactStore, champion: ArtifactRef, shadow: Art
         json.loads((table_schema(store, ref).metadata or {}).get(b"classes", b"[]")) for ref in (champion, shadow)
     ]
     if classes[0] != classes[1]:
-        return {"why": "the two know other classes"}
+        return {"why": "the two models have different classes"}
     columns = probability_columns(len(classes[0])) or ["prediction"]
     labels = ["prediction"] if classes[0] else []
     rows, distance, different = 0, 0.0, 0

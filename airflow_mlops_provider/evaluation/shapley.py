@@ -70,7 +70,7 @@ def shap_method(pipeline: Any) -> Method:
         return "shap_tree"
     if type(model).__module__.startswith("sklearn.linear_model.") and hasattr(model, "coef_"):
         return "shap_linear"
-    raise NotExplainedError(f"SHAP has no exact values of {name}")
+    raise NotExplainedError(f"SHAP has no exact values for {name}")
 
 
 def shapley(pipeline: Any, frame: pd.DataFrame) -> Shapley:
@@ -88,7 +88,7 @@ def shapley(pipeline: Any, frame: pd.DataFrame) -> Shapley:
     encoded = np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64)
     if encoded.shape[1] != len(owners):
         raise NotExplainedError(
-            "the model's inputs cannot be told apart by column",
+            "the model's inputs cannot be assigned to columns",
             got=f"{encoded.shape[1]} inputs",
             expected=f"{len(owners)} of {len(frame.columns)} columns",
         )
@@ -133,7 +133,7 @@ def _owners(pipeline: Any, columns: list[str]) -> NDArray[Any]:
     owners: list[int] = []
     for role, branch, names in pipeline.named_steps["preprocess"].transformers_:
         if role not in ("numeric", "categorical"):
-            raise NotExplainedError("the model's inputs cannot be told apart by column", got="features of transformers")
+            raise NotExplainedError("the model's inputs cannot be assigned to columns", got="features of transformers")
         encoder = branch[-1] if hasattr(branch, "steps") else branch
         one_hot = type(encoder).__name__ == "OneHotEncoder"
         widths = [len(found) for found in encoder.categories_] if one_hot else [1] * len(names)

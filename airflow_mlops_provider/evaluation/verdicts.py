@@ -52,7 +52,7 @@ class Verdicts(Document):
     SCHEMA = 4
 
     verdicts: list[Verdict]
-    latency: Latency | None = Field(None, description="As a gate had it measured; null where none asked for it.")
+    latency: Latency | None = Field(None, description="Measured for a gate; null where no gate needs it.")
 
     @classmethod
     def upgraded(cls, raw: Any, schema: int) -> Any:

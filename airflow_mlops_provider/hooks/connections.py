@@ -52,7 +52,7 @@ async def adefined_connection(conn_id: str) -> Connection:
     except AirflowNotFoundException as error:
         raise _undefined(conn_id) from error
     except AirflowRuntimeError as error:
-        raise TransientServiceError(f"Airflow did not give connection {conn_id!r}", got=str(error)) from error
+        raise TransientServiceError(f"Airflow did not return connection {conn_id!r}", got=str(error)) from error
     await amask_secret(_remembered(connection))
     return connection
 

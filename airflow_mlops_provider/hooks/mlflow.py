@@ -148,7 +148,7 @@ class MlflowHook(BaseHook):
             raise self._wrong("verify", "true or false")
         if verify == "false" and files["ca_bundle"]:
             raise SpecError(
-                f"connection {self.conn_id!r} names a ca_bundle and turns its use off",
+                f"connection {self.conn_id!r} sets a ca_bundle but turns verification off",
                 hint="Leave out verify, or ca_bundle.",
             )
         settings = {

@@ -71,7 +71,7 @@ def signing_secret() -> str | None:
     if not (secret := password_of(conn_id)):
         raise SpecError(
             f"connection {conn_id!r}, which [mlops] signing_conn_id names, has no password to sign receipts with",
-            hint="Give it one of 32 random characters or more.",
+            hint="Set one of 32 random characters or more.",
         )
     return secret
 
@@ -83,15 +83,15 @@ def s3_options(connection: Connection, conn_id: str) -> S3Options:
     """
     name = f"connection {conn_id!r}"
     if connection.conn_type != "aws":
-        raise SpecError(f"{name} is not one to S3", got=connection.conn_type, expected="connection type aws")
+        raise SpecError(f"{name} is not an S3 connection", got=connection.conn_type, expected="connection type aws")
     extra: dict[str, Any] = connection.extra_dejson
     if unknown := sorted(set(extra) - set(_EXTRAS)):
-        raise SpecError(f"{name} has an extra that is not used here", got=unknown, expected=", ".join(_EXTRAS))
+        raise SpecError(f"{name} has an unknown extra", got=unknown, expected=", ".join(_EXTRAS))
     access_key = connection.login or extra.get("aws_access_key_id") or None
     secret_key = connection.password or extra.get("aws_secret_access_key") or None
     if (access_key is None) != (secret_key is None):
         lacking = "login, the access key" if access_key is None else "password, the secret key"
-        raise SpecError(f"{name} lacks its {lacking}", hint="Give both, or neither to use the machine's own.")
+        raise SpecError(f"{name} lacks its {lacking}", hint="Set both, or neither to use the machine's own.")
     return S3Options(
         access_key=access_key,
         secret_key=secret_key,
@@ -106,7 +106,7 @@ def s3_options(connection: Connection, conn_id: str) -> S3Options:
 def _endpoint(url: str | None, name: str) -> str | None:
     if url is not None and not str(url).startswith(("http://", "https://")):
         raise SpecError(
-            f"endpoint_url of {name} is no address", got=shown(url), expected="https://host or http://host:port"
+            f"endpoint_url of {name} is not a URL", got=shown(url), expected="https://host or http://host:port"
         )
     return url
 
@@ -115,11 +115,9 @@ def _authority(verify: object, name: str) -> str | None:
     if verify in (None, "", True, "true", "True"):
         return None
     if verify in (False, "false", "False"):
-        raise SpecError(
-            f"{name} turns the check of certificates off", hint="Name the file of the store's authority as `verify`."
-        )
+        raise SpecError(f"{name} turns certificate verification off", hint="Set `verify` to the CA file of the store.")
     if not Path(str(verify)).is_file():
-        raise SpecError(f"verify of {name} names no file", got=verify, expected="a PEM file that every worker has")
+        raise SpecError(f"verify of {name} is not a file", got=verify, expected="a PEM file that every worker has")
     return str(verify)
 
 

@@ -130,7 +130,7 @@ def _check_columns(conn_id: str, table: str, target: sqlalchemy.Table, names: Se
         )
     if not isinstance(kind := target.c[partition].type, sqlalchemy.String):
         raise SpecError(
-            f"column {partition!r} of table {table} of {conn_id!r} is no text",
+            f"column {partition!r} of table {table} of {conn_id!r} is not text",
             got=str(kind),
             expected="a type such as varchar(64)",
             hint="Change it, or name another table.",
@@ -155,7 +155,7 @@ def database(conn_id: str) -> DbApiHook:
         ) from cause_to_show(error)
     if not isinstance(hook, DbApiHook):
         raise SpecError(
-            f"connection {conn_id!r} is not one of a database",
+            f"connection {conn_id!r} is not a database connection",
             got=connection.conn_type,
             expected="a connection type such as postgres or mysql",
         )
@@ -175,7 +175,7 @@ def _speaking_of(conn_id: str, what: str, hint: str) -> Iterator[None]:
             raise
         if _AT_ONCE.search(text):
             raise TransientServiceError(
-                f"{what} on {conn_id!r} met another one that did the same", got=text
+                f"{what} on {conn_id!r} conflicted with another process", got=text
             ) from cause_to_show(error)
         own_file = any(kind.__module__ == "sqlite3" for kind in causes) and "locked" not in text
         if names.isdisjoint(_AWAY) or own_file or LASTING_SQL.search(text):

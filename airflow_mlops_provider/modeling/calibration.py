@@ -50,7 +50,7 @@ def check_task(candidate: Candidate, task: str) -> None:
     if candidate.calibrate is not None and task == "regression":
         raise SpecError("calibrate is for classifiers", got="task: regression", hint="Leave it out.")
     if candidate.threshold is not None and task != "binary":
-        raise SpecError("a threshold divides two classes", got=f"task: {task}", hint="Leave it out.")
+        raise SpecError("a threshold is for binary tasks", got=f"task: {task}", hint="Leave it out.")
 
 
 def fitted_and_validation_rows(
@@ -81,8 +81,8 @@ def fitted_and_validation_rows(
         trains = train_mask(fold, trains_from, 1)
         if not trains.any():
             raise DataError(
-                "no row is left to fit on: all before the validation part of the training rows are under embargo",
-                got=f"{int((fold == 0).sum())} rows, none of them more than {plan.embargo} before it",
+                "no rows are left to fit on: the embargo covers all rows before the validation part",
+                got=f"{int((fold == 0).sum())} rows, none more than {plan.embargo} before it",
                 hint="Lower the candidate's validation share or preparation.split.embargo, or widen data.window.",
             )
     else:
@@ -139,7 +139,7 @@ def _check_rows(target: NDArray[Any], classes: list[ClassLabel]) -> None:
     counts = {label: int((target == label).sum()) for label in classes}
     if short := [label for label, count in counts.items() if count < MIN_CLASS_ROWS]:
         raise ModelError(
-            f"the validation part of the training rows holds {counts[short[0]]} rows of class {short[0]!r}",
+            f"the validation part of the training rows has {counts[short[0]]} rows of class {short[0]!r}",
             got=counts,
             expected=f"at least {MIN_CLASS_ROWS} of each class, to calibrate on or to choose a threshold from",
             hint="Raise the candidate's validation share, or widen data.window.",

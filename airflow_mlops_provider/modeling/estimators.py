@@ -97,7 +97,7 @@ class _Builder:
         try:
             model = cls(**params)
         except (TypeError, ValueError) as error:
-            raise SpecError(f"{where}: {name} does not take these settings", got=str(error)) from error
+            raise SpecError(f"{where}: {name} does not accept these settings", got=str(error)) from error
         if "random_state" not in params and "random_state" in model.get_params(deep=False):
             model.set_params(random_state=self.seed)
         return model
@@ -107,7 +107,7 @@ class _Builder:
             return self.estimator(value, where)
         if isinstance(value, dict) and isinstance(value.get("estimator"), str):
             extra = sorted(set(value) - {"estimator", "params"})
-            raise SpecError(f"{where} names an estimator and more", got=extra, expected="estimator and params")
+            raise SpecError(f"{where} has unexpected keys", got=extra, expected="estimator and params")
         if isinstance(value, dict):
             return {key: self.value(item, f"{where}.{key}") for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -166,14 +166,14 @@ def _check_task(model: Any, candidate: Candidate, task: str) -> None:
         raise SpecError(
             f"estimator {candidate.estimator} does not fit a {task} pipeline",
             expected=wanted,
-            hint="Name another estimator, or correct the pipeline's task.",
+            hint="Choose another estimator, or correct the pipeline's task.",
         )
     # A stacking without a final estimator gets a logistic regression, but does not know of it before it is fitted.
     unsure = getattr(model, "final_estimator", model) is None
     if task != "regression" and not unsure and not hasattr(model, "predict_proba"):
         raise SpecError(
             f"estimator {candidate.estimator} gives no probabilities with these parameters; every metric needs them",
-            hint="Set what gives them (voting: soft, say), or wrap it in sklearn.calibration.CalibratedClassifierCV.",
+            hint="Enable them (such as voting: soft), or wrap it in sklearn.calibration.CalibratedClassifierCV.",
         )
 
 
@@ -216,16 +216,16 @@ def _made(candidate: Candidate, index: int, columns: Columns, builder: _Builder)
     one, where = candidate.features[index], f"features.{index}"
     if lost := sorted(set(one.columns) - set(columns.features)):
         raise SpecError(
-            f"{where} makes features from {lost[0]!r}, which is no feature any more",
+            f"{where} makes features from {lost[0]!r}, which is no longer a feature",
             got=f"features {sorted(columns.features)}",
-            hint="`preparation` may have dropped it. Take it out of the columns of the transformer.",
+            hint="`preparation` may have dropped it. Remove it from the columns of the transformer.",
         )
     transformer = builder.estimator({"estimator": one.transformer, "params": one.params}, f"{where}.params")
     # What comes of it is scaled like numbers, which centres them.
     if "sparse_output" in transformer.get_params(deep=False) and "sparse_output" not in one.params:
         transformer.set_params(sparse_output=False)
     if not hasattr(transformer, "transform"):
-        raise SpecError(f"{where}: {one.transformer!r} is no transformer: it has no method transform")
+        raise SpecError(f"{where}: {one.transformer!r} is not a transformer: it has no method transform")
     after = _numeric(candidate)
     steps = [("transform", transformer)] if after == "passthrough" else [("transform", transformer), *after.steps]
     if one.impute and after != "passthrough" and "impute" in after.named_steps:

@@ -165,5 +165,5 @@ def _refuse_few_of_a_class(split: Split, target: Target, name: str) -> None:
         raise DataError(
             f"class {rarest!r} of target {name!r} has {int(counts.min())} rows",
             expected=f"at least {split.folds}, one for each of preparation.split.folds",
-            hint="Widen data.window, lower preparation.split.folds, or take kind k_fold.",
+            hint="Widen data.window, lower preparation.split.folds, or set kind to k_fold.",
         )

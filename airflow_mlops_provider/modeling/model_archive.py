@@ -63,7 +63,7 @@ def canonical_digest(path: Path) -> str:
             content = json.dumps(_Identity(names).node(schema))
     # A hostile file makes zipfile, zlib, json and numpy raise nearly anything, MemoryError and RecursionError too.
     except Exception as error:
-        raise ModelError(f"{path} is no skops archive", got=f"{type(error).__name__}: {error}") from error
+        raise ModelError(f"{path} is not a skops archive", got=f"{type(error).__name__}: {error}") from error
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -78,9 +78,9 @@ def check_archive(path: Path) -> None:
     if len(members) > _MAX_MEMBERS:
         raise ValueError(f"{len(members)} members, more than {_MAX_MEMBERS}")
     if twice := [name for name, count in Counter(member.filename for member in members).items() if count > 1]:
-        raise ValueError(f"{twice[0]!r} is there twice")
+        raise ValueError(f"{twice[0]!r} appears twice")
     if sum(member.compress_size for member in members) > size:
-        raise ValueError("members that overlap")
+        raise ValueError("overlapping members")
     if (schema := max((each.file_size for each in members if each.filename == _SCHEMA), default=0)) > _MAX_SCHEMA_BYTES:
         raise ValueError(f"a schema of {schema} bytes, more than {_MAX_SCHEMA_BYTES}")
     unpacked, limit = sum(member.file_size for member in members), unpacked_limit(size, _ALWAYS_UNPACKED)

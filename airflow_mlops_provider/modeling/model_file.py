@@ -172,7 +172,7 @@ def load_model(store: ArtifactStore, ref: ArtifactRef, allow_list: AllowList | N
     except Exception as error:
         raise _unreadable(f"model {ref.uri}", error) from error
     if not isinstance(model, importlib.import_module("sklearn.base").BaseEstimator):
-        raise ModelError(f"model {ref.uri} is no model", got=type(model).__name__, expected="an estimator")
+        raise ModelError(f"model {ref.uri} is not a model", got=type(model).__name__, expected="an estimator")
     return model
 
 
@@ -186,7 +186,7 @@ def _trusted(path: Path, allow_list: AllowList, what: str) -> list[str]:
         raise _unreadable(what, error) from error
     if refused := [name for name in named if name not in TRUSTED_TYPES and not _is_own_class(name, allow_list)]:
         raise ModelError(
-            f"{what} holds types that are not trusted",
+            f"{what} contains types that are not trusted",
             got=refused,
             hint="A plugin's estimator class must be defined in the module that the pipeline names.",
         )

@@ -72,7 +72,7 @@ def _refuse_same_rows(dataset: Dataset, assignment: Assignment) -> None:
     if known.any():
         row = int(known.argmax())
         raise DataError(
-            f"{int(known.sum())} held-out rows are also trained on, with the same keys, features and target; "
+            f"{int(known.sum())} held-out rows are also training rows, with the same keys, features and target; "
             f"first row {row}",
             got={name: dataset.column(name).iloc[row] for name in columns.keys},
             expected="each row once",

@@ -1,4 +1,4 @@
-"""Features that together make up the target: none of them was known before it.
+"""Features that together determine the target: none of them was known before it.
 
 Looked for on a bounded sample, exactly enough that an honest feature is not suspected:
 
@@ -64,7 +64,7 @@ class Parts:
 
     def words(self, target: str) -> str:
         """Return what was found, as a sentence without a full stop."""
-        return f"{' and '.join(self.names)} together make up the target: {target} is {self.formula} ({self.figure})"
+        return f"{' and '.join(self.names)} together determine the target: {target} is {self.formula} ({self.figure})"
 
 
 def parts_of_target(
@@ -185,7 +185,9 @@ def _pair(features: Mapping[str, NDArray[Any]], target: NDArray[Any], classes: i
                 strength = _told_by(combined(features[one], features[other]), target, classes)
                 if strength > _EXACT_PAIR and 1 - strength < (1 - max(alone[one], alone[other])) / 5:
                     measure = "AUC" if classes else "|rank correlation|"
-                    return Parts((one, other), f"told by {formula.format(one, other)}", f"{measure} {strength:.4f}")
+                    return Parts(
+                        (one, other), f"determined by {formula.format(one, other)}", f"{measure} {strength:.4f}"
+                    )
     return None
 
 
@@ -216,6 +218,6 @@ def _flags(features: Mapping[str, NDArray[Any]], target: NDArray[Any]) -> Parts 
                     marks[name] = flagged
         covered = float(np.any(list(marks.values()), axis=0)[inside].mean()) if len(marks) > 1 else 0.0
         if covered >= _COVERED:
-            formula = f"told by any of {', '.join(marks)}"
+            formula = f"determined by any of {', '.join(marks)}"
             return Parts(tuple(marks), formula, f"{covered:.1%} of the rows of one class, and hardly any other")
     return None

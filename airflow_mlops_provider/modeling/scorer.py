@@ -65,11 +65,11 @@ def model_scorer(job: Job, info: TableInfo) -> Scorer:
     """
     champion = job.request.champion
     if champion is None:
-        raise MLOpsError("step 'score' was given no model", expected="a champion, or a baseline in the section")
+        raise MLOpsError("step 'score' received no model", expected="a champion, or a baseline in the section")
     name = f"version {champion.version} of {job.request.pipeline!r}"
     try:
         if (digest := canonical_digest(job.store.fetch(champion.model))) != champion.digest:
-            raise ModelError("its content is another model's", got=digest, expected=f"{champion.digest} in the ledger")
+            raise ModelError("it contains another model", got=digest, expected=f"{champion.digest} in the ledger")
         pipeline = load_model(job.store, champion.model, job.allow_list)
     except (ArtifactError, ModelError) as error:
         raise ModelUnavailableError(
@@ -77,7 +77,7 @@ def model_scorer(job: Job, info: TableInfo) -> Scorer:
         ) from error
     classes = pipeline.classes_.tolist() if hasattr(pipeline, "classes_") else []
     if bool(classes) == (info.task == "regression"):
-        raise ModelError(f"{name} is no model for the task", got=f"classes {classes}", expected=info.task)
+        raise ModelError(f"{name} is not a model for the task", got=f"classes {classes}", expected=info.task)
     columns = fitted_columns(pipeline, info.columns)
     return Scorer(
         name=name,
@@ -125,4 +125,4 @@ def check_types(scorer: Scorer, schema: pa.Schema, uri: str) -> None:
             raise DataError(f"dataset {uri} has no column {name!r}", got=schema.names, expected=scorer.columns.features)
         kind, wanted = schema.field(name).type, "categorical" if name in scorer.columns.categorical else "numeric"
         if is_text(kind) != (wanted == "categorical"):
-            raise DataError(f"column {name!r} of dataset {uri} is of another type", got=kind, expected=wanted)
+            raise DataError(f"column {name!r} of dataset {uri} has another type", got=kind, expected=wanted)

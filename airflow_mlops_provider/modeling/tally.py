@@ -117,7 +117,7 @@ class Tally(BaseModel):
                     f"the model knows none of the values of column {name!r}",
                     got=f"{values.seen} values, none of them seen in training",
                     expected=f"such as {values.such_as}",
-                    hint="The column was retyped or renamed at its source.",
+                    hint="Check whether the column was retyped or renamed at its source.",
                 )
 
     def facts(self) -> dict[str, Any]:

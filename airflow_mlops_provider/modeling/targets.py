@@ -48,7 +48,7 @@ def target_of(column: pd.Series[Any], task: str) -> Target:
     if (missing := column.isna().to_numpy()).any():
         raise DataError(
             f"target {name!r} is missing in {int(missing.sum())} rows, first in row {int(missing.argmax())}",
-            hint="Drop such rows in the reader: a row without a label teaches nothing.",
+            hint="Drop these rows in the reader: a model cannot learn from rows without a label.",
         )
     return _numbers(column) if task == "regression" else _classes(column, task)
 
@@ -76,13 +76,15 @@ def _classes(column: pd.Series[Any], task: str) -> Target:
 
     labels = sorted(column.unique().tolist())
     if strange := [label for label in labels if not isinstance(label, (bool, int, float, str))]:
-        raise DataError(f"target {column.name!r} is no class", got=strange[0], expected="a number, text, true or false")
+        raise DataError(
+            f"target {column.name!r} is not a class", got=strange[0], expected="a number, text, true or false"
+        )
     if len(labels) < 2:
         raise DataError(
             f"target {column.name!r} has a single class in all {len(column)} rows",
             got=labels,
             expected="at least two classes",
-            hint="A longer data.window may hold the other.",
+            hint="A longer data.window may contain another class.",
         )
     if task == "binary" and len(labels) > 2:
         raise DataError(

@@ -100,6 +100,6 @@ def choose_threshold(rule: ThresholdRule, positive: NDArray[Any], scores: NDArra
         raise ModelError(
             f"no threshold reaches a precision of {rule.precision:g} on {len(scores)} validation rows",
             got=f"at most {float((hits / called).max()):.4g}",
-            hint="Ask for less in the candidate's threshold, or for a recall instead.",
+            hint="Lower the precision in the candidate's threshold, or set a recall instead.",
         )
     return float(halfway[1:][reached[-1]])

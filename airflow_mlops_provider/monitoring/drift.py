@@ -212,11 +212,11 @@ def _why(
     if pair is None:
         return "no values on either side"
     if lost and not beyond:
-        return "values are missing in another share of the rows"
+        return "the share of missing values changed"
     if usual is None or beyond:
         return None
     by_stretches = usual.by == "stretches"
-    return "no farther than stretches of the reference lie" if by_stretches else "within the noise of so few rows"
+    return "within the range of stretches of the reference" if by_stretches else "within the noise of so few rows"
 
 
 # ---------------------------------------------------------------- data quality

@@ -59,10 +59,10 @@ def _about(report: DriftReport) -> str:
     weights = (
         f"weights are the champion's permutation importance ({report.metric})"
         if report.weights == "importance"
-        else "every feature weighs the same: no importance was measured"
+        else "all features have equal weight: no importance was measured"
     )
     return (
-        f"{report.rows} rows ({report.sampled} sampled) beside {report.reference_rows} rows of the reference of "
+        f"{report.rows} rows ({report.sampled} sampled) compared with {report.reference_rows} reference rows of "
         f"version {report.version}; {weights}."
     )
 
@@ -81,7 +81,7 @@ def _problems_table(problems: Sequence[Problem]) -> str:
         ]
         for problem in problems
     ]
-    return table("Quality of the data", ["Column", "What", "Got", "Expected"], rows)
+    return table("Data quality", ["Column", "Problem", "Got", "Expected"], rows)
 
 
 def _row(column: ColumnDrift) -> list[Cell]:

@@ -16,13 +16,13 @@ def estimate_page(report: EstimateReport, pipeline: str) -> str:
     """Return the page: the verdict, then each metric."""
     verdict = "bad" if report.fallen else "good" if report.judged else "warn"
     about = (
-        f"{report.rows} rows ({report.sampled} sampled), calibrated by {report.reference_rows} held-out rows of the "
-        f"reference of version {report.version}. No label of the window was read."
+        f"{report.rows} rows ({report.sampled} sampled), calibrated on {report.reference_rows} held-out rows of the "
+        f"reference of version {report.version}. No labels of the window were read."
     )
     rows = [_row(name, one) for name, one in report.estimates.items()]
     footer = (
-        "Confidence-based performance estimation (NannyML; Białek et al. 2024). The interval is for the metric that "
-        "the labels will give: it adds up chance and the estimate's own error on blocks of the holdout."
+        "Confidence-based performance estimation (NannyML; Białek et al. 2024). The interval is for the metric once "
+        "the labels arrive: it combines chance and the estimate's own error on blocks of the holdout."
     )
     sections = [table("Estimated metrics", _HEADERS, rows)] if rows else []
     return page(f"Estimated performance of {pipeline}", [Cell(report.why, verdict), Cell(about)], sections, footer)

@@ -49,13 +49,13 @@ class Estimate(Frozen):
         """Return the estimate in words.
 
         >>> Estimate(value=0.7, low=0.6, high=0.8, confidence=0.95, holdout=0.75).words("roc_auc")
-        'roc_auc is 0.7 [0.6, 0.8] by estimate, 0.75 on the holdout'
+        'roc_auc is estimated at 0.7 [0.6, 0.8], 0.75 on the holdout'
         """
         if self.value is None:
             return f"{name} cannot be estimated: {self.why}"
         span = "" if self.low is None or self.high is None else f" [{self.low:.4g}, {self.high:.4g}]"
         promised = "not recorded" if self.holdout is None else f"{self.holdout:.4g}"
-        return f"{name} is {self.value:.4g}{span} by estimate, {promised} on the holdout"
+        return f"{name} is estimated at {self.value:.4g}{span}, {promised} on the holdout"
 
 
 class EstimateReport(Document):

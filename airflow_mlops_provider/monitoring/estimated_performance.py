@@ -274,7 +274,7 @@ def _estimate(
     if not math.isfinite(value):
         return Estimate(value=None, confidence=confidence, holdout=holdout, why="it is undefined on these rows")
     if not math.isfinite(chance + error):
-        why = "it is undefined on the held-out rows' blocks"
+        why = "it is undefined on blocks of the held-out rows"
         return Estimate(value=value, confidence=confidence, holdout=holdout, why=why)
     half = float(t.ppf((1 + confidence) / 2, min(blocks, _PARTS))) * math.hypot(chance, error)
     highest = math.inf if less_is_better(name) else 1.0

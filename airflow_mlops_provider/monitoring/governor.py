@@ -118,7 +118,7 @@ class Decision(Document):
     @model_validator(mode="after")
     def _explained(self) -> Decision:
         if self.suppressed != (self.why is not None):
-            raise ValueError("a suppressed request says why, and no other")
+            raise ValueError("a suppressed request has a `why`, and no other decision has one")
         if not self.reasons:
             raise ValueError("a decision has at least one reason")
         return self
@@ -219,7 +219,7 @@ def _judge(
         )
 
     if champion is None:
-        return found("keep", "nothing_new", "there is no champion to watch")
+        return found("keep", "nothing_new", "no champion to monitor")
     if broken:
         # Before a rollback that is decided already: its rows are left out of training whoever serves.
         return found("incident", "incident", *broken)
@@ -228,7 +228,7 @@ def _judge(
     if probation is not None and probation.worse:
         began, length = as_of_text(champion.promoted_as_of), days_text(policy.probation.length)
         since = f"champion since {began}, on probation for {length}"
-        beside = str(live.get("against_former") or "worse than the former")
+        beside = str(live.get("against_former") or "worse than the former champion")
         return found("roll_back", "probation", *filter(None, (beside, probation.words, since)), bad=True)
     decay = [str(live.get("against_holdout") or "the live metric fell")] if live.get("decayed") else []
     if decay and not late and (why := _fallback(policy, live, champion, past)) is not None:
@@ -241,7 +241,9 @@ def _judge(
         return found("retrain", rule, *decay, *drifted, *guessed, bad=True)
     age = window.as_of - champion.knows_up_to
     if policy.max_age is not None and age > policy.max_age:
-        known = f"version {champion.version} knows data up to {as_of_text(champion.knows_up_to)}, {days_text(age)} ago"
+        known = (
+            f"version {champion.version} has seen data up to {as_of_text(champion.knows_up_to)}, {days_text(age)} ago"
+        )
         return found("retrain", "stale", f"{known}; max_age is {days_text(policy.max_age)}")
     words = [drift_reason(drift), live_reason(live, probation)]
     can_judge = speaks(drift) or speaks(live) or speaks(estimate or {})
@@ -256,7 +258,7 @@ def _fallback(policy: Monitoring, live: Mapping[str, Any], champion: Incumbent, 
     if (vain := in_vain(champion, [one for one in past if one.rule == "decay"])) < after:
         return None
     words = str(live.get("against_former") or "the former champion is better")
-    return f"no champion came of {vain} retraining{'s' * (vain > 1)} for decay, and {words}"
+    return f"{vain} retraining{'s' * (vain > 1)} for decay led to no new champion, and {words}"
 
 
 def _incident_of(champion: Incumbent | None, past: Sequence[Decision]) -> Decision | None:

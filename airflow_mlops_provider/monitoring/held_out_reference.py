@@ -36,7 +36,7 @@ def read_reference(store: ArtifactStore, champion: Champion) -> tuple[Reference 
     known = np.isfinite(scores).all(axis=1) & (truth >= 0)
     if int(known.sum()) < MIN_BLOCK_ROWS:
         why = f"the reference of version {champion.version} holds {int(known.sum())} held-out rows"
-        return None, f"{why}, {MIN_BLOCK_ROWS} are needed"
+        return None, f"{why}; {MIN_BLOCK_ROWS} are needed"
     unlabelled = Unlabelled(report.task, tuple(report.classes), _summing(scores[known]), report.challenger.threshold)
     return Reference(unlabelled, truth[known], report.rows.holdout), report
 

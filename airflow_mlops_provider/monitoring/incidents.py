@@ -38,10 +38,11 @@ def incidents_of(
             found.append(f"{name}: {column.why}")
         elif column.drifted and missing > max_missing and "missing_share" in kinds and missing > usual:
             found.append(
-                f"{name}: {missing:.1%} of the values are missing, {max_missing:.0%} may be; usual are {usual:.1%}"
+                f"{name}: {missing:.1%} of the values are missing "
+                f"(at most {max_missing:.0%} allowed, usually {usual:.1%})"
             )
         elif column.role == "feature" and column.drifted and "constant" in kinds and _varies(pairs.get(column.column)):
-            found.append(f"{name}: one value in every row, where no stretch of the reference has only one")
+            found.append(f"{name}: the same value in every row, unlike any stretch of the reference")
     return found
 
 

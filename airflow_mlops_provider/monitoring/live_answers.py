@@ -69,7 +69,7 @@ def comparable(champion: LivePredictions, former: LivePredictions) -> LivePredic
     if champion.scores is None or former.scores is None or champion.classes == former.classes:
         return former
     return LivePredictions(
-        former.version, former.classes, unusable=f"it knows other classes: {shorten(former.classes, 100)}"
+        former.version, former.classes, unusable=f"it has different classes: {shorten(former.classes, 100)}"
     )
 
 

@@ -176,7 +176,7 @@ def _bounded(
     if draws.why is not None or plan.blocks is None:
         return draws
     if not np.isfinite(by_rows).all():
-        return replace(draws, why="without some of the rows the metric is undefined: too few of a class")
+        return replace(draws, why="the metric is undefined without some of the rows: too few rows of a class")
     if error is None:
         return draws
     variance = jackknife_variance(by_rows) + error.beyond_rows(plan.blocks) + (error.of_all if of_holdout else 0.0)

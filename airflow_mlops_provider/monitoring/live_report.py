@@ -91,9 +91,8 @@ class LiveReport(Document):
         if self.resampled.block is not None or self.blocks is None:
             return f"by {self.resampled.things}"
         if not self.days_known:
-            return (
-                f"by {self.resampled.things} alone, since the champion's evaluation does not say how much days differ"
-            )
+            why = "since the champion's evaluation does not record how much days differ"
+            return f"by {self.resampled.things} alone, {why}"
         return f"by {self.resampled.things} and the error of days on the holdout"
 
 
@@ -112,7 +111,7 @@ def against_holdout(report: LiveReport, champion: LiveScores) -> LiveVerdict:
     name, promised = report.metric, report.holdout.get(report.metric)
     live = champion.metrics[name]
     if promised is None or live is None or report.allowed is None:
-        return LiveVerdict(False, f"{name} is {_number(live)}; what it was on the holdout is not recorded")
+        return LiveVerdict(False, f"{name} is {_number(live)}; its value on the holdout is not recorded")
     words = (
         f"{name} is {_number(live)}{_span(champion.intervals[name])} on {report.measured_rows} labelled rows, "
         f"{_number(promised)} on the holdout"
@@ -127,18 +126,18 @@ def against_former(report: LiveReport, champion: LiveScores) -> LiveVerdict:
     """Return how the champion does beside the former one on the same rows, and whether it alone cannot predict them."""
     former, name = report.former, report.metric
     if former is None:
-        return LiveVerdict(False, "there is no former champion to compare with")
+        return LiveVerdict(False, "no former champion to compare with")
     theirs = former.metrics[name]
     if former.unusable is not None or theirs is None:
         why = former.unusable or former.undefined.get(name)
         return LiveVerdict(False, f"version {former.version}, the former champion, cannot be compared: {why}")
     if champion.unusable is not None:
-        words = f"version {champion.version} cannot predict these rows, version {former.version} can"
+        words = f"version {champion.version} cannot predict these rows, but version {former.version} can"
         return LiveVerdict(True, f"{words}: {champion.unusable}")
     difference = report.differences[name]
     words = (
-        f"{name} is {_number(champion.metrics[name])}, that of version {former.version}, the former champion, "
-        f"{_number(theirs)} on the same {report.measured_rows} rows"
+        f"{name} is {_number(champion.metrics[name])}, against {_number(theirs)} for version {former.version}, "
+        f"the former champion, on the same {report.measured_rows} rows"
     )
     if difference.low is None or difference.high is None:
         return LiveVerdict(False, f"{words}: {difference.why}")

@@ -122,7 +122,7 @@ def probation_of(
     start = None if window.start is None else max(window.start, champion.trained)
     own = WindowComparison.model_validate(live["comparison"]).model_copy(update={"start": start})
     if late:
-        found = ProbationLook(False, "a later window was looked at already")
+        found = ProbationLook(False, "a later window has already been looked at")
     else:
         found = look(settings, window, own, champion, past, decay=live.get("allowed"))
     return replace(found, comparison=own.model_copy(update={"error": None}))
@@ -218,7 +218,7 @@ def _underpowered(decay: float, needs: timedelta | None) -> str:
     if needs is None:
         return f"a loss of {decay:.3g}, which counts as decay, would not be seen in {_MOST_LOOKS:,} looks"
     return (
-        f"to see a loss of {decay:.3g}, which counts as decay, with 80 % power, monitoring.probation.length has to be "
+        f"to see a loss of {decay:.3g}, which counts as decay, with 80 % power, monitoring.probation.length must be "
         f"{needs / timedelta(days=1):.4g} days"
     )
 
@@ -229,7 +229,7 @@ def _words(found: Sum, high: float, alpha: float, seen: ProbationLook) -> str:
     blocks = found.blocks or 0
     worth = "" if not blocks else f", worth {blocks:.3g} block{'s' * (blocks != 1)} of its holdout"
     if blocks and found.error is None:
-        worth = ", by rows alone, since its evaluation does not say how much days differ"
+        worth = ", by rows alone, since its evaluation does not record how much days differ"
     words = (
         f"on {found.rows:,} rows of {windows}{worth}, its gain over the former champion is {found.difference:.3g}, "
         f"at most {high:.3g} with an error of {alpha:.2%}; a true loss of {seen.sees:.3g} would be seen by now with "

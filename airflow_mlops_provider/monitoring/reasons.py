@@ -20,7 +20,7 @@ def drift_reason(drift: Mapping[str, Any]) -> str:
     """Return what was found of drift."""
     why = str(drift.get("why") or "not computed").rstrip(".")
     if not speaks(drift):
-        return f"drift says nothing: {why}"
+        return f"drift cannot be judged: {why}"
     # The rule that a decision names says already that it drifted.
     why = why.removeprefix("Drift: ")
     if not drift.get("prediction_drift"):
@@ -31,7 +31,7 @@ def drift_reason(drift: Mapping[str, Any]) -> str:
 def live_reason(live: Mapping[str, Any], probation: ProbationLook | None) -> str:
     """Return what was found of the live metric, and what the look at a probation came to."""
     if not speaks(live):
-        return f"the live metric says nothing: {str(live.get('why') or 'not computed').rstrip('.')}"
+        return f"the live metric cannot be judged: {str(live.get('why') or 'not computed').rstrip('.')}"
     words = str(live.get("against_holdout") or "the live metric did not fall")
     if live.get("estimate_held") is not None:
         low, high = live.get("estimate_interval") or (None, None)
@@ -45,7 +45,7 @@ def live_reason(live: Mapping[str, Any], probation: ProbationLook | None) -> str
 def estimate_reason(estimate: Mapping[str, Any]) -> str:
     """Return what was estimated without labels."""
     why = str(estimate.get("why") or "not computed").rstrip(".")
-    return why if speaks(estimate) else f"nothing can be estimated: {why}"
+    return why if speaks(estimate) else f"no estimate: {why}"
 
 
 def days_text(span: timedelta) -> str:

@@ -22,7 +22,7 @@ def suppressions_of(
     passed = [one.as_of for one in past if one.requests_retraining]
     suppressions = []
     if late:
-        suppressions.append("a later window is decided already")
+        suppressions.append("a later window has already been decided")
     if found.bad and (row := 1 + _bad_in_a_row(champion, past)) < settings.after:
         suppressions.append(f"{row} bad window{'s' * (row > 1)} in a row, {settings.after} are needed")
     learned = max([champion.trained, *passed])
@@ -31,7 +31,7 @@ def suppressions_of(
         suppressions.append(f"{rows} new rows since {as_of_text(learned)}, {settings.min_rows} are needed")
     if passed and found.as_of - passed[-1] < (cooldown := _cooldown(settings, found, champion, past)):
         since = f"cooldown of {days_text(cooldown)} since the request of {as_of_text(passed[-1])}"
-        longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests made no champion"
+        longer = "" if cooldown == settings.cooldown else ": doubled, since the last requests led to no new champion"
         suppressions.append(since + longer)
     recent = [moment for moment in passed if moment > found.as_of - settings.period]
     if len(recent) >= settings.budget:

@@ -28,7 +28,7 @@ def judge(
     :param usual_of: how far a column may lie from its reference, of each that was measured.
     """
     if not enough:
-        words = f"Nothing is said of {rows} row{'' if rows == 1 else 's'}: drift needs {settings.min_rows}."
+        words = f"Drift is not judged on {rows} row{'' if rows == 1 else 's'}: it needs {settings.min_rows}."
         return {"drifted": False, "why": words}
     features = [column for column in columns if column.role == "feature"]
     moved = [column for column in features if column.drifted]
@@ -43,7 +43,7 @@ def judge(
         names = ", ".join(repr(shorten(column.column, 40)) for column in sorted(moved, key=lambda one: -one.force)[:3])
         words = (
             f"{len(moved)} of {len(features)} features drifted, such as {names}; "
-            f"they hold {heavy:.0%} of the importance, and a window drifts from {settings.share:.0%} on"
+            f"they hold {heavy:.0%} of the importance, and the limit is {settings.share:.0%}"
         )
     if usual:
         words += ", but no farther than they do together in the reference"
@@ -77,17 +77,17 @@ def usual_by(stretches: Stretches | None, window: timedelta | None, *, dated: bo
     if stretches is not None:
         held = f"{stretches.count} stretches of {_length(stretches.length)} of the reference"
         if stretches.length == window:
-            return f"Usual is what {held} show."
-        return f"Usual is what {held} show: it holds too few of {_length(window)}, as long as the window."
+            return f"The usual range comes from {held}."
+        return f"The usual range comes from {held}: it has too few of {_length(window)}, the length of the window."
     why = (
-        "the champion's reference does not say when its rows were, which it does from its next training on where "
-        "`data.columns.timestamp` is named"
+        "the champion's reference has no timestamps; the next training stores them where "
+        "`data.columns.timestamp` is set"
         if not dated
-        else "it is not known how long the window is"
+        else "the length of the window is unknown"
         if not window
-        else "the reference holds too few moments"
+        else "the reference holds too few timestamps"
     )
-    return f"Usual is what independent rows show, so that days that differ seem to drift: {why}."
+    return f"The usual range assumes independent rows, so differences between days look like drift: {why}."
 
 
 def _length(span: timedelta | None) -> str:

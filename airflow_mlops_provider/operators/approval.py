@@ -95,7 +95,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
             subject="Promote the challenger to champion?",
             options=[_APPROVE, _REJECT],
             defaults=_REJECT,
-            params={"rationale": Param("", type="string", title="Rationale", description="Why; kept in the ledger.")},
+            params={"rationale": Param("", type="string", title="Rationale", description="Recorded in the ledger.")},
             response_timeout=response_timeout,
             assigned_users=[{"id": user, "name": user} for user in approvers or []] or None,
             **kwargs,
@@ -126,7 +126,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
             allow_list=allow_list(),
         )
         if isinstance(question, effects.NoQuestion):
-            raise AirflowSkipException(f"Nobody was asked: {question.reason}")
+            raise AirflowSkipException(f"No approval requested: {question.reason}")
         if isinstance(question, effects.Question):
             if self.event_notifiers:
                 self.notifiers = [_Notifying(partial(self._notify, hook, evaluation, gate)), *self.notifiers]
@@ -169,7 +169,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
         for label, thread in sending.items():
             thread.join(max(0.0, deadline - monotonic()))
             if thread.is_alive():
-                self.log.warning("%s takes longer than %s s: the question does not wait for it", label, _PATIENCE)
+                self.log.warning("%s takes longer than %s s: the approval task does not wait for it", label, _PATIENCE)
 
     def _tell_one(self, context: Context, hook: MlflowHook, named: EventNotifier, event: Event) -> None:
         from airflow_mlops_provider.operators.notify import tell_of, teller_key
@@ -186,7 +186,7 @@ class ApproveModelOperator(ModelOperator, HITLOperator):
                 context=context,
             )
         except MLOpsError as error:
-            self.log.warning("%s was not told: %s", named.label, error)
+            self.log.warning("%s was not notified: %s", named.label, error)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Keep the answer."""

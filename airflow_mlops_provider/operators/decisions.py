@@ -65,7 +65,7 @@ class EvaluateLiveOperator(PolicyOperator):
         pair = watching.champion_pair(registry.history(self.model_name), self.champion_finder(registry))
         if pair is None:
             raise MLOpsError(
-                f"model {self.model_name!r} has no champion whose live metric could be measured",
+                f"model {self.model_name!r} has no champion to compute a live metric for",
                 hint="Promote one first.",
             )
         result = self.compute(

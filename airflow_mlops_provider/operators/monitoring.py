@@ -68,7 +68,7 @@ class DetectDriftOperator(PolicyOperator):
         head = registry.head(self.model_name)
         if head is None:
             raise MLOpsError(
-                f"model {self.model_name!r} has no champion whose reference a window could be compared with",
+                f"model {self.model_name!r} has no champion with a reference to compare a window with",
                 hint="Promote one first.",
             )
         policy, dataset = self.policy(), parsed(self.dataset, "dataset")

@@ -50,7 +50,7 @@ def notifier_of(pipeline: str, section: str, name: str, params: Mapping[str, Any
         raise SpecError(f"{pipeline}: the params of notifier {name!r} do not fit", got=str(error)) from error
     except (Exception, SystemExit) as error:  # its code must not end the process that makes every pipeline's DAGs
         raise SpecError(
-            f"{pipeline}: notifier {name!r} cannot be made", got=f"{type(error).__name__}: {error}"
+            f"{pipeline}: notifier {name!r} cannot be created", got=f"{type(error).__name__}: {error}"
         ) from error
 
 
@@ -85,11 +85,11 @@ def send(pipeline: str, named: EventNotifier, event: Event, context: Mapping[str
         notifier({**seen, "event": event_values(event)})
     except TemplateError as error:
         raise SpecError(
-            f"{pipeline}: a template in the params of notifier {named.label} is wrong", got=str(error)
+            f"{pipeline}: a template in the params of notifier {named.label} is invalid", got=str(error)
         ) from error
     except Exception as error:
         raise TransientServiceError(
-            f"{named.label} did not take the message {event.title!r}",
+            f"{named.label} did not accept the message {event.title!r}",
             got=f"{type(error).__name__}: {error}",
         ) from cause_to_show(error)
 
@@ -98,7 +98,7 @@ def _class_of(pipeline: str, section: str, name: str) -> type[BaseNotifier]:
     try:
         kind = _allowed().load(name)
     except SystemExit as error:
-        raise SpecError(f"{pipeline}: {section} names {name!r}, whose module ends the process") from error
+        raise SpecError(f"{pipeline}: {section} names {name!r}, whose module exits the process on import") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
         raise SpecError(f"{pipeline}: {section} names {name!r}", expected="a class of BaseNotifier")
     return kind

@@ -119,9 +119,9 @@ def _failure(notified: Notified) -> MLOpsError:
     errors = [error for _, error in notified.failed]
     kind = TransientServiceError if any(isinstance(error, TransientServiceError) for error in errors) else MLOpsError
     return kind(
-        f"{len(errors)} of {len(errors) + len(notified.sent)} messages were not taken",
+        f"{len(errors)} of {len(errors) + len(notified.sent)} messages could not be sent",
         got="; ".join(str(error) for error in errors),
-        hint="What is not sent now is sent by the next run; of gates or an alias, when this task is cleared.",
+        hint="The next run sends the rest. For a message about gates or an alias, clear this task.",
     )
 
 
@@ -164,7 +164,7 @@ def tell_of(
 
     :raises SpecError, RegistryError, TransientServiceError: as `notify`, or a notifier is wrong.
     """
-    from airflow_mlops_provider.effects.events import Places
+    from airflow_mlops_provider.effects.events import WebAddresses
     from airflow_mlops_provider.effects.notices import notify
     from airflow_mlops_provider.operators.notifiers import send
 
@@ -176,6 +176,6 @@ def tell_of(
         events,
         by=by,
         started=started - _CLOCKS,
-        places=Places(airflow=conf.get("api", "base_url", fallback=None) or None, mlflow=hook.ui_url),
+        places=WebAddresses(airflow=conf.get("api", "base_url", fallback=None) or None, mlflow=hook.ui_url),
         send=lambda named, event: send(pipeline, named, event, context),
     )

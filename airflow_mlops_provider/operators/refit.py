@@ -52,7 +52,7 @@ class RefitModelOperator(StepOperator):
 
         evaluation, gate = parsed(self.evaluation, "evaluation"), parsed(self.gate, "gate")
         if effects.refuses(gate):
-            self.log.info("Nothing is fitted anew: %s.", gate.facts.get("reason"))
+            self.log.info("Nothing is refitted: %s.", gate.facts.get("reason"))
             return None
         section, inputs = effects.refit_work(self.store(), evaluation, gate, refit=self.refit)
         result = self.compute(context, section, inputs)

@@ -22,7 +22,7 @@ def read_retrain_event(context: Mapping[str, Any], pipeline: str) -> tuple[str, 
     """
     if by_hand := (context.get("params") or {}).get("reason"):
         user = getattr(context.get("dag_run"), "triggering_user_name", None)
-        return f"“{by_hand}”{f', asked by {user}' if user else ''}", []
+        return f"“{by_hand}”{f', requested by {user}' if user else ''}", []
     as_of = resolve_as_of(context, context["task"].as_of)
     requests = []
     for event in events_of(context, retrain_asset(pipeline)):

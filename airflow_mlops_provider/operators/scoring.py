@@ -161,7 +161,7 @@ class ScoreShardOperator(ModelOperator):
         try:
             return self.compute(context, {"shard": self.shard}, inputs, champion=as_champion(history[-1]))
         except ModelUnavailableError as error:
-            self.log.warning("Left to the task that joins, which knows who stands in: %s", error)
+            self.log.warning("Left to the task that joins the shards, which can use a fallback: %s", error)
             return None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.exceptions import MLOpsError, TransientServiceError
 from airflow_mlops_provider.operators.step import Result, StepOperator, parsed
-from airflow_mlops_provider.operators.training import candidate_section, requested_candidates
+from airflow_mlops_provider.operators.training import candidate_settings, requested_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,10 +66,10 @@ class SearchShardOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult | None:
         """Do the trials of the shard."""
-        section = candidate_section(self.shard["candidate"])
+        section = candidate_settings(self.shard["candidate"])
         inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
         if section["name"] not in requested_candidates(context, [section["name"]]):
-            self.log.info("Candidate %s was not asked for in this run: nothing is searched.", section["name"])
+            self.log.info("Candidate %s was not requested in this run: nothing is searched.", section["name"])
             return None
         try:
             return self.compute(context, {**section, "shard": self.shard["index"]}, inputs)

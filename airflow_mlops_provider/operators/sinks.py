@@ -36,7 +36,7 @@ def parsed_sinks(sinks: Sequence[Mapping[str, Any]]) -> list[Sink]:
         return _SINKS.validate_python(list(sinks))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise SpecError("the sinks of predictions are wrong:", problems=problems) from None
+        raise SpecError("the prediction sinks are wrong:", problems=problems) from None
 
 
 def write_sinks(sinks: Sequence[Sink], store: ArtifactStore, scored: StepResult, allow_list: AllowList) -> None:
@@ -66,7 +66,7 @@ def _into_table(sink: SqlSink, store: ArtifactStore, scored: StepResult) -> None
 def _by_function(sink: FunctionSink, store: ArtifactStore, scored: StepResult, allow_list: AllowList) -> None:
     function = allow_list.load_function(sink.function)
     facts = {"pipeline": scored.pipeline, "as_of": scored.as_of, "version": scored.facts["version"]}
-    hint = "Correct the function, then clear the task `score`: nothing is predicted anew."
+    hint = "Correct the function, then clear the task `score`: the predictions are not computed again."
     with users_code(f"sink {sink.function}", hint):
         function(_tables(store, scored), **facts, **sink.params)
 

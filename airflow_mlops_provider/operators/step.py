@@ -260,7 +260,7 @@ def parsed(value: Result, role: str) -> StepResult:
         result = StepResult.model_validate(value)
     except ValidationError as error:
         raise MLOpsError(
-            f"input {role!r} is not the result of one of our operators",
+            f"input {role!r} is not the result of an operator of this package",
             got="nothing" if value is None else value,
             hint=f"Pass the {role} operator's output, such as `{role}=task.output`.",
         ) from error

@@ -53,9 +53,9 @@ class MirrorRunsOperator(ModelOperator):
         trackers = [Tracker.model_validate(each) for each in self.trackers]
         links = effects.links(self.mlflow().ui_url, self.model_name, published.facts)
         tags = airflow_tags(context)
-        runs = effects.tracked_runs(self.store(), published, model=self.model_name, tags=tags, links=links)
+        runs = effects.runs_to_mirror(self.store(), published, model=self.model_name, tags=tags, links=links)
         effects.mirror(trackers, runs, allow_list())
-        self.log.info("Gave %d runs to %s.", len(runs), ", ".join(each.function for each in trackers))
+        self.log.info("Sent %d runs to %s.", len(runs), ", ".join(each.function for each in trackers))
         return StepResult(
             step=self.step,
             pipeline=self.pipeline,

@@ -56,15 +56,15 @@ class TrainModelOperator(StepOperator):
 
     def run(self, context: Context) -> StepResult | None:
         """Fit the candidate, unless the run asks for others only."""
-        section = candidate_section(self.candidate)
+        section = candidate_settings(self.candidate)
         if section["name"] not in requested_candidates(context, [section["name"]]):
-            self.log.info("Candidate %s was not asked for in this run: nothing is trained.", section["name"])
+            self.log.info("Candidate %s was not requested in this run: nothing is trained.", section["name"])
             return None
         inputs = {"dataset": [parsed(self.dataset, "dataset")], "split": [parsed(self.split, "split")]}
         return self.compute(context, section, inputs)
 
 
-def candidate_section(candidate: dict[str, Any]) -> dict[str, Any]:
+def candidate_settings(candidate: dict[str, Any]) -> dict[str, Any]:
     """Return a candidate as its steps take it.
 
     :raises SpecError: when it has no name.
@@ -190,5 +190,5 @@ def requested_candidates(context: Context, names: list[str]) -> list[str]:
     params: Any = context.get("params") or {}
     wanted = params.get("candidates")
     if wanted is not None and not isinstance(wanted, list):
-        raise SpecError("Param candidates is no list of names", got=wanted, expected=f"such as {names}")
+        raise SpecError("Param candidates is not a list of names", got=wanted, expected=f"such as {names}")
     return [name for name in names if name in wanted] if wanted else names

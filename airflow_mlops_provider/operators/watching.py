@@ -159,7 +159,7 @@ class WatchPredictionsOperator(PolicyOperator):
         try:
             return watching.Scored.of_event(extra)
         except ValidationError as error:
-            self.log.warning("An event of the window %s is passed over: %s", extra.get("as_of"), error)
+            self.log.warning("Ignored an event of the window %s: %s", extra.get("as_of"), error)
             return None
 
     def _watcher(self, context: Context, as_of: datetime) -> Watcher:
@@ -254,15 +254,15 @@ class RetrainOnDecisionOperator(ModelOperator):
         result = parsed(self.decided, "decided")
         requested: Any = result.facts.get("retrain") or []
         if not requested:
-            raise AirflowSkipException(f"No retraining is asked for: {result.facts.get('summary')}")
+            raise AirflowSkipException(f"No retraining requested: {result.facts.get('summary')}")
         registry, model = self.registry(), self.model_name
         asset = retrain_asset(self.pipeline)
         sent = {str(window) for event in self._sent(context, asset, requested) for window in event.get("windows") or []}
         request = decisions.build_retrain_event(registry, model, [window for window in requested if window not in sent])
         if request is None:
-            self.log.info("It was asked for before: nothing is sent.")
+            self.log.info("It was requested before: nothing is sent.")
             return result.model_copy(update={"step": "retrain", "facts": {"asked": 0}})
-        self.log.info("A retraining is asked for: %s", request["reason"])
+        self.log.info("Requested a retraining: %s", request["reason"])
         failpoint("retrain.event.before")
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
@@ -310,6 +310,6 @@ class RollbackOnDecisionOperator(RollbackModelOperator):
         if window is None:
             raise AirflowSkipException(f"Nothing is rolled back: {result.facts.get('summary')}")
         registry, model = self.registry(), self.model_name
-        decision = decisions.decision_of(registry, model, str(window))
+        decision = decisions.window_decision(registry, model, str(window))
         self.reason, self.expected_head = decision.sentence(), decision.seq
         return super().run(context)

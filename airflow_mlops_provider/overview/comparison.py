@@ -188,7 +188,7 @@ def _evaluation(
         receipt = store.read_receipt(pipeline.name, "evaluate", run.evaluation)
         ref = None if receipt is None else receipt.artifacts.get("evaluation")
     if ref is None:
-        return None, f"no evaluation of version {run.version} is in the artifact store"
+        return None, f"the artifact store has no evaluation of version {run.version}"
     try:
         return store.read_document(ref, EvaluationReport), None
     except (ArtifactError, ValueError) as error:

@@ -30,22 +30,22 @@ def check_uri(uri: str) -> None:
     if scheme in ("", "file"):
         # Its parameters are checked and then written: two writers can both win.
         raise RegistryError(
-            "MLflow's file store cannot hold a ledger: two processes may both win a write",
+            "MLflow's file store cannot hold a ledger: two processes could write the same entry",
             got=shown(uri),
             expected=expected,
-            hint=None if scheme else "Without a scheme, as in http://…, it is a folder to MLflow.",
+            hint=None if scheme else "MLflow takes a URI without a scheme for a folder. Add one, such as http://.",
         )
     if scheme not in ("http", "https", *_DATABASES):
-        raise RegistryError("the MLflow URI is of an unknown kind", got=shown(uri), expected=expected)
+        raise RegistryError("the MLflow URI has an unknown scheme", got=shown(uri), expected=expected)
     if scheme == "sqlite" and sqlite_file(uri) is None:
-        raise RegistryError("an in-memory database is seen by one process only", got=shown(uri), expected=expected)
+        raise RegistryError("an in-memory database is visible to one process only", got=shown(uri), expected=expected)
     if not _is_readable(uri, scheme):
         raise RegistryError(
             "the MLflow URI cannot be read",
             got=shown(uri),
             expected=expected,
-            hint="Give login and password in the fields of the connection, or write what is special in them by its "
-            "number: # as %23, / as %2F, ? as %3F, @ as %40, : as %3A.",
+            hint="Give login and password in the fields of the connection, or percent-encode special characters: "
+            "# as %23, / as %2F, ? as %3F, @ as %40, : as %3A.",
         )
 
 

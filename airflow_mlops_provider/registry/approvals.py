@@ -53,7 +53,7 @@ class Approval(Document):
     def sentence(self) -> str:
         """Return the answer in words."""
         if self.answer == "timed_out":
-            return f"nobody answered in time whether version {self.version} may become champion"
+            return f"the request to approve version {self.version} as champion timed out"
         why = f": {self.rationale}" if self.rationale else ""
         return f"version {self.version} was {self.answer} by {self.by or 'an unnamed user'}{why}"
 

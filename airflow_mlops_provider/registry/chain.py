@@ -96,22 +96,22 @@ class _Past:
         if entry.next_seq is not None and entry.next_seq <= seq:
             return f"entry {seq} says that entry {entry.next_seq} comes after it"
         if entry.idem in self._effects:
-            return f"entry {seq} is of a task that has written an entry before"
+            return f"entry {seq} was written by a task that already has an entry"
         return self._contradicted(entry)
 
     def _contradicted(self, entry: LedgerEntry) -> str | None:
         """Return what an entry says of versions that the entries before it do not."""
         seq, digest = entry.seq, self._models.get(entry.version)
         if entry.action == "rollback" and digest is None:
-            return f"entry {seq} rolls back to version {entry.version}, which no entry before it names"
+            return f"entry {seq} rolls back to version {entry.version}, which no earlier entry names"
         if digest is not None and digest != entry.digest:
-            return f"entry {seq} says that version {entry.version} is another model than an entry before it says"
+            return f"entry {seq} says that version {entry.version} is a different model than an earlier entry says"
         # By hand a version may be barred that never served: such an entry repeats the champion's.
         by_hand = bool(self.history) and self.history[-1].version == entry.version
         if entry.quarantined is not None and entry.quarantined not in self._models and not by_hand:
-            return f"entry {seq} puts version {entry.quarantined} into quarantine, which no entry before it names"
+            return f"entry {seq} puts version {entry.quarantined} into quarantine, which no earlier entry names"
         if entry.lifted is not None and entry.lifted not in self._barred:
-            return f"entry {seq} lifts the quarantine of version {entry.lifted}, which is in none"
+            return f"entry {seq} lifts the quarantine of version {entry.lifted}, which is not in quarantine"
         return None
 
     def is_forerunner_lost(self, entry: LedgerEntry) -> bool:
@@ -166,7 +166,7 @@ def _numbered(values: Mapping[str, str]) -> dict[int, str]:
 def _torn(log: WriteOnceLog, number: int, wrong: str) -> DamagedError:
     return log.damaged(
         wrong,
-        hint=f"Restore MLflow's database from before that; or, when somebody else wrote seq-{number}, delete that "
+        hint=f"Restore MLflow's database from before that; or, if somebody else wrote seq-{number}, delete that "
         f"parameter of {log.run_words()} in the database. Nothing is promoted until then.",
     )
 

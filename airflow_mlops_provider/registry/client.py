@@ -164,7 +164,7 @@ class Connection:
             root = (database.parent / "mlartifacts").as_uri()
         if root is None:
             raise RegistryError(
-                f"MLflow at {self.address} is a bare database, and no folder is named for the models' files",
+                f"MLflow at {self.address} is a bare database, and no folder is set for the model files",
                 hint="Run an MLflow server on it, or set artifact_root in the connection.",
             )
         return f"{root.rstrip('/')}/{quote(experiment, safe='')}"
@@ -241,5 +241,5 @@ def make_once(what: str, make: Callable[[], object], find: Callable[[], Found | 
         if (found := find()) is not None:
             return found
         if not isinstance(trouble, ContendedError) or time.monotonic() - started > _CONTENTION_SECONDS:
-            raise trouble or TransientServiceError(f"MLflow does not show what it made while {what}")
+            raise trouble or TransientServiceError(f"MLflow does not return what it created while {what}")
         pause(tries := tries + 1)

@@ -44,7 +44,7 @@ def _check_file(file: Path) -> None:
         )
     found = _mode(file)
     if found is not None and not stat.S_ISREG(found):
-        raise RegistryError(f"MLflow's database is no file: {file}", hint="Correct the connection's URI.")
+        raise RegistryError(f"MLflow's database is not a file: {file}", hint="Correct the connection's URI.")
     # A journal is written beside the database.
     wanted = {folder: os.W_OK | os.X_OK} if found is None else {folder: os.W_OK | os.X_OK, file: os.R_OK | os.W_OK}
     for path, access in wanted.items():
@@ -67,6 +67,6 @@ def _mode(path: Path) -> int | None:
 
 def _denied(path: Path) -> RegistryError:
     return RegistryError(
-        f"MLflow's database cannot be used: this process (user id {os.geteuid()}) may not read and write {path}",
+        f"MLflow's database cannot be used: this process (user id {os.geteuid()}) cannot read and write {path}",
         hint=_HINT,
     )

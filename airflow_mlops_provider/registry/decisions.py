@@ -75,7 +75,7 @@ class DecisionEntry(Document):
                 f"the decision of window {as_of_text(self.window)} is too long",
                 got=f"{len(text)} characters, most in {', '.join(largest)}",
                 expected=f"at most {MAX_VALUE}",
-                hint="Keep what was decided and why; the rest belongs into the reports.",
+                hint="Store what was decided and why; the rest belongs in the reports.",
             )
         return text
 

@@ -30,7 +30,7 @@ _UNAUTHENTICATED = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 #: What MLflow's basic authentication wants, by the request's path (mlflow/server/auth/__init__.py): the first that
 #: fits. It says no more itself than "Permission denied".
 _PERMISSIONS = (
-    (re.compile(r"/(experiments|registered-models)/create\b"), "leave to create {}s"),
+    (re.compile(r"/(experiments|registered-models)/create\b"), "permission to create {}s"),
     (re.compile(r"/(registered-model|model-version)s/(get|search)"), "READ on the registered model"),
     (re.compile(r"/(registered-model|model-version)s"), "EDIT on the registered model, READ on the model's experiment"),
     (re.compile(r"/(experiments|runs)/(get|search)"), "READ on the experiment"),
@@ -94,19 +94,19 @@ def translated(error: BaseException, what: str, endpoint: Endpoint, secrets: Set
             return TransientServiceError(
                 f"MLflow at {address} did not answer while {what}",
                 got=message,
-                hint="Check that it runs and can be reached from this worker.",
+                hint="Check that it is running and reachable from this worker.",
             )
     if _TLS in _names(error):
         return RegistryError(
-            f"the connection to MLflow at {address} is not safe",
+            f"the connection to MLflow at {address} is not secure",
             got=message,
-            hint=f"Name the file of the authority that signed its certificate as ca_bundle in {endpoint.connection}.",
+            hint=f"Set ca_bundle in {endpoint.connection} to the file of the CA that signed its certificate.",
         )
     if isinstance(error, ImportError):
         return RegistryError(
             f"MLflow at {address} needs a package that is not installed",
             got=message,
-            hint="Install the database's driver where the workers run.",
+            hint="Install the database driver on the workers.",
         )
     return _KINDS.get(code, RegistryError)(f"MLflow at {address} refused while {what}", got=message)
 
@@ -118,7 +118,8 @@ def _refused(error: BaseException, code: str, message: str, what: str, endpoint:
     if code in _UNAUTHENTICATED or status == 401:
         if who is None:
             return NotAuthenticatedError(
-                f"MLflow at {address} wants to know who is {what}, and {connection} has neither login nor password",
+                f"MLflow at {address} requires authentication for {what}, but {connection} has neither login nor "
+                "password",
                 got=message,
                 hint="Give it login and password, or a token as password without a login.",
             )
@@ -137,7 +138,7 @@ def _refused(error: BaseException, code: str, message: str, what: str, endpoint:
         )
     if "was not in a valid JSON format" in message:
         return RegistryError(
-            f"what answers at {address} is no MLflow", got=message, hint=f"Correct the tracking URI of {connection}."
+            f"the server at {address} is not MLflow", got=message, hint=f"Correct the tracking URI of {connection}."
         )
     return None
 

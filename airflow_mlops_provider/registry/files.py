@@ -38,7 +38,7 @@ def keep_files(connection: Connection, run: Run, files: Mapping[str, str]) -> No
                 objects.put(name, folder / name)
             return
         connection.retried(
-            f"keeping the files of run {run_id}", lambda client: client.log_artifacts(run_id, str(folder))
+            f"storing the files of run {run_id}", lambda client: client.log_artifacts(run_id, str(folder))
         )
 
 

@@ -105,7 +105,7 @@ class LedgerEntry(Document):
         try:
             return in_utc(moment)
         except OverflowError as error:
-            raise ValueError(f"{moment} is no moment in UTC") from error
+            raise ValueError(f"{moment} is not a moment in UTC") from error
 
     @model_validator(mode="after")
     def _consistent(self) -> LedgerEntry:
@@ -142,12 +142,12 @@ class LedgerEntry(Document):
                 f"the ledger entry for version {self.version} is too long",
                 got=f"{len(text)} characters, most in {', '.join(largest)}",
                 expected=f"at most {MAX_VALUE}",
-                hint="Keep the primary metrics and a compact list of gates; the rest belongs in the run.",
+                hint="Store the primary metrics and a compact list of gates; the rest belongs in the run.",
             )
         return text
 
 
-def champion_for(
+def champion_to_beat(
     history: Sequence[LedgerEntry], *, as_of: datetime, lineage: str, allow_older: bool = False
 ) -> LedgerEntry | None:
     """Return the entry whose version a challenger is compared with.

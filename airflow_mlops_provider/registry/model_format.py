@@ -76,7 +76,7 @@ def _copy_checked(source: Path, target: Path, sha256: str) -> None:
             writer.write(chunk)
     if digest.hexdigest() != sha256:
         raise ArtifactError(
-            f"the model file {source} is not the one that was evaluated",
+            f"the model file {source} is not the file that was evaluated",
             got=f"sha256 {digest.hexdigest()}",
             expected=sha256,
             hint="Clear the training task to store it again.",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.registry.client import Connection
 
-NOTICES = LogKind("notices", title="the log of messages", without="nobody is told of events")
+NOTICES = LogKind("notices", title="the log of messages", without="no messages are sent")
 #: After this, a sender that took an event and did not mark it counts as dead: no task sends for as long.
 LEASE = timedelta(minutes=10)
 #: This long after the first try, an event is given up: a message that is never taken would be tried forever.
@@ -79,7 +79,7 @@ class Notices:
         try:
             return {kind: datetime.fromisoformat(text) for kind, text in texts.items()}
         except ValueError as error:
-            raise self._log.damaged(f"a moment of notifier {notifier} cannot be read: {error}") from error
+            raise self._log.damaged(f"a timestamp of notifier {notifier} cannot be read: {error}") from error
 
     def unsent(self, values: Mapping[str, str], notifier: str, events: Iterable[str]) -> dict[str, int]:
         """Return which events are still to be sent to a notifier, with the number of tries of each.

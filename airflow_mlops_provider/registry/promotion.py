@@ -6,37 +6,24 @@ show it, and are repaired by whoever looks.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
 from airflow_mlops_provider.as_of import CLOCK_SKEW, as_of_text, in_utc
-from airflow_mlops_provider.exceptions import RegistryError, TransientServiceError
-from airflow_mlops_provider.failpoints import failpoint
-from airflow_mlops_provider.registry.errors import NotThereError
-from airflow_mlops_provider.registry.ledger import (
-    Ledger,
-    LedgerEntry,
-    champion_for,
-    clock,
-    quarantine,
-    quarantined_version,
-)
+from airflow_mlops_provider.exceptions import RegistryError
+from airflow_mlops_provider.registry.ledger import LedgerEntry, champion_to_beat, clock, quarantined_version
 from airflow_mlops_provider.registry.patience import Patience
-from airflow_mlops_provider.registry.remarks import champion_of_future, remarks
-from airflow_mlops_provider.registry.witnesses import STATUS_TAG, check_champion, check_same_model
+from airflow_mlops_provider.registry.remarks import champion_of_future
 from airflow_mlops_provider.results import ArtifactRef
 from airflow_mlops_provider.spec.frozen import Finite, Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from airflow_mlops_provider.registry.client import Connection
-
-CHAMPION = "champion"
-_ARCHIVED, _QUARANTINED = "archived", "quarantined"
+    from airflow_mlops_provider.registry.chain import Chain
+    from airflow_mlops_provider.registry.champion_store import ChampionStore
 
 Refusal = Literal["already", "older", "stale", "quarantined"]
 
@@ -44,7 +31,7 @@ Refusal = Literal["already", "older", "stale", "quarantined"]
 class PromotionRequest(Frozen):
     """A version that passed its gates. Fields as in `LedgerEntry`.
 
-    :param compared_with: `seq` of the entry that `champion_for` named, None when there was none.
+    :param compared_with: `seq` of the entry that `champion_to_beat` named, None when there was none.
     :param allow_older: promote although the champion has newer data.
     :param lift_quarantine: promote although a rollback put the version in quarantine.
     """
@@ -97,7 +84,7 @@ class Reconciliation(Frozen):
 
     model: str
     champion: int | None = Field(description="Version that the ledger names.")
-    alias: int | None = Field(description="Version that the alias named when we looked.")
+    alias: int | None = Field(description="Version that the alias named at that time.")
     agrees: bool
     repaired: bool = False
     reason: str
@@ -129,7 +116,9 @@ def refusal(history: Sequence[LedgerEntry], request: PromotionRequest) -> tuple[
             f"the champion, version {head.version}, has data up to {head.order_key.isoformat()}; "
             f"version {request.version} only up to {request.order_key.isoformat()}"
         )
-    beaten = champion_for(history, as_of=request.order_key, lineage=request.lineage, allow_older=request.allow_older)
+    beaten = champion_to_beat(
+        history, as_of=request.order_key, lineage=request.lineage, allow_older=request.allow_older
+    )
     if (expected := beaten.seq if beaten else None) != request.compared_with:
         return "stale", f"compared with entry {request.compared_with}, now to be compared with {expected}"
     return None
@@ -143,14 +132,14 @@ def check_not_of_future(model: str, version: int, as_of: datetime) -> None:
     now = datetime.now(UTC)
     if in_utc(as_of) - now > CLOCK_SKEW:
         raise RegistryError(
-            f"version {version} of model {model!r} was trained with an as_of that is still to come",
+            f"version {version} of model {model!r} was trained with an as_of in the future",
             got=as_of_text(as_of),
             expected=f"at most now, {as_of_text(now)}",
-            hint="Once champion, no later training would be newer. Train again with the right as_of.",
+            hint="As champion, it would block every later training. Train again with the right as_of.",
         )
 
 
-def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -> PromotionOutcome:
+def promote(store: ChampionStore, request: PromotionRequest) -> PromotionOutcome:
     """Make the version champion, or say why not. Safe to repeat, and to race.
 
     :raises RegistryError: MLflow refused, or the entry is too long.
@@ -159,18 +148,18 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
     patience = Patience(f"the ledger of {request.model!r} is too busy")
     while True:
         patience.wait()
-        chain = ledger.read()
+        chain = store.read()
         history = chain.history
-        check_champion(connection, ledger, request.model, alias(connection, request.model, CHAMPION), history)
-        if (done := written_before(connection, ledger, history, request.model, request.idem)) is not None:
+        store.check(history)
+        if (done := written_before(store, history, request.idem)) is not None:
             return done
         if (refused := refusal(history, request)) is not None:
-            repaired = bool(history) and project(connection, ledger, request.model)
+            repaired = bool(history) and store.project()
             head = history[-1] if history else None
             return PromotionOutcome(status=refused[0], entry=head, repaired=repaired, reason=refused[1])
         entry = chain.link(promotion_entry(history, request))
-        if ledger.append(entry):
-            project(connection, ledger, request.model, written=entry)
+        if store.append(entry):
+            store.project(written=entry)
             return PromotionOutcome(
                 status="promoted",
                 entry=entry,
@@ -180,14 +169,12 @@ def promote(connection: Connection, ledger: Ledger, request: PromotionRequest) -
             )
 
 
-def written_before(
-    connection: Connection, ledger: Ledger, history: Sequence[LedgerEntry], model: str, idem: str
-) -> PromotionOutcome | None:
+def written_before(store: ChampionStore, history: Sequence[LedgerEntry], idem: str) -> PromotionOutcome | None:
     """Return what came of an effect whose entry is there already, from before a crash; the alias is made to follow."""
     mine = [entry for entry in history if entry.idem == idem]
     if not mine:
         return None
-    repaired = project(connection, ledger, model)
+    repaired = store.project()
     return PromotionOutcome(
         status="already",
         entry=mine[0],
@@ -207,72 +194,20 @@ def promotion_entry(history: Sequence[LedgerEntry], request: PromotionRequest) -
     )
 
 
-def project(connection: Connection, ledger: Ledger, model: str, *, written: LedgerEntry | None = None) -> bool:
-    """Make alias and status tags show the ledger's head; return whether the alias had to be set.
+def reconcile(store: ChampionStore, notes: Callable[[Chain], list[str]], *, repair: bool = True) -> Reconciliation:
+    """Compare what is shown with the last entry; make them agree when `repair`.
 
-    Whoever sets the alias reads the head again afterwards, so the last writer of all sets the last head.
-
-    :param written: the entry that the caller has just written; of any other nobody knows who wrote it.
-    :raises RegistryError: the version that the ledger names is gone from the registry, or is another model there.
+    :param notes: returns what a person should look at in the ledger.
     """
-    was_set, patience = False, Patience(f"the alias of {model!r} does not settle")
-    while True:
-        patience.wait()
-        history = ledger.history()
-        head = history[-1]
-        if alias(connection, model, CHAMPION) != head.version:
-            if head != written:
-                check_same_model(connection, ledger, model, head)
-            patience.note(_set_champion(connection, model, head))
-            was_set = True
-        _tag(connection, model, history)
-        if ledger.history()[-1].seq == head.seq and alias(connection, model, CHAMPION) == head.version:
-            return was_set
-
-
-def alias(connection: Connection, model: str, name: str) -> int | None:
-    """Return the version that the alias names; None without one."""
-    try:
-        registered = connection.retried(
-            f"reading the aliases of model {model!r}", lambda client: client.get_registered_model(model)
-        )
-    except NotThereError:
-        return None
-    found = registered.aliases.get(name)
-    return None if found is None else int(found)
-
-
-def set_alias(connection: Connection, model: str, name: str, version: int) -> TransientServiceError | None:
-    """Set an alias by one request, which cannot arrive late through a retry.
-
-    :return: the error when another process was quicker, the reply was lost or the service failed: the caller looks at
-        what is there.
-    """
-    failpoint("alias.write.before")
-    trouble = None
-    try:
-        connection.once(
-            f"setting the alias {name!r} of model {model!r} to version {version}",
-            lambda client: client.set_registered_model_alias(model, name, str(version)),
-        )
-    except TransientServiceError as error:
-        trouble = error
-    failpoint("alias.write.after")
-    return trouble
-
-
-def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: bool = True) -> Reconciliation:
-    """Compare alias and head; make them agree when `repair`."""
-    chain = ledger.read()
-    history, noted = chain.history, remarks(ledger, chain)
-    found = alias(connection, model, CHAMPION)
-    check_champion(connection, ledger, model, found, history)
+    chain, model = store.read(), store.model
+    history, noted, found = chain.history, notes(chain), store.shown()
+    store.check(history)
     wanted = history[-1].version if history else None
     if wanted is None:
         reason = (
             "no champion yet"
             if found is None
-            else f"the alias names version {found}, which was never promoted by the ledger; left as it is"
+            else f"the alias names version {found}, which the ledger never promoted; it is left unchanged"
         )
         return Reconciliation(
             model=model, champion=None, alias=found, agrees=found is None, reason=reason, remarks=noted
@@ -287,44 +222,7 @@ def reconcile(connection: Connection, ledger: Ledger, model: str, *, repair: boo
             remarks=noted,
         )
     reason = f"the alias named {'no version' if found is None else f'version {found}'}, the ledger {wanted}"
-    repaired = repair and project(connection, ledger, model)
+    repaired = repair and store.project()
     return Reconciliation(
         model=model, champion=wanted, alias=found, agrees=False, repaired=repaired, reason=reason, remarks=noted
     )
-
-
-def _set_champion(connection: Connection, model: str, head: LedgerEntry) -> TransientServiceError | None:
-    try:
-        return set_alias(connection, model, CHAMPION, head.version)
-    except NotThereError as error:
-        raise RegistryError(
-            f"version {head.version} of model {model!r}, champion by entry {head.seq} of the ledger, is gone "
-            f"from MLflow at {connection.address}",
-            hint="Promote another version or roll back to one; its entry will replace this one.",
-        ) from error
-
-
-def _tag(connection: Connection, model: str, history: Sequence[LedgerEntry]) -> None:
-    tagged: list[Any] = connection.retried(
-        f"reading the champions of model {model!r}",
-        lambda client: client.search_model_versions(f"name = '{model}' and tags.`{STATUS_TAG}` != '{_ARCHIVED}'"),
-    )
-    # A tag that another process is setting this moment may be missing from what was found by it.
-    shown = {int(found.version): found.tags.get(STATUS_TAG) for found in tagged}
-    wanted = {
-        **dict.fromkeys(shown, _ARCHIVED),
-        **dict.fromkeys(quarantine(history), _QUARANTINED),
-        history[-1].version: CHAMPION,
-    }
-    for version, status in sorted(wanted.items()):
-        if shown.get(version) != status:
-            _set_tag(connection, model, version, status)
-
-
-def _set_tag(connection: Connection, model: str, version: int, status: str) -> None:
-    # A deleted version needs no tag; if the champion is gone, setting its alias has reported that already.
-    with suppress(NotThereError):
-        connection.retried(
-            f"marking version {version} of model {model!r} as {status}",
-            lambda client: client.set_model_version_tag(model, str(version), STATUS_TAG, status),
-        )

@@ -97,7 +97,7 @@ class PublishedModel(Frozen):
         if self.sha256 != self.artifact.sha256:
             raise ValueError(f"sha256 is not the artifact's: {self.sha256} and {self.artifact.sha256}")
         if unknown := sorted(set(self.input_example) - {*self.numeric, *self.categorical}):
-            raise ValueError(f"input_example has columns that are no features: {unknown}")
+            raise ValueError(f"input_example has columns that are not features: {unknown}")
         return self
 
 

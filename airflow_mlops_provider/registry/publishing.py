@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from airflow_mlops_provider.failpoints import failpoint
 from airflow_mlops_provider.registry.client import make_once
 from airflow_mlops_provider.registry.errors import NotThereError
+from airflow_mlops_provider.registry.mlflow_champions import alias, set_alias
 from airflow_mlops_provider.registry.naming import DUPLICATE_TAG, LINEAGE_TAG, legal_keys, param_text
 from airflow_mlops_provider.registry.patience import Patience
-from airflow_mlops_provider.registry.promotion import alias, set_alias
 from airflow_mlops_provider.registry.publication import Publication, Published
 from airflow_mlops_provider.registry.runs import write_runs
 from airflow_mlops_provider.registry.versions import (
@@ -65,7 +65,7 @@ def publish(connection: Connection, publication: Publication) -> Published:
     number = int(version.version)
     _name_evaluation(connection, publication, version)
     # Of versions published in any order the newest is the challenger.
-    patience = Patience(f"the alias {CHALLENGER!r} of model {publication.model!r} does not settle")
+    patience = Patience(f"the alias {CHALLENGER!r} of model {publication.model!r} keeps changing")
     while (alias(connection, publication.model, CHALLENGER) or 0) < number:
         patience.wait()
         patience.note(set_alias(connection, publication.model, CHALLENGER, number))

@@ -9,23 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.exceptions import RegistryError
-from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import LedgerEntry, clock, quarantine
 from airflow_mlops_provider.registry.patience import Patience
-from airflow_mlops_provider.registry.promotion import CHAMPION, PromotionOutcome, alias, project, written_before
-from airflow_mlops_provider.registry.witnesses import check_champion
+from airflow_mlops_provider.registry.promotion import PromotionOutcome, written_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.registry.client import Connection
-    from airflow_mlops_provider.registry.ledger import Ledger
+    from airflow_mlops_provider.registry.champion_store import ChampionStore
 
 
 def set_quarantine(
-    connection: Connection,
-    ledger: Ledger,
-    model: str,
+    store: ChampionStore,
     version: int,
     *,
     reason: str,
@@ -39,58 +34,53 @@ def set_quarantine(
         rolled back instead.
     :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
     """
+    model = store.model
     what = f"the quarantine of version {version} of model {model!r}"
     if not reason.strip():
-        raise RegistryError(f"{what} needs a reason", got=reason, hint="Say in words what is wrong with it.")
+        raise RegistryError(f"{what} needs a reason", got=reason, hint="Describe what is wrong with it.")
     patience = Patience(f"the ledger of {model!r} is too busy")
     while True:
         patience.wait()
-        chain = ledger.read()
+        chain = store.read()
         history = chain.history
-        check_champion(connection, ledger, model, alias(connection, model, CHAMPION), history)
-        if (done := written_before(connection, ledger, history, model, idem)) is not None:
+        store.check(history)
+        if (done := written_before(store, history, idem)) is not None:
             return done
         if not history:
             raise RegistryError(
-                f"{what} has no ledger to stand in: the model never had a champion",
-                hint=f"Nothing serves that is not promoted. Delete version {version} in MLflow to be rid of it.",
+                f"{what} cannot be recorded: the model never had a champion, so it has no ledger",
+                hint=f"It does not serve unless it is promoted. To remove version {version}, delete it in MLflow.",
             )
         if (version in quarantine(history)) is not lift:
             already = f"version {version} is {'not ' if lift else ''}in quarantine"
-            repaired = project(connection, ledger, model)
+            repaired = store.project()
             return PromotionOutcome(status="already", entry=history[-1], repaired=repaired, reason=already)
         if not lift:
-            _check(connection, model, version, history)
+            _check(store, version, history)
         entry = chain.link(_entry(history, version, reason=reason.strip(), idem=idem, approver=approver, lift=lift))
-        if ledger.append(entry):
-            project(connection, ledger, model, written=entry)
+        if store.append(entry):
+            store.project(written=entry)
             now = "may be promoted again" if lift else "is in quarantine"
             return PromotionOutcome(
                 status="lifted" if lift else "quarantined",
                 entry=entry,
                 changed=True,
-                reason=f"version {version} {now} (entry {entry.seq}), and version {entry.version} serves on: "
+                reason=f"version {version} {now} (entry {entry.seq}), and version {entry.version} keeps serving: "
                 f"{entry.reason}",
             )
 
 
-def _check(connection: Connection, model: str, version: int, history: Sequence[LedgerEntry]) -> None:
+def _check(store: ChampionStore, version: int, history: Sequence[LedgerEntry]) -> None:
     head = history[-1]
     same = [entry.version for entry in history if entry.version == version and entry.digest == head.digest]
     if version == head.version or same:
         raise RegistryError(
-            f"version {version} of model {model!r} serves as version {head.version}: another has to serve instead",
-            hint="Roll back: the champion goes into quarantine by that.",
+            f"version {version} of model {store.model!r} serves as version {head.version}: another has to serve "
+            "instead",
+            hint="Roll back instead: that puts the champion into quarantine.",
         )
-    try:
-        connection.retried(
-            f"looking for version {version} of model {model!r}",
-            lambda client: client.get_model_version(model, str(version)),
-        )
-    except NotThereError as error:
-        raise RegistryError(
-            f"model {model!r} has no version {version} in MLflow at {connection.address}, to put into quarantine"
-        ) from error
+    if not store.holds(version):
+        raise RegistryError(f"model {store.model!r} has no version {version} in {store.where} to put into quarantine")
 
 
 def _entry(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.registry.chain import Chain
     from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry
 
-_UNCERTAIN = "a clock was wrong, and what served when is not certain."
+_UNCERTAIN = "a clock was wrong, so the serving times are uncertain."
 #: Of entries with a wrong clock, the latest are named.
 _MOST_CLOCKS = 3
 
@@ -38,8 +38,8 @@ def champion_of_future(history: Sequence[LedgerEntry], now: datetime) -> str | N
         way_out = "Roll it back (airflow mlops rollback, or the button on the model's page)"
     return (
         f"version {head.version} became champion (entry {head.seq}) with as_of {as_of_text(head.order_key)}, later "
-        f"than the moment itself, {min(head.at, now):%Y-%m-%d %H:%M} UTC: its as_of was mistyped, and no training is "
-        f"newer. {way_out}: later trainings are promoted again then."
+        f"than the promotion itself, {min(head.at, now):%Y-%m-%d %H:%M} UTC: its as_of is wrong, so no training "
+        f"counts as newer. {way_out}: later trainings can then be promoted again."
     )
 
 
@@ -50,7 +50,7 @@ def _of_clocks(history: Sequence[LedgerEntry], now: datetime) -> list[str]:
         if before.at - entry.at > CLOCK_SKEW:
             found.append(f"{_written(entry)}, before entry {before.seq}: {_UNCERTAIN}")
     if history and history[-1].at - now > CLOCK_SKEW:
-        found.append(f"{_written(history[-1])}, which is still to come: {_UNCERTAIN}")
+        found.append(f"{_written(history[-1])}, which is in the future: {_UNCERTAIN}")
     return found[-_MOST_CLOCKS:]
 
 

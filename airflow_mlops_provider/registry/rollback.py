@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from airflow_mlops_provider.as_of import in_utc
 from airflow_mlops_provider.exceptions import RegistryError
-from airflow_mlops_provider.registry.errors import NotThereError
 from airflow_mlops_provider.registry.ledger import LedgerEntry, clock, former_champion, quarantined_version, served_at
 from airflow_mlops_provider.registry.patience import Patience
-from airflow_mlops_provider.registry.promotion import CHAMPION, PromotionOutcome, alias, project, written_before
-from airflow_mlops_provider.registry.witnesses import check_champion
+from airflow_mlops_provider.registry.promotion import PromotionOutcome, written_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_mlops_provider.registry.client import Connection
-    from airflow_mlops_provider.registry.ledger import Ledger
+    from airflow_mlops_provider.registry.champion_store import ChampionStore
 
 #: The champion before this one, a version, or what served at a moment of wall time.
 Target = Literal["previous"] | int | datetime
@@ -26,9 +23,7 @@ _MOST_SHOWN = 20
 
 
 def roll_back(
-    connection: Connection,
-    ledger: Ledger,
-    model: str,
+    store: ChampionStore,
     *,
     to: Target,
     reason: str,
@@ -45,32 +40,33 @@ def roll_back(
         to.
     :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
     """
+    model = store.model
     if not reason.strip():
         raise RegistryError(
-            f"rolling back model {model!r} needs a reason", got=reason, hint="Say in words what is wrong with it."
+            f"rolling back model {model!r} needs a reason", got=reason, hint="Describe what is wrong with it."
         )
     patience = Patience(f"the ledger of {model!r} is too busy")
     while True:
         patience.wait()
-        chain = ledger.read()
+        chain = store.read()
         history = chain.history
-        check_champion(connection, ledger, model, alias(connection, model, CHAMPION), history)
-        if (done := written_before(connection, ledger, history, model, idem)) is not None:
+        store.check(history)
+        if (done := written_before(store, history, idem)) is not None:
             return done
         if not history:
             raise RegistryError(
                 f"model {model!r} cannot be rolled back: it never had a champion",
-                got=f"to {_words(to)}, and an empty ledger at {connection.address}",
+                got=f"to {_words(to)}, and an empty ledger in {store.where}",
             )
         head = history[-1]
         expected_head = expected_head or head.seq
         if head.seq != expected_head:
-            return _stale(connection, ledger, model, history, expected_head)
+            return _stale(store, history, expected_head)
         target = resolve(history, model, to)
-        _check_registered(connection, model, target)
+        _check_registered(store, target)
         entry = chain.link(rollback_entry(history, target, reason=reason.strip(), idem=idem, approver=approver))
-        if ledger.append(entry):
-            project(connection, ledger, model, written=entry)
+        if store.append(entry):
+            store.project(written=entry)
             return PromotionOutcome(
                 status="rolled_back",
                 entry=entry,
@@ -89,13 +85,13 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
     head, what = history[-1], f"model {model!r} cannot be rolled back to {_words(to)}"
     if isinstance(to, datetime):
         found = served_at(history, in_utc(to))
-        missing = f"the first champion serves since {history[0].at.isoformat(timespec='seconds')}"
+        missing = f"the first champion has served since {history[0].at.isoformat(timespec='seconds')}"
     elif to == "previous":
         found = former_champion(history)
         missing = f"no champion is left before version {head.version}"
     else:
         found = next((entry for entry in reversed(history) if entry.version == to), None)
-        missing = "that version never was champion"
+        missing = "that version was never champion"
     if found is None:
         raise RegistryError(f"{what}: {missing}", hint=_what_served(history))
     if found.version == head.version:
@@ -105,44 +101,37 @@ def resolve(history: Sequence[LedgerEntry], model: str, to: Target) -> LedgerEnt
         )
     if found.digest == head.digest:
         raise RegistryError(
-            f"{what}: version {found.version} is the very model that serves as version {head.version}",
+            f"{what}: version {found.version} is the same model that serves as version {head.version}",
             hint=_what_served(history),
         )
     if (barred := quarantined_version(history, found.version, found.digest)) is not None:
         same = "" if barred == found.version else f" (the same model as version {barred})"
         raise RegistryError(
             f"{what}: version {found.version}{same} is in quarantine",
-            hint=f"{_what_served(history)} To serve it all the same, promote it with lift_quarantine.",
+            hint=f"{_what_served(history)} To serve it anyway, promote it with lift_quarantine.",
         )
     return found
 
 
-def _stale(
-    connection: Connection, ledger: Ledger, model: str, history: Sequence[LedgerEntry], expected: int
-) -> PromotionOutcome:
+def _stale(store: ChampionStore, history: Sequence[LedgerEntry], expected: int) -> PromotionOutcome:
     head = history[-1]
     return PromotionOutcome(
         status="stale",
         entry=head,
-        repaired=project(connection, ledger, model),
-        reason=f"the champion changed meanwhile: entry {expected} was to be rolled back, and it is version "
-        f"{head.version} by entry {head.seq}",
+        repaired=store.project(),
+        reason=f"the champion changed in the meantime: entry {expected} was to be rolled back, but version "
+        f"{head.version} is champion by entry {head.seq}",
     )
 
 
-def _check_registered(connection: Connection, model: str, target: LedgerEntry) -> None:
-    """Refuse a version that MLflow no longer holds, before the ledger names it."""
-    try:
-        connection.retried(
-            f"looking for version {target.version} of model {model!r}",
-            lambda client: client.get_model_version(model, str(target.version)),
-        )
-    except NotThereError as error:
+def _check_registered(store: ChampionStore, target: LedgerEntry) -> None:
+    """Refuse a version that is no longer registered, before the ledger names it."""
+    if not store.holds(target.version):
         raise RegistryError(
-            f"model {model!r} cannot be rolled back to version {target.version} (entry {target.seq}): it is gone from "
-            f"MLflow at {connection.address}",
+            f"model {store.model!r} cannot be rolled back to version {target.version} (entry {target.seq}): "
+            f"it is gone from {store.where}",
             hint="Roll back to another version by its number.",
-        ) from error
+        )
 
 
 def rollback_entry(
@@ -203,4 +192,4 @@ def _what_served(history: Sequence[LedgerEntry]) -> str:
         f"version {entry.version} (entry {entry.seq}, {entry.at.isoformat(timespec='minutes')})"
         for entry in rollback_targets(history)[:_MOST_SHOWN]
     ]
-    return f"There is {', '.join(shown)}." if shown else "No other version has served that is not in quarantine."
+    return f"Available: {', '.join(shown)}." if shown else "Every other version that has served is in quarantine."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_mlops_provider.as_of import in_utc
@@ -14,8 +15,9 @@ from airflow_mlops_provider.registry.client import Connection
 from airflow_mlops_provider.registry.decisions import Decisions
 from airflow_mlops_provider.registry.errors import DamagedError
 from airflow_mlops_provider.registry.files import download_copy
-from airflow_mlops_provider.registry.ledger import Ledger, LedgerEntry, champion_for, comparable_champions, served_at
+from airflow_mlops_provider.registry.ledger import LedgerEntry, champion_to_beat, comparable_champions, served_at
 from airflow_mlops_provider.registry.looks import Looks
+from airflow_mlops_provider.registry.mlflow_champions import MlflowChampions, alias
 from airflow_mlops_provider.registry.notices import Notices
 from airflow_mlops_provider.registry.pages import keep_pages
 from airflow_mlops_provider.registry.remarks import remarks
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.registry.approvals import Approval
     from airflow_mlops_provider.registry.decisions import DecisionEntry
+    from airflow_mlops_provider.registry.ledger import Ledger
     from airflow_mlops_provider.registry.pages import VersionPage
     from airflow_mlops_provider.registry.promotion import PromotionOutcome, PromotionRequest, Reconciliation
     from airflow_mlops_provider.registry.publication import Publication, Published
@@ -58,7 +61,7 @@ class Registry:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._ledgers: dict[str, Ledger] = {}
+        self._stores: dict[str, MlflowChampions] = {}
         self._decisions: dict[str, Decisions] = {}
         self._approvals: dict[str, Approvals] = {}
 
@@ -98,7 +101,7 @@ class Registry:
         """
         name = "mlops-doctor"
         experiment = experiment_id(self._connection, name)
-        what = "testing whether MLflow keeps what is written"
+        what = "testing whether MLflow stores what is written"
         self._connection.retried(what, lambda client: client.set_experiment_tag(experiment, "mlops.round_trip", text))
         found = self._connection.retried(what, lambda client: client.get_experiment(experiment))
         return str(found.tags.get("mlops.round_trip"))
@@ -131,11 +134,11 @@ class Registry:
         try:
             return ledger.history()
         except DamagedError as error:
-            named = promotion.alias(self._connection, model, promotion.CHAMPION)
+            named = self._store(model).shown()
             entry = still_serving(self._connection, ledger, model, named)
             if entry is None:
                 raise
-            log.warning("%s Version %s, which the alias names, goes on serving.", error, entry.version)
+            log.warning("%s Version %s, which the alias names, keeps serving.", error, entry.version)
             return [entry]
 
     def remarks(self, model: str) -> list[str]:
@@ -148,11 +151,11 @@ class Registry:
         history = self.history(model)
         return history[-1] if history else None
 
-    def champion_for(
+    def champion_to_beat(
         self, model: str, *, as_of: datetime, lineage: str, allow_older: bool = False
     ) -> LedgerEntry | None:
-        """Return the entry whose version a challenger is compared with; see `ledger.champion_for`."""
-        return champion_for(self.history(model), as_of=as_of, lineage=lineage, allow_older=allow_older)
+        """Return the entry whose version a challenger is compared with; see `ledger.champion_to_beat`."""
+        return champion_to_beat(self.history(model), as_of=as_of, lineage=lineage, allow_older=allow_older)
 
     def comparable_champions(self, model: str, *, as_of: datetime, allow_older: bool = False) -> list[LedgerEntry]:
         """Return the entries that a challenger may be compared with; see `ledger.comparable_champions`."""
@@ -160,7 +163,7 @@ class Registry:
 
     def promote(self, request: PromotionRequest) -> PromotionOutcome:
         """Make a version champion, or say why not. Safe to repeat, and to race."""
-        return promotion.promote(self._connection, self._ledger(request.model), request)
+        return promotion.promote(self._store(request.model), request)
 
     def quarantine(
         self,
@@ -179,9 +182,7 @@ class Registry:
         :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
         """
         return quarantine.set_quarantine(
-            self._connection,
-            self._ledger(model),
-            model,
+            self._store(model),
             version,
             reason=reason,
             idem=idem,
@@ -209,9 +210,7 @@ class Registry:
         :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
         """
         return rollback.roll_back(
-            self._connection,
-            self._ledger(model),
-            model,
+            self._store(model),
             to=to,
             reason=reason,
             idem=idem,
@@ -251,7 +250,7 @@ class Registry:
     def alias(self, model: str, name: str) -> int | None:
         """Return the version that an alias names; None without one."""
         _check_name(model)
-        return promotion.alias(self._connection, model, name)
+        return alias(self._connection, model, name)
 
     def decisions(self, model: str) -> list[DecisionEntry]:
         """Return what monitoring decided, by window."""
@@ -305,13 +304,20 @@ class Registry:
 
     def reconcile(self, model: str, *, repair: bool = True) -> Reconciliation:
         """Compare the alias with the ledger; make them agree when `repair`."""
-        return promotion.reconcile(self._connection, self._ledger(model), model, repair=repair)
+        return promotion.reconcile(self._store(model), partial(remarks, self._ledger(model)), repair=repair)
+
+    def champions(self, model: str) -> MlflowChampions:
+        """Return where it is written who became champion of a model."""
+        return self._store(model)
+
+    def _store(self, model: str) -> MlflowChampions:
+        _check_name(model)
+        if model not in self._stores:
+            self._stores[model] = MlflowChampions(self._connection, model)
+        return self._stores[model]
 
     def _ledger(self, model: str) -> Ledger:
-        _check_name(model)
-        if model not in self._ledgers:
-            self._ledgers[model] = Ledger(self._connection, model)
-        return self._ledgers[model]
+        return self._store(model).ledger
 
     def _approvals_of(self, model: str) -> Approvals:
         _check_name(model)

@@ -146,5 +146,5 @@ def _version(connection: Connection, model: str, version: int) -> ModelVersion:
         return connection.retried(f"reading {what}", lambda client: client.get_model_version(model, str(version)))
     except NotThereError as error:
         raise RegistryError(
-            f"there is no {what} in MLflow at {connection.address}", hint="Name a version that is there."
+            f"there is no {what} in MLflow at {connection.address}", hint="Name an existing version."
         ) from error

@@ -34,8 +34,8 @@ def check_champion(
     # The tag comes after the entry, so whoever reads the entries now sees it.
     if alias not in _named(ledger.history()):
         raise ledger.damaged(
-            f"version {alias}, which the alias names, was made champion by an entry that is gone "
-            f"(its tag {STATUS_TAG} says so)"
+            f"version {alias}, which the alias names, was made champion by an entry that is gone, "
+            f"as its tag {STATUS_TAG} shows"
         )
 
 

@@ -99,7 +99,7 @@ class WriteOnceLog:
             refusal = error
         stored = self._params(run_id).get(key)
         if stored is None and not isinstance(refusal, ContendedError):
-            raise refusal or self.damaged(f"{key} was written and is not there")
+            raise refusal or self.damaged(f"{key} was written but is missing")
         return stored
 
     def ensure_run(self) -> str:
@@ -149,7 +149,7 @@ class WriteOnceLog:
         more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
         return (
             f"{self._kind.title} of {self._model!r}: values that this package did not write are ignored: "
-            f"{shown}{more}. Look who may write the experiment {self._shared!r} in MLflow."
+            f"{shown}{more}. Check who can write to the experiment {self._shared!r} in MLflow."
         )
 
     def damaged(self, what: str, hint: str | None = None) -> DamagedError:
@@ -170,7 +170,7 @@ class WriteOnceLog:
             raise self.damaged(f"its run {run_id} was deleted", hint=f"Restore it: mlflow runs restore {run_id}")
         if not _holds(run, self._tags):
             raise self.damaged(
-                f"run {run_id}, which the tag {_RUN_TAG!r} of its experiment names, is none of this log",
+                f"run {run_id}, which the tag {_RUN_TAG!r} of its experiment names, does not belong to this log",
                 hint=f"Set that tag to the run of {self._shared!r} that is called {self._experiment}; "
                 f"{self._kind.without} until then.",
             )
@@ -255,10 +255,10 @@ def _holds(run: Run, tags: dict[str, str]) -> bool:
 @lru_cache(maxsize=16384)
 def _parsed(kind: type[Value], text: str, more: tuple[tuple[str, int], ...]) -> Value:
     if len(text) > MAX_VALUE:
-        raise ValueError(f"it has {len(text)} characters, and at most {MAX_VALUE} are written")
+        raise ValueError(f"it has {len(text)} characters, and the limit is {MAX_VALUE}")
     value = parse_json(text)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return kind.model_validate({"schema": 1, **value, **dict(more)})
 
 

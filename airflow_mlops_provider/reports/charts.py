@@ -125,7 +125,7 @@ def line_chart(
     """
     values = [value for line in series.values() for value in line if value is not None]
     if not values:
-        return f"<h2>{escape(heading)}</h2><p>There is no value to draw.</p>"
+        return f"<h2>{escape(heading)}</h2><p>No values to draw.</p>"
     plane = _Plane(0, max(1, len(labels) - 1), *_room(min(values), max(values)))
     last = len(labels) - 1
     names = [
@@ -166,7 +166,7 @@ def xy_chart(
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:
-        return f"<h2>{escape(heading)}</h2><p>There is no value to draw.</p>"
+        return f"<h2>{escape(heading)}</h2><p>No values to draw.</p>"
     sides = [x for x, _ in points]
     heights = [y for _, y in points] + [end for _, *ends in (band[1] if band else ()) for end in ends]
     heights += [level[0]] if level else []
@@ -188,7 +188,8 @@ def xy_chart(
     dashed = [name for name in (diagonal, level[1] if level else "") if name]
     caption = f"{heading}: {up} by {across}"
     keys = _keys(kinds, dashed=dashed, filled=[band[0]] if band else [])
-    return f"<h2>{escape(heading)}</h2>{keys}{_drawing(caption, parts, _HEIGHT + _NAME)}<p>Upwards: {escape(up)}.</p>"
+    drawn = _drawing(caption, parts, _HEIGHT + _NAME)
+    return f"<h2>{escape(heading)}</h2>{keys}{drawn}<p>Vertical axis: {escape(up)}.</p>"
 
 
 def histogram(heading: str, edges: Sequence[float], counts: Sequence[int], *, across: str) -> str:

@@ -161,11 +161,11 @@ def shown_of(items: Sequence[Item], limit: int, what: str, where: str) -> tuple[
     """Return the first items and, when there are more, a sentence that says so.
 
     >>> shown_of([1, 2, 3], 2, "columns", "the artifact `evaluation`")
-    ([1, 2], 'The first 2 of 3 columns; the artifact `evaluation` holds them all.')
+    ([1, 2], 'The first 2 of 3 columns; the artifact `evaluation` has all of them.')
     """
     if len(items) <= limit:
         return items, ""
-    return items[:limit], f"The first {limit} of {len(items)} {what}; {where} holds them all."
+    return items[:limit], f"The first {limit} of {len(items)} {what}; {where} has all of them."
 
 
 def _scrolling(name: str) -> str:

@@ -88,14 +88,14 @@ class Bounds:
         """
         if problems := self.problems(settings):
             raise SpecError(
-                f"{where} asks the container engine for what this platform does not allow",
+                f"{where} requests settings that this platform does not allow",
                 problems=problems,
                 hint="Leave it out, or ask the platform's owner to allow it in Airflow's configuration.",
             )
 
     def _identity(self, settings: Docker) -> Iterator[str]:
         if self.images and not any(fnmatchcase(settings.image, pattern) for pattern in self.images):
-            yield f"image {settings.image!r} fits none of [mlops] docker_images: {', '.join(self.images)}"
+            yield f"image {settings.image!r} matches none of [mlops] docker_images: {', '.join(self.images)}"
         if settings.user is not None and settings.user not in (*self.users, own_user()):
             yield f"user {settings.user!r} is not among [mlops] docker_users: {_listed(self.users)}"
         elif settings.user is not None and settings.user not in self.users and _is_root(settings.user):
@@ -116,9 +116,9 @@ class Bounds:
             what = f"mount of {mount.source!r} at {mount.target!r}"
             if not fits:
                 allowed = _listed(tuple(f"{root.source}:{root.target}" for root in self.mounts))
-                yield f"{what} is within none of [mlops] docker_mounts: {allowed}"
+                yield f"{what} is not within [mlops] docker_mounts: {allowed}"
             elif not mount.read_only and not any(root.writable for root in fits):
-                yield f"{what} is writable, and [mlops] docker_mounts has it without :rw"
+                yield f"{what} is writable, but [mlops] docker_mounts lists it without :rw"
 
     def _share(self, settings: Docker) -> Iterator[str]:
         requested = {

@@ -121,7 +121,7 @@ class Container:
 
     def ended(self) -> Ended:
         """Wait until it has ended, and return how."""
-        with speaking_to_engine("tell how a container ended"):
+        with speaking_to_engine("report how a container ended"):
             self.client.wait(self.name)
             state = self.client.inspect_container(self.name)["State"]
             out = self.client.logs(self.name, stdout=True, stderr=False)

@@ -63,7 +63,7 @@ class DockerRuntime:
             return cls(Docker.model_validate(runtime), caller)
         except ValidationError as error:
             raise SpecError(
-                "the runtime is wrong",
+                "the runtime is invalid",
                 problems=[f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()],
             ) from error
 
@@ -114,7 +114,9 @@ class DockerRuntime:
                 if not self._start(container, order, digest, store):
                     continue
             elif running == digest:
-                log.info("Container %s still works for an earlier try that was killed: taking it over.", container.name)
+                log.info(
+                    "Container %s is still running for an earlier try that was killed: taking it over.", container.name
+                )
             else:
                 log.info("Removing container %s, which an earlier try left behind.", container.name)
                 container.remove()
@@ -128,8 +130,8 @@ class DockerRuntime:
             self._go_on(order)
             return _vouched(_settled(ended, order, self.settings), order, store)
         raise TransientServiceError(
-            f"container {container.name} of step {order.request.step!r} comes and goes",
-            hint="Something else removes it: end that.",
+            f"container {container.name} of step {order.request.step!r} keeps disappearing",
+            hint="Something else removes it: stop that.",
         )
 
     def _start(self, container: Container, order: Order, digest: str, store: ArtifactStore) -> bool:
@@ -165,7 +167,7 @@ def _refuse_connections(request: StepRequest) -> None:
     conn_id = request.section.get("data", {}).get("source", {}).get("conn_id")
     if conn_id is not None:
         raise SpecError(
-            f"step {request.step!r} reads through the connection {conn_id!r}, which no container gets",
+            f"step {request.step!r} reads through the connection {conn_id!r}, which containers do not get",
             hint="Run it in the worker: runtime {kind: in_process}.",
         )
 
@@ -213,16 +215,16 @@ def _settled(ended: Ended, order: Order, settings: Docker) -> StepResult:
         return answer.settled()
     request = order.request
     if ended.out_of_memory or ended.code == _KILLED:
-        limit = "no limit of its own" if settings.mem_limit is None else f"a limit of {settings.mem_limit}"
+        limit = "no limit" if settings.mem_limit is None else f"a limit of {settings.mem_limit}"
         raise MLOpsError(
             f"step {request.step!r} of {request.pipeline!r} ran out of memory in its container, or was killed there",
             got=f"exit code {ended.code} under {limit}",
-            hint="Raise runtime.mem_limit, or give the step less to do.",
+            hint="Raise runtime.mem_limit, or give the step less data.",
         )
     raise MLOpsError(
-        f"the container of step {request.step!r} of {request.pipeline!r} ended without an answer",
-        got=f"exit code {ended.code}: {ended.tail or 'nothing in its log'}",
-        hint=f"Image {settings.image!r} must hold this package and what it needs: build it with `make image`.",
+        f"the container of step {request.step!r} of {request.pipeline!r} ended without a result",
+        got=f"exit code {ended.code}: {ended.tail or 'its log is empty'}",
+        hint=f"Image {settings.image!r} must contain this package and its dependencies: build it with `make image`.",
     )
 
 
@@ -237,10 +239,10 @@ def _vouched(result: StepResult, order: Order, store: ArtifactStore) -> StepResu
         receipt = receipt.model_copy(update={"as_of": in_utc(request.as_of), "cached": result.cached})
     if receipt != result or not ask_the_same(request_behind(store, result), request):
         raise MLOpsError(
-            f"the container of step {request.step!r} of {request.pipeline!r} answered what it has not committed",
+            f"the container of step {request.step!r} of {request.pipeline!r} returned a result that it did not commit",
             got=f"a result of step {result.step!r} of {result.pipeline!r}, key {result.key[:12]}",
-            expected="what its receipt says",
-            hint="Something else wrote to its output, or to the artifact store: look who may.",
+            expected="the result in its receipt",
+            hint="Something else wrote to its output, or to the artifact store: check who has access.",
         )
     return receipt
 

@@ -49,12 +49,14 @@ def connect(settings: Docker, *, conn_id: str | None = None) -> APIClient:
         with speaking_to_engine("log in to the registry" if conn_id else "answer"):
             return hook.api_client
     except AirflowNotFoundException as error:
-        raise SpecError(f"connection {conn_id!r} is none of a registry", got=str(error)) from cause_to_show(error)
+        raise SpecError(f"connection {conn_id!r} cannot be used for a registry", got=str(error)) from cause_to_show(
+            error
+        )
     except (AirflowException, DockerException) as error:
         raise TransientServiceError(
             f"the Docker engine at {shown(url)} cannot be reached",
             got=str(error),
-            hint="Start it, or name another by runtime.docker_url or the worker's DOCKER_HOST.",
+            hint="Start it, or name another in runtime.docker_url or the worker's DOCKER_HOST.",
         ) from cause_to_show(error)
 
 
@@ -67,7 +69,7 @@ def _environment() -> dict[str, Any]:
         found: dict[str, Any] = kwargs_from_env()
     except DockerException as error:
         raise SpecError(
-            "the worker's environment names no Docker engine that can be used",
+            "the worker's environment does not name a usable Docker engine",
             got=str(error),
             hint="Correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.",
         ) from cause_to_show(error)
@@ -78,7 +80,7 @@ def _check_permission(url: str) -> None:
     path = url.removeprefix("unix://")
     if path != url and os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         raise SpecError(
-            f"this worker's user may not talk to the Docker engine at {shown(url)}",
+            f"this worker's user has no permission to use the Docker engine at {shown(url)}",
             got=f"user {os.getuid()}",
             hint="Add the user to the group that owns the socket, usually `docker`.",
         )
@@ -102,7 +104,7 @@ def speaking_to_engine(doing: str) -> Iterator[None]:
         raise kind(f"the Docker engine refused to {doing}", got=message) from cause_to_show(error)
     except (RequestException, HTTPError) as error:
         raise TransientServiceError(
-            f"the Docker engine went away while it was to {doing}", got=f"{type(error).__name__}: {error}"
+            f"the Docker engine became unreachable before it could {doing}", got=f"{type(error).__name__}: {error}"
         ) from cause_to_show(error)
 
 
@@ -121,7 +123,7 @@ def image_digest(client: APIClient, settings: Docker) -> str:
         )
     _pull(settings)
     if (digest := _digest(client, settings.image)) is None:
-        raise SpecError(f"image {settings.image!r} is not what was pulled", hint="Correct runtime.image.")
+        raise SpecError(f"image {settings.image!r} is still missing after it was pulled", hint="Correct runtime.image.")
     return digest
 
 

@@ -78,7 +78,7 @@ def _in_time(rows: NDArray[np.int64], moments: NDArray[np.int64], cv: int, embar
 def _check_rows(rows: int, number: int, plan: SplitPlan) -> None:
     if not rows:
         raise DataError(
-            f"fold {number} of the search would train on no row: all before it are under embargo",
+            f"fold {number} of the search would have no training rows: the embargo excludes all before it",
             got=f"no training row more than {plan.embargo} before it",
             hint="Set a smaller search.cv, lower preparation.split.embargo, or widen data.window.",
         )
@@ -89,7 +89,7 @@ def _check_classes(known: NDArray[Any], classes: Sequence[Any], number: int, pla
 
     if lacking := [label for label in classes if not np.any(known == label)]:
         raise DataError(
-            f"fold {number} of the search would train on no row of class {lacking[0]!r} "
+            f"fold {number} of the search would have no training rows of class {lacking[0]!r} "
             f"of target {plan.columns.target!r}",
             hint="Set a smaller search.cv, or widen data.window.",
         )

@@ -48,7 +48,7 @@ def halved(points: Mapping[int, Point], bench: Bench, shard: int, rules: Rules) 
             score=rounds.sign * score if measured else None,
             seconds=round(rounds.seconds[number], 3),
             share=min(int(results["n_resources"][position]) / len(bench.rows), _NEARLY_ALL),
-            why=None if measured else rounds.why.get(number, "the time was over"),
+            why=None if measured else rounds.why.get(number, "the time limit was reached"),
         )
     survivor = int(results["param_number"][found.best_index_])
     whole = bench.trial(survivor, shard, points[survivor])

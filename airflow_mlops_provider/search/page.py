@@ -63,13 +63,13 @@ def html(report: SearchReport, drawings: list[str]) -> str:
         ),
     ]
     headers = ["trial", *report.search.space, report.metric, "seconds", "share of rows", "remark"]
-    titles = ["Parallel coordinates", "What matters"]
+    titles = ["Parallel coordinates", "Importance of the parameters"]
     figures = [f"<h2>{title}</h2>{drawing}" for title, drawing in zip(titles, drawings, strict=False)]
     return page(
         f"Search of {report.candidate}",
         lines,
         [*figures, table("Trials", headers, [_row(report, trial) for trial in _ranked(report)])],
-        "Importance: mean decrease of impurity in a forest fitted to the trials (Breiman 2001).",
+        "Importance: mean decrease in impurity of a forest fitted to the trials (Breiman 2001).",
     )
 
 
@@ -157,8 +157,8 @@ def _ranked(report: SearchReport) -> list[Trial]:
 def _row(report: SearchReport, trial: Trial) -> list[Cell]:
     texts = [_text(trial.params[name]) if name in trial.params else "" for name in report.search.space]
     remarks = [
-        "the params as they stand" if trial.number == 0 else "",
-        "kept" if trial.number == report.chosen else "",
+        "the configured params" if trial.number == 0 else "",
+        "chosen" if trial.number == report.chosen else "",
         "dropped by halving" if trial.share < 1 and trial.score is not None else "",
         trial.why or "",
     ]

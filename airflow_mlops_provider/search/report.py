@@ -146,26 +146,29 @@ def report_of(
 
 def _decide(metric: str, default: Trial, best: Trial | None) -> tuple[int, str]:
     if best is None or best.score is None:
-        return default.number, f"no trial could be measured, so the params stay as they are ({metric} {default.score})"
+        return (
+            default.number,
+            f"no trial could be measured: the configured params are kept ({metric} {default.score})",
+        )
     if default.score is None:
-        return best.number, f"trial {best.number} has {metric} {best.score:.5g}; the params as they are fail"
+        return best.number, f"trial {best.number} has {metric} {best.score:.5g}; the configured params fail"
     better = gain(metric, best.score, default.score)
     if better > 0:
         return best.number, (
             f"trial {best.number} has {metric} {best.score:.5g}, "
-            f"{better:.3g} better than the params as they are ({default.score:.5g})"
+            f"{better:.3g} better than the configured params ({default.score:.5g})"
         )
     return default.number, (
-        f"the params stay as they are: their {metric} is {default.score:.5g}, "
+        f"the configured params are kept: their {metric} is {default.score:.5g}, "
         f"and the best trial, {best.number}, has {best.score:.5g}"
     )
 
 
 def _ended(search: Search, shards: Sequence[ShardResult], trials: int) -> str:
     texts = {
-        "trials": "all trials were made",
-        "timeout": f"its timeout of {search.timeout} ended it",
-        "early_stop": f"early_stop ended it after {search.early_stop} trials in a row that were not better",
+        "trials": "all trials were run",
+        "timeout": f"stopped by its timeout of {search.timeout}",
+        "early_stop": f"stopped by early_stop after {search.early_stop} trials in a row without improvement",
     }
     stops = sorted({shard.stop for shard in shards})
     return f"{trials} of {search.count} trials: " + ", in other shards ".join(texts[stop] for stop in stops)

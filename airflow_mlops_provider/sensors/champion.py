@@ -77,9 +77,7 @@ class ChampionSensor(WaitingSensor):
         }
         given = [name for name, value in conditions.items() if value is not None]
         if len(given) > 1:
-            raise SpecError(
-                "a champion is waited for under one condition", got=", ".join(given), expected="one or none"
-            )
+            raise SpecError("a champion sensor takes one condition", got=", ".join(given), expected="one or none")
         return {"model": self.model, **conditions}
 
 

@@ -98,6 +98,6 @@ class DriftSensor(WaitingSensor):
         from airflow_mlops_provider.run_context import parse_as_of
 
         if self.verdict not in _VERDICTS:
-            raise SpecError("verdict is none that monitoring gives", got=self.verdict, expected=", ".join(_VERDICTS))
+            raise SpecError("verdict is unknown", got=self.verdict, expected=", ".join(_VERDICTS))
         window = parse_as_of(self.window, "window").replace(microsecond=0)
         return {"model": self.model or self.pipeline, "window": window.isoformat()}

@@ -67,7 +67,7 @@ class WaitingSensor(BaseSensorOperator):
             return result.xcom_value
         left = self._left(context)
         if left <= timedelta(0):
-            message = f"The {self.timeout:g} s of this sensor are over, which its tries share."
+            message = f"The timeout of this sensor, {self.timeout:g} s for all its tries, is over."
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(message)
             raise AirflowSensorTimeout(message)

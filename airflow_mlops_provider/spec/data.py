@@ -42,7 +42,7 @@ class Csv(Frozen):
     @model_validator(mode="after")
     def _can_be_read(self) -> Csv:
         if not self.separator.isascii() or self.separator in '"\r\n':
-            raise ValueError(f"separator {self.separator!r} cannot separate fields; name one ASCII character")
+            raise ValueError(f"separator {self.separator!r} cannot separate fields; use one ASCII character")
         if self.decimal == self.thousands:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}")
         if self.dates is not None and (problem := date_format_problem(self.dates)) is not None:
@@ -50,7 +50,7 @@ class Csv(Frozen):
         try:
             "".encode(self.encoding)
         except (LookupError, ValueError) as error:
-            raise ValueError(f"encoding {self.encoding!r} is none that Python knows") from error
+            raise ValueError(f"encoding {self.encoding!r} is not known to Python") from error
         return self
 
 
@@ -88,7 +88,7 @@ class Source(Frozen):
         if len(named) != 1:
             raise ValueError(f"name exactly one of reader, uri, sql; got {named or 'none'}")
         if self.reader is not None and self.reader.partition(".")[0] in ("sklearn", *BOOSTERS):
-            raise ValueError(f"{self.reader!r} reads no data for a pipeline: write a reader in the plugins folder")
+            raise ValueError(f"{self.reader!r} is not a reader: write one in the plugins folder")
         if self.sql is not None and self.conn_id is None:
             raise ValueError("sql needs conn_id, the Airflow connection to run it through")
         return self
@@ -146,10 +146,10 @@ class Columns(Frozen):
             if role in self.features:
                 raise ValueError(f"{role!r} cannot be a feature as well: the model would see it")
         if twice := [name for name in self.groups if name in (self.target, self.timestamp, *self.keys)]:
-            raise ValueError(f"groups {twice} have another role already")
+            raise ValueError(f"groups {twice} already have another role")
         taken = (self.target, self.timestamp, *self.keys, *self.groups)
         if twice := [name for name in self.amounts if name in taken]:
-            raise ValueError(f"amounts {twice} have another role already")
+            raise ValueError(f"amounts {twice} already have another role")
         return self
 
 
@@ -203,12 +203,12 @@ class Data(Frozen):
         if self.time_of_day is not None and (self.columns.timestamp is None or self.time_of_day in self.columns.all):
             raise ValueError("time_of_day needs columns.timestamp, the day, and a column without another role")
         if self.time_of_day is not None and self.source.csv.dates in EPOCHS:
-            raise ValueError(f"time_of_day needs a day, and source.csv.dates is {self.source.csv.dates}")
+            raise ValueError(f"time_of_day needs a day, but source.csv.dates is {self.source.csv.dates}")
         if self.columns.timestamp is not None:
             return self
         if self.label_delay:
-            raise ValueError("label_delay needs columns.timestamp: no row would be left out")
+            raise ValueError("label_delay needs columns.timestamp: else no row would be left out")
         # A reader is told where the window starts, and partitions are days.
         if self.window is not None and self.source.reader is None and self.source.partitioned_by is None:
-            raise ValueError("window needs columns.timestamp, a reader or partitions: no row would be left out")
+            raise ValueError("window needs columns.timestamp, a reader or partitions: else no row would be left out")
         return self

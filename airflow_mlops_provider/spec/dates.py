@@ -41,18 +41,18 @@ def date_format_problem(dates: str) -> str | None:
     >>> date_format_problem("%d.%m.%Y"), date_format_problem("epoch_seconds")
     (None, None)
     >>> date_format_problem("%d.%m.")
-    'names no year: write %Y or %y'
+    'has no year: add %Y or %y'
     """
     if dates in EPOCHS:
         return None
     found = [directive for directive, text in date_tokens(dates) if not text]
     if unknown := [directive for directive in found if directive not in DIRECTIVES]:
-        return f"holds %{unknown[0]}, which is not read; these are: {' '.join('%' + name for name in DIRECTIVES)}"
+        return f"contains %{unknown[0]}, which is not supported. Use: {' '.join('%' + name for name in DIRECTIVES)}"
     if twice := sorted({directive for directive in found if found.count(directive) > 1}):
-        return f"holds %{twice[0]} more than once"
+        return f"contains %{twice[0]} more than once"
     for part, names in {"year": "Yy", "month": "mbB", "day": "d"}.items():
         if not set(names) & set(found):
-            return f"names no {part}: write " + " or ".join(f"%{name}" for name in names)
+            return f"has no {part}: add " + " or ".join(f"%{name}" for name in names)
     if "I" in found and "p" not in found:
-        return "holds %I, an hour of twelve, without %p"
+        return "contains %I, a 12-hour clock, without %p"
     return None

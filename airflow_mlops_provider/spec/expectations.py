@@ -143,7 +143,7 @@ class Expectation(Frozen):
 def _problem(name: str, value: Any) -> str | None:
     """Return what is wrong with an argument; None when it may be given to the library."""
     if name == "condition_parser":
-        return f"condition_parser chooses what evaluates a text: leave it out, and make row_condition {_CONDITION_FORM}"
+        return f"condition_parser would have a text evaluated: leave it out, and make row_condition {_CONDITION_FORM}"
     if name not in ARGUMENTS:
         nearest = difflib.get_close_matches(name, ARGUMENTS, n=1)
         return f"unknown argument {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
@@ -154,7 +154,7 @@ def _problem(name: str, value: Any) -> str | None:
     except ValueError as error:
         return f"{name} is {error}"
     if (strange := _not_plain(value)) is not None:
-        return f"{name} holds {strange}"
+        return f"{name} contains {strange}"
     check = _CHECKS.get(name)
     return None if check is None or value is None else check(name, value)
 
@@ -178,7 +178,7 @@ def _condition_problem(name: str, value: Any) -> str | None:
     if not isinstance(value, dict):
         return f"{name} is a text, which would be evaluated; expected {_CONDITION_FORM}"
     if value.get("type") == "pass_through":
-        return f"{name} of type pass_through holds a text, which would be evaluated; expected {_CONDITION_FORM}"
+        return f"{name} of type pass_through contains a text, which would be evaluated; expected {_CONDITION_FORM}"
     try:
         _CONDITION.validate_python(value)
     except ValidationError as error:
@@ -191,7 +191,7 @@ def _condition_problem(name: str, value: Any) -> str | None:
 def _pattern_problem(name: str, value: Any) -> str | None:
     for pattern in value if isinstance(value, list) else [value]:
         if not isinstance(pattern, str):
-            return f"{name} holds {pattern!r}; expected a text"
+            return f"{name} contains {pattern!r}; expected a text"
         if len(pattern) > _MAX_PATTERN:
             return f"{name} has {len(pattern)} characters, more than {_MAX_PATTERN}"
     return None
@@ -200,7 +200,7 @@ def _pattern_problem(name: str, value: Any) -> str | None:
 def _type_problem(name: str, value: Any) -> str | None:
     for each in value if isinstance(value, list) else [value]:
         if not isinstance(each, str) or _TYPE.fullmatch(each) is None:
-            return f"{name} holds {each!r}; expected the name of a type, such as int64"
+            return f"{name} contains {each!r}; expected the name of a type, such as int64"
     return None
 
 
@@ -213,7 +213,7 @@ def _schema_problem(name: str, value: Any) -> str | None:
             nodes += node
         elif isinstance(node, dict):
             if isinstance(node.get("pattern"), str) or "patternProperties" in node:
-                return f"{name} holds a pattern; use expect_column_values_to_match_regex, whose time is bounded"
+                return f"{name} contains a pattern; use expect_column_values_to_match_regex, whose time is bounded"
             nodes += node.values()
     return None
 

@@ -31,14 +31,14 @@ ExpectationName = Annotated[str, Field(pattern=_EXPECTATION)]
 Label = Annotated[str, Field(pattern=_LABEL)]
 #: The patterns that people meet, in words: what is expected of a text that does not match.
 PATTERNS_IN_WORDS = {
-    PIPELINE_NAME: "small letters, digits and _, a letter first, 63 at most",
-    _MODEL_NAME: "a name without / : ? # % @ \\ [ ], and without a space or a dot at an end",
-    _DOTTED_NAME: "a dotted name, module and all, such as sklearn.linear_model.LogisticRegression",
-    _CANDIDATE_NAME: "letters, digits, _ and -, a letter first, 40 at most",
+    PIPELINE_NAME: "lowercase letters, digits and _, starting with a letter, at most 63",
+    _MODEL_NAME: "a name without / : ? # % @ \\ [ ], and without a space or a dot at either end",
+    _DOTTED_NAME: "a full dotted name, such as sklearn.linear_model.LogisticRegression",
+    _CANDIDATE_NAME: "letters, digits, _ and -, starting with a letter, at most 40",
     _MEMORY: "bytes, or a number and one of b, k, m, g, such as 512m or 2g",
-    _ABSOLUTE: "an absolute path, with / first",
+    _ABSOLUTE: "an absolute path, starting with /",
     _EXPECTATION: "an expectation's name, such as expect_column_values_to_be_between",
-    _LABEL: "letters, digits and _, no digit first, 50 at most",
+    _LABEL: "letters, digits and _, not starting with a digit, at most 50",
 }
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 #: Of moments. A span before or after one of them is a moment that tables can hold: their nanoseconds end in 2262.

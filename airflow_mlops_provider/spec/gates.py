@@ -53,7 +53,7 @@ class AbsoluteGate(_Gate):
     @model_validator(mode="after")
     def _bounded(self) -> AbsoluteGate:
         if self.min is None and self.max is None:
-            raise ValueError("name min or max")
+            raise ValueError("set min or max")
         return self
 
 
@@ -137,7 +137,7 @@ class SliceGate(_Gate):
     @model_validator(mode="after")
     def _bounded(self) -> SliceGate:
         if self.min is None and self.max is None:
-            raise ValueError("name min or max")
+            raise ValueError("set min or max")
         return self
 
 
@@ -236,7 +236,7 @@ class GroupMetricGate(_Gate):
     @model_validator(mode="after")
     def _more_is_better(self) -> GroupMetricGate:
         if self.metric is not None and less_is_better(self.metric):
-            raise ValueError(f"{self.metric} is a loss, of which the least is the best: choose another metric")
+            raise ValueError(f"{self.metric} is a loss, where less is better: choose another metric")
         return self
 
 
@@ -257,7 +257,7 @@ class ImportanceGate(_Gate):
     @model_validator(mode="after")
     def _bounded(self) -> ImportanceGate:
         if not self.columns and self.any is None:
-            raise ValueError("name columns or any")
+            raise ValueError("set columns or any")
         return self
 
 

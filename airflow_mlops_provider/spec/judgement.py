@@ -90,12 +90,12 @@ def check_judgement(
                 f"unless it is a feature or a key: {present}"
             )
         if unknown := sorted(set(fairness.gaps) - set(gaps_known(task))):
-            raise ValueError(f"evaluation.fairness.gaps names {unknown}; a {task} pipeline knows {gaps_known(task)}")
+            raise ValueError(f"evaluation.fairness.gaps names {unknown}; a {task} pipeline has {gaps_known(task)}")
     for gate in gates:
         if gate.kind in ("max_gap", "min_group_metric"):
             _check_group_gate(gate, task, evaluation)
             if gate.kind == "min_group_metric" and gate.metric is None and less_is_better(metrics[0]):
-                raise ValueError(f"gate {gate.label!r} would take {metrics[0]}, a loss: name its metric")
+                raise ValueError(f"gate {gate.label!r} would use {metrics[0]}, a loss: set its metric")
         elif gate.kind == "max_importance":
             _check_importance_gate(gate.label, list(gate.columns), evaluation, columns)
 
@@ -103,7 +103,7 @@ def check_judgement(
 def _check_group_gate(gate: Gate, task: str, evaluation: Evaluation) -> None:
     fairness = evaluation.fairness
     if fairness is None:
-        raise ValueError(f"gate {gate.label!r} needs evaluation.fairness, which says what the groups are")
+        raise ValueError(f"gate {gate.label!r} needs evaluation.fairness, which names the groups")
     column, gap = getattr(gate, "column", None), getattr(gate, "gap", None)
     if column is not None and column not in fairness.groups:
         raise ValueError(f"gate {gate.label!r} names column {column!r}, not among {fairness.groups}")
@@ -113,6 +113,6 @@ def _check_group_gate(gate: Gate, task: str, evaluation: Evaluation) -> None:
 
 def _check_importance_gate(label: str, named: list[str], evaluation: Evaluation, columns: Columns) -> None:
     if evaluation.explanation is None:
-        raise ValueError(f"gate {label!r} needs evaluation.explanation: {{}} will do")
+        raise ValueError(f"gate {label!r} needs evaluation.explanation: {{}} is enough")
     if unknown := sorted(set(named) - set(columns.features)):
         raise ValueError(f"gate {label!r} names {unknown}, not among the features {columns.features}")

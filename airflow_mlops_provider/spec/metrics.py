@@ -130,7 +130,7 @@ def check_metrics(task: str, metrics: Sequence[str | CustomMetric], where: str) 
     """Raise ValueError when a metric does not fit the task, or two have the same name."""
     known = REGRESSION_METRICS if task == "regression" else CLASSIFICATION_METRICS
     if unknown := sorted({one for one in metrics if isinstance(one, str)} - set(known)):
-        raise ValueError(f"{where} names {unknown}; a {task} pipeline knows {sorted(known)}")
+        raise ValueError(f"{where} names {unknown}; a {task} pipeline has {sorted(known)}")
     labels = [label_of(one) for one in metrics]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ValueError(f"{where} names {twice} twice")

@@ -81,7 +81,7 @@ _MAX_DEPTH = 24
 def function_problem(dotted: str) -> str | None:
     """Return why a name is no function of the user's: libraries' own would open what a file names."""
     if dotted.partition(".")[0] in ("sklearn", *BOOSTERS):
-        return f"{dotted!r} is no function for this: write one in the plugins folder or a module of your own"
+        return f"{dotted!r} is not allowed here: write a function in the plugins folder or a module of your own"
     return None
 
 
@@ -93,7 +93,7 @@ def name_problem(dotted: str) -> str | None:
     if any(part.startswith("_") for part in rest):
         return f"{dotted!r} is private to scikit-learn"
     if len(rest) < 2 or rest[0] not in SKLEARN_PACKAGES or "tests" in rest:
-        return f"{dotted!r} is no estimator of scikit-learn, such as sklearn.linear_model.LogisticRegression"
+        return f"{dotted!r} is not a scikit-learn estimator, such as sklearn.linear_model.LogisticRegression"
     return None
 
 
@@ -111,7 +111,7 @@ def booster_problem(library: str, name: str, value: Any) -> str | None:
     known = BOOSTERS[library]
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1)
-        return f"{library} is not given {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+        return f"{library} does not get {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
     if name not in _BY_CLASS and (strange := [text for text in _texts(value) if not _BOOSTER_TEXT.fullmatch(text)]):
         return f"{library} would read {strange[0]!r} as more than a value of {name}"
     return None
@@ -146,18 +146,18 @@ def _problem(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, bool | int | float):
         return None
     if _PLACE.search(name):
-        return "estimators neither read nor write files: leave it out"
+        return "estimators must not read or write files: leave it out"
     if _FUNCTION.search(name):
         return "it takes a function, which a pipeline file cannot name: write an estimator in the plugins folder"
     if not isinstance(value, str):
         return None if isinstance(value, dict | list | date) else f"a value of type {type(value).__name__}"
     if name in ("pre_dispatch", "verbose_feature_names_out"):
-        return "it is a number or true or false here: a text would be evaluated"
+        return "it must be a number, true or false: a text would be evaluated"
     if name == "input" and value in ("file", "filename"):
-        return "it would read files that the data name"
+        return "it would read files named in the data"
     if len(value) > _MAX_TEXT:
         return f"a text of {len(value)} characters, more than {_MAX_TEXT}"
-    return "it names an inside of Python" if _DUNDER.search(value) else None
+    return "it names an internal of Python" if _DUNDER.search(value) else None
 
 
 def _texts(value: Any) -> Iterator[str]:

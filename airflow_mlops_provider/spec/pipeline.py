@@ -269,8 +269,8 @@ class Pipeline(Frozen):
         for gate in self.gates:
             if isinstance(gate, SliceGate) and gate.judged_by != "point" and gate.metric not in (None, self.metrics[0]):
                 raise ValueError(
-                    f"gate {gate.label!r} judges {gate.metric} of slices by {gate.judged_by}: slices have intervals of "
-                    f"the first of evaluation.metrics alone, {self.metrics[0]}; name that one, or judge by point"
+                    f"gate {gate.label!r} judges {gate.metric} of slices by {gate.judged_by}: only the first of "
+                    f"evaluation.metrics, {self.metrics[0]}, has intervals for slices; use that one, or judge by point"
                 )
         if (problem := split_problem(self.preparation.split, columns, self.task)) is not None:
             raise ValueError(problem)
@@ -293,8 +293,8 @@ class Pipeline(Frozen):
         for label, one in custom.items():
             if unknown := sorted(set(one.columns) - set(known)):
                 raise ValueError(
-                    f"metric {label!r} gets column {unknown[0]!r}, which is no feature, key, timestamp or amount: list "
-                    "a number that no model may see under data.columns.amounts"
+                    f"metric {label!r} gets column {unknown[0]!r}, which is not a feature, key, timestamp or amount: "
+                    "list a number that no model may see under data.columns.amounts"
                 )
         for name, candidate in self.training.candidates.items():
             metric = None if candidate.search is None else candidate.search.metric
@@ -311,10 +311,10 @@ class Pipeline(Frozen):
                     )
                 if unknown := sorted(set(one.columns) - set(self.data.columns.features)):
                     raise ValueError(
-                        f"candidate {name!r} makes features from {unknown[0]!r}, which is no feature of data.columns"
+                        f"candidate {name!r} makes features from {unknown[0]!r}, which is not a feature in data.columns"
                     )
             if candidate.threshold is not None and self.task != "binary":
-                raise ValueError(f"candidate {name!r} has a threshold, which divides two classes; task is {self.task}")
+                raise ValueError(f"candidate {name!r} has a threshold, which is for binary tasks; task is {self.task}")
             if candidate.calibrate is not None and self.task == "regression":
                 raise ValueError(f"candidate {name!r} has calibrate, which is for classifiers; task is regression")
 
@@ -322,7 +322,7 @@ class Pipeline(Frozen):
         if self.monitoring is None:
             return
         if self.scoring is None:
-            raise ValueError("monitoring watches what is scored: add a section scoring, an empty one will do")
+            raise ValueError("monitoring needs a section scoring; an empty one is enough")
         features = self.data.columns.features
         if unknown := sorted(set(self.monitoring.drift.ignore) - set(features)):
             raise ValueError(f"monitoring.drift.ignore names {unknown}, not among the features {features}")
@@ -336,8 +336,8 @@ class Pipeline(Frozen):
             one.label for one in custom_among(self.measured)
         ]:
             raise ValueError(
-                f"monitoring.estimated would estimate {label!r} without labels, which only the package's own metrics "
-                "can be: name one of them as monitoring.estimated.metric"
+                f"monitoring.estimated cannot estimate {label!r} without labels, only the package's own metrics: "
+                "set monitoring.estimated.metric to one of them"
             )
 
     @model_validator(mode="after")
@@ -345,5 +345,5 @@ class Pipeline(Frozen):
         if self.scoring is None:
             return self
         if taken := [name for name in self.data.columns.all if _PREDICTION.fullmatch(name)]:
-            raise ValueError(f"data.columns has {taken[0]!r}, a column that predictions get; give it another name")
+            raise ValueError(f"data.columns has {taken[0]!r}, the name of a prediction column; rename it")
         return self

@@ -71,13 +71,13 @@ class Split(Frozen):
     @model_validator(mode="after")
     def _settings_belong_together(self) -> Split:
         if self.kind != "k_fold" and self.by != "cross_validation":
-            raise ValueError(f"kind {self.kind} is one of a cross-validation; by is {self.by}")
+            raise ValueError(f"kind {self.kind} is for a cross-validation; by is {self.by}")
         if self.embargo is not None and not self.in_time:
-            raise ValueError("embargo is of a split by time, or of kind time_series: here no row is before another")
+            raise ValueError("embargo is for a split by time or kind time_series: here the rows have no order")
         if self.grouped and self.group is None:
             raise ValueError(f"kind {self.kind} needs group, the column whose rows stay together")
         if self.group is not None and self.by == "cross_validation" and self.kind in ("k_fold", "stratified"):
-            raise ValueError(f"kind {self.kind} tears groups apart: set kind to grouped or stratified_grouped")
+            raise ValueError(f"kind {self.kind} splits groups: set kind to grouped or stratified_grouped")
         return self
 
 
@@ -137,7 +137,7 @@ def split_problem(split: Split, columns: Columns, task: Task) -> str | None:
     """Return why a dataset of these columns cannot be split so; None when it can."""
     if split.in_time and columns.timestamp is None:
         how = "time" if split.by == "time" else "kind time_series"
-        return f"a split by {how} needs data.columns.timestamp; else set preparation.split.by to random"
+        return f"a split by {how} needs data.columns.timestamp; or set preparation.split.by to random"
     if split.by == "cross_validation" and split.kind.startswith("stratified") and task == "regression":
         return f"preparation.split.kind {split.kind} needs classes; a regression has none"
     if split.group is not None and split.group not in (known := [*columns.keys, *columns.categorical]):

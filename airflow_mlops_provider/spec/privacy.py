@@ -68,7 +68,7 @@ class Privacy(Frozen):
             raise ValueError("hash needs conn_id, the Airflow connection whose password is the secret")
         for name in self.national_ids:
             if not all(part.rstrip("_").isidentifier() for part in name.split(".")):
-                raise ValueError(f"national_ids names {name!r}; expected such as us.ssn")
+                raise ValueError(f"national_ids names {name!r}; expected a name such as us.ssn")
         return self
 
 
@@ -78,7 +78,7 @@ def privacy_problem(privacy: Privacy, columns: Columns) -> str | None:
     if protected := [name for name in (*privacy.drop, *privacy.hash) if name in needed]:
         return f"privacy names {protected[0]!r}, the target or timestamp, which cannot be dropped or hashed"
     if wanted := [name for name in privacy.forbid if name in columns.all]:
-        return f"privacy.forbid names {wanted[0]!r}, which has a role in data.columns: take it out of one of them"
+        return f"privacy.forbid names {wanted[0]!r}, which has a role in data.columns: remove it from one of them"
     if unfit := [name for name in privacy.hash if name not in (*columns.keys, *columns.categorical, *columns.groups)]:
         return f"privacy.hash names {unfit[0]!r}, not among the keys, categories and groups: a hash is text"
     if not set(columns.features) - set(privacy.drop):

@@ -92,7 +92,7 @@ class Search(Frozen):
         if self.method == "grid" and self.trials is None and (size := grid_size(self.space) or 0) > MAX_TRIALS:
             raise ValueError(f"the grid has {size} combinations, more than {MAX_TRIALS}: set trials, or use random")
         if self.method == "halving" and self.early_stop is not None:
-            raise ValueError("early_stop does not go with halving, which drops trials by itself")
+            raise ValueError("early_stop cannot be combined with halving, which drops trials by itself")
         if self.shards > self.count:
             raise ValueError(f"there are {self.shards} shards for {self.count} trials")
         return self
@@ -137,7 +137,7 @@ def _with_value(params: dict[str, Any], path: list[str], value: Any, name: str) 
     pairs = nested if isinstance(nested, list) else []
     named = [_is_pair(pair) and pair[0] == rest[0] for pair in pairs]
     if not any(named) or len(rest) < 2:
-        raise ValueError(f"space.{name}: params names no estimator {'__'.join(path[:-1])!r}")
+        raise ValueError(f"space.{name}: params has no estimator {'__'.join(path[:-1])!r}")
     changed = [
         [pair[0], _with_param(pair[1], rest[1:], value, name)] if hit else pair
         for pair, hit in zip(pairs, named, strict=True)

@@ -45,7 +45,7 @@ class FunctionSink(Frozen):
         if (problem := function_problem(self.function)) is not None:
             raise ValueError(problem)
         if taken := sorted({"pipeline", "as_of", "version"} & set(self.params)):
-            raise ValueError(f"params.{taken[0]} is what every sink gets: give it another name")
+            raise ValueError(f"params.{taken[0]} is passed to every sink: choose another name")
         return self
 
     @property

@@ -134,13 +134,13 @@ def _reference(job: Job) -> tuple[Champion, ArtifactRef]:
     champion = job.request.champion
     if champion is None:
         raise MLOpsError(
-            f"drift of {job.request.pipeline!r} is measured from a champion's reference, and there is no champion",
+            f"drift of {job.request.pipeline!r} is measured against a champion's reference, but there is no champion",
             hint="Train and promote one first.",
         )
     if champion.reference is None:
         raise MLOpsError(
             f"version {champion.version} of {job.request.pipeline!r} has no reference: {champion.without('reference')}",
-            hint="Train it again with `recompute`, and promote what comes of it.",
+            hint="Train it again with `recompute`, and promote the new version.",
         )
     return champion, champion.reference
 
@@ -171,7 +171,7 @@ def _survey_reference(section: Section, job: Job, reference: ArtifactRef, info: 
     timestamp = info.columns.timestamp if info.columns.timestamp in table_schema(job.store, reference).names else None
     found = survey(job.store, reference, kinds, section.sample_rows, job.seed, timestamp=timestamp)
     if not found.rows:
-        raise ArtifactError(f"the reference {reference.uri} holds no row", hint="Train and promote a champion anew.")
+        raise ArtifactError(f"the reference {reference.uri} contains no rows", hint="Train and promote a new champion.")
     return found
 
 
@@ -222,7 +222,9 @@ def _check_ignored(section: Section, known: TableInfo, window: TableInfo) -> Non
     """Refuse a name that is no feature, and a comparison of nothing. The champion may do without a feature."""
     features = {*known.columns.features, *window.columns.features}
     if unknown := [name for name in section.ignore if name not in features]:
-        raise SpecError("monitoring.drift.ignore names no feature", got=unknown[0], expected=sorted(features))
+        raise SpecError(
+            "monitoring.drift.ignore names a column that is not a feature", got=unknown[0], expected=sorted(features)
+        )
     if not {*known.columns.features} - {*section.ignore}:
         raise SpecError("monitoring.drift.ignore leaves no feature to compare", got=section.ignore)
 

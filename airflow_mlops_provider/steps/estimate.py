@@ -122,10 +122,10 @@ def _window(job: Job, reference: Reference, champion: Champion) -> Unlabelled | 
     schema = table_schema(job.store, ref)
     classes = json.loads((schema.metadata or {}).get(b"classes", b"[]"))
     if classes != list(reference.unlabelled.classes):
-        return f"the predictions are of classes {classes}, the reference of {list(reference.unlabelled.classes)}"
+        return f"the predictions have classes {classes}, the reference has {list(reference.unlabelled.classes)}"
     frame = read_table(job.store, ref, [*probability_columns(len(classes)), _VERSION])
     if versions := sorted(set(frame[_VERSION].unique().tolist()) - {champion.version}):
-        return f"the predictions are of version {versions[0]}, the champion is version {champion.version}"
+        return f"the predictions come from version {versions[0]}, but the champion is version {champion.version}"
     scores = frame[probability_columns(len(classes))].to_numpy(dtype=np.float64)
     return evenly(
         Unlabelled(reference.unlabelled.task, reference.unlabelled.classes, scores, reference.unlabelled.threshold)

@@ -191,7 +191,7 @@ def _candidates(job: Job) -> dict[str, StepResult]:
     results = {str(result.facts["candidate"]): result for result in job.results("models")}
     if not results:
         raise MLOpsError(
-            f"step 'evaluate' of {job.request.pipeline!r} was given no trained candidate",
+            f"step 'evaluate' of {job.request.pipeline!r} received no trained candidate",
             got="no results in the role 'models'",
             expected="the result of each train task that succeeded",
         )

@@ -79,7 +79,7 @@ def _measured(job: Job) -> Latency:
     latency = job.store.read_document(job.artifact("latency", "latency"), Latency)
     if latency.model != (model := job.artifact("evaluation", "model").sha256):
         raise MLOpsError(
-            f"the latency given to the gates of {job.request.pipeline!r} is another model's",
+            f"the latency given to the gates of {job.request.pipeline!r} was measured on another model",
             got=latency.model,
             expected=model,
             hint="Clear the gate task.",
@@ -111,7 +111,7 @@ def _failure(verdicts: Sequence[Verdict]) -> Failure:
         what=text_within(f"the challenger fails {', '.join(verdict.name for verdict in bad)}", _FAILURE_BYTES),
         got=text_within("; ".join(f"{verdict.name}: {verdict.got}" for verdict in bad), _FAILURE_BYTES),
         expected=text_within("; ".join(f"{verdict.name}: {verdict.expected}" for verdict in bad), _FAILURE_BYTES),
-        hint="Look at the verdicts and the evaluation, then correct the data, the candidates or the gates.",
+        hint="Check the verdicts and the evaluation, then correct the data, the candidates or the gates.",
     )
 
 

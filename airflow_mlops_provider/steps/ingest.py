@@ -118,7 +118,7 @@ def _secret(section: Section, job: Job) -> bytes:
     if job.read_secret is None:
         raise SpecError(
             "columns are hashed in the worker, with the secret of an Airflow connection",
-            got=f"a run without one, for {privacy.conn_id!r}",
+            got=f"a run without connection {privacy.conn_id!r}",
             hint="Use runtime kind in_process for ingest.",
         )
     return checked_secret(job.read_secret(str(privacy.conn_id)), str(privacy.conn_id))
@@ -264,7 +264,7 @@ def _batches(section: Section, job: Job) -> Generator[Batch]:
         if job.read_sql is None:
             raise SpecError(
                 "SQL is read in the worker, through its Airflow connection",
-                got=f"a run without one, for {source.conn_id!r}",
+                got=f"a run without connection {source.conn_id!r}",
                 hint="Use runtime kind in_process for ingest.",
             )
         frames = job.read_sql(str(source.conn_id), source.sql)
@@ -281,7 +281,7 @@ def _frames_of_reader(section: Section, job: Job) -> Iterator[Any]:
         inspect.signature(reader).bind(job.as_of, start, **params)
     except TypeError as error:
         raise SpecError(
-            f"reader {name!r} does not take data.source.params",
+            f"reader {name!r} does not accept data.source.params",
             got=params,
             expected=f"{name}{inspect.signature(reader)}",
             hint=f"{error}.",
@@ -299,4 +299,4 @@ def _files_of_reader(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"reader {name!r} does not find its data", got=str(error)) from error
+        raise DataError(f"reader {name!r} cannot find its data", got=str(error)) from error

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.data.tables import table_info, table_rows
-from airflow_mlops_provider.evaluation.holdout import tables_of
+from airflow_mlops_provider.evaluation.holdout import iter_tables_at
 from airflow_mlops_provider.evaluation.latency import measure_latency
 from airflow_mlops_provider.evaluation.reference import evenly_spread
 from airflow_mlops_provider.job import Outcome
@@ -49,7 +49,7 @@ def run(section: Section, job: Job) -> Outcome:
     info, pipeline = table_info(job.store, dataset), load_model(job.store, model, job.allow_list)
     columns = fitted_columns(pipeline, info.columns)
     rows = evenly_spread(np.arange(table_rows(job.store, dataset)), _ROWS)
-    table = pa.concat_tables(tables_of(job.store, dataset, columns.features, rows)).unify_dictionaries()
+    table = pa.concat_tables(iter_tables_at(job.store, dataset, columns.features, rows)).unify_dictionaries()
     found = measure_latency(pipeline, feature_frame(table.to_pandas(), columns), info.task, section.calls)
     found = found.model_copy(update={"model": model.sha256})
     facts: dict[str, Any] = {"p95_ms": found.p95_ms, "wall_p95_ms": found.wall_p95_ms}

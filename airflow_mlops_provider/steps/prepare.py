@@ -49,10 +49,10 @@ def run(section: Preparation, job: Job) -> Outcome:
     table = Dataset.open(job.store, ref)
     if table.rows < 2 * MIN_SIDE_ROWS:
         raise DataError(
-            "the dataset has too few rows to train and to measure",
+            "the dataset has too few rows to train and evaluate",
             got=f"{table.rows} rows",
             expected=f"at least {2 * MIN_SIDE_ROWS}",
-            hint="Widen data.window, or look at what ingest kept.",
+            hint="Widen data.window, or check which rows ingest left out.",
         )
     columns = table.info.columns
     target = target_of(table.column(columns.target), table.info.task)
@@ -150,7 +150,7 @@ def _check_sides(assignment: Assignment, target: Target, name: str) -> None:
                 raise DataError(
                     f"{side}{where} would have {rows} rows",
                     expected=f"at least {MIN_SIDE_ROWS}",
-                    hint="More rows are needed, or another preparation.split: many rows may share one timestamp, "
+                    hint="Provide more rows, or change preparation.split: many rows may share one timestamp, "
                     "or lie within the embargo.",
                 )
         # In cross-validation the held-out rows of all folds are measured together.
@@ -161,7 +161,7 @@ def _check_sides(assignment: Assignment, target: Target, name: str) -> None:
             counts = np.bincount(target.values[mask].astype(np.int64), minlength=len(target.classes))
             if (counts == 0).any():
                 raise DataError(
-                    f"{side}{where} would hold no row of class {target.classes[int(counts.argmin())]!r} "
+                    f"{side}{where} would have no rows of class {target.classes[int(counts.argmin())]!r} "
                     f"of target {name!r}",
                     got={str(label): int(count) for label, count in zip(target.classes, counts, strict=True)},
                     expected="every class on both sides",
@@ -219,7 +219,7 @@ def _check_features(section: Preparation, table: Dataset, assignment: Assignment
     if over and section.missing.over == "fail":
         worst = max(over, key=over.__getitem__)
         raise DataError(
-            f"feature {worst!r} is missing in {over[worst]:.1%} of the training or of the held-out rows",
+            f"feature {worst!r} is missing in {over[worst]:.1%} of the training or held-out rows",
             got=over,
             expected=f"at most {section.missing.max_share:.1%}",
             hint="Repair the source, set preparation.missing.over to drop, or raise max_share.",
@@ -246,7 +246,7 @@ def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
     if (infinite := np.isinf(values)).any():
         raise DataError(
             f"feature {column.name!r} is infinite in {int(infinite.sum())} rows, first in row {int(infinite.argmax())}",
-            hint="Make it a finite number, or a missing one, in the reader.",
+            hint="Make it finite or missing in the reader.",
         )
     return values
 
@@ -271,13 +271,13 @@ def _refuse_leaks(strengths: dict[str, float], section: Preparation, target: Tar
     if leaks := {name: value for name, value in strengths.items() if value > section.max_target_association}:
         worst = max(leaks, key=leaks.__getitem__)
         raise DataError(
-            f"feature {worst!r} alone tells the target: it cannot have been known beforehand",
+            f"feature {worst!r} alone reveals the target: it cannot have been known beforehand",
             got=leaks,
             expected=f"{measure} of at most {section.max_target_association}",
-            hint="Leave it out of data.columns, or raise preparation.max_target_association if it is honest.",
+            hint="Leave it out of data.columns, or raise preparation.max_target_association if it is legitimate.",
         )
     return [
-        f"feature {name!r} alone almost tells the target: {measure} {value}. Was it known beforehand?"
+        f"feature {name!r} alone almost reveals the target: {measure} {value}. Was it known beforehand?"
         for name, value in strengths.items()
         if value > section.warn_target_association
     ]

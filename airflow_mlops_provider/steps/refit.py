@@ -92,7 +92,7 @@ def run(section: Section, job: Job) -> Outcome:
     report = RefitReport(
         candidate=section.name,
         refitted=True,
-        reason=f"fitted anew on all {seen.rows:,} rows, {seen.rows - seen.judged_rows:,} more than were judged",
+        reason=f"refitted on all {seen.rows:,} rows, {seen.rows - seen.judged_rows:,} more than the judged model",
         model=model,
         model_info=job.store.add_document(info),
         judged=job.artifact("models", "model"),
@@ -198,7 +198,7 @@ class _Unfit:
             what=f"candidate {section.name!r}, fitted on all rows, {self.what}",
             got=self.got,
             expected=self.expected,
-            hint="The champion stays. Look at the newest rows; training.refit: none lets the judged model serve.",
+            hint="The champion stays. Check the newest rows, or set training.refit to none to serve the judged model.",
         )
 
 
@@ -211,13 +211,13 @@ def _compare(section: Section, job: Job, pipeline: Any) -> tuple[Beside | None, 
     judged = stored_predictions(holdout, section.name, trained)
     values = predict_holdout(holdout, pipeline)
     if missing := int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum()):
-        return None, _Unfit("predicts nothing for some rows", f"{missing} of {len(values)} held-out rows", "none")
+        return None, _Unfit("makes no prediction for some rows", f"{missing} of {len(values)} held-out rows", "none")
     refitted = holdout.predictions(values, threshold_of(pipeline))
     beside = _beside(section, judged, refitted, job.seed)
     # A model that was constant when it was judged is so by choice.
     if not np.ptp(values, axis=0).any() and np.ptp(judged.scores, axis=0).any():
         return beside, _Unfit(
-            "says the same of every row", f"{values[0].tolist()}", "what differs, as when it was judged"
+            "predicts the same for every row", f"{values[0].tolist()}", "different predictions, as when it was judged"
         )
     if beside.high is not None and beside.high < 0:
         got = f"{beside.metric} {beside.refitted:.4g}, a gain of [{beside.low:.4g}, {beside.high:.4g}]"

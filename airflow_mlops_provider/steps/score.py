@@ -113,8 +113,8 @@ def run(section: Section, job: Job) -> Outcome:
     carried = [*info.columns.keys, *([info.columns.timestamp] if info.columns.timestamp else [])]
     if not info.columns.keys:
         log.warning(
-            "The rows have no key: predictions can be told apart by column %r alone, their number in the snapshot, by "
-            "time and then as in the source. Name data.columns.keys.",
+            "The rows have no key: only column %r identifies a prediction, the number of its row in the snapshot, "
+            "sorted by time and then as in the source. Set data.columns.keys.",
             ROW,
         )
     scoring = _Scoring(job, scorer, carried, sum(sizes[: groups.start]), numbered=not info.columns.keys)
@@ -129,7 +129,7 @@ def run(section: Section, job: Job) -> Outcome:
     if section.shard is not None:
         return _part(job, section.shard, scoring.tally, artifacts)
     if first is None:
-        raise DataError(f"dataset {dataset.uri} holds no row to score")
+        raise DataError(f"dataset {dataset.uri} has no rows to score")
     return Outcome(artifacts, scoring.tally.facts())
 
 
@@ -161,13 +161,15 @@ def _joined(job: Job, parts: list[StepResult]) -> Outcome:
     if (got := [each.shard for each, _ in counted]) != [
         Shard(index=i, count=len(counted)) for i in range(len(counted))
     ]:
-        raise MLOpsError("step 'score' was not given each shard once", got=got, expected="all shards of one dataset")
+        raise MLOpsError(
+            "step 'score' did not receive each shard exactly once", got=got, expected="all shards of one dataset"
+        )
     tally = counted[0][0].tally
     for each, _ in counted[1:]:
         tally.add(each.tally)
     written = [part.artifacts["predictions"] for _, part in counted if "predictions" in part.artifacts]
     if not written:
-        raise DataError("no shard holds a row to score")
+        raise DataError("no shard has rows to score")
     tally.refuse_strangers()
     tables = (table for ref in written for table in iter_tables(job.store, ref))
     schema, info = table_schema(job.store, written[0]), table_info(job.store, written[0])
@@ -230,7 +232,7 @@ class _Scoring:
             AS_OF: pa.repeat(as_of_text(self.job.as_of), len(group)).dictionary_encode(),
         }
         if clash := [name for name in self.carried if name in answers]:
-            raise SpecError(f"data.columns has {clash[0]!r}, the name of a column of predictions", hint="Rename it.")
+            raise SpecError(f"data.columns has {clash[0]!r}, the name of a prediction column", hint="Rename it.")
         return pa.table({**{name: group[name] for name in self.carried}, **answers})
 
     def _refusal(self, missing: dict[str, pa.Array], error: ModelError) -> ModelError:
@@ -240,11 +242,11 @@ class _Scoring:
         first = self.before + self.tally.rows + 1
         found = ", ".join(f"{name!r} in {each.true_count:,} rows" for name, each in list(missing.items())[:_MOST_NAMED])
         return ModelError(
-            f"{self.scorer.name} has no imputer, and features are missing in the {len(next(iter(missing.values()))):,} "
+            f"{self.scorer.name} has no imputer, but features are missing in the {len(next(iter(missing.values()))):,} "
             f"rows from {first} on",
             got=found,
             expected="a value in each row",
-            hint="Mend the source, or train a candidate with impute_numeric.",
+            hint="Repair the source, or train a candidate with impute_numeric.",
         )
 
     def _check(self, values: NDArray[Any]) -> None:
@@ -254,7 +256,7 @@ class _Scoring:
         if bad.any():
             first = self.before + self.tally.rows + int(bad.argmax()) + 1
             raise ModelError(
-                f"{self.scorer.name} predicts what is not a number, first in row {first}",
+                f"{self.scorer.name} predicts values that are not finite, first in row {first}",
                 got=f"{int(bad.sum())} such rows in this row group",
                 expected="a finite number for every row",
                 hint="Roll back, or leave such rows out of the source.",

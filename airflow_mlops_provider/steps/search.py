@@ -55,8 +55,8 @@ def run(section: Section, job: Job) -> Outcome:
     search = section.candidate.search
     if search is None or section.shard >= search.shards:
         raise SpecError(
-            f"candidate {section.name!r} has no shard {section.shard} of a search",
-            expected="search.shards above it",
+            f"candidate {section.name!r} has no search shard {section.shard}",
+            expected="a shard below search.shards",
         )
     split = read_split(job.store, job.artifact("split", "split"), job.artifact("split", "assignment"))
     frame, target = read_rows(job.store, job.artifact("dataset", "dataset"), split.plan)

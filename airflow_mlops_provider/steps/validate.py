@@ -155,4 +155,4 @@ def _checks_table(heading: str, checks: Sequence[Check], kind: str) -> str:
 def _rows_table(failing: pa.Table) -> str:
     shown: list[dict[str, Any]] = failing.slice(0, _SHOWN_ROWS).to_pylist()
     rows = [[Cell("" if value is None else shorten(str(value), 80)) for value in row.values()] for row in shown]
-    return table(f"Failing rows, {len(rows)} of the {len(failing)} kept", failing.column_names, rows)
+    return table(f"Failing rows, {len(rows)} of the {len(failing)} stored", failing.column_names, rows)

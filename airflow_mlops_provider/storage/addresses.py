@@ -25,7 +25,7 @@ def safe_key(key: str) -> str:
     parts = key.split("/")
     if any(part in ("", ".", "..") for part in parts) or any(mark in key for mark in ("\0", "\\", "%")):
         raise ArtifactError(
-            "this object key may not be used", got=key, expected="a relative path without '..', '%', '\\' or NUL"
+            "this object key is not allowed", got=key, expected="a relative path without '..', '%', '\\' or NUL"
         )
     return key
 
@@ -44,7 +44,7 @@ def local_path(uri: str) -> Path:
     if parts is not None and parts.scheme == "":
         return Path(uri)
     expected = "a local path or file:///absolute/path" + ("" if is_s3(uri) else ", or s3://bucket/prefix")
-    raise ArtifactError("this place cannot be opened", got=shown(uri), expected=expected)
+    raise ArtifactError("this address cannot be opened", got=shown(uri), expected=expected)
 
 
 def is_s3(uri: str) -> bool:
@@ -72,5 +72,5 @@ def s3_address(uri: str) -> S3Address:
     """
     bucket, _, key = uri.removeprefix(_S3).partition("/")
     if not is_s3(uri) or not _BUCKET.fullmatch(bucket):
-        raise ArtifactError("this place cannot be opened", got=shown(uri), expected="s3://bucket/prefix")
+        raise ArtifactError("this address cannot be opened", got=shown(uri), expected="s3://bucket/prefix")
     return S3Address(bucket, key.rstrip("/"))

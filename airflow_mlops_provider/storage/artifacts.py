@@ -32,8 +32,8 @@ Stored = TypeVar("Stored", bound="Document")
 log = logging.getLogger(__name__)
 
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,12}){1,2}")
-_MAKE_ANEW = "Clear the task that made it: what is lost is computed again."
-_OVERWRITE = "Clear the task that made it with the Param `recompute` set: what was changed is replaced."
+_MAKE_ANEW = "Clear the task that made it, so that it is computed again."
+_OVERWRITE = "Clear the task that made it with the Param `recompute` set, so that it is replaced."
 
 
 class ArtifactStore:
@@ -69,7 +69,7 @@ class ArtifactStore:
     def add(self, file: Path, suffix: str) -> ArtifactRef:
         """Store a finished file of the workspace under its digest; the file is gone afterwards."""
         if not _SUFFIX.fullmatch(suffix):
-            raise ArtifactError("this artifact suffix may not be used", got=suffix, expected="such as '.parquet'")
+            raise ArtifactError("this artifact suffix is not allowed", got=suffix, expected="such as '.parquet'")
         digest, size = sha256_of(file), file.stat().st_size
         key = f"objects/{digest[:2]}/{digest}{suffix}"
         if self.objects.holds(key, digest, size):
@@ -185,11 +185,11 @@ class ArtifactStore:
         if receipt is None:
             return None
         if self.objects.size(_receipt_key(pipeline, step, key, "request")) is None:
-            log.warning("The request behind receipt %s of %s is missing, and both are made anew.", key, step)
+            log.warning("The request behind receipt %s of %s is missing: both are computed again.", key, step)
             return None
         for role, ref in receipt.artifacts.items():
             if not self.has(ref):
-                log.warning("Artifact %r of %s is missing or damaged and is made anew: %s", role, step, ref.uri)
+                log.warning("Artifact %r of %s is missing or damaged and is computed again: %s", role, step, ref.uri)
                 return None
         return receipt.result().model_copy(update={"cached": True})
 
@@ -230,7 +230,7 @@ class ArtifactStore:
             raise ArtifactError(f"{what} is missing", got=result.key, hint=_MAKE_ANEW)
         receipt = self._receipt(result.pipeline, result.step, result.key)
         if receipt is None and self.secret is not None:
-            raise ArtifactError(f"{what} is vouched for by no receipt", got=result.key, hint=_OVERWRITE)
+            raise ArtifactError(f"{what} has no valid receipt", got=result.key, hint=_OVERWRITE)
         digest = hashlib.sha256(raw).hexdigest()
         if receipt is not None and receipt.request not in (None, digest):
             raise ArtifactError(f"{what} was changed", got=digest, expected=receipt.request, hint=_OVERWRITE)
@@ -247,16 +247,18 @@ class ArtifactStore:
         except NewerDocumentError:
             raise
         except (ArtifactError, ResultTooLargeError) as error:
-            log.warning("Receipt %s of %s is not readable and is made anew: %s", key, step, error)
+            log.warning("Receipt %s of %s cannot be read and is computed again: %s", key, step, error)
             return None
         if receipt is None:
             return None
         if (receipt.pipeline, receipt.step, receipt.key) != (pipeline, step, key):
-            log.warning("Receipt %s of %s is another step's and is made anew.", key, step)
+            log.warning("Receipt %s of %s belongs to another step and is computed again.", key, step)
             return None
         if self.secret is not None and not receipt.is_signed_with(self.secret):
             why = "it has no signature" if receipt.signature is None else "it, or the secret, was changed"
-            log.warning("Receipt %s of %s is not signed with the store's secret and is made anew: %s.", key, step, why)
+            log.warning(
+                "Receipt %s of %s is not signed with the store's secret and is computed again: %s.", key, step, why
+            )
             return None
         return receipt
 
@@ -264,7 +266,7 @@ class ArtifactStore:
         """Return the object key behind a reference: its file name says it, whatever root it was written under."""
         name = ref.uri.rsplit("/", 1)[-1]
         if name[: len(ref.sha256)] != ref.sha256 or not _SUFFIX.fullmatch(name[len(ref.sha256) :]):
-            raise ArtifactError("this artifact's address does not hold its digest", got=ref.uri, expected=ref.sha256)
+            raise ArtifactError("this artifact's address does not contain its digest", got=ref.uri, expected=ref.sha256)
         return f"objects/{ref.sha256[:2]}/{name}"
 
 

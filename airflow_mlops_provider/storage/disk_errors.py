@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MAKE_ROOM = "Make room, or raise the limit, then clear the task: nothing half-written was left behind."
+_MAKE_ROOM = "Make room, or raise the limit, then clear the task: no partial file was left behind."
 _PERMIT = "Give user {user} permission on it and on the folders above it, or correct the address."
-_AGAIN = "It is tried again."
-_FILE_SERVER = "It is tried again; if that does not help, look at the disk, or at the server that it is mounted from."
+_AGAIN = "It will be retried."
+_FILE_SERVER = "It will be retried. If that does not help, check the disk or the file server."
 
 #: What another try does not mend: what it means, and what to do about it. A full disk is among them, as a used-up quota
 #: of S3 is: nothing in a store is ever deleted, so waiting makes no room.
 _REFUSED = {
     errno.EACCES: ("permission is missing", _PERMIT),
     errno.EPERM: ("permission is missing", _PERMIT),
-    errno.EROFS: ("it lies on a disk that is mounted read-only", "Mount it writable, or correct the address."),
+    errno.EROFS: ("it is on a disk mounted read-only", "Mount it writable, or correct the address."),
     errno.ENOSPC: ("the disk is full", _MAKE_ROOM),
-    errno.EDQUOT: ("the user's share of the disk is used up", _MAKE_ROOM),
+    errno.EDQUOT: ("the user's disk quota is used up", _MAKE_ROOM),
     errno.EFBIG: ("the file is larger than this disk or process may write", _MAKE_ROOM),
     errno.ENOTDIR: ("a file is where a folder should be", "Remove the file, or correct the address."),
     errno.EEXIST: ("a file is where a folder should be", "Remove the file, or correct the address."),
     errno.EISDIR: ("a folder is where a file should be", "Remove the folder, or correct the address."),
-    errno.ENOENT: ("it, or a folder above it, is gone", "See that the folder is there and mounted."),
+    errno.ENOENT: ("it, or a folder above it, is gone", "Check that the folder exists and is mounted."),
     errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name, or a folder with a shorter path."),
-    errno.ELOOP: ("its links lead in a circle", "Correct the links."),
-    errno.EINVAL: ("the disk does not take it", "Use a folder on another kind of disk."),
+    errno.ELOOP: ("its links form a loop", "Correct the links."),
+    errno.EINVAL: ("the disk does not support it", "Use a folder on another kind of disk."),
     errno.EXDEV: ("parts of the folder lie on different disks", "Keep the whole store on one disk."),
-    errno.EMLINK: ("the folder can hold no more", "Use a folder on another kind of disk."),
+    errno.EMLINK: ("the folder is full", "Use a folder on another kind of disk."),
     errno.ENODEV: ("the disk is gone", "Mount it again."),
     errno.ENXIO: ("the disk is gone", "Mount it again."),
 }
@@ -43,8 +43,8 @@ _REFUSED = {
 #: What another try may mend, on this machine or another. A file server that restarts gives stale handles and errors of
 #: input and output; a disk that fails for good gives the latter as well, and says so again at each try.
 _FOR_NOW = {
-    errno.ESTALE: ("the file server has lost sight of it", _FILE_SERVER),
-    errno.EIO: ("the disk, or the way to it, failed", _FILE_SERVER),
+    errno.ESTALE: ("the file server no longer has it", _FILE_SERVER),
+    errno.EIO: ("the disk, or the connection to it, failed", _FILE_SERVER),
     errno.ENOTCONN: ("the mounted disk is not connected", _FILE_SERVER),
     errno.EREMOTEIO: ("the file server failed", _FILE_SERVER),
     errno.ETIMEDOUT: ("the file server does not answer", _FILE_SERVER),
@@ -108,5 +108,5 @@ def _translated(error: OSError, doing: str, place: Path | str) -> MLOpsError:
     if error.errno in _FOR_NOW:
         why, hint = _FOR_NOW[error.errno]
         return TransientServiceError(f"{where} cannot be {doing}: {why}", got=got, hint=hint)
-    why, hint = _REFUSED.get(error.errno or 0, ("the disk refuses", "Look at the disk, or correct the address."))
+    why, hint = _REFUSED.get(error.errno or 0, ("the disk refused it", "Check the disk, or correct the address."))
     return StorageError(f"{where} cannot be {doing}: {why}", got=got, hint=hint.format(user=os.geteuid()))

@@ -31,10 +31,10 @@ class SmallBody(BytesIO):
         """
         if self.tell() + len(data) > SMALL:
             raise ArtifactError(
-                f"{self._uri} is too large for what it should be",
+                f"{self._uri} is far too large",
                 got=f"over {SMALL:,} bytes",
                 expected="a few KB of JSON",
-                hint="Remove it: what it says is made anew.",
+                hint="Remove it: it will be computed again.",
             )
         return super().write(data)
 

@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from airflow_mlops_provider.storage.addresses import S3Address
     from airflow_mlops_provider.storage.s3_client import S3Options
 
-_KEYS = "the keys are not those of this store"
-_REGION = "it lies in another region, or behind another address"
+_KEYS = "the keys are not valid for this store"
+_REGION = "it is in another region or at another address"
 #: What another try does not mend: the code, what it means, and what to do about it.
 _REFUSED = {
     "NoSuchBucket": ("bucket {bucket!r} does not exist", "Create it, or correct the address."),
     "AccessDenied": (
         "permission is missing",
         "The keys need s3:ListBucket on bucket {bucket!r}, and s3:GetObject, s3:PutObject and "
-        "s3:AbortMultipartUpload on what is in it.",
+        "s3:AbortMultipartUpload on its objects.",
     ),
     "InvalidAccessKeyId": (f"{_KEYS}: the access key is unknown", "Correct the access key."),
     "SignatureDoesNotMatch": (f"{_KEYS}: the secret key is wrong", "Correct the secret key."),
     "InvalidToken": ("the session token is wrong", "Get a new one."),
-    "ExpiredToken": ("the session token has expired", "Get a new one, or use keys or a role that last."),
+    "ExpiredToken": ("the session token has expired", "Get a new one, or use keys or a role that do not expire."),
     "AuthorizationHeaderMalformed": (_REGION, "Set region_name."),
     "PermanentRedirect": (_REGION, "Set region_name, or endpoint_url."),
     "IllegalLocationConstraintException": (_REGION, "Set region_name."),
-    "RequestTimeTooSkewed": ("the clocks differ", "Set this machine's clock."),
-    "QuotaExceeded": ("its space is used up", "Remove what is not needed, or raise the quota."),
+    "RequestTimeTooSkewed": ("the clocks differ", "Correct this machine's clock."),
+    "QuotaExceeded": ("its quota is used up", "Remove unneeded objects, or raise the quota."),
 }
 _REFUSED["AllAccessDisabled"] = _REFUSED["AccessDenied"]
 _REFUSED["403"] = _REFUSED["AccessDenied"]
@@ -89,11 +89,11 @@ def _answered(error: Any, what: str, address: S3Address, options: S3Options) -> 
         bucket = {"bucket": address.bucket}
         return StorageError(f"{what}: {why.format(**bucket)}", got=got, hint=hint.format(**bucket))
     if code in _SLOW or status == 503:
-        return TransientServiceError(f"{what}: S3 asks for fewer requests", got=got, hint="It is tried again.")
+        return TransientServiceError(f"{what}: S3 is throttling requests", got=got, hint="It will be retried.")
     if code in _FOR_NOW or status >= 500:
-        return TransientServiceError(what, got=got, hint="It is tried again.")
-    message = error.response.get("Error", {}).get("Message") or "nothing more"
-    return StorageError(what, got=f"{got}, which says {message}", hint=f"Settings come from {options.origin}.")
+        return TransientServiceError(what, got=got, hint="It will be retried.")
+    message = error.response.get("Error", {}).get("Message") or "no message"
+    return StorageError(what, got=f"{got}: {message}", hint=f"Settings come from {options.origin}.")
 
 
 def _unanswered(error: Exception, what: str, options: S3Options) -> MLOpsError:
@@ -102,27 +102,27 @@ def _unanswered(error: Exception, what: str, options: S3Options) -> MLOpsError:
     kind = type(error).__name__
     if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError)):
         return StorageError(
-            f"{what}: there are no keys",
+            f"{what}: there are no access keys",
             got=str(error),
             expected="an access key and its secret",
-            hint="Name an `aws` connection by `[mlops] artifacts_conn_id`, or give the worker keys or a role.",
+            hint="Set `[mlops] artifacts_conn_id` to an `aws` connection, or give the worker keys or a role.",
         )
     if isinstance(error, known.SSLError):
         return StorageError(
             f"{what}: the certificate of {_endpoint(error, options)} is not trusted",
             got=str(error.kwargs.get("error")),
-            hint="Name the file of its authority as `verify` in the connection, or by AWS_CA_BUNDLE.",
+            hint="Set `verify` in the connection, or AWS_CA_BUNDLE, to the file of its certificate authority.",
         )
     unreached = (known.EndpointConnectionError, known.ConnectTimeoutError, known.ProxyConnectionError)
     if isinstance(error, unreached):
         return TransientServiceError(
             f"{what}: nothing answers at {_endpoint(error, options)}",
             got=kind,
-            hint="Check the address, and that the store runs.",
+            hint="Check the address, and that the store is running.",
         )
     elsewhere = (known.IncompleteReadError, BrokenReplyError)
     if isinstance(error, (known.HTTPClientError, *elsewhere)) or not isinstance(error, known.BotoCoreError):
-        return TransientServiceError(f"{what}: the reply was lost", got=f"{kind}: {error}", hint="It is tried again.")
+        return TransientServiceError(f"{what}: the reply was lost", got=f"{kind}: {error}", hint="It will be retried.")
     return StorageError(what, got=f"{kind}: {error}", hint=f"Settings come from {options.origin}.")
 
 

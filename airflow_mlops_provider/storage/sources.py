@@ -145,5 +145,5 @@ def _download(file: SourceFile, options: S3Options, folder: Path) -> Path:
         path = download_file(client, address, folder, file.size)
         now = head(client, address)
     if path is None or now is None or str(now["ETag"]).strip('"') != file.version:
-        raise TransientServiceError(f"{file.uri} changed while it was read", hint="It is read again.")
+        raise TransientServiceError(f"{file.uri} changed while it was read", hint="It will be retried.")
     return path.rename(folder / PurePosixPath(file.name).name)

@@ -71,13 +71,13 @@ def look_for_data(
     files = _files(uri, options)
     size = sum(file.size for file in files)
     if size == 0:
-        return PollResult(missing=f"{uri} {'holds no bytes' if files else 'is not there'} yet.")
+        return PollResult(missing=f"{uri} {'is still empty' if files else 'does not exist yet'}.")
     fingerprint = _fingerprint(files)
     found = {"uri": uri, "files": len(files), "size": size, "fingerprint": fingerprint}
     if marker is not None and _files(f"{uri.rstrip('/')}/{marker}", options):
         return PollResult(found={**found, "complete_by": marker})
     if stable_for is None:
-        return PollResult(missing=f"{uri} lacks its marker {marker} yet.")
+        return PollResult(missing=f"{uri} does not have its marker {marker} yet.")
     now = time.time()
     # A clock that was set back must not make the wait longer than `stable_for`.
     since = min(float(memory["since"]), now) if memory.get("fingerprint") == fingerprint else now
@@ -85,7 +85,7 @@ def look_for_data(
         return PollResult(found={**found, "complete_by": "stability"})
     return PollResult(
         memory={"fingerprint": fingerprint, "since": since},
-        missing=f"{uri} has {len(files)} files of {size} bytes, which must stay so for {stable_for:g} s.",
+        missing=f"{uri} has {len(files)} files of {size} bytes, which must not change for {stable_for:g} s.",
         again=stable_for - (now - since),
     )
 
@@ -94,12 +94,12 @@ def _check(uri: str, marker: str | None, stable_for: float | None) -> None:
     if not uri.startswith("/") and "://" not in uri:
         # A worker and the triggerer need not stand in the same folder.
         raise SpecError(
-            "data is waited for at a place that is not absolute",
+            "the path of a data sensor is not absolute",
             got=shown(uri),
             expected="/data/…, file:///… or s3://…",
         )
     if marker is None and stable_for is None:
-        raise SpecError(f"nothing would say that {shown(uri)} is complete", expected="`marker`, `stable_for` or both")
+        raise SpecError(f"nothing would show that {shown(uri)} is complete", expected="`marker`, `stable_for` or both")
     if stable_for is not None and stable_for < 0:
         raise SpecError("stable_for is negative", got=stable_for, expected="0 s or more")
     if marker is not None:

@@ -69,7 +69,7 @@ def look_for_champion(
     where = "no champion" if head is None else f"version {head.version} (entry {head.seq}) as champion"
     if head is not None and _is_awaited(head, changed_since, min_version, newer_than):
         return PollResult(found=_as_value(model, head))
-    wanted = {"after entry": changed_since, "of at least version": min_version, "with an as_of after": newer_than}
+    wanted = {"after entry": changed_since, "with at least version": min_version, "with an as_of after": newer_than}
     condition = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
     return PollResult(memory=memory, missing=f"{model} has {where}; waiting for one {condition}.")
 

@@ -55,7 +55,7 @@ def warm() -> None:
 def _static(name: Name) -> Response:
     found = rendering.static(name)
     if found is None:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, "File not found.")
     return found
 
 

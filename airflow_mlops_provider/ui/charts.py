@@ -59,7 +59,7 @@ def volume(windows: Sequence[tuple[str, int, str]]) -> Markup:
         return Markup()
     least, most, first, last = min(rows), max(rows), windows[0][0], windows[-1][0]
     many = f"{most:,}" if least == most else f"{least:,} to {most:,}"
-    words = f"{many} rows in the window of {first}." if first == last else f"{many} rows a window, {first} to {last}."
+    words = f"{many} rows in the window of {first}." if first == last else f"{many} rows per window, {first} to {last}."
     drawn = _bars([(count, "calm", caption) for _, count, caption in windows], words, 640, 80, "volume")
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(drawn, words)
 

@@ -41,9 +41,9 @@ _MAP_INDEX = re.compile(r"-1|[0-9]{1,9}")
 #: Why there is no report, by the task's state.
 _WITHOUT = {
     "success": "This task stored no report.",
-    "failed": "This task failed, and left no message: it was killed, or Airflow ended it. Its log has more.",
-    "skipped": "Airflow skipped this task: one before it did not ask for it.",
-    "upstream_failed": "This task did not run: one before it failed.",
+    "failed": "This task failed without a message: it was killed, or Airflow ended it. See its log.",
+    "skipped": "Airflow skipped this task: an upstream task did not require it.",
+    "upstream_failed": "This task did not run because an upstream task failed.",
 }
 
 
@@ -109,7 +109,7 @@ def window_report(pipeline: str, window: str, theme: Theme | None = None) -> Res
     decision = _decision_of(pipeline, window)
     ref = None if decision is None else decision.evidence.get("report")
     if decision is None or ref is None:
-        raise HTTPException(404, "No report of this window is kept.")
+        raise HTTPException(404, "No report is stored for this window.")
     # The report was made before the decision, of which it is only one part of the evidence.
     kind = "bad" if decision.bad else "good" if decision.action == "keep" else "warn"
     return _stored(ref, scripts=False, theme=theme, headline=Cell(f"Decision: {decision.sentence()}", kind))
@@ -125,9 +125,9 @@ def version_page(pipeline: str, version: int, name: str, theme: Theme | None = N
     try:
         ref = sources.registry(spec.promotion.conn_id).version_run(spec.model_name, version).pages.get(name)
     except RegistryError as error:
-        raise HTTPException(404, "There is no such version.") from error
+        raise HTTPException(404, "Version not found.") from error
     if ref is None or not _is_page(ref):
-        raise HTTPException(404, "No such page of this version is kept.")
+        raise HTTPException(404, "This page is not stored for this version.")
     return _stored(ref, scripts=False, theme=theme)
 
 
@@ -155,7 +155,7 @@ def _index(map_index: str) -> int:
     if not map_index.lstrip("-").isdecimal():
         return -1
     if not _MAP_INDEX.fullmatch(map_index):
-        raise HTTPException(404, "There is no such task instance.")
+        raise HTTPException(404, "Task instance not found.")
     return int(map_index)
 
 

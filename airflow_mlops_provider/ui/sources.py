@@ -49,7 +49,7 @@ def one_pipeline(name: str) -> Pipeline:
     """
     found = pipeline_named(name)
     if found is None:
-        raise HTTPException(404, "There is no such pipeline.")
+        raise HTTPException(404, "Pipeline not found.")
     return found
 
 

@@ -37,7 +37,7 @@ def _in_utc(bound: Any, where: str) -> str:
         moment = datetime.combine(moment, time())
     if not isinstance(moment, datetime):
         raise SpecError(
-            f"{where} bounds the timestamp by what is no moment",
+            f"{where} has a bound on the timestamp that is not a date or time",
             got=bound,
             expected="such as 2013-03-01 or 2013-03-01T06:00:00Z",
         )

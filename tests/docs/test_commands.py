@@ -135,4 +135,4 @@ def test_ci_runs_what_the_documentation_says(documents: dict[str, str]) -> None:
     assert shutil.which("bash")
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make lint test" in script
-    assert "`.ci/run` runs\nboth" in documents["CONTRIBUTING.md"]
+    assert "`.ci/run` runs both" in documents["CONTRIBUTING.md"]

@@ -99,7 +99,7 @@ def test_a_rollback_names_no_version_that_is_gone_as_well(world: World) -> None:
     lose_everywhere(world, 2)
     lose_everywhere(world, 1)
     before = standing(world)
-    with pytest.raises(RegistryError, match="no other version is left to go back to. Train and promote a new one"):
+    with pytest.raises(RegistryError, match="there is no other version to roll back to. Train and promote a new one"):
         world.roll_back("previous")
     assert standing(world) == before
 
@@ -150,7 +150,7 @@ def test_a_rollback_is_not_put_off_for_what_only_monitoring_needs(world: World, 
         world.registry, world.store, pipeline=NAME, model=NAME, to="2", reason="late", caller=("back",)
     )
     assert done.result.facts["lost"] == [role]
-    assert f"Its {role} cannot be found any more" in done.reason
+    assert f"Its {role} can no longer be found" in done.reason
     assert world.registry.alias(NAME, "champion") == 2
     world.score(16)
     assert world.watch(16) == "keep"

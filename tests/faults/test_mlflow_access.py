@@ -72,7 +72,11 @@ def test_the_test_button_knows_the_right_password(server: MlflowServer, connect:
     [
         (("ann", "sentinel-wrong"), "did not accept user 'ann' while testing the connection: got "),
         (("nobody", "sentinel-wrong"), "did not accept user 'nobody' while testing the connection: got "),
-        (None, "wants to know who is testing the connection, and connection 'models' has neither login nor password"),
+        (
+            None,
+            "requires authentication for testing the connection, but connection 'models' has neither login nor "
+            "password",
+        ),
     ],
     ids=["wrong password", "unknown user", "nobody"],
 )
@@ -241,7 +245,7 @@ def test_a_silent_server_is_given_up_on_after_the_timeout(
 def test_what_answers_but_is_no_mlflow_is_not_asked_again(connect: Callable[..., MlflowHook]) -> None:
     with FaultProxy("http://127.0.0.1:1") as proxy:
         proxy.fail(answer(200, b"<html>Please log in</html>", "text/html"))
-        with pytest.raises(RegistryError, match=f"what answers at {proxy.url} is no MLflow.* Correct the tracking URI"):
+        with pytest.raises(RegistryError, match=f"the server at {proxy.url} is not MLflow.* Correct the tracking URI"):
             connect(proxy.url).registry().ping()
 
 
@@ -299,7 +303,9 @@ def test_a_server_of_a_private_authority_is_trusted_by_its_file_alone(
     server: MlflowServer, connect: Callable[..., MlflowHook], authority: Path
 ) -> None:
     with tls(server, authority) as url:
-        with pytest.raises(RegistryError, match=f"connection to MLflow at {url} is not safe.* ca_bundle in connection"):
+        with pytest.raises(
+            RegistryError, match=f"connection to MLflow at {url} is not secure.* ca_bundle in connection"
+        ):
             connect(url, ANN).registry().ping()
         trusted = connect(url, ANN, extra={"ca_bundle": str(authority / "authority.pem")})
         assert trusted.test_connection()[0]

@@ -194,13 +194,13 @@ def test_data_that_arrives_on_s3_is_waited_for_by_worker_and_triggerer(
 
     connection()
     waiting = DataArrivalSensor(task_id="arrived", uri=f"{source}/day=2013-01-03", stable_for=None)
-    assert waiting.look({}).missing == f"{source}/day=2013-01-03 is not there yet."
+    assert waiting.look({}).missing == f"{source}/day=2013-01-03 does not exist yet."
     trigger = waiting.trigger({})
     _, arguments = trigger.serialize()
     assert ceph.user.secret_key not in json.dumps(arguments)
     bucket, _, prefix = source.removeprefix("s3://").partition("/")
     ceph.client().put_object(Bucket=bucket, Key=f"{prefix}/day=2013-01-03/a.csv", Body=b"1")
-    assert asyncio.run(trigger.look({})).missing.endswith("lacks its marker _SUCCESS yet.")
+    assert asyncio.run(trigger.look({})).missing.endswith("does not have its marker _SUCCESS yet.")
     ceph.client().put_object(Bucket=bucket, Key=f"{prefix}/day=2013-01-03/_SUCCESS", Body=b"")
 
     found = waiting.look({}).found
@@ -282,7 +282,7 @@ def test_no_keys_at_all_is_said(ceph: Ceph, bucket: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     store = ArtifactStore(f"s3://{bucket}/mlops", S3Options(endpoint_url=ceph.endpoint))
     with pytest.raises(
-        StorageError, match=r"there are no keys: .* Name an `aws` connection by `\[mlops\] artifacts_conn_id`"
+        StorageError, match=r"there are no access keys: .* Set `\[mlops\] artifacts_conn_id` to an `aws` connection"
     ):
         store.read_receipt("wine", "train", "a" * 64)
 
@@ -333,8 +333,8 @@ def test_an_endpoint_that_is_down_is_tried_again_and_named(ceph: Ceph, bucket: s
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (SLOW_DOWN, ("S3 asks for fewer requests",)),
-        (ERROR_500, ("cannot be", "tried again")),
+        (SLOW_DOWN, ("S3 is throttling requests",)),
+        (ERROR_500, ("cannot be", "will be retried")),
         (DROP_BEFORE, ("the reply was lost", "ConnectionClosedError")),
     ],
     ids=lambda value: getattr(value, "name", ""),

@@ -128,7 +128,7 @@ def test_a_rejected_challenger_is_a_normal_day_and_can_be_asked_about_again(
             visit = Visit(browser, airflow, logged_in(browser, airflow, "anna"))
             visit.page.goto(f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve")
             visit.page.get_by_role("link", name="Required Action").click()
-            visit.page.get_by_text("Why; kept in the ledger.").wait_for()
+            visit.page.get_by_text("Recorded in the ledger.").wait_for()
             visit.picture("approval")
     answer(airflow, run, "Reject", "too few rows")
     run.ended()

@@ -220,7 +220,7 @@ def test_a_container_whose_task_was_killed_before_it_said_what_to_do_ends_by_its
         settings = Docker.model_validate(small.settings(network_mode="none"))
         assert container.start(settings, "train", "", {}, [])
         assert not container.start(settings, "train", "", {}, []), "a name is taken once"
-        with pytest.raises(TransientServiceError, match="given nothing to do"):
+        with pytest.raises(TransientServiceError, match="received no request"):
             StepAnswer.model_validate_json(container.ended().out).settled()
         assert container.order() == ""
     finally:

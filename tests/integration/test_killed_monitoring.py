@@ -106,7 +106,7 @@ def test_clearing_what_is_long_over_changes_nothing(mended: LocalAirflow, points
     every = [Run(mended, NAME, run["dag_run_id"], "monitoring") for run in runs(mended, f"{NAME}_monitoring")]
     old = [run for run in every if {run.states["retrain"], run.states["roll_back"]} != {"skipped"}]
     assert len(old) == 2, "one asked for a retraining, one rolled back"
-    # At once: Airflow cannot tell the events of a run that waits for its turn.
+    # At once: Airflow cannot return the events of a run that waits for its turn.
     for run in [*old, Run(mended, NAME, "by-hand", "rollback")]:
         run.clear()
     settled(mended, NAME, "monitoring", "rollback", "scoring", "training")

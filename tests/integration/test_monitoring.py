@@ -152,7 +152,7 @@ def test_a_week_of_broken_data_is_one_incident_that_nothing_is_learned_from(airf
     assert ended == ["begins", *["lasts"] * 6, "over"]
     for quiet in (first - 1, last + 1):
         assert (stored[quiet].action, stored[quiet].rule) == ("keep", "healthy")
-    assert stored[first].reasons == ["warmth: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    assert stored[first].reasons == ["warmth: 60.0% of the values are missing (at most 30% allowed, usually 0.0%)"]
     reported = [one for one in events_of(registry(airflow), "broken", "broken", [], Teller()) if "incident" in one.kind]
     assert [one.kind for one in reported] == ["incident", "incident_over"]
     assert events(airflow, "broken.retrain") == []

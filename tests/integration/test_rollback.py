@@ -72,7 +72,7 @@ def test_back_to_what_is_not_there_is_red_and_says_what_is(airflow: LocalAirflow
     assert "no champion is left before version 1" in further.error("roll_back")
     unknown = roll_back(airflow, "unknown", to=7, reason=REASON)
     assert unknown.state == "failed"
-    assert "cannot be rolled back to version 7: that version never was champion" in unknown.error("roll_back")
+    assert "cannot be rolled back to version 7: that version was never champion" in unknown.error("roll_back")
     assert unknown.tasks["roll_back"]["try_number"] == 1, "it is not tried again"
 
 

@@ -40,7 +40,7 @@ def test_each_champion_scores_the_window_of_its_day_by_itself(airflow: LocalAirf
         # A day is one row group, which the last shard takes; the other has none.
         assert [run.value("score_shard", index)["facts"]["rows"] for index in (0, 1)] == [0, 24]
         requested = [entry["event"] for entry in run.log("score") if "score" in entry["event"]]
-        assert sum("step score is done already" in event for event in requested) == 2, requested
+        assert sum("step score is already done" in event for event in requested) == 2, requested
         result = run.value("score")
         assert result["as_of"][:10] == day
         assert (result["facts"]["rows"], result["facts"]["version"]) == (24, number)

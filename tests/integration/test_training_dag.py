@@ -131,7 +131,7 @@ def test_clearing_an_older_day_leaves_the_newer_champion(airflow: LocalAirflow, 
 def test_an_older_day_that_was_never_trained_is_not_promoted(airflow: LocalAirflow, three_days: list[Run]) -> None:
     run = Run.of(airflow, "three_days", "2024-01-25", candidates=["tree"])
     assert (run.state, run.states["promote"]) == ("success", "skipped")
-    assert any("not asked for" in entry["event"] for entry in run.log("train", 0))
+    assert any("not requested" in entry["event"] for entry in run.log("train", 0))
     assert run.value("evaluate")["facts"]["winner"] == "tree"
     assert mlflow_state(airflow, "three_days")["aliases"]["champion"] == 3
 

@@ -162,7 +162,7 @@ def test_a_policy_whose_gates_refuse_stays_without_a_champion(tmp_path: Path) ->
     found = replay(steps(spec, tmp_path / "store"), start=FIRST, end=FIRST + 2 * DAY, step=DAY)
     assert {event.what for event in found.events} == {"not promoted"}
     assert [one.live for one in found.policies] == [None, None, None]
-    assert "There is no value to draw" in replay_page(found)
+    assert "No values to draw" in replay_page(found)
 
 
 def test_data_that_is_not_there_is_told_and_not_raised(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_the_page_shows_the_lines_and_loads_nothing(found: Replay) -> None:
     ("changes", "dates", "message"),
     [
         ({"monitoring": None}, (FIRST, LAST), "has no section monitoring"),
-        ({}, (LAST, FIRST), "leave nothing to replay"),
-        ({}, (FIRST, FIRST), "leave nothing to replay"),
+        ({}, (LAST, FIRST), "nothing to replay between the dates"),
+        ({}, (FIRST, FIRST), "nothing to replay between the dates"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(
@@ -260,7 +260,7 @@ def test_windows_are_as_far_apart_as_the_runs_and_the_dearest_policy_may_be_left
     ("arguments", "code", "message"),
     [
         (["nothing", "--from", "2024-01-11", "--to", "2024-01-14"], 1, "there is no pipeline 'nothing'"),
-        (["turning", "--from", "2024-01-14", "--to", "2024-01-11"], 1, "leave nothing to replay"),
+        (["turning", "--from", "2024-01-14", "--to", "2024-01-11"], 1, "nothing to replay between the dates"),
         (["turning", "--from", "2024-01-14", "--to", "2024-01-15", "--set", "live.nope=1"], 1, "--set is wrong"),
         (["turning", "--from", "2024-01-14"], 2, "required: --to"),
     ],

@@ -1,4 +1,4 @@
-"""A step that is done already: found, returned, and nothing heavy imported to do so."""
+"""A step that is already done: found, returned, and nothing heavy imported to do so."""
 
 from __future__ import annotations
 

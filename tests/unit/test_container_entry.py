@@ -97,7 +97,7 @@ def test_an_error_inside_is_answered_as_data(plugins: Path, store: ArtifactStore
 
 def test_a_container_that_was_given_nothing_ends_and_may_be_tried_again() -> None:
     done = ran("")
-    with pytest.raises(TransientServiceError, match="given nothing to do"):
+    with pytest.raises(TransientServiceError, match="received no request"):
         StepAnswer.model_validate_json(done.stdout).settled()
 
 
@@ -109,7 +109,7 @@ def test_half_an_order_is_none(half: str) -> None:
 
 def test_an_order_of_another_version_is_refused_by_name(plugins: Path, store: ArtifactStore) -> None:
     line = json.dumps({**order(plugins, store).model_dump(mode="json"), "package": "9.9", "new": 1}) + "\n"
-    with pytest.raises(SpecError, match=rf"got {__version__}, expected 9\.9.*Build the image anew"):
+    with pytest.raises(SpecError, match=rf"got {__version__}, expected 9\.9.*Rebuild the image"):
         order_in(line, "ingest")
 
 
@@ -148,11 +148,11 @@ def test_an_error_of_others_is_named_and_what_may_pass_is_tried_again(error: Exc
 
 
 def test_an_answer_without_anything_is_an_error() -> None:
-    with pytest.raises(MLOpsError, match="answered nothing"):
+    with pytest.raises(MLOpsError, match="the container returned nothing"):
         StepAnswer().settled()
 
 
-# ---------------------------------------------------------------- what is done already
+# ---------------------------------------------------------------- what is already done
 
 
 def prepared(plugins: Path, store: ArtifactStore, image: str | None) -> StepRequest:

@@ -143,7 +143,7 @@ def test_a_champion_that_is_too_good_to_be_true_says_so_wherever_it_stands(world
     world.customers.write_text("customer,age,left\n" + "".join(f"c{n},{n},{int(n > 199)}\n" for n in range(400)))
     evaluation = world.published(world.trained("good", max_target_association=1), metrics=("roc_auc",))
     gate = world.gate(evaluation, {"kind": "baseline", "metric": "roc_auc"})
-    remark = "roc_auc 1 is too good to be true of most data"
+    remark = "roc_auc 1 is too good to be true for most data"
     assert remark in world.question(evaluation, gate).body.replace("\\", "")
 
     assert not world.promote(evaluation, gate).skipped
@@ -203,7 +203,10 @@ def test_a_question_shows_the_scorecard_and_is_asked_until_it_has_an_answer(worl
 
 @pytest.mark.parametrize(
     ("message", "words"),
-    [("rejected", "version 1 was rejected by anna: too soon"), ("timed_out", "nobody answered in time")],
+    [
+        ("rejected", "version 1 was rejected by anna: too soon"),
+        ("timed_out", "the request to approve version 1 as champion timed out"),
+    ],
 )
 def test_without_a_yes_nothing_is_promoted_and_the_ledger_says_why(world: World, message: str, words: str) -> None:
     good = world.published(world.trained("good"))
@@ -242,7 +245,7 @@ def test_an_approval_that_the_ledger_does_not_hold_promotes_nothing(world: World
     message = world.answer(good, "rejected", by="anna")
     for forged in (message, message.model_copy(update={"key": "0" * 64})):
         forged = forged.model_copy(update={"facts": {**message.facts, **change}})
-        with pytest.raises(MLOpsError, match="the ledger does not hold this approval"):
+        with pytest.raises(MLOpsError, match="the ledger does not contain this approval"):
             world.promote(good, world.gate(good, BETTER), forged)
     assert world.registry.history(CHURN) == []
 

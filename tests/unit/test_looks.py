@@ -144,7 +144,7 @@ def test_of_two_looks_at_the_same_data_one_may_replace_the_champion(world: World
     # What the slower one was judged by is spent.
     refused = other.promote(also)
     assert refused.skipped
-    assert "no chance of error left" in refused.reason
+    assert "no error rate left" in refused.reason
     assert refused.refused is not None
     assert not one.promote(judged).skipped
     assert [look.candidate for look in world.looks()] == ["good", "twin"]

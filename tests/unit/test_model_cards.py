@@ -328,9 +328,9 @@ def test_a_card_says_up_to_when_the_model_knows_something_not_up_to_when_it_was_
         changed = card.model_copy(update={"data": data, "split": card.split.model_copy(update=split)})
         return measured_limits(changed, found.report)[0]
 
-    assert limit(by="time", boundary="2013-10-19") == "It knows nothing of what happened since 2013-10-19."
-    assert limit(by="cross_validation", boundary="2013-03-01") == "It knows nothing of what happened after 2013-12-31."
-    assert limit(by="random") == "It knows nothing of what happened after 2013-12-31."
+    assert limit(by="time", boundary="2013-10-19") == "It has not seen data from 2013-10-19 on."
+    assert limit(by="cross_validation", boundary="2013-03-01") == "It has not seen data after 2013-12-31."
+    assert limit(by="random") == "It has not seen data after 2013-12-31."
 
 
 def test_pages_of_many_columns_slices_and_classes_stay_small_and_say_what_they_leave_out(

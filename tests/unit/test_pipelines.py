@@ -59,10 +59,10 @@ def problems(raw: dict[str, Any]) -> str:
         (["profit.worth"], "the name 'worth' does not say whether more or less is better"),
         ([{"function": "profit.worth", "name": "roc_auc"}], "roc_auc is a metric of the package"),
         (["profit.a_score", {"function": "other.a_score"}], r"names \['a_score'\] twice"),
-        ([{"function": "profit.a_score", "columns": ["amount"]}], "gets column 'amount', which is no feature, key"),
-        ([{"function": "profit.a_score", "columns": ["late"]}], "gets column 'late', which is no feature, key"),
-        (["sklearn.datasets.load_score"], "is no function for this"),
-        (["sklearn.metrics._ranking.x_score"], "is no function for this"),
+        ([{"function": "profit.a_score", "columns": ["amount"]}], "gets column 'amount', which is not a feature, key"),
+        ([{"function": "profit.a_score", "columns": ["late"]}], "gets column 'late', which is not a feature, key"),
+        (["sklearn.datasets.load_score"], "is not allowed here"),
+        (["sklearn.metrics._ranking.x_score"], "is not allowed here"),
         (
             [{"function": "profit.a_score", "param": {}}],
             r"metrics\.0\.param: .* did you mean 'params'",
@@ -104,7 +104,7 @@ def test_a_metric_of_the_users_goes_by_its_name_everywhere() -> None:
     assert search is not None
     assert search.metric == pipeline.measured[1]
     raw["monitoring"]["estimated"] = {"metric": "worth_gain"}
-    assert "can be: name one of them as monitoring.estimated.metric" in problems(raw)
+    assert "set monitoring.estimated.metric to one of them" in problems(raw)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -152,25 +152,28 @@ def test_the_least_that_a_pipeline_needs_is_enough() -> None:
         ("data.columns", {"target": "late", "numeric": ["x"], "keys": ["x"]}, ("'x' cannot be a feature",)),
         ("data.columns", {"target": "late", "numeric": ["x", "x"]}, ("features named twice: ['x']",)),
         ("data.columns", {"target": "late", "numeric": ["x"]}, ("a split by time needs data.columns.timestamp",)),
-        ("preparation.split", {"kind": "stratified"}, ("kind stratified is one of a cross-validation; by is time",)),
-        ("preparation.split", {"by": "random", "embargo": "PT1H"}, ("embargo is of a split by time",)),
+        ("preparation.split", {"kind": "stratified"}, ("kind stratified is for a cross-validation; by is time",)),
+        ("preparation.split", {"by": "random", "embargo": "PT1H"}, ("embargo is for a split by time",)),
         ("preparation.split", {"by": "cross_validation", "kind": "grouped"}, ("kind grouped needs group",)),
-        ("preparation.split", {"by": "cross_validation", "group": "carrier"}, ("kind k_fold tears groups apart",)),
+        ("preparation.split", {"by": "cross_validation", "group": "carrier"}, ("kind k_fold splits groups",)),
         ("preparation.split", {"by": "random", "group": "x"}, ("preparation.split.group is 'x', not among",)),
         ("data", {**TIMELESS, "label_delay": "P1D"}, ("data: label_delay needs columns.timestamp",)),
         ("data", {**TIMELESS, "window": "P1D"}, ("data: window needs columns.timestamp",)),
         ("evaluation.metrics", ["rmse"], ("evaluation.metrics names ['rmse']", "a binary pipeline")),
         ("evaluation.slices", ["x"], ("evaluation.slices names ['x']",)),
         ("gates", [{"kind": "absolute", "metric": "f1", "min": 0.5}], ("gates use ['f1']",)),
-        ("gates", [{"kind": "absolute", "metric": "roc_auc"}], ("gates.0", "name min or max")),
+        ("gates", [{"kind": "absolute", "metric": "roc_auc"}], ("gates.0", "set min or max")),
         ("gates", [{"kind": "absolute", "metric": "roc_auc", "min": float("nan")}], ("gates.0.min",)),
         (
             "gates",
             [{"kind": "worst_slice", "metric": "log_loss", "max": 1, "judged_by": "high"}],
-            ("gate 'worst_slice' judges log_loss of slices by high", "roc_auc; name that one, or judge by point"),
+            (
+                "gate 'worst_slice' judges log_loss of slices by high",
+                "roc_auc, has intervals for slices; use that one, or judge by point",
+            ),
         ),
         ("gates", [{"kind": "latency"}, {"kind": "latency"}], ("gates with the same name: ['latency']",)),
-        ("monitoring", {}, ("add a section scoring",)),
+        ("monitoring", {}, ("needs a section scoring",)),
         ("training.candidates", {}, ("training.candidates",)),
         ("training.candidates", {"a b": {"estimator": "sklearn.x.Y"}}, ("training.candidates",)),
         ("validation.expectations", [{"type": "values_in_set"}], ("validation.expectations.0.type",)),
@@ -212,9 +215,13 @@ def test_every_problem_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        ("name", "Churn", "name: expected small letters, digits and _, a letter first, 63 at most, got 'Churn'"),
+        (
+            "name",
+            "Churn",
+            "name: expected lowercase letters, digits and _, starting with a letter, at most 63, got 'Churn'",
+        ),
         ("schedule", "daily", "schedule: expected keys with values, of catchup, cron, end"),
-        ("training.candidates.logistic.estimator", "Ridge", "estimator: expected a dotted name, module and all, such"),
+        ("training.candidates.logistic.estimator", "Ridge", "estimator: expected a full dotted name, such"),
     ],
 )
 def test_what_a_value_must_look_like_is_told_in_words(path: str, value: str, says: str) -> None:
@@ -227,16 +234,16 @@ def test_what_a_value_must_look_like_is_told_in_words(path: str, value: str, say
         (b"- a\n- b\n", "is not a mapping: got list"),
         (b"", "is not a mapping: got NoneType"),
         (b"name: [", "is not YAML"),
-        (b"data:\n\tsource: x", r"flights.yaml, line 2, is not YAML: .*Indent by spaces: YAML takes no tabs"),
+        (b"data:\n\tsource: x", r"flights.yaml, line 2, is not YAML: .*Indent with spaces: YAML does not allow tabs"),
         (b"\xff\xfe\x00", "is not YAML"),
         (b"a: !!python/object/apply:os.system ['true']", "is not YAML"),
-        (b"a: !!str [1]", "line 1, is not YAML: found what cannot be a value of type str"),
-        (b"a:\n  b: 2013-02-30", "line 2, is not YAML: found what cannot be a value of type timestamp: got b: 2013"),
-        (b"a: !!int one", "line 1, is not YAML: found what cannot be a value of type int"),
+        (b"a: !!str [1]", "line 1, is not YAML: found an invalid value of type str"),
+        (b"a:\n  b: 2013-02-30", "line 2, is not YAML: found an invalid value of type timestamp: got b: 2013"),
+        (b"a: !!int one", "line 1, is not YAML: found an invalid value of type int"),
         (b"a: " + b"[" * 5000 + b"]" * 5000, "line 1, is not YAML: found more than 50 lists and mappings"),
-        (b"a: {{ as_of }}", "line 1, is not YAML: found a key that is no plain value: .*begins with {{ in quotes"),
+        (b"a: {{ as_of }}", "line 1, is not YAML: found a key that is not a plain value: .*begins with {{ in quotes"),
         (b"a:\n  b: 1\n  c: 2\n  b: 3", "line 4, is not YAML: found the key 'b' a second time; line 2 has it already"),
-        (b"a: &a [1, *a]", "line 1, is not YAML: found what contains itself"),
+        (b"a: &a [1, *a]", "line 1, is not YAML: found a value that contains itself"),
         (b"<!DOCTYPE html>", "is not a mapping: got str"),
     ],
 )
@@ -399,7 +406,7 @@ def test_probation_allows_what_the_gate_let_pass(
     ("length", "delay", "cron", "words"),
     [
         ("7 days", "1 day", "@daily", []),
-        ("7 days", "7 days", "@daily", ["a probation would be over before there is a label"]),
+        ("7 days", "7 days", "@daily", ["a probation would end before the first label"]),
         ("3 days", "1 day", "@weekly", ["windows come every 7 days, 0:00:00: none would fall within"]),
         ("0 days", "7 days", "@weekly", []),
     ],

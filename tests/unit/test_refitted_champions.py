@@ -84,7 +84,7 @@ def test_publishing_again_adds_nothing(world: World) -> None:
 def test_a_card_says_which_rows_it_saw_and_whose_figures_it_shows(world: World) -> None:
     published, _ = world.refitted(world.trained("good"))
     card = world.store.fetch(published.artifacts["card"]).read_text(encoding="utf-8")
-    assert "fitted anew on all 400 rows, the last of 2013-01-09T07:30:00+00:00" in card
+    assert "refitted on all 400 rows, the last from 2013-01-09T07:30:00+00:00" in card
     assert report_of(world, published).judged.sha256 in card
 
 
@@ -121,7 +121,7 @@ def test_judged_models_are_compared_and_never_what_serves(world: World) -> None:
     assert (measured.compared, measured.refitted) == ("paired", True)
     assert measured.metrics["log_loss"] == pytest.approx(of_judged, abs=1e-12)
     assert abs(of_judged - of_serving) > 1e-6
-    assert "two procedures, not what serves" in message.verdicts[0].why
+    assert "two procedures, not the serving models" in message.verdicts[0].why
 
 
 def _log_loss(world: World, model: Any) -> float:
@@ -144,7 +144,7 @@ def test_nothing_is_promoted_when_the_refit_has_no_result(world: World) -> None:
         shown = effects.with_refit(evaluation, refit)
         published = effects.publish(world.registry, world.store, shown, model=CHURN, tags={}, gate=gate)
         for act in (world.promote, world.question):
-            with pytest.raises(MLOpsError, match=r"has no result, so that there is no model to serve.*refit task"):
+            with pytest.raises(MLOpsError, match=r"has no result, so there is no model to serve.*refit task"):
                 act(published, gate)
     assert world.registry.history(CHURN) == []
 
@@ -165,7 +165,7 @@ def test_the_refit_of_another_model_is_refused(world: World) -> None:
         {"facts": {**good.facts, "refit": other.facts["refit"]}},
         {"artifacts": {**good.artifacts, "refit": other.artifacts["refit"]}},
     ):
-        with pytest.raises(ArtifactError, match=r"is of another model than the gates judged.*Clear the refit task"):
+        with pytest.raises(ArtifactError, match=r"is of a different model than the gates judged.*Clear the refit task"):
             world.promote(good.model_copy(update=part), gate)
     assert world.registry.history(CHURN) == []
 
@@ -270,7 +270,9 @@ def test_a_promotion_by_hand_needs_the_result_of_the_refit(world: World, tmp_pat
     world.refitted(world.trained("good"))
     [receipts] = tmp_path.rglob("receipts/churn/refit")
     shutil.rmtree(receipts)
-    with pytest.raises(RegistryError, match=r"how version 1 of 'churn' was fitted on all rows is lost.*Clear the task"):
+    with pytest.raises(
+        RegistryError, match=r"the refit of version 1 of 'churn' on all rows is lost.*Clear the refit task"
+    ):
         _by_hand(world)
     assert world.registry.history(CHURN) == []
 

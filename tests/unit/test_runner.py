@@ -87,7 +87,7 @@ def test_a_step_runs_once_for_a_key(step: Counting, store: ArtifactStore, caplog
     assert step.runs == 1
     assert (first.cached, second.cached) == (False, True)
     assert second == first.model_copy(update={"cached": True})
-    assert "is done already" in caplog.text
+    assert "is already done" in caplog.text
 
 
 def test_recompute_runs_it_again(step: Counting, store: ArtifactStore) -> None:
@@ -326,7 +326,7 @@ def test_wrong_settings_are_named(step: Counting, store: ArtifactStore) -> None:
 
 
 def test_an_unknown_step_names_the_known_ones(store: ArtifactStore) -> None:
-    with pytest.raises(SpecError, match="no such step: got os, expected ingest, validate"):
+    with pytest.raises(SpecError, match="unknown step: got os, expected ingest, validate"):
         run_step(request(step="os"), store)
 
 

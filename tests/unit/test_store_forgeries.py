@@ -402,7 +402,7 @@ def test_the_good_ones_evaluation_does_not_make_another_model_champion(world: Wo
     assert "poor" not in world.champions
     if world.secret is None:
         assert why is not None
-        assert "names a model that is none of its candidates" in why
+        assert "names a model that is not one of its candidates" in why
     else:
         assert world.champions == ["good"], "the receipt does not count, and the step ran again"
 
@@ -487,13 +487,16 @@ def test_a_receipt_that_is_not_signed_with_the_secret_is_made_anew_once(
     again = other.step("gate", {"gates": GATES, "metrics": ["log_loss"]}, evaluation=[evaluation])
     assert (again.key, again.cached) == (former.key, False)
     why = "it has no signature" if world.secret is None else "it, or the secret, was changed"
-    assert f"Receipt {former.key} of gate is not signed with the store's secret and is made anew: {why}." in caplog.text
+    assert (
+        f"Receipt {former.key} of gate is not signed with the store's secret and is computed again: {why}."
+        in caplog.text
+    )
     assert other.step("gate", {"gates": GATES, "metrics": ["log_loss"]}, evaluation=[evaluation]).cached
     assert "another secret" not in other.file("good gate").read_text(encoding="utf-8")
 
 
 def test_what_is_behind_an_unsigned_receipt_is_not_read(world: World) -> None:
-    with pytest.raises(ArtifactError, match=r"vouched for by no receipt.*Clear the task"):
+    with pytest.raises(ArtifactError, match=r"has no valid receipt.*Clear the task"):
         request_behind(World(world.folder, "another secret").store, world.results["good gate"])
 
 
@@ -524,7 +527,7 @@ def test_an_answer_of_a_container_that_no_receipt_bears_out_is_refused(world: Wo
     order = Order(request=request, image="sha256:aa", store=world.store.root)
     assert _vouched(gate, order, world.store) == gate
     forged = StepResult.model_validate({**gate.model_dump(), **change})
-    with pytest.raises(MLOpsError, match="answered what it has not committed"):
+    with pytest.raises(MLOpsError, match="returned a result that it did not commit"):
         _vouched(forged, order, world.store)
 
 
@@ -533,7 +536,7 @@ def test_an_answer_to_another_order_is_refused(world: World) -> None:
     request = request_behind(world.store, gate)
     other = request.model_copy(update={"section": {"gates": [], "metrics": ["log_loss"]}})
     order = Order(request=other, image="sha256:aa", store=world.store.root)
-    with pytest.raises(MLOpsError, match="answered what it has not committed"):
+    with pytest.raises(MLOpsError, match="returned a result that it did not commit"):
         _vouched(gate, order, world.store)
 
 

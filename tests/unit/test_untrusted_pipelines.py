@@ -82,7 +82,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "a parser alone": (expecting(BETWEEN, min_value=0, condition_parser="python"), "condition_parser"),
     "a condition that passes text on": (
         conditional(PASSED_ON),
-        "pass_through holds a text",
+        "pass_through contains a text",
     ),
     "text inside of and": (
         conditional({"type": "and", "conditions": [compared(), PASSED_ON]}),
@@ -145,7 +145,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         "the name of a type",
     ),
     "a very long text": (expecting("expect_column_values_to_be_in_set", value_set=["a" * 900_000]), "characters"),
-    "pickles in a folder": (estimator(PIPELINE, steps=[["m", LOGISTIC]], **FOLDER), "neither read nor write files"),
+    "pickles in a folder": (estimator(PIPELINE, steps=[["m", LOGISTIC]], **FOLDER), "must not read or write files"),
     "pickles in a folder, nested": (
         estimator("sklearn.ensemble.VotingClassifier", voting="soft",
                   estimators=[["a", nested(PIPELINE, steps=[["m", LOGISTIC]], **FOLDER)]]),
@@ -158,12 +158,12 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "pickles in a folder, by a nested search": (
         estimator("sklearn.ensemble.BaggingClassifier", estimator=nested(PIPELINE, steps=[["m", LOGISTIC]]),
                   search={"estimator__memory": ["FOLDER", None]}),
-        "neither read nor write files",
+        "must not read or write files",
     ),
     "pickles in a folder, by the grid of a grid": (
         estimator("sklearn.model_selection.GridSearchCV", estimator=nested(PIPELINE, steps=[["m", LOGISTIC]]),
                   param_grid={"memory": ["FOLDER"]}),
-        "neither read nor write files",
+        "must not read or write files",
     ),
     "pickles in a folder, in an estimator of a space": (
         estimator(PIPELINE, steps=[["m", LOGISTIC]],
@@ -172,7 +172,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "pickles by an estimator": (
         estimator(PIPELINE, steps=[["m", LOGISTIC]], memory=nested("sklearn.tree.DecisionTreeClassifier")),
-        "neither read nor write files",
+        "must not read or write files",
     ),
     "an expression for joblib": (
         estimator("sklearn.model_selection.GridSearchCV", estimator=LOGISTIC, param_grid={"C": [1]},
@@ -204,20 +204,29 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an attribute of everything": (
         estimator("sklearn.feature_selection.RFE", estimator=LOGISTIC, importance_getter="__init__.__globals__"),
-        "an inside of Python",
+        "an internal of Python",
     ),
-    "files that the data name": (
+    "files named in the data": (
         estimator(PIPELINE, steps=[["t", nested("sklearn.feature_extraction.text.CountVectorizer", input="filename")],
                                    ["m", LOGISTIC]]),
         "would read files",
     ),
     "a private module": (estimator("sklearn.utils._testing.MinimalClassifier"), "is private to scikit-learn"),
     "a private module of an open package": (estimator("sklearn.svm._classes.SVC"), "is private to scikit-learn"),
-    "a download": (estimator("sklearn.datasets.fetch_openml"), "no estimator of scikit-learn"),
-    "a loader of files": (estimator("sklearn.datasets.load_files", container_path="/etc"), "no estimator"),
-    "what scikit-learn ships of others": (estimator("sklearn.externals.array_api_compat.numpy"), "no estimator"),
-    "a test of scikit-learn": (estimator("sklearn.svm.tests.test_svm.Thing"), "no estimator"),
-    "a checker of estimators": (estimator("sklearn.utils.estimator_checks.check_estimator"), "no estimator"),
+    "a download": (estimator("sklearn.datasets.fetch_openml"), "not a scikit-learn estimator"),
+    "a loader of files": (
+        estimator("sklearn.datasets.load_files", container_path="/etc"),
+        "not a scikit-learn estimator",
+    ),
+    "what scikit-learn ships of others": (
+        estimator("sklearn.externals.array_api_compat.numpy"),
+        "not a scikit-learn estimator",
+    ),
+    "a test of scikit-learn": (estimator("sklearn.svm.tests.test_svm.Thing"), "not a scikit-learn estimator"),
+    "a checker of estimators": (
+        estimator("sklearn.utils.estimator_checks.check_estimator"),
+        "not a scikit-learn estimator",
+    ),
     "a function that scikit-learn imports": (estimator("sklearn.linear_model.np"), "has no 'np'"),
     "a nested private estimator": (
         estimator("sklearn.ensemble.BaggingClassifier", estimator=nested("sklearn.utils._mocking.CheckingClassifier")),
@@ -225,13 +234,13 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a module of Python": (estimator("subprocess.Popen", args="touch MARKER", shell=True), "outside the allow-list"),
     "an estimator of this package": (estimator("airflow_mlops_provider.failpoints.failpoint"), "the allow-list"),
-    "a booster's data file": (estimator(LGBM, data="/etc/passwd"), "is not given 'data'"),
-    "a booster's model file": (estimator(LGBM, input_model="/tmp/x"), "is not given 'input_model'"),
-    "a booster's output": (estimator(LGBM, output_model="MARKER"), "is not given 'output_model'"),
-    "a booster's configuration": (estimator(LGBM, config="/etc/passwd"), "is not given 'config'"),
-    "a booster's splits": (estimator(LGBM, forcedsplits_filename="/x"), "is not given 'forcedsplits_filename'"),
-    "a booster's bins by an alias": (estimator(LGBM, forcedbins_filename="/x"), "is not given"),
-    "a booster's machines": (estimator(LGBM, machines="10.0.0.1:1", num_machines=2), "is not given 'machines'"),
+    "a booster's data file": (estimator(LGBM, data="/etc/passwd"), "does not get 'data'"),
+    "a booster's model file": (estimator(LGBM, input_model="/tmp/x"), "does not get 'input_model'"),
+    "a booster's output": (estimator(LGBM, output_model="MARKER"), "does not get 'output_model'"),
+    "a booster's configuration": (estimator(LGBM, config="/etc/passwd"), "does not get 'config'"),
+    "a booster's splits": (estimator(LGBM, forcedsplits_filename="/x"), "does not get 'forcedsplits_filename'"),
+    "a booster's bins by an alias": (estimator(LGBM, forcedbins_filename="/x"), "does not get"),
+    "a booster's machines": (estimator(LGBM, machines="10.0.0.1:1", num_machines=2), "does not get 'machines'"),
     "a booster's parameter within another": (
         estimator(LGBM, metric="auc forcedsplits_filename=/etc/passwd"),
         "as more than a value of metric",
@@ -241,17 +250,17 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         "as more than a value of metric",
     ),
     "a booster's file by search": (estimator(LGBM, search={"input_model": ["/tmp/x"]}), "search.space.input_model"),
-    "a booster's callbacks": (estimator(XGB, callbacks=["os.system"]), "is not given 'callbacks'"),
-    "a booster's own keyword arguments": (estimator(XGB, kwargs={"model_file": "/x"}), "is not given 'kwargs'"),
+    "a booster's callbacks": (estimator(XGB, callbacks=["os.system"]), "does not get 'callbacks'"),
+    "a booster's own keyword arguments": (estimator(XGB, kwargs={"model_file": "/x"}), "does not get 'kwargs'"),
     "a nested booster's file": (
         estimator("sklearn.ensemble.BaggingClassifier", estimator=nested(LGBM, save_binary="MARKER")),
-        "is not given 'save_binary'",
+        "does not get 'save_binary'",
     ),
     "a reader of scikit-learn": (
         {"data": {"source": {"uri": None, "reader": "sklearn.datasets.dump_svmlight_file", "params": {"f": "MARKER"}}}},
-        "reads no data for a pipeline",
+        "is not a reader",
     ),
-    "a reader of a booster": ({"data": {"source": {"uri": None, "reader": "lightgbm.Booster"}}}, "reads no data"),
+    "a reader of a booster": ({"data": {"source": {"uri": None, "reader": "lightgbm.Booster"}}}, "is not a reader"),
     "a reader of Python": ({"data": {"source": {"uri": None, "reader": "os.system"}}}, "outside the allow-list"),
     "a reader of a plugin named like Python's": (
         {"data": {"source": {"uri": None, "reader": "code.interact"}}},
@@ -267,7 +276,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a reader hidden by an installed package": (
         {"data": {"source": {"uri": None, "reader": "yaml.read"}}},
-        "is hidden by another module",
+        "is shadowed by another module",
     ),
     "a file by mail": (
         {"notifications": {"on_failure": [{"notifier": SMTP, "params": {"to": "x", "files": ["/etc/passwd"]}}]}},
@@ -279,11 +288,11 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a template in a set": (
         {"data": {"source": {"params": {"a": {"{{ conn.x.password }}"}}}}},
-        "no plain data",
+        "not plain data",
     ),
     "a template in bytes": (
         {"data": {"source": {"params": {"a": b"{{ conn.x.password }}"}}}},
-        "no plain data",
+        "not plain data",
     ),
     "a template in a key": (
         {"data": {"source": {"params": {"{{ conn.x.password }}": 1}}}},
@@ -394,7 +403,7 @@ def test_a_plugin_named_like_an_installed_package_is_not_executed(tmp_path: Path
         "from airflow_mlops_provider.allow_list import AllowList\n"
         "from airflow_mlops_provider.exceptions import NotAllowedError\n"
         f"try: AllowList(plugins_folder={str(folder)!r}).load('skops.read')\n"
-        "except NotAllowedError as error: print('skops' in sys.modules, 'is hidden' in str(error))"
+        "except NotAllowedError as error: print('skops' in sys.modules, 'is shadowed' in str(error))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 

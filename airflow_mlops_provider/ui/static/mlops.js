@@ -67,7 +67,7 @@
     const told = await answer.json().catch(() => ({}));
     if (answer.ok) return told;
     const detail = typeof told.detail === "string" ? told.detail : JSON.stringify(told.detail ?? answer.statusText);
-    throw new Error(answer.status === 403 ? "You may not start this DAG." : detail);
+    throw new Error(answer.status === 403 ? "You do not have permission to start this DAG." : detail);
   };
 
   /* Wait for the run, so that the page shows what came of it. */
@@ -89,7 +89,7 @@
     const dag = form.dataset.dag;
     const conf = Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim() !== ""));
     const error = form.querySelector(".error");
-    error.textContent = conf.reason ? "" : "A reason is needed.";
+    error.textContent = conf.reason ? "" : "A reason is required.";
     if (!conf.reason) return;
     const submit = form.querySelector("[type=submit]");
     submit.disabled = true;

@@ -76,10 +76,10 @@ def test_another_configuration_is_passed_on_as_it_is() -> None:
             r"pod_override\.spec: unknown key 'nodeSelecter'. Did you mean 'nodeSelector'",
         ),
         ({"spec": {"containers": [{"name": "base", "imge": "x"}]}}, r"spec\.containers\.0: unknown key 'imge'"),
-        ({"spec": {"containers": [{"image": "x"}]}}, "is no pod.*name"),
-        ({"spec": {"containers": "base"}}, r"spec\.containers is no list"),
-        ({"metadata": {"labels": ["a"]}}, r"metadata\.labels is no mapping"),
-        ("spec", r"tasks\.train\.executor_config\.pod_override is no mapping"),
+        ({"spec": {"containers": [{"image": "x"}]}}, "is not a pod.*name"),
+        ({"spec": {"containers": "base"}}, r"spec\.containers is not a list"),
+        ({"metadata": {"labels": ["a"]}}, r"metadata\.labels is not a mapping"),
+        ("spec", r"tasks\.train\.executor_config\.pod_override is not a mapping"),
     ],
 )
 def test_what_is_no_pod_is_named(pod: Any, problem: str) -> None:

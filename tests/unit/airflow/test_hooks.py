@@ -41,7 +41,7 @@ def test_a_connection_gives_a_registry_of_its_database(mlflow_uri: str, connecti
 
     registry = MlflowHook("models").registry()
 
-    assert registry.champion_for("flights", as_of=AS_OF, lineage="", allow_older=False) is None
+    assert registry.champion_to_beat("flights", as_of=AS_OF, lineage="", allow_older=False) is None
     assert mlflow_uri in registry.ping()
 
 
@@ -64,7 +64,7 @@ def test_the_test_button_says_soon_and_in_words_that_nothing_answers(
 
     assert not works
     assert words.startswith(f"MLflow at http://127.0.0.1:{closed_port} did not answer")
-    assert "Check that it runs and can be reached" in words
+    assert "Check that it is running and reachable" in words
     assert "Traceback" not in words
     assert time.monotonic() - started < 10
 
@@ -84,8 +84,8 @@ def test_airflow_finds_the_hook_by_the_connection_type(mlflow_uri: str, connecti
     ("settings", "words"),
     [
         ({}, "connection 'models' has no tracking URI: expected a host such as https://mlflow.example.org"),
-        ({"host": "mlflow.example.org"}, "folder to MLflow"),
-        ({"host": "ftp://mlflow"}, "the MLflow URI is of an unknown kind: got ftp://mlflow"),
+        ({"host": "mlflow.example.org"}, "without a scheme for a folder"),
+        ({"host": "ftp://mlflow"}, "the MLflow URI has an unknown scheme: got ftp://mlflow"),
         (
             {"host": "http://mlflow", "extra": {"regsitry_uri": "x", "ui_url": "y"}},
             "connection 'models' has an unknown extra: got ['regsitry_uri'], expected registry_uri, artifact_root",
@@ -100,7 +100,7 @@ def test_airflow_finds_the_hook_by_the_connection_type(mlflow_uri: str, connecti
         ),
         (
             {"host": "https://mlflow", "extra": {"verify": False, "ca_bundle": __file__}},
-            "connection 'models' names a ca_bundle and turns its use off",
+            "connection 'models' sets a ca_bundle but turns verification off",
         ),
         (
             {"host": "https://mlflow", "extra": {"timeout": "soon"}},
@@ -325,7 +325,7 @@ def test_a_wrong_query_is_one_error(warehouse: Path, query: str, words: str) -> 
     ("conn_id", "words"),
     [
         ("nowhere", "connection 'nowhere' is not defined"),
-        ("models", "connection 'models' is not one of a database: got mlflow"),
+        ("models", "connection 'models' is not a database connection: got mlflow"),
         (
             "strange",
             "connection 'strange' cannot be used: got .*Install the Airflow provider of connection type 'oddb'",

@@ -114,4 +114,4 @@ def test_without_a_champion_there_is_nothing_to_compare_with(worker: Any, dag: D
 def test_an_input_that_is_no_result_is_named(worker: Any, dag: DAG) -> None:
     ended = worker.run(dag.task_dict["drift"], run_after=START + timedelta(days=28))
     assert ended.state == "failed"
-    assert "input 'dataset' is not the result of one of our operators" in ended.message
+    assert "input 'dataset' is not the result of an operator of this package" in ended.message

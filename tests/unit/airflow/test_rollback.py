@@ -168,11 +168,11 @@ def test_the_event_carries_the_data_time_that_is_to_be_scored_again(
 @pytest.mark.parametrize(
     ("to", "words"),
     [
-        ("7", "cannot be rolled back to version 7: that version never was champion. There is version"),
+        ("7", "cannot be rolled back to version 7: that version was never champion. Available: version"),
         ("3", "version 3 is the champion already (entry 3)"),
-        ("2013-03-01", "the first champion serves since"),
-        ("0", "what to roll back to is not understood: got 0, expected previous, the number of a version, or a date"),
-        ("yesterday", "what to roll back to is not understood: got yesterday"),
+        ("2013-03-01", "the first champion has served since"),
+        ("0", "the rollback target is invalid: got 0, expected previous, the number of a version, or a date"),
+        ("yesterday", "the rollback target is invalid: got yesterday"),
     ],
 )
 def test_back_to_what_is_not_there_fails_for_good(worker: Any, registry: Registry, to: str, words: str) -> None:

@@ -142,7 +142,7 @@ def test_events_that_airflow_cannot_tell_are_left_to_the_next_run(
     run = worker.context(task, run_type="asset_triggered", consumed_asset_events=[event("a", as_of="2013-03-02")])
 
     assert resolve_as_of(run) == day(2)
-    assert "left to the next one. Airflow cannot tell the events of a" in caplog.text
+    assert "left to the next one. Airflow cannot return the events of a" in caplog.text
     with pytest.raises(TransientServiceError, match="while a run that was cleared"):
         sent_events(run, asset)
 
@@ -256,7 +256,7 @@ NEXT_CENTURY = datetime(2126, 4, 1, tzinfo=UTC)
 def test_what_is_still_to_come_is_refused_with_its_source(
     context: Callable[..., Any], run: dict[str, Any], given: str | None, source: str
 ) -> None:
-    with pytest.raises(SpecError, match=f"{source} is still to come: .* got .*, expected at most 2026-01-01T00:00:00Z"):
+    with pytest.raises(SpecError, match=f"{source} is in the future: .* got .*, expected at most 2026-01-01T00:00:00Z"):
         resolve_as_of(context(**run), given)
 
 
@@ -281,5 +281,5 @@ def test_a_task_of_the_future_fails_at_once_and_computes_nothing(worker: Any, tm
     ended = worker.run(task, conf={"as_of": FUTURE})
 
     assert ended.state == "failed", "not up for another try"
-    assert "Param as_of is still to come" in ended.message
+    assert "Param as_of is in the future" in ended.message
     assert not (tmp_path / "artifacts").exists()

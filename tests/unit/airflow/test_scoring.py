@@ -130,7 +130,7 @@ def test_shards_are_mapped_between_what_is_read_and_what_is_published(churn: Cal
 @pytest.mark.parametrize("name", ["prediction", "p_0", "model_version", "as_of"])
 def test_a_column_of_the_name_of_a_prediction_is_refused(churn: Callable[..., Any], name: str) -> None:
     data = {"source": {"uri": "/d.csv"}, "columns": {"target": "left", "timestamp": "t", "numeric": [name]}}
-    with pytest.raises(SpecError, match=f"data.columns has '{name}', a column that predictions get"):
+    with pytest.raises(SpecError, match=f"data.columns has '{name}', the name of a prediction column"):
         churn(data=data)
     assert churn(data=data, scoring=None).scoring is None
 

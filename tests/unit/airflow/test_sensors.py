@@ -205,9 +205,9 @@ def test_each_rescheduled_look_knows_the_one_before(worker: Worker, supervisor: 
     ("settings", "answer"),
     [
         ({"uri": "data/flights"}, "not absolute: got data/flights"),
-        ({"uri": "ftp://host/data"}, "this place cannot be opened: got ftp://host/data"),
-        ({"marker": None, "stable_for": None}, "nothing would say that"),
-        ({"marker": "../_SUCCESS"}, "this object key may not be used"),
+        ({"uri": "ftp://host/data"}, "this address cannot be opened: got ftp://host/data"),
+        ({"marker": None, "stable_for": None}, "nothing would show that"),
+        ({"marker": "../_SUCCESS"}, "this object key is not allowed"),
         ({"stable_for": timedelta(-1)}, "stable_for is negative"),
     ],
     ids=["relative", "unknown scheme", "no rule", "marker elsewhere", "negative"],
@@ -323,7 +323,7 @@ def test_a_worker_sees_the_change_as_well(worker: Worker, promote: Callable[...,
 @pytest.mark.parametrize(
     ("settings", "answer"),
     [
-        ({"min_version": 2, "changed_since": 1}, "under one condition: got changed_since, min_version"),
+        ({"min_version": 2, "changed_since": 1}, "takes one condition: got changed_since, min_version"),
         ({"min_version": "two"}, "min_version is not a whole number: got two"),
         ({"newer_than": "yesterday"}, "newer_than is not a date and time: got yesterday"),
         ({"model": "a/b"}, "cannot have this name"),
@@ -424,7 +424,7 @@ def test_a_skip_says_what_was_decided_and_why(worker: Worker, registry: Registry
 @pytest.mark.parametrize(
     ("settings", "answer"),
     [
-        ({"verdict": "perhaps"}, "verdict is none that monitoring gives: got perhaps"),
+        ({"verdict": "perhaps"}, "verdict is unknown: got perhaps"),
         ({"window": "yesterday"}, "window is not a date and time: got yesterday"),
     ],
 )

@@ -126,7 +126,7 @@ def test_another_writer_is_waited_for_by_another_try(
 @pytest.mark.parametrize("kind", ["date", "timestamp", "real"])
 def test_a_table_whose_as_of_is_no_text_is_named(warehouse: Callable[..., Any], kind: str) -> None:
     warehouse(f"create table churn (id text, as_of {kind})")
-    with pytest.raises(SpecError, match=r"column 'as_of' of table churn of 'warehouse' is no text"):
+    with pytest.raises(SpecError, match=r"column 'as_of' of table churn of 'warehouse' is not text"):
         replace_rows("warehouse", "churn", DAY, [rows()])
 
 
@@ -302,15 +302,15 @@ def test_wrong_sinks_are_found_before_anything_is_scored(worker: Any, mlflow: st
     score.sinks = [{"kind": "sql", "conn_id": "warehouse", "table": "s3cret; drop"}]
     ended = worker.run(score)
     assert ended.state == "failed"
-    assert "the sinks of predictions are wrong" in ended.message
+    assert "the prediction sinks are wrong" in ended.message
     assert "s3cret" not in ended.message
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"function": "xgboost.Booster"}, "is no function for this"),
-        ({"params": {"as_of": "2013"}}, "params.as_of is what every sink gets"),
+        ({"function": "xgboost.Booster"}, "is not allowed here"),
+        ({"params": {"as_of": "2013"}}, "params.as_of is passed to every sink"),
     ],
 )
 def test_a_sink_that_cannot_work_is_a_mistake_of_the_file(changes: dict[str, Any], words: str) -> None:

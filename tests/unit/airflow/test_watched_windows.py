@@ -23,7 +23,7 @@ def test_each_window_reads_the_source_of_its_own_day(world: World) -> None:
     assert world.watch(15, 16, dag=world.dag(data=data))["watch"].state == "success"
     first, second = (world.decision(entry).reasons[1] for entry in world.registry.decisions("warm"))
     assert first.startswith("log_loss is ")
-    assert second.startswith("the live metric says nothing: ")
+    assert second.startswith("the live metric cannot be judged: ")
     assert "2024-01-17.csv" in second
 
 
@@ -59,7 +59,7 @@ def test_labels_that_are_late_are_said_and_do_not_stop_the_watch(world: World) -
     assert ended["watch"].state == "success"
     (decision,) = map(world.decision, world.registry.decisions("warm"))
     assert (decision.action, decision.rule) == ("keep", "healthy")
-    assert decision.reasons[1].startswith("the live metric says nothing: ")
+    assert decision.reasons[1].startswith("the live metric cannot be judged: ")
     assert "good" in decision.reasons[1]
 
 
@@ -99,14 +99,14 @@ def test_broken_data_is_an_incident_with_one_message_and_an_all_clear_and_no_ret
     ]  # fmt: skip
     decided = [world.decision(entry) for entry in world.registry.decisions("warm")]
     assert [one.incident for one in decided] == [None, "begins", "lasts", "over", None]
-    assert decided[1].reasons == ["warmth: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    assert decided[1].reasons == ["warmth: 60.0% of the values are missing (at most 30% allowed, usually 0.0%)"]
     assert decided[3].reasons[0] == "the incident of 2024-01-17 is over"
     events = [one for one in events_of(world.registry, "warm", "warm", [], Teller()) if one.kind != "promoted"]
     assert [(one.kind, one.title) for one in events] == [
         ("incident", "warm: broken data in the window up to 2024-01-17"),
         ("incident_over", "warm: the incident is over in the window up to 2024-01-19"),
     ]
-    assert "warmth: 60.0% of the values are missing, 30% may be" in events[0].text
+    assert "warmth: 60.0% of the values are missing (at most 30% allowed" in events[0].text
 
 
 def test_the_next_training_does_without_the_rows_of_an_incident(world: World) -> None:
@@ -141,7 +141,7 @@ def test_rows_of_an_incident_are_not_judged_when_their_labels_come(world: World)
     broken, later = decided[date(18)], decided[date(20)]
     assert broken.action == "incident"
     assert (later.action, later.rule) == ("keep", "healthy")
-    assert "the live metric says nothing" in " ".join(later.reasons), "these are the rows of the incident"
+    assert "the live metric cannot be judged" in " ".join(later.reasons), "these are the rows of the incident"
     assert {one.action for as_of, one in decided.items() if as_of != date(18)} == {"keep"}
 
 

@@ -106,7 +106,7 @@ def test_a_bad_model_is_rolled_back_once_when_its_windows_say_so(world: World) -
     (entry, *_) = reversed(world.registry.history("warm"))
     assert (entry.action, entry.version, entry.quarantined) == ("rollback", 1, 2)
     assert entry.reason.startswith("2024-02-15: roll back (probation): log_loss is ")
-    assert "that of version 1, the former champion" in entry.reason
+    assert "for version 1, the former champion" in entry.reason
     (champion,) = ended["roll_back"].messages[-1].outlet_events
     assert champion["dest_asset_key"]["name"] == "warm.champion"
     # The same run again, and the days that follow, roll nothing back.

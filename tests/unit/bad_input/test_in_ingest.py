@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NAIVE = good().assign(at=[(START + timedelta(hours=index)).isoformat()[:19] for index in range(40)])
 IN_INGEST = [
     Case("a missing file", lambda path: None, "d.csv", ("d.csv", "is missing", "Correct the path")),
-    Case("an empty folder", lambda path: path.mkdir(), "folder", ("folder", "holds no file")),
+    Case("an empty folder", lambda path: path.mkdir(), "folder", ("folder", "contains no files")),
     Case(
         "a truncated Parquet file", truncated(parquet(good())), "d.parquet", ("d.parquet", "cannot be read", "Parquet")
     ),
@@ -50,11 +50,11 @@ IN_INGEST = [
     ),
     Case("a web page saved as .csv", text(PAGE), "d.csv", ("d.csv", "is a web page, not CSV", "<!DOCTYPE html>")),
     Case("a web page in a gzip", gzipped("\n " + PAGE), "d.csv.gz", ("d.csv.gz", "is a web page")),
-    Case("a tab-separated file named .csv", csv(good(), sep="\t"), "d.csv", ("d.csv", "by a tab", "commas")),
-    Case("a semicolon-separated file", csv(good(), sep=";"), "d.csv", ("d.csv", "by a semicolon", "commas")),
+    Case("a tab-separated file named .csv", csv(good(), sep="\t"), "d.csv", ("d.csv", "with a tab", "commas")),
+    Case("a semicolon-separated file", csv(good(), sep=";"), "d.csv", ("d.csv", "with a semicolon", "commas")),
     Case("an empty file", text(""), "d.csv", ("d.csv", "is empty", "at least one row")),
-    Case("a header only", csv(good(0)), "d.csv", ("d.csv", "holds no row")),
-    Case("a header without a line end", text("id,at,x,y,c,late"), "d.csv", ("d.csv", "holds no row")),
+    Case("a header only", csv(good(0)), "d.csv", ("d.csv", "contains no rows")),
+    Case("a header without a line end", text("id,at,x,y,c,late"), "d.csv", ("d.csv", "contains no rows")),
     Case("UTF-16", text("id,at,x,y,c,late\n1,2,3,4,5,6", "utf-16"), "d.csv", ("d.csv", "is not UTF-8 text")),
     Case("Latin-1", csv(replaced("c", 3, "Zürich"), encoding="latin-1"), "d.csv", ("d.csv", "is not UTF-8 text")),
     Case(
@@ -75,7 +75,7 @@ IN_INGEST = [
         "d.csv",
         ("d.csv", "Expected 6 columns, got 7", "separated by a comma"),
     ),
-    Case("an unknown format", csv(good()), "d.xlsx", ("d.xlsx", "no known format", ".parquet", "data.source.format")),
+    Case("an unknown format", csv(good()), "d.xlsx", ("d.xlsx", "unknown format", ".parquet", "data.source.format")),
     Case("a missing column", csv(good().drop(columns="y")), "d.csv", ("d.csv", "has no column 'y'", "data.columns")),
     Case(
         "a renamed column",
@@ -99,7 +99,7 @@ IN_INGEST = [
         "a retyped column",
         parquet(good().assign(y="five")),
         "d.parquet",
-        ("column 'y', row 1 of file", "d.parquet", "got five; 40 of 40 values are no numbers", "a number"),
+        ("column 'y', row 1 of file", "d.parquet", "got five; 40 of 40 values are not numbers", "a number"),
     ),
     Case(
         "a list column", parquet(good().assign(c=[["a"]] * 40)), "d.parquet", ("column 'c', row 1", "text or a number")
@@ -134,13 +134,13 @@ IN_INGEST = [
         "naive timestamps",
         csv(NAIVE),
         "d.csv",
-        ("column 'at', row 1 of file", "2013-02-01", "a timestamp with its zone", "data.timezone"),
+        ("column 'at', row 1 of file", "2013-02-01", "a timestamp with a time zone", "data.timezone"),
     ),
     Case(
         "some naive timestamps",
         csv(replaced("at", 12, "2013-02-01T12:00:00")),
         "d.csv",
-        ("column 'at', row 13", "got 2013-02-01T12:00:00", "with its zone like the rows before"),
+        ("column 'at', row 13", "got 2013-02-01T12:00:00", "with a time zone, like the rows before"),
     ),
     Case(
         "an unreadable timestamp",
@@ -165,7 +165,7 @@ IN_INGEST = [
         csv(good().assign(at=[f"2013-03-{day:02}T00:00:00Z" for day in range(1, 21)] * 2)),
         "d.csv",
         (
-            "no row that may be seen at as_of 2013-03-01",
+            "no rows available at as_of 2013-03-01",
             "2013-03-01T00:00:00+00:00 to 2013-03-20",
             "choose an as_of after",
         ),
@@ -181,7 +181,9 @@ IN_INGEST = [
     Case(
         "a line that is not JSON", text('{"id": 1}\n{"id": \n'), "d.jsonl", ("line 2 of file", "d.jsonl", "is not JSON")
     ),
-    Case("a JSON array", text('[{"id": 1}]\n'), "d.jsonl", ("line 1 of file", "is not an object", "one object a line")),
+    Case(
+        "a JSON array", text('[{"id": 1}]\n'), "d.jsonl", ("line 1 of file", "is not an object", "one object per line")
+    ),
     Case(
         "mixed types in JSON lines",
         lambda path: replaced("x", 17, "high").to_json(path, orient="records", lines=True),
@@ -192,21 +194,21 @@ IN_INGEST = [
         "a folder that is no day",
         lambda path: (path / "date=soon").mkdir(parents=True) or good().to_csv(path / "date=soon/d.csv"),
         "folder",
-        ("date=soon", "names no day", "date=2013-03-01"),
+        ("date=soon", "is not a day", "date=2013-03-01"),
         data={"partitioned_by": "date"},
     ),
     Case(
         "a file outside the partitions",
         lambda path: path.mkdir() or good().to_csv(path / "d.csv"),
         "folder",
-        ("d.csv", "is in no 'date' folder"),
+        ("d.csv", "is not in a 'date' folder"),
         data={"partitioned_by": "date"},
     ),
     Case(
         "no partition in time",
         lambda path: (path / "date=2013-05-01").mkdir(parents=True) or good().to_csv(path / "date=2013-05-01/d.csv"),
         "folder",
-        ("no partition 'date' in the time asked for", "2013-05-01", "as_of 2013-03-01"),
+        ("no partition 'date' in the requested period", "2013-05-01", "as_of 2013-03-01"),
         data={"partitioned_by": "date"},
     ),
 ]

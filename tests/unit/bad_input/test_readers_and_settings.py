@@ -25,10 +25,10 @@ def frame_reader(reader: Callable[[str], str], body: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("return [1, 2]", ("reader plugin", "gave what is not a table", "got int", "a DataFrame")),
-        ("return None", ("gave what is not a table", "NoneType")),
-        ("open('nowhere.csv')", ("does not find its data", "nowhere.csv")),
-        ("yield from ()", ("holds no row",)),
+        ("return [1, 2]", ("reader plugin", "did not return a table", "got int", "a DataFrame")),
+        ("return None", ("did not return a table", "NoneType")),
+        ("open('nowhere.csv')", ("cannot find its data", "nowhere.csv")),
+        ("yield from ()", ("contains no rows",)),
         (
             "return pd.DataFrame({'late': [0, 1], 'at': pd.Timestamp('2013-02-01', tz='UTC'), 'id': [1, 'a'],"
             " 'x': [1, 2], 'y': [3.5, 'many'], 'c': ['a', 1]})",

@@ -55,7 +55,7 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(
 ) -> None:
     write(tmp_path / name)
 
-    with pytest.raises(DataError, match=f"file {name} unpacks to far more than it is: expected at most 256 MiB"):
+    with pytest.raises(DataError, match=f"file {name} unpacks to far more than its size: expected at most 256 MiB"):
         for _ in read_csv(tmp_path / name, f"file {name}", Wanted(COLUMNS)):
             pass
 
@@ -103,8 +103,8 @@ def test_a_damaged_archive_is_one_error(kind: str, tmp_path: Path) -> None:
         (b"[" * 65 + b"]" * 65, "nested more than 64 deep"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "nested more than 64 deep"),
         (b"[" + b"[]," * 8_000_000 + b"[]]", "more than 16777216"),
-        (b"NaN", "NaN is no number"),
-        (b'{"a": [-Infinity]}', "-Infinity is no number"),
+        (b"NaN", "NaN is not a JSON number"),
+        (b'{"a": [-Infinity]}', "-Infinity is not a JSON number"),
         (b"1" * 5000, "4300"),
         (b"\xff\xfe", "codec can't decode|Expecting value"),
         (b"", "Expecting value"),

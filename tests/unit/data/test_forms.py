@@ -68,14 +68,14 @@ def test_numbers_are_read_as_they_are_written(
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        ([" ", "1", " "], "row 1 of .*got ' '; 2 of 3 values are no numbers: ' ' .rows 1, 3.*data.source.csv.missing"),
-        (["7", "?", "1"], "row 2 of .*got [?], expected a number.*add it to data.source.csv.missing"),
+        ([" ", "1", " "], "row 1 of .*got ' '; 2 of 3 values are not numbers: ' ' .rows 1, 3.*data.source.csv.missing"),
+        (["7", "?", "1"], "row 2 of .*got [?], expected a number.*add texts .*to data.source.csv.missing"),
         (["1,284,680", "7", "1"], "Set data.source.csv.thousands to ','"),
         (["1,5", "7,25", "1"], "Set data.source.csv.decimal to ','"),
         (["1.284,5", "7", "1"], "Set data.source.csv.decimal to ',' and thousands to '.'"),
         (["5%", "0.05", "7%"], "row 2 of .*got 0.05, expected a number"),
         (["$5", "€5", "$7"], "row 2 of .*got €5, expected a number"),
-        (["1,2,3", "12,34", "1"], "2 of 3 values are no numbers: '1,2,3', '12,34'"),
+        (["1,2,3", "12,34", "1"], "2 of 3 values are not numbers: '1,2,3', '12,34'"),
     ],
 )
 def test_what_is_no_number_is_counted_and_the_setting_that_reads_it_named(
@@ -131,13 +131,13 @@ def test_moments_are_read_as_they_are_written(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        (["31.12.2023", "1.1.2024"], "2 of 2 values are no moments.*Set data.source.csv.dates to '%d.%m.%Y'"),
-        (["1/2/2024", "3/2/2024"], "dates to '%m/%d/%Y' or '%d/%m/%Y': which, you must know"),
+        (["31.12.2023", "1.1.2024"], "2 of 2 values are not timestamps.*Set data.source.csv.dates to '%d.%m.%Y'"),
+        (["1/2/2024", "3/2/2024"], "dates to '%m/%d/%Y' or '%d/%m/%Y', whichever is right"),
         ([1704164645123, 1704164645124], "dates to 'epoch_milliseconds'"),
         ([20240102, 20240103], "dates to '%Y%m%d'"),
         (["2024-01-02", "0000-00-00"], "row 2 of .*got 0000-00-00, expected a timestamp"),
         (["2024-01-02", "2024-02-30"], "row 2 of .*got 2024-02-30, expected a timestamp"),
-        (["2024-01-02T00:00:00Z", "2024-01-02T00:00:00"], "row 2 of .*with its zone like the rows before.*1 of 2"),
+        (["2024-01-02T00:00:00Z", "2024-01-02T00:00:00"], "row 2 of .*with a time zone, like the rows before.*1 of 2"),
         (["2024-01-02 00:00:00 EST", "2024-01-03 00:00:00 EST"], "dates to '%Y-%m-%d %H:%M:%S EST'"),
     ],
 )
@@ -165,9 +165,9 @@ def test_an_open_end_of_96_bits_does_not_come_back_in_1816(steps: Any, tmp_path:
         ({"separator": ";;"}, "at most 1 character"),
         ({"separator": '"'}, "cannot separate fields"),
         ({"decimal": ",", "thousands": ","}, "decimal and thousands are both"),
-        ({"encoding": "rot13"}, "none that Python knows"),
-        ({"dates": "%d.%m."}, "names no year"),
-        ({"dates": "%Q"}, "holds %Q, which is not read"),
+        ({"encoding": "rot13"}, "is not known to Python"),
+        ({"dates": "%d.%m."}, "has no year"),
+        ({"dates": "%Q"}, "contains %Q, which is not supported"),
         ({"dates": "%Y-%m-%d %I"}, "without %p"),
     ],
 )

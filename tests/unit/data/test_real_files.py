@@ -54,7 +54,7 @@ FILES = [
     Case("leading_zeros.csv", ["id"], ["age"], ["plan", "zip"], "at"),
     Case("mac.csv.zip", ["customerID"], ["age"], ["plan"], "at"),
     Case("mixed.jsonl", ["id"], ["age"], ["plan"], "at", types={"age": "double"}),
-    Case("mixed_naive_zoned.csv", ["id"], ["age"], ["plan"], notes={"at": "30 have a zone and 30 have none"}),
+    Case("mixed_naive_zoned.csv", ["id"], ["age"], ["plan"], notes={"at": "30 have a zone and 30 do not"}),
     Case("namibia.csv", ["id"], ["age"], ["plan", "country"], "at"),
     Case("one_infinite.csv", ["id"], [], ["plan"], "at", notes={"age": "1 of 60 values is infinite (row 8)"}),
     Case("open_end_9999.csv", ["id"], ["age"], ["plan"], notes={"valid_to": "an open end such as 9999-12-31"}),
@@ -68,7 +68,7 @@ FILES = [
         ["id"],
         ["age"],
         ["plan"],
-        notes={"at": "1 of 60 values is no moment: '0000-00-00 00:00:00' (row 10)"},
+        notes={"at": "1 of 60 values is not a timestamp: '0000-00-00 00:00:00' (row 10)"},
     ),
 ]
 
@@ -127,7 +127,7 @@ def test_what_is_drafted_of_it_passes_its_own_steps(name: str, tmp_path: Path) -
     [
         ("page.parquet", "left", ("is a web page, not Parquet", "Download the file itself")),
         ("no_letters.csv", "left", ("is not UTF-8 text", "Save it as UTF-8")),
-        ("list.jsonl", "left", ("line 1 of data file", "is not an object", "one object a line")),
+        ("list.jsonl", "left", ("line 1 of data file", "is not an object", "one object per line")),
     ],
 )
 def test_what_cannot_be_read_is_one_line_that_fits_the_format(

@@ -93,7 +93,7 @@ def test_parquet_by_others_does_not_say_what_it_means(store: ArtifactStore) -> N
     with store.workspace() as folder:
         pq.write_table(table(), folder / "t.parquet")
         ref = store.add(folder / "t.parquet", ".parquet")
-    with pytest.raises(ArtifactError, match="does not say what its columns mean.*Make it with ingest"):
+    with pytest.raises(ArtifactError, match="does not describe its columns.*Create it with ingest"):
         table_info(store, ref)
 
 

@@ -61,7 +61,11 @@ TABLE: list[tuple[str, Any, str]] = [
     ("binary that is no text", pa.array([b"\xff"]), "- - - - - -"),
     ("16 bytes", pa.array([bytes(range(16))], pa.binary(16)), "- - text - - -"),
     ("3 bytes", pa.array([b"abc"], pa.binary(3)), "- - text - - -"),
-    ("UUID", pa.array([uuid.UUID(int=5)], pa.uuid()), "- text text text - -"),
+    (
+        "UUID",
+        pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(15) + b"\5"], pa.binary(16))),
+        "- text text text - -",
+    ),
     ("date32", pa.array([date(2024, 1, 1)]), "- text text text - moment"),
     ("date64", pa.array([date(2024, 1, 1)], pa.date64()), "- text text text - moment"),
     ("timestamp", pa.array([NOON], pa.timestamp("s")), "- text text text - moment"),

@@ -132,7 +132,7 @@ def test_only_whole_groups_are_drawn_and_a_few_say_nothing() -> None:
     assert resampled.max() > 2
     span = interval(resample({"it": it}, group_units(groups % 4, "customer"), 200, 0)["it"], 0.95)
     assert (span.low, span.high) == (None, None)
-    assert span.why == "the rows are of 4 groups by customer: at least 5 are needed to say how sure it is"
+    assert span.why == "the rows come from 4 groups by customer: at least 5 are needed for an interval"
 
 
 def test_the_group_bootstrap_covers_what_the_row_bootstrap_misses() -> None:

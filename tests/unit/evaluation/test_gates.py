@@ -71,7 +71,7 @@ def report(**changes: Any) -> EvaluationReport:
                 value="LGA",
                 rows=900,
                 metrics={"roc_auc": None, "log_loss": 0.4},
-                undefined={"roc_auc": "there is no row of class 1"},
+                undefined={"roc_auc": "no rows of class 1"},
             ),
         ],
         "worst_slices": {
@@ -210,7 +210,7 @@ def test_a_champion_that_cannot_predict_the_data_fails_its_gate_with_the_reason(
     ("rule", "passes", "on_fail", "words"),
     [
         ("fail", False, "fail", "airflow mlops promote PIPELINE VERSION --despite-gates"),
-        ("skip", False, "skip", "`on_incomparable: pass` at this gate"),
+        ("skip", False, "skip", "`on_incomparable: pass` on this gate"),
         ("pass", True, "fail", "(on_incomparable: pass)"),
     ],
 )
@@ -289,7 +289,7 @@ def test_what_is_better_than_the_dummy_by_chance_does_not_beat_it() -> None:
 
 
 def test_a_gain_of_which_nothing_can_be_said_does_not_beat_the_dummy() -> None:
-    gained = Difference(value=0.3, why="the rows are of 3 blocks of a day: at least 5 are needed to say how sure it is")
+    gained = Difference(value=0.3, why="the rows come from 3 blocks of a day: at least 5 are needed for an interval")
     verdict = one({"kind": "baseline"}, report(over_baseline={"roc_auc": gained}))
     assert (verdict.passed, verdict.why) == (False, gained.why)
 
@@ -341,10 +341,10 @@ def test_a_regression_has_a_shift_and_no_class_shares() -> None:
 
 
 def test_a_winner_without_the_deciding_metric_fails_even_without_gates() -> None:
-    broken = CandidateScores(metrics={"roc_auc": None}, undefined={"roc_auc": "there are no rows"})
+    broken = CandidateScores(metrics={"roc_auc": None}, undefined={"roc_auc": "no rows"})
     (verdict,) = judge([], report(candidates={"forest": broken}))
     assert (verdict.name, verdict.passed, verdict.on_fail) == ("measured", False, "fail")
-    assert verdict.why == "there are no rows"
+    assert verdict.why == "no rows"
 
 
 ALL = [
@@ -480,14 +480,14 @@ def test_every_slice_is_judged_by_an_end_of_its_interval(
         {"kind": "worst_slice", "min": least, "judged_by": judged_by},
         sliced(EWR=(0.6, 0.8), JFK=(0.65, 0.75), LGA=None),
     )
-    assert (found.passed, found.why) == (passed, "no interval of origin=LGA")
+    assert (found.passed, found.why) == (passed, "no interval for origin=LGA")
     assert f"(origin={origin}, 200 rows)" in found.got
     assert found.expected.endswith(f"at the {judged_by} end of its interval")
 
 
 def test_slices_without_any_interval_do_not_pass() -> None:
     found = one({"kind": "worst_slice", "min": 0, "judged_by": "low"}, sliced(EWR=None))
-    assert (found.passed, found.why) == (False, "no interval of origin=EWR")
+    assert (found.passed, found.why) == (False, "no interval for origin=EWR")
 
 
 def test_of_the_worse_end_what_the_winner_looks_too_good_by_is_taken_off() -> None:
@@ -496,7 +496,7 @@ def test_of_the_worse_end_what_the_winner_looks_too_good_by_is_taken_off() -> No
     found = one(gate, report(optimism=known))
     assert not found.passed
     assert found.margin == pytest.approx(-0.005)
-    assert found.got == "roc_auc 0.72 [0.7, 0.74], optimism 0.01 taken off"
+    assert found.got == "roc_auc 0.72 [0.7, 0.74], minus optimism 0.01"
     assert one(gate, report()).passed
     assert one(gate | {"judged_by": "point"}, report(optimism=known)).passed
     loss = Optimism(metric="log_loss", value=0.02, method="bootstrap", candidates=3)

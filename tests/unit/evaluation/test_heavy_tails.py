@@ -56,7 +56,7 @@ def test_the_reason_says_what_to_do_and_mae_of_tails_that_have_a_mean_has_an_int
     found = interval(drawn, 0.95)
     assert (found.low, found.high) == (None, None)
     assert found.why is not None
-    assert found.why.startswith("a few rows carry the error (tail index 0.")
+    assert found.why.startswith("a few rows dominate the error (tail index 0.")
     assert found.why.endswith("judge by mae, or transform the target")
     assert quantiles(drawn) == ([], found.why), "and nothing is decided by it"
     assert interval(drawn_of("mae", errors, row_units(300)), 0.95).low is not None
@@ -82,8 +82,8 @@ def test_of_a_customer_with_half_of_the_rows_nothing_says_how_much_it_varies() -
     assert units.effective == pytest.approx(3.96, abs=0.01)
     found = interval(drawn_of("mae", np.ones(400), units), 0.95)
     assert found.why == (
-        "the rows are of 101 groups by customer so unequal that they say as much as 4.0 equal ones: at least 4 are "
-        "needed to say how sure it is"
+        "the rows come from 101 groups by customer so unequal that they count as 4.0 equal ones: at least 4 are "
+        "needed for an interval"
     )
 
 

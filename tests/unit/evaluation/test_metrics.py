@@ -98,7 +98,7 @@ ONE_CLASS = predictions_of("binary", np.zeros(3), np.array([[0.9, 0.1], [0.8, 0.
 
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision", "balanced_accuracy", "f1", "precision", "recall"])
 def test_a_metric_that_compares_classes_needs_both(name: str) -> None:
-    assert measure(name, ONE_CLASS) == (None, "there is no row of class 1")
+    assert measure(name, ONE_CLASS) == (None, "no rows of class 1")
 
 
 @pytest.mark.parametrize("name", ["log_loss", "brier", "accuracy"])
@@ -109,7 +109,7 @@ def test_a_mean_over_rows_stands_with_one_class(name: str) -> None:
 def test_a_class_that_is_absent_from_the_rows_is_named() -> None:
     predictions = three_classes()
     part = predictions.take(predictions.truth != 2)
-    assert measure("roc_auc", part) == (None, "there is no row of class c")
+    assert measure("roc_auc", part) == (None, "no rows of class c")
     assert measure("log_loss", part).value == pytest.approx(sk.log_loss(part.truth, part.scores, labels=[0, 1, 2]))
 
 
@@ -131,10 +131,10 @@ def test_what_is_no_probability_is_not_measured(row: list[float]) -> None:
 
 
 def test_no_rows_have_no_metric() -> None:
-    assert measure("accuracy", binary().take(np.array([], dtype=int))) == (None, "there are no rows")
+    assert measure("accuracy", binary().take(np.array([], dtype=int))) == (None, "no rows")
 
 
-@pytest.mark.parametrize(("truth", "why"), [([5.0, 5.0, 5.0], "the target is constant"), ([5.0], "there is one row")])
+@pytest.mark.parametrize(("truth", "why"), [([5.0, 5.0, 5.0], "the target is constant"), ([5.0], "only one row")])
 def test_r2_needs_a_target_that_varies(truth: list[float], why: str) -> None:
     predictions = predictions_of("regression", np.array(truth), np.full(len(truth), 4.0))
     assert measure("r2", predictions) == (None, why)
@@ -163,5 +163,5 @@ def test_gain_is_positive_where_the_challenger_is_better(name: str) -> None:
 def test_a_metric_that_no_model_of_the_task_has_is_named_with_those_that_it_has(
     name: str, predictions: Predictions
 ) -> None:
-    with pytest.raises(SpecError, match=f"no metric '{name}' of a {predictions.task} model.*expected .*(f1|mae)"):
+    with pytest.raises(SpecError, match=f"no metric '{name}' for a {predictions.task} model.*expected .*(f1|mae)"):
         measure(name, predictions)

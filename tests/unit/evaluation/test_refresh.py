@@ -112,7 +112,7 @@ def test_looks_together_spend_what_the_budget_says() -> None:
 def test_without_new_data_nothing_is_replaced_and_the_reason_is_said() -> None:
     verdict = judged(gained(0.5, 0.6, 0.7), unseen=timedelta(0))
     assert (verdict.passed, verdict.spent) == (False, 0)
-    assert "the next one has with newer data" in verdict.why
+    assert "the next look at newer data will have one" in verdict.why
     assert judged(gained(-0.03, -0.01, 0.01), recipe=OURS, unseen=timedelta(0)).passed
 
 

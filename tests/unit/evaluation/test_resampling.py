@@ -36,8 +36,8 @@ def test_rows_with_a_timestamp_are_drawn_by_the_day() -> None:
     units = block_units(np.arange(0, 240) * HOUR, timedelta(0))
     assert (units.count, units.block, units.drawn) == (10, timedelta(days=1), "block")
     assert np.array_equal(units.codes, np.arange(240) // 24)
-    assert "whole blocks of time drawn, 10 blocks of a day" in units.described.words
-    assert "they are few, so intervals are wider" in units.described.words
+    assert "in whole blocks of time (10 blocks of a day)" in units.described.words
+    assert "they are few, so the intervals are wider" in units.described.words
 
 
 def test_a_block_is_no_shorter_than_a_label_takes() -> None:
@@ -69,7 +69,7 @@ def test_rows_of_too_few_days_say_nothing() -> None:
     drawn = resample(statistics_of(["mae"], predictions), units, 100, 0)["mae"]
     found = interval(drawn, 0.95)
     assert (found.low, found.high) == (None, None)
-    assert found.why == "the rows are of 4 blocks of a day: at least 5 are needed to say how sure it is"
+    assert found.why == "the rows come from 4 blocks of a day: at least 5 are needed for an interval"
     gained = difference_of("mae", {"one": drawn}, "one", 50.0, "the champion")
     assert (gained.value, gained.quantiles, gained.why) == (2.5, [], found.why)
 
@@ -176,7 +176,7 @@ def test_with_few_rows_of_a_class_nobody_says_how_sure_a_metric_is() -> None:
     scores = np.column_stack([np.linspace(0.1, 0.9, 200), np.linspace(0.9, 0.1, 200)])
     predictions = predictions_of("binary", np.arange(200) < 19, scores, ("no", "yes"))
     assert too_rare("roc_auc", predictions) == (
-        "there are 19 rows of class yes: at least 20 are needed to say how sure roc_auc is"
+        "only 19 rows of class yes: at least 20 are needed for an interval of roc_auc"
     )
     assert too_rare("roc_auc", predictions_of("binary", np.arange(200) < 20, scores, ("no", "yes"))) is None
     assert too_rare("rmse", predictions_of("regression", np.zeros(3), np.ones(3))) is None

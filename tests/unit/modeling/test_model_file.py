@@ -172,7 +172,7 @@ class Foreign(BaseEstimator):  # type: ignore[misc]  # scikit-learn carries no t
     ],
 )
 def test_a_forged_model_is_refused_before_anything_of_it_runs(forge: Any, named: str, store: ArtifactStore) -> None:
-    with pytest.raises(ModelError, match=f"(?s)holds types that are not trusted.*{named}"):
+    with pytest.raises(ModelError, match=f"(?s)contains types that are not trusted.*{named}"):
         load_model(store, forged(store, forge()))
 
 
@@ -206,7 +206,7 @@ def test_what_is_no_model_is_said_to_be_none(data: bytes, store: ArtifactStore, 
 
     with pytest.raises(ModelError, match="cannot be read"):
         load_model(store, ref)
-    with pytest.raises(ModelError, match="is no skops archive"):
+    with pytest.raises(ModelError, match="is not a skops archive"):
         canonical_digest(store.fetch(ref))
 
 

@@ -119,18 +119,18 @@ MADE_UP: dict[str, tuple[Columns, NDArray[Any], int, str]] = {
         {"due": minutes(1), "done": minutes(1) + gauss(2, 0, 30)},
         np.exp((gauss(2, 0, 30)) / 20),
         0,
-        "y is told by ",
+        "y is determined by ",
     ),
-    "any of the failure modes": (MODES, FAILED, 2, "y is told by any of TWF, HDF, PWF, OSF, RNF"),
-    "failure modes, and some failures without": (MODES, FAILED | (rare(9, 0.003) > 0), 2, "told by any of TWF"),
-    "none of the defects": ({name: 1 - mode for name, mode in MODES.items()}, ~FAILED, 2, "told by any of TWF"),
+    "any of the failure modes": (MODES, FAILED, 2, "y is determined by any of TWF, HDF, PWF, OSF, RNF"),
+    "failure modes, and some failures without": (MODES, FAILED | (rare(9, 0.003) > 0), 2, "determined by any of TWF"),
+    "none of the defects": ({name: 1 - mode for name, mode in MODES.items()}, ~FAILED, 2, "determined by any of TWF"),
     "late by more than a quarter": (
         {"planned": minutes(1), "actual": minutes(1) + gauss(2, 0, 20)},
         gauss(2, 0, 20) > 15,
         2,
-        "y is told by ",
+        "y is determined by ",
     ),
-    "over the limit": ({"used": money(1), "granted": money(2)}, money(1) / money(2) > 1, 2, "y is told by "),
+    "over the limit": ({"used": money(1), "granted": money(2)}, money(1) / money(2) > 1, 2, "y is determined by "),
 }
 
 

@@ -41,7 +41,7 @@ def test_the_cooldown_doubles_with_each_request_from_which_no_champion_came() ->
     history = days(policy(cooldown=timedelta(days=3)), [DRIFT] * 30)
     assert passed(history) == [0, 3, 9, 21]
     assert history[4].why == (
-        "cooldown of 6 days since the request of 2013-03-04: doubled, since the last requests made no champion"
+        "cooldown of 6 days since the request of 2013-03-04: doubled, since the last requests led to no new champion"
     )
 
 
@@ -89,7 +89,7 @@ def test_a_window_that_comes_late_asks_for_nothing() -> None:
     later = day(5, [], policy())
     late = day(2, [later], policy(), drift=DRIFT)
     assert late.suppressed
-    assert late.why == "a later window is decided already"
+    assert late.why == "a later window has already been decided"
 
 
 def test_each_obstacle_is_named() -> None:
@@ -102,7 +102,7 @@ def test_each_obstacle_is_named() -> None:
 
 
 def test_a_suppressed_request_must_say_why() -> None:
-    with pytest.raises(ValidationError, match="says why"):
+    with pytest.raises(ValidationError, match="a suppressed request has a `why`"):
         Decision(as_of=START, action="retrain", rule="drift", reasons=["drift"], suppressed=True)
 
 

@@ -17,7 +17,7 @@ from airflow_mlops_provider.spec.operations import Incident
 if TYPE_CHECKING:
     from datetime import datetime
 
-BROKEN = {**DRIFT, "incident": ["wind: 61.5% of the values are missing, 30% may be; usual are 1.0%"]}
+BROKEN = {**DRIFT, "incident": ["wind: 61.5% of the values are missing (at most 30% allowed, usually 1.0%)"]}
 
 
 @pytest.mark.parametrize("live", [WELL, DECAY, WORSE], ids=["well", "decayed", "worse than the former"])
@@ -104,7 +104,7 @@ def test_where_no_champion_comes_of_retrainings_for_decay_the_former_one_serves_
     if "roll_back" in expected:
         assert history[-1].rule == "fallback"
         assert history[-1].reasons[1] == (
-            "no champion came of 2 retrainings for decay, and log_loss 0.8, version 1 has 0.5"
+            "2 retrainings for decay led to no new champion, and log_loss 0.8, version 1 has 0.5"
         )
         assert day(3, history, policy(fallback_after=after), live=live).rule == "rolled_back"
 

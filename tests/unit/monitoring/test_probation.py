@@ -89,7 +89,7 @@ def test_a_window_that_is_late_is_no_look() -> None:
     others = [history[0], history[2]]
     found = decide(policy, late, drift=None, live=live(-9.0), champion=CHAMPION, history=others)
     assert (found.action, found.comparison is not None) == ("keep", True)
-    assert found.reasons[-1].endswith("a later window was looked at already")
+    assert found.reasons[-1].endswith("a later window has already been looked at")
 
 
 def test_where_nobody_knows_how_days_differ_rows_alone_count_and_that_is_said() -> None:
@@ -97,12 +97,12 @@ def test_where_nobody_knows_how_days_differ_rows_alone_count_and_that_is_said() 
     facts = live(-9.0, error=None)
     found = decide(Monitoring(), stretch, drift=None, live=facts, champion=CHAMPION, history=[])
     assert found.action == "roll_back"
-    assert "by rows alone, since its evaluation does not say how much days differ" in " ".join(found.reasons)
+    assert "by rows alone, since its evaluation does not record how much days differ" in " ".join(found.reasons)
 
 
 def test_a_champion_that_cannot_predict_is_rolled_back_at_once() -> None:
     stretch = Window(as_of=START + DAY, start=START, rows=500)
-    facts = {"cannot_predict": True, "against_former": "version 2 cannot predict these rows, version 1 can"}
+    facts = {"cannot_predict": True, "against_former": "version 2 cannot predict these rows, but version 1 can"}
     found = decide(Monitoring(), stretch, drift=None, live=facts, champion=CHAMPION, history=[])
     assert (found.action, found.reasons[0]) == ("roll_back", facts["against_former"])
 

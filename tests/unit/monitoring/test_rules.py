@@ -31,7 +31,7 @@ def test_the_first_rule_that_applies_decides(drift: Any, live: Any, rule: str, a
     assert (decision.rule, decision.action, decision.bad, decision.suppressed) == (rule, action, bad, False)
 
 
-FALLEN = {"judged": True, "fallen": True, "why": "roc_auc is 0.6 [0.5, 0.7] by estimate, 0.75 on the holdout"}
+FALLEN = {"judged": True, "fallen": True, "why": "roc_auc is estimated at 0.6 [0.5, 0.7], 0.75 on the holdout"}
 STEADY = {**FALLEN, "fallen": False}
 
 
@@ -49,7 +49,7 @@ def test_an_estimate_that_fell_is_a_rule_after_what_was_seen(
     drift: Any, live: Any, estimate: Any, rule: str, bad: bool
 ) -> None:
     decision = decide(policy(), window(0), drift=drift, live=live, estimate=estimate, champion=champion(), history=[])
-    message = "nothing can be estimated: 3 rows, 200 are needed" if estimate is SILENT else estimate["why"]
+    message = "no estimate: 3 rows, 200 are needed" if estimate is SILENT else estimate["why"]
     assert (decision.rule, decision.bad, decision.reasons[-1]) == (rule, bad, message)
 
 
@@ -95,8 +95,8 @@ def test_predictions_that_drift_while_features_do_not_are_told_without_a_contrad
 def test_a_silent_window_says_what_was_missing() -> None:
     decision = day(0, [], policy(), drift=SILENT, live=None)
     assert decision.reasons == [
-        "drift says nothing: 3 rows, 200 are needed",
-        "the live metric says nothing: not computed",
+        "drift cannot be judged: 3 rows, 200 are needed",
+        "the live metric cannot be judged: not computed",
     ]
 
 

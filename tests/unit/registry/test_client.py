@@ -39,7 +39,7 @@ def test_the_file_store_is_refused(uri: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("ftp://host", "unknown kind"),
+        ("ftp://host", "unknown scheme"),
         ("databricks", "file store"),
         ("sqlite://", "in-memory"),
         ("sqlite:///:memory:", "in-memory"),
@@ -191,10 +191,10 @@ print(json.dumps(errors))
     assert all(seconds < 10 for _, seconds in message.values()), message
     for name in ("file", "read-only file", "read-only folder", "folder", "new file"):
         assert "MLflow's database cannot be used: this process (user id " in message[name][0]
-        assert "may not read and write" in message[name][0]
+        assert "cannot read and write" in message[name][0]
         assert "Let this user read and write it (chown, chmod)" in message[name][0]
     assert "file is not a database" in message["text"][0]
-    assert f"MLflow's database is no file: {tmp_path}/folder.db" in message["a folder"][0]
+    assert f"MLflow's database is not a file: {tmp_path}/folder.db" in message["a folder"][0]
 
 
 def test_ping_says_that_mlflow_answers(registry: Registry, mlflow_uri: str) -> None:

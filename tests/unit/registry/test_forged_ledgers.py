@@ -203,7 +203,10 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     "the run deleted": (deleted, "was deleted. Restore it: mlflow runs restore"),
     "the run removed": (removed, "was removed"),
     "the experiment of another case": (renamed, "version 3, which the alias names, was made champion"),
-    "another run as the ledger": (other_ledger, "which the tag 'run' of its experiment names, is none of this log"),
+    "another run as the ledger": (
+        other_ledger,
+        "which the tag 'run' of its experiment names, does not belong to this log",
+    ),
     "another model's ledger": (other_model_s_ledger, "entry 1 does not follow from the ledger's beginning"),
     "an entry that follows nothing": (forge("seq-4", previous=None), "entry 4 does not say which entry it follows"),
     "an entry that follows another": (forge("seq-4", previous="b" * 64), "entry 4 does not follow from entry 3"),
@@ -211,9 +214,12 @@ REFUSED: dict[str, tuple[Attack, str]] = {
         lambda database: database.put("seq-4", database.get("seq-2")),
         "entry 4 does not follow from entry 3",
     ),
-    "an entry of a task that wrote one": (forge("seq-4", idem="task-1"), "entry 4 is of a task that has written"),
+    "an entry of a task that wrote one": (
+        forge("seq-4", idem="task-1"),
+        "entry 4 was written by a task that already has an entry",
+    ),
     "an entry from before the last": (forge("seq-4", at="2013-01-01T00:00:00Z"), "written before entry 3"),
-    "a version with another digest": (forge("seq-4", version=2), "entry 4 says that version 2 is another model"),
+    "a version with another digest": (forge("seq-4", version=2), "entry 4 says that version 2 is a different model"),
     "a version that MLflow knows by another digest": (
         forge("seq-4", version=7, digest="digest-1"),
         "entry 4 says that version 7 is model digest-1…, and MLflow holds digest-7…",
@@ -221,7 +227,7 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     "a rollback to what never was": (forge("seq-4", action="rollback", version=7), "rolls back to version 7, which no"),
     "an unknown version in quarantine": (
         forge("seq-4", version=5, digest="digest-5", quarantined=9),
-        "puts version 9 into quarantine, which no entry before it names",
+        "puts version 9 into quarantine, which no earlier entry names",
     ),
     "a quarantine lifted that is none": (forge("seq-4", lifted=2), "lifts the quarantine of version 2, which"),
     "an entry that comes before itself": (forge("seq-4", next_seq=2), "entry 4 says that entry 2 comes after it"),
@@ -234,10 +240,10 @@ REFUSED: dict[str, tuple[Attack, str]] = {
     "no JSON": (forge("seq-4", "{"), "entry 4 cannot be read"),
     "a list": (forge("seq-4", "[1]"), "entry 4 cannot be read"),
     "nothing": (forge("seq-4", ""), "entry 4 cannot be read"),
-    "NaN": (forge("seq-4", '{"metrics": {"roc_auc": NaN}}'), "entry 4 cannot be read: NaN is no number of JSON"),
+    "NaN": (forge("seq-4", '{"metrics": {"roc_auc": NaN}}'), "entry 4 cannot be read: NaN is not a JSON number"),
     "a number of 5,000 digits": (forge("seq-4", '{"version": ' + "9" * 5000 + "}"), "entry 4 cannot be read"),
     "JSON 2,900 deep": (forge("seq-4", '{"gates": ' + "[" * 2900 + "]" * 2900 + "}"), "entry 4 cannot be read"),
-    "a value of a million characters": (forge("seq-4", reason="x" * 10**6), "at most 6000 are written"),
+    "a value of a million characters": (forge("seq-4", reason="x" * 10**6), "the limit is 6000"),
 }  # fmt: skip
 
 
@@ -276,7 +282,7 @@ def test_a_key_that_does_not_count_is_ignored_and_told(database: Database, key: 
     assert (found.agrees, found.champion, database.alias()) == (True, 3, 3)
     [remark] = found.remarks
     assert remark.startswith("the ledger of 'flights': values that this package did not write are ignored: ")
-    assert remark.endswith("Look who may write the experiment 'mlops-ledger' in MLflow.")
+    assert remark.endswith("Check who can write to the experiment 'mlops-ledger' in MLflow.")
     assert registry.states(["flights"])["flights"].remarks == [remark]
     assert registry.promote(request(5, 5, compared_with=3)).status == "promoted"
     assert [entry.version for entry in database.registry.history("flights")] == [1, 2, 3, 5]
@@ -405,7 +411,7 @@ def test_an_entry_of_a_clock_that_ran_ahead_is_told(database: Database) -> None:
     database.put("seq-4", database.next(version=5, digest="digest-5", at="2126-01-01T00:00:00Z"))
 
     [remark] = database.registry.remarks("flights")
-    assert remark.startswith("entry 4 says that it was written at 2126-01-01 00:00 UTC, which is still to come")
+    assert remark.startswith("entry 4 says that it was written at 2126-01-01 00:00 UTC, which is in the future")
 
 
 def test_an_entry_that_just_fits_still_fits_with_the_digest_of_the_one_before(database: Database) -> None:

@@ -43,7 +43,7 @@ def day(number: int) -> datetime:
 def test_a_version_of_the_future_is_not_promoted(registry: Registry, request_for: Request, later: timedelta) -> None:
     wanted = request_for(1, day=1, order_key=datetime.now(UTC) + later)
     for retried in (registry.promote, registry.refusal):
-        with pytest.raises(RegistryError, match="version 1 of model 'flights' was trained with an as_of that is still"):
+        with pytest.raises(RegistryError, match="version 1 of model 'flights' was trained with an as_of in the future"):
             retried(wanted)
     assert registry.history("flights") == []
 
@@ -62,8 +62,9 @@ def test_a_champion_of_the_future_is_told_and_a_rollback_heals(
     store(1, day(1))
     store(2, FAR)
     reported = (
-        r"version 2 became champion \(entry 2\) with as_of 2126-04-01, later than the moment itself, .* UTC: its as_of "
-        r"was mistyped, and no training is newer. Roll it back \(airflow mlops rollback, .*\): later trainings"
+        r"version 2 became champion \(entry 2\) with as_of 2126-04-01, later than the promotion itself, .* UTC: "
+        r"its as_of is wrong, so no training counts as newer. Roll it back "
+        r"\(airflow mlops rollback, .*\): later trainings"
     )
     with pytest.raises(RegistryError, match=f"version 3 of model 'flights' is not promoted: {reported}"):
         registry.promote(request_for(3, day=3, compared_with=1))
@@ -129,8 +130,8 @@ def test_a_clock_and_an_as_of_of_one_future_are_told(registry: Registry, store: 
     store(1, day(1))
     store(2, FAR, at=FAR + timedelta(hours=1))
     future, clock = registry.remarks("flights")
-    assert "with as_of 2126-04-01, later than the moment itself" in future
-    assert clock.startswith("entry 2 says that it was written at 2126-04-01 01:00 UTC, which is still to come")
+    assert "with as_of 2126-04-01, later than the promotion itself" in future
+    assert clock.startswith("entry 2 says that it was written at 2126-04-01 01:00 UTC, which is in the future")
 
 
 def test_a_window_of_the_future_keeps_no_later_window_from_retraining(registry: Registry) -> None:

@@ -84,7 +84,7 @@ def test_a_damaged_log_is_named(log: Notices, client: object) -> None:
     run = client.get_experiment_by_name("notices/flights").tags["run"]
     client.log_param(run, "since-mail-drift", "yesterday")
     client.log_param(run, "try-1-mail-entry-1", "{}")
-    with pytest.raises(RegistryError, match="a moment of notifier mail cannot be read"):
+    with pytest.raises(RegistryError, match="a timestamp of notifier mail cannot be read"):
         log.since(log.read(), "mail", ["drift"], NOON)
     with pytest.raises(RegistryError, match="the log of messages .* try-1-mail-entry-1 cannot be read"):
         log.unsent(log.read(), "mail", ["entry-1"])

@@ -11,7 +11,7 @@ from airflow_mlops_provider.exceptions import RegistryError
 from airflow_mlops_provider.registry import LedgerEntry, PromotionRequest, Registry
 from airflow_mlops_provider.registry.chain import digest_of
 from airflow_mlops_provider.registry.client import Connection
-from airflow_mlops_provider.registry.ledger import LEDGER, Ledger, champion_for
+from airflow_mlops_provider.registry.ledger import LEDGER, Ledger, champion_to_beat
 from airflow_mlops_provider.registry.promotion import refusal
 from airflow_mlops_provider.registry.write_once import WriteOnceLog
 
@@ -125,7 +125,7 @@ def test_a_repaired_training_of_the_same_day_replaces_its_own_champion(
     versions("flights", 3)
     registry.promote(request_for(1, day=1))
     registry.promote(request_for(2, day=2, compared_with=1))
-    again = registry.champion_for("flights", as_of=datetime(2013, 3, 2, tzinfo=UTC), lineage="lineage-2")
+    again = registry.champion_to_beat("flights", as_of=datetime(2013, 3, 2, tzinfo=UTC), lineage="lineage-2")
     assert again is not None
     assert again.seq == 1
     assert registry.promote(request_for(3, day=2, compared_with=again.seq)).status == "promoted"
@@ -180,7 +180,7 @@ def test_who_a_challenger_is_compared_with(request_for: Request) -> None:
 
     def stands_against(day: int, lineage: str = "new", allow_older: bool = False, entries: Any = history) -> int | None:
         moment = datetime(2013, 3, day, tzinfo=UTC)
-        found = champion_for(entries, as_of=moment, lineage=lineage, allow_older=allow_older)
+        found = champion_to_beat(entries, as_of=moment, lineage=lineage, allow_older=allow_older)
         return found.seq if found else None
 
     assert stands_against(6) == 3

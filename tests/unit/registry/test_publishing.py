@@ -235,7 +235,7 @@ def test_a_model_file_that_is_not_the_evaluated_one_is_refused(
 ) -> None:
     other = tmp_path / "model.skops"
     other.write_bytes(b"something else")
-    with pytest.raises(ArtifactError, match=r"not the one that was evaluated: got sha256 \w+, expected \w+"):
+    with pytest.raises(ArtifactError, match=r"not the file that was evaluated: got sha256 \w+, expected \w+"):
         registry.publish(publication(model_file=other))
     with pytest.raises(StorageError, match="nowhere.skops cannot be copied: it, or a folder above it, is gone"):
         registry.publish(publication(model_file=tmp_path / "nowhere.skops"))

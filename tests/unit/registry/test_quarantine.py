@@ -33,7 +33,7 @@ def test_a_version_that_never_served_is_barred_and_the_champion_serves_on(
     before = registry.history("flights")[-1]
     outcome = bar(4, reason=" leaks ", approver="ann")
     assert (outcome.status, outcome.changed) == ("quarantined", True)
-    assert outcome.reason == "version 4 is in quarantine (entry 3), and version 2 serves on: leaks"
+    assert outcome.reason == "version 4 is in quarantine (entry 3), and version 2 keeps serving: leaks"
     [*_, entry] = registry.history("flights")
     own = {"seq", "previous", "nonce", "idem", "at", "approver", "reason", "quarantined", "compared_with"}
     assert entry.model_dump(exclude=own) == before.model_dump(exclude=own)

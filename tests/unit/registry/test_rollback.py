@@ -120,7 +120,7 @@ def test_each_further_rollback_goes_further_back(
         back(idem="third")
     assert str(raised.value) == (
         "model 'flights' cannot be rolled back to the previous champion: no champion is left before version 1. "
-        "No other version has served that is not in quarantine."
+        "Every other version that has served is in quarantine."
     )
 
 
@@ -129,7 +129,7 @@ def test_what_a_rollback_passed_over_is_not_what_comes_before_it(
 ) -> None:
     champions(3)
     back(to=1, idem="first")
-    with pytest.raises(RegistryError, match=r"no champion is left before version 1\. There is version 2 \("):
+    with pytest.raises(RegistryError, match=r"no champion is left before version 1\. Available: version 2 \("):
         back(idem="second")
     assert back(to=2, idem="third").status == "rolled_back"
 
@@ -213,11 +213,11 @@ def test_without_a_champion_there_is_nothing_to_roll_back(back: RollBack) -> Non
 @pytest.mark.parametrize(
     ("to", "words"),
     [
-        (7, "to version 7: that version never was champion. There is version 2 (entry 2, "),
+        (7, "to version 7: that version was never champion. Available: version 2 (entry 2, "),
         (3, "to version 3: version 3 is the champion already (entry 3)"),
         (
             datetime(2013, 3, 1, tzinfo=UTC),
-            "to what served at 2013-03-01T00:00:00+00:00: the first champion serves since 20",
+            "to what served at 2013-03-01T00:00:00+00:00: the first champion has served since 20",
         ),
         (datetime(2999, 1, 1), "to what served at 2999-01-01T00:00:00+00:00: version 3 is the champion already"),
     ],
@@ -239,7 +239,7 @@ def test_back_to_a_version_in_quarantine_or_its_twin_is_refused(
     registry.promote(request_for(1, day=1))
     registry.promote(request_for(2, day=2, compared_with=1, digest="same"))
     registry.promote(request_for(3, day=3, compared_with=2, digest="same"))
-    with pytest.raises(RegistryError, match="version 2 is the very model that serves as version 3"):
+    with pytest.raises(RegistryError, match="version 2 is the same model that serves as version 3"):
         back(to=2)
     assert back().entry == registry.history("flights")[-1]
     assert registry.history("flights")[-1].version == 1
@@ -290,7 +290,7 @@ def test_only_the_champion_that_was_meant_is_rolled_back(
     outcome = back(expected_head=2)
     assert (outcome.status, outcome.changed, outcome.entry) == ("stale", False, registry.head("flights"))
     assert outcome.reason == (
-        "the champion changed meanwhile: entry 2 was to be rolled back, and it is version 3 by entry 3"
+        "the champion changed in the meantime: entry 2 was to be rolled back, but version 3 is champion by entry 3"
     )
     assert len(registry.history("flights")) == 3
     assert back(expected_head=3).status == "rolled_back"

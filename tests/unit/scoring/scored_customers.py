@@ -83,7 +83,7 @@ class World:
 
     def _promote(self, evaluation: StepResult) -> None:
         facts: Any = evaluation.facts
-        compared = self.registry.champion_for(MODEL, as_of=self.as_of, lineage=facts["lineage"])
+        compared = self.registry.champion_to_beat(MODEL, as_of=self.as_of, lineage=facts["lineage"])
         outcome = self.registry.promote(
             PromotionRequest(
                 model=MODEL,

@@ -35,7 +35,7 @@ def test_mlflows_copy_of_a_lost_champion_is_put_back(world: World, caplog: pytes
     scored = world.score()
     assert (scored.facts["version"], scored.facts["fallback"]) == (2, None)
     assert world.store.holds(lost.artifacts["model"])
-    assert "model.skops of version 2 of churn was lost, and is put back from MLflow." in caplog.text
+    assert "model.skops of version 2 of churn was lost and has been restored from MLflow." in caplog.text
 
 
 def test_who_stands_in_for_the_champion_is_looked_after_before_it_is_needed(
@@ -64,7 +64,7 @@ def test_a_baseline_stands_in_when_no_champion_can_be_loaded(
     assert (scored.facts["version"], scored.facts["fallback"], set(words["model_version"])) == (0, "baseline", {0})
     column = "p_1" if task == "binary" else "prediction"
     assert words[column].tolist() == pytest.approx([world.mean_in_training()] * 300)
-    assert "Every row was given the baseline" in caplog.text
+    assert "Every row gets the baseline" in caplog.text
 
 
 def test_without_model_and_evaluation_there_is_nothing_left_to_ask(world: World) -> None:
@@ -94,4 +94,4 @@ def test_a_champion_whose_file_is_another_model_is_not_asked(world: World) -> No
     world._promote(wrong)
     scored = world.score()
     assert (scored.facts["version"], scored.facts["fallback"]) == (1, "former")
-    assert "another model's" in str(scored.facts["reason"])
+    assert "contains another model" in str(scored.facts["reason"])

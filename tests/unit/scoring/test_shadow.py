@@ -50,7 +50,7 @@ def test_a_challenger_that_cannot_score_takes_nothing_from_the_champion(
     facts: Any = scored.facts["shadow"]
     assert (scored.facts["version"], facts["version"]) == (1, 2)
     assert "was changed" in facts["why"]
-    assert "cannot score beside the champion" in caplog.text
+    assert "cannot score alongside the champion" in caplog.text
     assert not (world.folder / "artifacts" / "predictions_shadow").exists()
 
 

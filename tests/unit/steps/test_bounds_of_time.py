@@ -44,5 +44,5 @@ def test_a_bound_on_the_timestamp_may_be_any_moment(dataset: Any, steps: Any, ki
 
 def test_a_bound_that_is_no_moment_is_a_setting_error(dataset: Any, steps: Any) -> None:
     wrong = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "at", "min_value": "spring"}}
-    with pytest.raises(SpecError, match="bounds the timestamp by what is no moment: got spring"):
+    with pytest.raises(SpecError, match="has a bound on the timestamp that is not a date or time: got spring"):
         steps.validate(dataset, expectations=[wrong])

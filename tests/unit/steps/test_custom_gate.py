@@ -106,7 +106,7 @@ def test_only_what_the_platform_allows_is_called(judge: Callable[..., StepResult
 
 @pytest.mark.parametrize("function", ["xgboost.Booster", "lightgbm.Booster", "sklearn.metrics.roc_auc_score"])
 def test_no_function_of_a_library_is_called(judge: Callable[..., StepResult], function: str) -> None:
-    with pytest.raises(SpecError, match="is no function for this: write one in the plugins folder"):
+    with pytest.raises(SpecError, match="is not allowed here: write a function in the plugins folder"):
         judge({**WORTH, "function": function, "params": {"model_file": "/etc/passwd"}})
 
 
@@ -116,7 +116,7 @@ def test_no_function_of_a_library_is_called(judge: Callable[..., StepResult], fu
     ids=["a class", "a generator"],
 )
 def test_only_a_plain_function_is_called(judge: Callable[..., StepResult], code: str) -> None:
-    with pytest.raises(NotAllowedError, match="'business_gates.worth_it' is no plain function"):
+    with pytest.raises(NotAllowedError, match="'business_gates.worth_it' is not a plain function"):
         judge(WORTH, code)
 
 

@@ -136,11 +136,11 @@ def test_a_search_is_decided_by_it(town: World, plugin: Callable[..., AllowList]
     ("code", "words"),
     [
         ("def expected_profit(y_true, y_score, **kwargs):\n    return 1 / 0\n", "ZeroDivisionError"),
-        ("def expected_profit(y_true, y_score, **kwargs):\n    return None\n", "returned no number: got NoneType"),
+        ("def expected_profit(y_true, y_score, **kwargs):\n    return None\n", "did not return a number: got NoneType"),
         ("def expected_profit(y_true):\n    return 0.0\n", "takes 1 positional argument but 2 were given"),
         (
             "def expected_profit(y_true, y_score, sample_weight=None, **kwargs):\n    return y_score.sum()\n",
-            "does not count rows by their `sample_weight`",
+            "does not weight rows by `sample_weight`",
         ),
     ],
     ids=["raises", "no number", "takes other arguments", "ignores weights"],

@@ -200,7 +200,7 @@ def test_the_validation_part_is_of_the_training_rows_and_the_last_of_them_by_tim
 
 def test_an_embargo_that_leaves_nothing_to_fit_on_is_named(world: World) -> None:
     candidate = {**TREE, "calibrate": "isotonic", "validation": 0.6}
-    with pytest.raises(DataError, match=r"no row is left to fit on.*more than 6 days, 16:00:00 before it"):
+    with pytest.raises(DataError, match=r"no rows are left to fit on.*more than 6 days, 16:00:00 before it"):
         world.train(candidate, embargo=timedelta(hours=160))
 
 
@@ -218,7 +218,7 @@ def test_each_fold_of_a_cross_validation_decides_by_its_own_threshold(world: Wor
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"calibrate": "isotonic", "validation": 0.01}, "the validation part .* holds .* rows of class"),
+        ({"calibrate": "isotonic", "validation": 0.01}, "the validation part .* has .* rows of class"),
         ({"threshold": {"precision": 0.999}, "params": {"max_depth": 1}}, "no threshold reaches a precision of 0.999"),
     ],
 )
@@ -230,7 +230,7 @@ def test_what_cannot_be_settled_is_named(settings: dict[str, Any], words: str, w
 @pytest.mark.parametrize(
     ("task", "settings", "words"),
     [
-        ("multiclass", {"threshold": 0.3}, "a threshold divides two classes"),
+        ("multiclass", {"threshold": 0.3}, "a threshold is for binary tasks"),
         ("regression", {"calibrate": "sigmoid"}, "calibrate is for classifiers"),
     ],
 )

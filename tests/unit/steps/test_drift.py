@@ -87,7 +87,7 @@ def test_too_few_rows_say_nothing(window: Window, rows: int) -> None:
     result = window.run(frame(rows, shift=3))
     assert (result.facts["judged"], result.facts["drifted"], result.facts["weighted_share"]) == (False, False, None)
     assert result.facts["prediction_drift"] is None
-    assert "drift needs 200" in str(result.facts["why"])
+    assert "it needs 200" in str(result.facts["why"])
     assert not any(column.drifted for column in window.report(result).columns)
 
 
@@ -164,9 +164,9 @@ def test_days_differ_in_the_reference_too(window: Window) -> None:
     result = window.run(after, before, window=86_400, min_rows=50)
     column = window.column(result, "x")
     assert (column.drifted, column.bound_by) == (False, "stretches")
-    assert column.why == "no farther than stretches of the reference lie"
+    assert column.why == "within the range of stretches of the reference"
     assert (result.facts["stretches"], result.facts["drifted"]) == (60, False)
-    assert window.report(result).usual_by == "Usual is what 60 stretches of 1 day of the reference show."
+    assert window.report(result).usual_by == "The usual range comes from 60 stretches of 1 day of the reference."
     moved = window.run(after.assign(x=after["x"] + 2), before, window=86_400, min_rows=50)
     assert window.column(moved, "x").drifted
     assert moved.facts["drifted"]
@@ -190,8 +190,8 @@ def test_a_reference_that_knows_no_time_says_so(window: Window) -> None:
     result = window.run(frame(), window=86_400)
     predictions = window.report(result).usual_by
     assert predictions is not None
-    assert predictions.startswith("Usual is what independent rows show")
-    assert "does not say when its rows were" in predictions
+    assert predictions.startswith("The usual range assumes independent rows")
+    assert "reference has no timestamps" in predictions
     assert predictions in window.store.fetch(result.artifacts["report"]).read_text().replace("&#x27;", "'")
 
 
@@ -200,7 +200,7 @@ def test_shorter_stretches_are_named(window: Window) -> None:
     before, after = dated(28, last=7, seed=1), dated(7, last=0, seed=2)
     predictions = window.report(window.run(after, before, window=7 * 86_400)).usual_by
     assert predictions is not None
-    assert "stretches of 1.75 days of the reference show: it holds too few of 7 days" in predictions
+    assert "stretches of 1.75 days of the reference: it has too few of 7 days" in predictions
 
 
 def test_predictions_drift_when_they_lie_far_from_what_was_judged_and_from_what_serves(window: Window) -> None:

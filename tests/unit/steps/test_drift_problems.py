@@ -94,7 +94,7 @@ def test_predictions_of_other_rows_are_told(window: Window) -> None:
 
 @pytest.mark.parametrize(
     ("names", "scored_rows"),
-    [(["x", "z"], "names no feature: got z"), (["x", "y", "c"], "leaves no feature to compare")],
+    [(["x", "z"], "names a column that is not a feature: got z"), (["x", "y", "c"], "leaves no feature to compare")],
 )
 def test_what_cannot_be_left_out_is_refused(window: Window, names: list[str], scored_rows: str) -> None:
     with pytest.raises(SpecError, match=scored_rows):
@@ -109,7 +109,11 @@ def test_a_champion_without_a_reference_is_an_error(window: Window) -> None:
 
 @pytest.mark.parametrize(
     ("reference", "scored_rows"),
-    [(frame(0), "holds no row"), (frame().drop(columns="x"), "x: missing column"), (frame().assign(x="a"), "wrong")],
+    [
+        (frame(0), "contains no rows"),
+        (frame().drop(columns="x"), "x: missing column"),
+        (frame().assign(x="a"), "wrong"),
+    ],
 )
 def test_a_reference_that_cannot_be_used_is_an_error(window: Window, reference: pd.DataFrame, scored_rows: str) -> None:
     with pytest.raises(ArtifactError, match=scored_rows):
@@ -141,7 +145,7 @@ def test_a_heavy_tail_is_not_reported_as_out_of_range(window: Window, tail: str)
 def test_what_is_broken_of_what_the_champion_uses_is_an_incident(window: Window) -> None:
     holes = spoilt("x", lambda x: x.where(x.index % 5 < 2))
     result = window.run(holes)
-    assert result.facts["incident"] == ["x: 60.0% of the values are missing, 30% may be; usual are 0.0%"]
+    assert result.facts["incident"] == ["x: 60.0% of the values are missing (at most 30% allowed, usually 0.0%)"]
     page = window.store.fetch(result.artifacts["report"]).read_text()
     assert '<p class="bad">Incident: x: 60.0% of the values are missing' in page
     assert window.run(holes, max_missing=0.7).facts["incident"] == []
@@ -209,5 +213,5 @@ def test_a_value_that_is_stuck_is_an_incident_unless_stretches_have_one_value_to
 
     stuck = dated(1, 0).assign(x=0.7, month=9.0)
     result = window.run(stuck, dated(40, 1), window=86_400, min_rows=50)
-    assert result.facts["incident"] == ["x: one value in every row, where no stretch of the reference has only one"]
+    assert result.facts["incident"] == ["x: the same value in every row, unlike any stretch of the reference"]
     assert window.column(result, "month").drifted

@@ -99,7 +99,7 @@ class World:
         report = EstimateReport.model_validate(self.store.read_json(result.artifacts["estimate"]))
         assert (result.facts["fallen"], result.facts["judged"]) == (report.fallen, report.judged)
         page = self.store.fetch(result.artifacts["report"]).read_text()
-        assert "No label of the window was read" in page
+        assert "No labels of the window were read" in page
         return report
 
 
@@ -142,7 +142,7 @@ def test_rows_that_the_model_is_unsure_of_are_a_fall(make: Any) -> None:
 
     assert report.fallen
     assert not sure.fallen
-    assert "by estimate" in report.why
+    assert "is estimated at" in report.why
     assert "on the holdout" in report.why
     assert not world.estimate(world.score(window), margin=9.0).fallen
 
@@ -155,8 +155,8 @@ def test_what_cannot_be_estimated_says_why(make: Any) -> None:
 
     for report, words in [
         (world.estimate(scored, min_rows=10_000), "rows, 10000 are needed"),
-        (world.estimate(scored, champion=other), "the predictions are of version 1, the champion is version 2"),
-        (world.estimate(scored, champion=old), "before references were kept"),
+        (world.estimate(scored, champion=other), "the predictions come from version 1, but the champion is version 2"),
+        (world.estimate(scored, champion=old), "before references were stored"),
     ]:
         assert not report.judged
         assert words in report.why

@@ -81,7 +81,7 @@ def test_no_candidate_is_an_error_that_says_what_is_missing(world: World) -> Non
 def test_predictions_of_other_rows_are_refused(world: World) -> None:
     (model,) = world.train(logistic=LOGISTIC)
     other = World(world.store).load(rows_of("binary", rows=300, seed=5))
-    with pytest.raises(ArtifactError, match="candidate 'logistic' are not of the held-out rows"):
+    with pytest.raises(ArtifactError, match="candidate 'logistic' are not for the held-out rows"):
         other.evaluate([model], METRICS)
 
 

@@ -69,8 +69,8 @@ def test_repeated_measurements_of_one_customer_are_drawn_together(store: Artifac
     for ours, theirs in zip(widths(together), widths(apart), strict=True):
         assert ours / theirs == pytest.approx(2, rel=0.25)
     shown = store.fetch(result.artifacts["report"]).read_text(encoding="utf-8")
-    assert f"whole groups drawn, by customer, of which there are {together.rows.holdout // 4} " in shown
-    assert "each row drawn by itself" in apart.intervals_by
+    assert f"in whole groups by customer, {together.rows.holdout // 4} in all " in shown
+    assert "row by row, as if each were independent" in apart.intervals_by
 
 
 def test_rows_with_a_timestamp_are_judged_by_their_days(store: ArtifactStore) -> None:
@@ -95,7 +95,7 @@ def widths(report: EvaluationReport) -> list[float]:
     return [high - low, *(span.high - span.low for span in spans)]
 
 
-@pytest.mark.parametrize(("groups", "words"), [(29, "they are few, so intervals are wider"), (30, "")])
+@pytest.mark.parametrize(("groups", "words"), [(29, "they are few, so the intervals are wider"), (30, "")])
 def test_few_groups_are_warned_of(groups: int, words: str) -> None:
     drawn = Resampled(group="customer", units=groups)
     assert drawn.few == bool(words)
@@ -152,7 +152,11 @@ def test_a_champion_of_another_target_or_task_is_not_compared(
             {"numeric": ["noise", "height", "town"], "categorical": []},
             "needs feature 'town' as categorical",
         ),
-        (lambda frame: frame.assign(target=frame["target"].map({0: "no", 1: "yes"})), {}, "other classes"),
+        (
+            lambda frame: frame.assign(target=frame["target"].map({0: "no", 1: "yes"})),
+            {},
+            "different classes",
+        ),
     ],
     ids=["column gone", "number now a category", "category now a number", "other classes"],
 )

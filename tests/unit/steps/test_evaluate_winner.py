@@ -39,7 +39,7 @@ def test_a_slice_of_one_class_is_kept_with_the_reason(store: ArtifactStore) -> N
     report = world.report(world.train(logistic=LOGISTIC), METRICS, slices=["town"])
     (slice_,) = [item for item in report.slices if item.value == "Ber"]
     assert slice_.metrics["roc_auc"] is None
-    assert slice_.undefined == {"roc_auc": "there is no row of class 1"}
+    assert slice_.undefined == {"roc_auc": "no rows of class 1"}
     assert slice_.metrics["brier"] is not None
     assert report.worst_slices["roc_auc"].value == "Ams"
 

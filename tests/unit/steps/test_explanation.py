@@ -212,8 +212,8 @@ def test_the_page_shows_it_and_runs_nothing_that_a_column_is_called(
     for message in (
         "What the winner relies on",
         "On the worst slice, ward=",
-        "Mean answer by ward",
-        "Mean answer by &lt;",
+        "Mean prediction by ward",
+        "Mean prediction by &lt;",
     ):
         assert message in page
     assert "<script" not in page

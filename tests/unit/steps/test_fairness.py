@@ -196,7 +196,7 @@ def test_a_clinic_that_is_served_worse_fails_the_gates_by_name(
     ("change", "why"),
     [
         ("one group", "1 groups of clinic have enough rows"),
-        ("no positive", "true_positive_rate of clinic=hill is undefined: there is no row of class 1"),
+        ("no positive", "true_positive_rate of clinic=hill is undefined: no rows of class 1"),
     ],
 )
 def test_a_gap_that_cannot_be_told_fails_and_says_why(

@@ -60,7 +60,7 @@ def test_when_every_gate_passes_the_decision_is_to_promote(store: ArtifactStore)
     assert result.failure is None
 
 
-PERFECT = "too good to be true of most data"
+PERFECT = "too good to be true for most data"
 
 
 @pytest.mark.parametrize(

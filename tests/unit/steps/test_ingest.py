@@ -61,18 +61,18 @@ def test_a_reader_gives_a_typed_snapshot(steps: Any, reader: Callable[[str], str
         (
             ["2012-01-01", "2012-06-01"],
             {"window": "30 days", "label_delay": "5 days"},
-            "The rows end before the window begins: has the source stopped? Else choose an as_of after "
+            "The rows end before the window begins: has the source stopped? If not, choose an as_of after "
             "2012-06-06T00:00:00+00:00 and up to 2012-07-01T00:00:00+00:00, or a longer window.",
         ),
         (
             ["2012-01-01", "2013-04-01"],
             {"window": "30 days"},
-            "Rows lie before the window and after it: choose an as_of after 2013-04-01T00:00:00",
+            "All rows lie before or after the window: choose an as_of after 2013-04-01T00:00:00",
         ),
         (
             ["2013-02-27", "2013-02-28"],
             {"window": "1 day", "label_delay": "2 days"},
-            "No as_of would do: the window, 1 day, 0:00:00, is no longer than label_delay, 2 days, 0:00:00.",
+            "No as_of would work: the window, 1 day, 0:00:00, must be longer than label_delay, 2 days, 0:00:00.",
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_where_no_row_may_be_seen_the_way_out_fits_the_case(
 ) -> None:
     frame = rows(len(days)).assign(at=[datetime.fromisoformat(f"{day}T00:00:00Z") for day in days])
     requested = {**parquet(frame, tmp_path / "rows.parquet"), **data}
-    with pytest.raises(DataError, match="no row that may be seen at as_of 2013-03-01") as raised:
+    with pytest.raises(DataError, match="no rows available at as_of 2013-03-01") as raised:
         steps.ingest(requested)
     hint = str(raised.value)
     assert words in hint
@@ -92,7 +92,7 @@ def test_where_no_row_may_be_seen_the_way_out_fits_the_case(
 
 
 def test_an_empty_source_says_so(steps: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no row"):
+    with pytest.raises(DataError, match="contains no rows"):
         steps.ingest(parquet(rows(1).head(0), tmp_path / "rows.parquet"))
 
 
@@ -132,7 +132,7 @@ def test_a_reader_is_told_as_of_and_the_start_of_the_window(steps: Any, reader: 
 
 def test_params_that_a_reader_does_not_take_are_a_setting_error(steps: Any, reader: Callable[[str], str]) -> None:
     name = reader("def read(as_of, start, count):\n    raise AssertionError\n")
-    with pytest.raises(SpecError, match=r"does not take data.source.params.*'cuont'.*as_of, start, count"):
+    with pytest.raises(SpecError, match=r"does not accept data.source.params.*'cuont'.*as_of, start, count"):
         steps.ingest({"source": {"reader": name, "params": {"cuont": 1}}, "columns": COLUMNS})
 
 
@@ -167,7 +167,7 @@ def test_rows_of_windows_with_broken_data_are_left_out_and_counted(steps: Any, t
     numbers = {int((moment - start) / timedelta(minutes=1)) for moment in stored}
     assert numbers == {*range(10), *range(20, 150)}
     assert ingest().key == steps.ingest(data, as_of=as_of).key, "what leaves nothing out is cached as it always was"
-    with pytest.raises(DataError, match="no row to learn from .*200 rows in windows .*monitoring.incident.repaired"):
+    with pytest.raises(DataError, match="no training rows .*200 rows in windows .*monitoring.incident.repaired"):
         ingest((0, 250))
 
 

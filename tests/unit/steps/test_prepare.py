@@ -169,11 +169,11 @@ def test_dropping_every_feature_is_an_error(ingested: Any, step: Any) -> None:
         (lambda frame: frame.assign(late=range(400)), "target 'late' of a binary pipeline has 400 classes"),
         (
             lambda frame: frame.assign(late=[0, 1] * 150 + [0] * 100),
-            "the holdout would hold no row of class 1 of target 'late'",
+            "the holdout would have no rows of class 1 of target 'late'",
         ),
         (
             lambda frame: frame.assign(late=[1] * 300 + [0, 1] * 50),
-            "the training rows would hold no row of class 0 of target 'late'",
+            "the training rows would have no rows of class 0 of target 'late'",
         ),
         (
             lambda frame: frame.assign(late=frame["late"].astype("Int64").where(frame.index != 17)),
@@ -204,7 +204,7 @@ def test_data_that_cannot_be_split_is_named(change: Any, message: str, ingested:
 def test_a_class_of_one_fold_alone_is_refused(ingested: Any, step: Any) -> None:
     frame = flights().assign(late=[2] + [0, 1] * 199 + [1])
 
-    with pytest.raises(DataError, match=r"the training rows of fold \d would hold no row of class 2"):
+    with pytest.raises(DataError, match=r"the training rows of fold \d would have no rows of class 2"):
         step("prepare", {"split": {"by": "cross_validation"}}, dataset=ingested(frame, task="multiclass", **ROLES))
 
 
@@ -227,7 +227,7 @@ def test_a_feature_that_tells_the_target_is_refused(name: str, column: Any, inge
     frame = flights()
     frame[name] = column(frame)
 
-    with pytest.raises(DataError, match=f"feature '{name}' alone tells the target.*AUC of at most 0.999"):
+    with pytest.raises(DataError, match=f"feature '{name}' alone reveals the target.*AUC of at most 0.999"):
         step("prepare", TIME | {"missing": {"max_share": 0.9}}, dataset=ingested(frame, **ROLES))
 
 
@@ -252,11 +252,11 @@ def test_a_planted_copy_of_the_target_is_caught_and_named(
     name = "wind" if task == "regression" else "origin"
     prepared = partial(step, "prepare", RANDOM, dataset=ingested(frame, task=task, **ROLES))
     if fails and (noise == 0 or task == "regression"):
-        with pytest.raises(DataError, match=f"feature '{name}' alone tells the target"):
+        with pytest.raises(DataError, match=f"feature '{name}' alone reveals the target"):
             prepared()
     else:
         (reported,) = prepared().facts["warnings"]
-        assert reported.startswith(f"feature '{name}' alone almost tells the target")
+        assert reported.startswith(f"feature '{name}' alone almost reveals the target")
 
 
 @pytest.mark.parametrize("name", ["distance", "origin"])
@@ -264,7 +264,7 @@ def test_a_feature_that_tells_a_regression_target_is_refused(name: str, ingested
     frame = flights().assign(late=np.arange(400) % 7)
     frame[name] = -(frame["late"] ** 3.0) if name == "distance" else frame["late"].astype(str)
 
-    with pytest.raises(DataError, match=f"feature '{name}' alone tells the target.*rank correlation"):
+    with pytest.raises(DataError, match=f"feature '{name}' alone reveals the target.*rank correlation"):
         step("prepare", TIME, dataset=ingested(frame, task="regression", **ROLES))
 
 
@@ -273,7 +273,7 @@ def test_features_that_make_up_the_target_are_reported(ingested: Any, step: Any)
     frame["late"] = frame["distance"] + 20 * frame["wind"]
     [warning] = step("prepare", TIME, dataset=ingested(frame, task="regression", **ROLES)).facts["warnings"]
     assert warning == (
-        "distance and wind together make up the target: late is distance + 20·wind (R² 1.000000). "
+        "distance and wind together determine the target: late is distance + 20·wind (R² 1.000000). "
         "Were they known beforehand?"
     )
 
@@ -304,7 +304,7 @@ def test_a_row_on_both_sides_of_the_boundary_is_named(ingested: Any, step: Any) 
     twice = [column for column in frame.columns if column != "departs"]
     frame.loc[350, twice] = frame.loc[20, twice]
 
-    with pytest.raises(DataError, match=r"1 held-out rows are also trained on.*first row 350.*UA20"):
+    with pytest.raises(DataError, match=r"1 held-out rows are also training rows.*first row 350.*UA20"):
         step("prepare", TIME, dataset=ingested(frame, **ROLES))
 
 

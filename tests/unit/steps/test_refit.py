@@ -178,8 +178,8 @@ class Turning(ClassifierMixin, BaseEstimator):
 @pytest.mark.parametrize(
     ("then", "says"),
     [
-        ("constant", "says the same of every row"),
-        ("missing", "predicts nothing for some rows"),
+        ("constant", "predicts the same for every row"),
+        ("missing", "makes no prediction for some rows"),
         ("worse", "is worse on rows that it was fitted on"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_broken_model_is_red(world: World, monkeypatch: pytest.MonkeyPatch, th
 
     assert result.failure is not None
     assert says in result.failure.what
-    assert "training.refit: none" in str(result.failure.hint)
+    assert "training.refit to none" in str(result.failure.hint)
 
 
 def test_a_model_that_was_constant_when_it_was_judged_is_not_broken(world: World) -> None:

@@ -74,7 +74,7 @@ def test_what_all_data_was_looked_at_for_waits_while_the_champion_is_refreshed(w
     report = judged(world, against, GATE, new=LOGISTIC, old=STUMP)
     assert report.winner == "old"
     assert report.held_back is not None
-    assert "looked at before" in report.held_back.verdicts[0].why
+    assert "earlier looks have used all data" in report.held_back.verdicts[0].why
 
 
 @pytest.mark.parametrize("gates", [(), ({**GATE, "refresh": False},)], ids=["no gate", "no refresh"])

@@ -208,7 +208,7 @@ def test_a_prediction_that_is_not_a_number_is_told_with_its_row_in_the_dataset(
 def test_shards_that_are_no_set_are_refused(world: World) -> None:
     parts = world.shards(3)
     for wrong in (parts[:2], [*parts, parts[0]], [*parts[:2], world.shard(1, 2)]):
-        with pytest.raises(MLOpsError, match="not given each shard once"):
+        with pytest.raises(MLOpsError, match="did not receive each shard exactly once"):
             world.run("score", {}, parts=wrong, champion=world.champion())
     with pytest.raises(SpecError, match="there is no shard 3 of 3"):
         world.shard(3, 3)

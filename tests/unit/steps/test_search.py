@@ -171,7 +171,7 @@ def test_folds_of_a_split_by_time_train_on_what_came_before(train: Any, prepared
     # Two rows a moment: none of them is parted from the other.
     pairs = folds_of(rows, frame["y"].to_numpy(), split.plan, cv=3, seed=7, moments=np.arange(len(frame)) // 2)
     assert all(set(train // 2).isdisjoint(test // 2) for train, test in pairs)
-    with pytest.raises(DataError, match=r"fold 1 of the search would train on no row of class 1 of target 'y'"):
+    with pytest.raises(DataError, match=r"fold 1 of the search would have no training rows of class 1 of target 'y'"):
         folds_of(rows, np.sort(frame["y"].to_numpy()), split.plan, cv=3, seed=7, moments=np.arange(len(frame)))
 
 
@@ -211,7 +211,7 @@ def test_what_was_measured_in_another_way_before_is_not_taken(
 
 def test_an_embargo_that_leaves_a_fold_nothing_to_train_on_is_named(train: Any, prepared: Any) -> None:
     inputs = prepared({"split": {"by": "time", "embargo": timedelta(hours=120)}})
-    words = r"fold 1 of the search would train on no row.*more than 5 days, 0:00:00 before it.*smaller search.cv"
+    words = r"fold 1 of the search would have no training rows.*more than 5 days, 0:00:00 before it.*smaller search.cv"
     with pytest.raises(DataError, match=words):
         train(requested("grid"), inputs)
 
@@ -230,7 +230,7 @@ def test_params_that_nothing_beats_are_kept_and_it_says_so(train: Any, prepared:
     result = train({**good, "search": search}, prepared())
     report = report_of(store, result)
     assert report.chosen == 0
-    assert "the params stay as they are: their log_loss is" in report.reason
+    assert "the configured params are kept: their log_loss is" in report.reason
     assert load_model(store, result.artifacts["model"])["model"].C == 1.0
 
 
@@ -257,16 +257,16 @@ def test_stopping_rules_end_the_search_and_are_named(train: Any, prepared: Any, 
     inputs = prepared()
     early = report_of(store, train(requested("random", trials=60, early_stop=4), inputs))
     assert early.stopped == ["early_stop"]
-    assert "early_stop ended it after 4 trials in a row that were not better" in early.reason
+    assert "stopped by early_stop after 4 trials in a row without improvement" in early.reason
     best = early.best
     assert best is not None
     assert early.trials[-1].number == best.number + 4
     late = report_of(store, train(requested("random", trials=60, timeout="PT0.001S"), inputs))
     assert (late.stopped, len(late.trials)) == (["timeout"], 2)
-    assert "1 of 60 trials: its timeout of 0:00:00.001000 ended it" in late.reason
+    assert "1 of 60 trials: stopped by its timeout of 0:00:00.001000" in late.reason
     halved = report_of(store, train(requested("halving", timeout="PT0.001S"), inputs))
     assert halved.stopped == ["timeout"]
-    assert any(trial.why == "the time was over" for trial in halved.trials)
+    assert any(trial.why == "the time limit was reached" for trial in halved.trials)
 
 
 def test_halving_drops_on_few_rows_and_measures_the_last_on_all(
@@ -325,7 +325,7 @@ def test_shards_do_the_trials_that_training_takes(
     other = stored_elsewhere(tmp_path, result)
     again = run_step(request_behind(store, result), other)
     assert scores(report_of(other, again)) == scores(report)
-    with pytest.raises(SpecError, match="candidate 'tree' has no shard 2 of a search"):
+    with pytest.raises(SpecError, match="candidate 'tree' has no search shard 2"):
         step("search", {"name": "tree", "candidate": candidate, "shard": 2}, **inputs)
 
 

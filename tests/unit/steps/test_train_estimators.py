@@ -65,7 +65,7 @@ def test_other_libraries_get_one_thread_unless_the_file_says_otherwise(trained: 
         ({"estimator": "os.system"}, NotAllowedError, "outside the allow-list"),
         ({"estimator": "sklearn.svm.NoSuchThing"}, NotAllowedError, "has no 'NoSuchThing'"),
         ({"estimator": "sklearn.impute.IterativeImputer"}, NotAllowedError, "cannot be imported"),
-        ({"estimator": "sklearn.metrics.roc_auc_score"}, SpecError, "is no estimator of scikit-learn"),
+        ({"estimator": "sklearn.metrics.roc_auc_score"}, SpecError, "is not a scikit-learn estimator"),
         ({"estimator": "sklearn.tree.plot_tree"}, SpecError, "is not a scikit-learn estimator"),
         (RIDGE, SpecError, "does not fit a binary pipeline.*a classifier"),
         ({"estimator": "sklearn.preprocessing.StandardScaler"}, SpecError, "does not fit a binary pipeline"),
@@ -90,7 +90,7 @@ def test_other_libraries_get_one_thread_unless_the_file_says_otherwise(trained: 
         (
             {"estimator": "sklearn.ensemble.BaggingClassifier", "params": {"estimator": {**TREE, "parms": {}}}},
             SpecError,
-            r"params\.estimator names an estimator and more: got \['parms'\]",
+            r"params\.estimator has unexpected keys: got \['parms'\]",
         ),
         ({"estimator": "sklearn.svm.LinearSVC"}, SpecError, "gives no probabilities"),
         (

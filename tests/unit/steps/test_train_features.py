@@ -83,7 +83,7 @@ def test_the_model_needs_the_code_and_says_so(
     train: Callable[..., StepResult], store: ArtifactStore, plugins: Path
 ) -> None:
     result = train({**LOGISTIC, "features": [RATIO]}, ratio_table(), plugins)
-    with pytest.raises(ModelError, match=r"holds types that are not trusted: got .*ratios\.Ratio"):
+    with pytest.raises(ModelError, match=r"contains types that are not trusted: got .*ratios\.Ratio"):
         load_model(store, result.artifacts["model"], AllowList())
 
 
@@ -121,7 +121,7 @@ def test_equal_settings_give_an_equal_model_and_another_code_another(
          SpecError, "func"),
         ([{**RATIO, "transformer": "sklearn.preprocessing.KBinsDiscretizer", "params": {"n_bin": 3}}],
          SpecError, "did you mean 'n_bins'"),
-        ([{**TARGET, "columns": ["a", "c"]}], SpecError, "makes features from 'c', which is no feature any more"),
+        ([{**TARGET, "columns": ["a", "c"]}], SpecError, "makes features from 'c', which is no longer a feature"),
         ([{**TARGET, "columns": []}], SpecError, "at least 1 item"),
         ([{"transformer": "sklearn.preprocessing.PolynomialFeatures", "columns": ["kind"]}], ModelError,
          "Correct its parameters, or its features"),

@@ -311,7 +311,7 @@ def test_the_report_is_self_contained_escaped_and_small(steps: Any, tmp_path: Pa
     page = steps.store.fetch(result.artifacts["report"]).read_text()
     assert "2 of 8 checks failed: the data is not used." in page
     assert "&lt;/script&gt;" in page
-    assert "Failing rows, 50 of the 360 kept" in page
+    assert "Failing rows, 50 of the 360 stored" in page
     for unwanted in ("<script", "<b>", "http://", "https://", "src=", "@import"):
         assert unwanted not in page
     assert len(page) < 2_000_000

@@ -276,7 +276,7 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
     )
     assert done.stdout == "before\n", done.stderr
     assert "StorageError" in done.stderr.splitlines()[-1]
-    assert "it lies on a disk that is mounted read-only" in done.stderr.splitlines()[-1]
+    assert "it is on a disk mounted read-only" in done.stderr.splitlines()[-1]
 
 
 def test_too_many_open_files_are_tried_again(tmp_path: Path) -> None:

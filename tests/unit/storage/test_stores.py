@@ -83,7 +83,7 @@ def test_adding_a_file_takes_it_over(store: ArtifactStore, place: Place) -> None
     "suffix", ["", "txt", ".", ".TXT", "./x", "/../x", ".a.b.c", ".tar/", ".a\0", ".%2e", ".txt\n"]
 )
 def test_a_suffix_cannot_lead_elsewhere(store: ArtifactStore, place: Place, suffix: str) -> None:
-    with pytest.raises(ArtifactError, match="suffix may not be used"):
+    with pytest.raises(ArtifactError, match="suffix is not allowed"):
         store.add_bytes(b"x", suffix)
     assert place.names() == []
 
@@ -105,7 +105,7 @@ def test_a_receipt_cannot_be_written_or_read_elsewhere(store: ArtifactStore, par
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (damage_missing, ("is missing", "Clear the task that made it: what is lost is computed again")),
+        (damage_missing, ("is missing", "Clear the task that made it, so that it is computed again")),
         (damage_truncated, ("is damaged", "got 9 bytes", "expected 10 bytes")),
         (damage_changed, ("was changed", "expected", "recompute")),
     ],
@@ -124,9 +124,9 @@ def test_a_damaged_artifact_is_named_and_never_read(
 def test_a_reference_whose_address_lies_is_refused(store: ArtifactStore) -> None:
     ref = store.add_bytes(b"some bytes", ".bin")
     other = store.add_bytes(b"other", ".bin")
-    with pytest.raises(ArtifactError, match="does not hold its digest"):
+    with pytest.raises(ArtifactError, match="does not contain its digest"):
         store.fetch(forged(ref, uri=other.uri))
-    with pytest.raises(ArtifactError, match="does not hold its digest"):
+    with pytest.raises(ArtifactError, match="does not contain its digest"):
         store.fetch(forged(ref, uri=f"{ref.uri}%2e"))
 
 
@@ -205,7 +205,7 @@ def test_a_receipt_whose_request_is_gone_is_not_there(store: ArtifactStore, plac
     commit(store, receipt())
     place.remove(f"receipts/tested/train/{KEY}/request.json")
     assert store.read_receipt("tested", "train", KEY) is None
-    with pytest.raises(ArtifactError, match="Clear the task that made it: what is lost is computed again"):
+    with pytest.raises(ArtifactError, match="Clear the task that made it, so that it is computed again"):
         store.read_request(receipt())
 
 

@@ -121,7 +121,7 @@ def test_every_receipt_and_request_is_read(left: Left) -> None:
         assert receipt.failure is None
         request = request_behind(left.store, result, shown_only=True)
         assert (request.step, request.pipeline) == (result.step, result.pipeline)
-        with pytest.raises(ArtifactError, match=r"by an earlier release and cannot be checked. Clear that task"):
+        with pytest.raises(ArtifactError, match=r"by an earlier release and cannot be verified. Clear that task"):
             request_behind(left.store, result)
 
 

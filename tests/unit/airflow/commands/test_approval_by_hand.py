@@ -39,8 +39,8 @@ def test_the_command_line_passes_by_no_approval_unless_the_owner_and_an_approver
         return code, " ".join((out + err).split())
 
     refused = {
-        (): "which this platform takes in Airflow alone",
-        ("--approve-as", "anna"): "which this platform takes in Airflow alone",
+        (): "which this platform accepts only in Airflow",
+        ("--approve-as", "anna"): "which this platform accepts only in Airflow",
     }
     refused_though_allowed = {
         (): "--approve-as NAME",

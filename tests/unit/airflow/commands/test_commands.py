@@ -42,7 +42,7 @@ def test_two_versions_are_told_compared_promoted_and_rolled_back(
     code, out, _ = run("promote", "iris", "2", "--reason", "to see", "--despite-gates", "-o", "json")
     [done] = json.loads(out)
     assert (code, done["outcome"]) == (0, "promoted")
-    assert "is not sent" in done["why"], "there is no Airflow database here"
+    assert "was not sent" in done["why"], "there is no Airflow database here"
     registry = Registry.connect(mlflow)
     head = registry.head("iris")
     assert head is not None
@@ -112,7 +112,7 @@ def test_check_says_everything_that_would_fail_a_run(
     (pipelines / "few.yaml").write_text(text.replace(str(data), str(few)).replace("name: good", "name: few"))
     code, out, _ = run("check", "--offline", "-o", "json")
     [warned] = [one for one in json.loads(out) if one["outcome"] == "warning" and one["check"] == "rows"]
-    assert (warned["subject"], warned["detail"][:46]) == ("few", "a training would stop now: 2 rows are known, v")
+    assert (warned["subject"], warned["detail"][:46]) == ("few", "a training would fail now: 2 rows are known, b")
     wrong = {one["subject"]: one for one in json.loads(out) if one["outcome"] == "wrong"}
     assert code == 1
     assert {name: one["check"] for name, one in wrong.items()} == {
@@ -168,11 +168,11 @@ def test_doctor_writes_and_reads_back_and_advises(
         (["reconcile", "nope"], 1, "there is no pipeline 'nope'"),
         (["doctor", "nope"], 1, "there is no pipeline 'nope'"),
         (["history", "nope", "--served-at", "yesterday"], 1, "--served-at is not a date and time"),
-        (["diff", "nope", "1", "x"], 1, "V2 is no version"),
-        (["promote", "nope", "x", "--reason", "r"], 1, "VERSION is no version"),
-        (["quarantine", "nope", "x", "--reason", "r"], 1, "VERSION is no version"),
+        (["diff", "nope", "1", "x"], 1, "V2 is not a version"),
+        (["promote", "nope", "x", "--reason", "r"], 1, "VERSION is not a version"),
+        (["quarantine", "nope", "x", "--reason", "r"], 1, "VERSION is not a version"),
         (["quarantine", "nope", "1"], 2, "required: --reason"),
-        (["rollback", "nope", "--to", "x", "--reason", "r"], 1, "what to roll back to is not understood"),
+        (["rollback", "nope", "--to", "x", "--reason", "r"], 1, "the rollback target is invalid"),
         (["rollback", "nope"], 2, "required: --reason"),
         (["init", "nothing.csv"], 2, "required: --target"),
         (["diff", "nope", "1"], 2, "required: V2"),

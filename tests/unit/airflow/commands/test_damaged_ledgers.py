@@ -43,7 +43,7 @@ def write(mlflow: str, *, more: dict[str, str], future: bool = False) -> None:
             False,
             "values that this package did not write are ignored: 'seq-02', 'seq-9'",
         ),
-        ({}, True, "version 2 became champion (entry 2) with as_of 2126-04-01, later than the moment itself"),
+        ({}, True, "version 2 became champion (entry 2) with as_of 2126-04-01, later than the promotion itself"),
     ],
     ids=["stray values", "a champion of the future"],
 )
@@ -110,4 +110,4 @@ def test_a_backtest_ends_before_the_future(run: Callable[..., Any], pipelines: P
     arguments = {"--from": "2026-01-01", "--to": "2026-02-01"} | {option: "2126-01-01"}
     code, _, err = run("backtest", "churn", *(part for pair in arguments.items() for part in pair))
     assert code == 1
-    assert f"{option} is still to come" in err
+    assert f"{option} is in the future" in err

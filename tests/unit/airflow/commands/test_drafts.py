@@ -76,12 +76,12 @@ def test_each_column_gets_its_role_or_a_reason(tmp_path: Path) -> None:
     assert (columns.timestamp, columns.keys) == ("seen", ["customer_id"])
     assert (columns.numeric, columns.categorical) == (["size"], ["colour", "odd # name: [1\n2]"])
     assert {name: why.split(":")[0] for name, why in draft.roles.left_out.items()} == {
-        "note": "300 different texts in 300 rows say nothing of the next row",
+        "note": "300 different texts in 300 rows are too many to learn from",
         "constant": "the same in every row",
         "sparse": "missing in 33% of the rows",
-        "outcome": "tells the target alone (1.0000)",
+        "outcome": "predicts the target alone (1.0000)",
     }
-    assert "#   outcome: tells the target alone" in draft.text.replace("    #     ", "    #   ")
+    assert "#   outcome: predicts the target alone" in draft.text.replace("    #     ", "    #   ")
     assert draft.pipeline.preparation.split.by == "time"
     [classes] = [one for one in draft.pipeline.validation.expectations if one.kwargs["column"] == "y"]
     assert classes.kwargs["value_set"] == ["bad", "good"]
@@ -124,14 +124,14 @@ def failures(rows: int = 2000) -> dict[str, list[Any]]:
         (
             rentals(),
             {"casual", "registered"},
-            "casual and registered together make up the target: y is casual + registered (R² 1.000000): hardly known "
-            "beforehand",
+            "casual and registered together determine the target: y is casual + registered (R² 1.000000): probably "
+            "not known in advance",
         ),
         (
             failures(),
             {"heat", "power", "tool"},
-            "heat and power and tool together make up the target: y is told by any of heat, power, tool (100.0% of the "
-            "rows of one class, and hardly any other): hardly known beforehand",
+            "heat and power and tool together determine the target: y is determined by any of heat, power, tool "
+            "(100.0% of the rows of one class, and hardly any other): probably not known in advance",
         ),
     ],
 )
@@ -143,7 +143,7 @@ def test_features_that_make_up_the_target_are_left_out_with_the_figure(
         name: reason for name, reason in draft.roles.left_out.items() if name not in guilty
     }
     assert guilty.isdisjoint(draft.pipeline.data.columns.features)
-    assert "together make up the target" in " ".join(draft.text.split())
+    assert "together determine the target" in " ".join(draft.text.split())
 
 
 @pytest.mark.parametrize("name", ["wine", "breast_cancer", "diabetes", "flights"])
@@ -181,7 +181,7 @@ def test_numbers_of_a_local_form_are_numbers_and_the_draft_says_how_they_are_rea
     draft = drafted(tmp_path, {**rows, "local": [f"{n % 9}.204,5{n % 7}" if n % 3 else "7" for n in range(300)]})
     assert "local" in draft.pipeline.data.columns.numeric
     assert (draft.pipeline.data.source.csv.decimal, draft.pipeline.data.source.csv.thousands) == (",", ".")
-    assert "1 columns of numbers are written so, such as '" in draft.text
+    assert "1 numeric columns use this format, such as '" in draft.text
 
 
 def test_dates_of_a_local_form_are_the_timestamp_when_there_is_no_other(tmp_path: Path) -> None:
@@ -204,10 +204,10 @@ def test_a_split_that_the_data_does_not_allow_gives_way_to_another(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "requested", "message"),
     [
-        ({}, {"target": "why"}, "--target names no column of the file.*Did you mean 'y'|--target names no column"),
+        ({}, {"target": "why"}, "--target is not a column of the file.*Did you mean 'y'|--target is not a column"),
         ({}, {"timestamp": "size"}, "not a moment in every row"),
         ({}, {"keys": ["costumer_id"]}, "Did you mean 'customer_id'"),
-        ({}, {"name": "My Pipeline"}, "--name is no pipeline's name"),
+        ({}, {"name": "My Pipeline"}, "--name is not a valid pipeline name"),
         ({"seen2": ["2026-01-01T00:00:00Z"] * 300}, {}, "several columns are moments: got seen, seen2"),
         ({"y": [None, *["a", "b"] * 149, "a"]}, {}, "target 'y' is missing in 1 of 300 rows"),
         ({"y": ["a"] * 300}, {}, "the same in every row"),
@@ -230,7 +230,7 @@ def test_a_pipeline_file_that_is_there_stays(run: Callable[..., Any], pipelines:
     (pipelines / "iris.yaml").write_text("mine\n")
     code, _, err = run("init", str(data), "--target", "y")
     assert (code, len(err.splitlines())) == (1, 1)
-    assert "is there already" in err
+    assert "already exists" in err
     assert (pipelines / "iris.yaml").read_text() == "mine\n"
     assert run("init", str(data), "--target", "y", "--force")[0] == 0
     assert run("init", str(tmp_path / "nothing.csv"), "--target", "y")[0] == 1

@@ -55,7 +55,7 @@ def test_where_no_window_would_do_none_is_proposed(days: float, a_day: float) ->
     times = moments(1, days * a_day) if days < 1 else moments(int(days), a_day)
     found = watching_of(times, len(times))
     assert found.scoring is None
-    assert "so many rows came in about" in found.why
+    assert "that many rows took about" in found.why
 
 
 def test_rows_without_a_time_are_scored_all() -> None:
@@ -105,9 +105,9 @@ def test_check_warns_of_monitoring_that_would_never_say_anything(
     found = [one["detail"] for one in json.loads(out) if one["check"] == "monitoring"]
     assert (code, bool(found)) == (0, warned)
     if warned:
-        assert f"in a scoring.window of {window}" in found[0]
-        assert "monitoring.drift.min_rows asks for 200, monitoring.live.min_rows asks for 200" in found[0]
-        assert found[0].endswith("So many rows come in about 9 days.")
+        assert f"a scoring.window of {window}" in found[0]
+        assert "monitoring.drift.min_rows is 200, monitoring.live.min_rows is 200" in found[0]
+        assert found[0].endswith("That many rows take about 9 days.")
 
 
 def test_check_warns_of_a_probation_that_its_last_look_found_too_short(
@@ -140,7 +140,7 @@ def test_what_init_prints_names_what_the_dags_folder_lacks(
         (dags / "models" / "all.py").write_text(lines)
     code, out, _ = run("init", str(write(tmp_path, 24)), "--target", "y", "--output-dir", str(tmp_path / "elsewhere"))
     assert code == 0
-    assert ("No file in the DAGs folder makes DAGs" in out) is not there
+    assert ("No file in the DAGs folder creates DAGs" in out) is not there
     assert all((line in out) is not there for line in lines.splitlines())
     assert f"Airflow reads pipeline files in {pipelines}: move it there first." in out
     commands = ("reserialize", "unpause loads_training", "trigger loads_training")
@@ -173,11 +173,11 @@ def own_score(y_true, y_score, frame=None, *, least): ...
     assert code == 1
     assert found["one", "gate gate"][0] == "wrong"
     assert (
-        "given.gate does not take what it is given: got missing a required argument: 'least'"
+        "given.gate does not accept its arguments: got missing a required argument: 'least'"
         in found["one", "gate gate"][1]
     )
     assert found["two", "gate gate"][0] == "ok"
     assert "missing a required argument: 'least'" in found["one", "metric own_score"][1]
     assert found["two", "metric own_score"] == ("ok", "given.own_score")
     assert "got an unexpected keyword argument" in found["one", "sink given.sink"][1]
-    assert "pipeline 'one' writes this table, too" in found["two", "sink table loads of warehouse"][1]
+    assert "pipeline 'one' also writes this table" in found["two", "sink table loads of warehouse"][1]

@@ -124,7 +124,7 @@ def test_the_check_says_that_there_are_mistakes(parsed: dict[str, Any]) -> None:
     [(file, error)] = parsed["check_pipelines.py"]["errors"].items()
 
     assert file == "check_pipelines.py"
-    assert "some pipelines have no DAG, or not all of them:" in error
+    assert "some pipelines have no DAGs, or only some of them:" in error
     assert f"... and {len(EXPECTED) - 20} more" in error
 
 

@@ -54,7 +54,7 @@ def test_one_error_tells_all_that_is_wrong_in_the_folder(write: Callable[..., Pa
         check_pipelines()
 
     message = str(raised.value)
-    assert "some pipelines have no DAG, or not all of them:" in message
+    assert "some pipelines have no DAGs, or only some of them:" in message
     assert "unfinished.yaml, line 2, is not YAML" in message
     assert "trainig: unknown key 'trainig'; did you mean 'training'?" in message
     assert "unscheduled: schedule.cron is not a cron expression" in message
@@ -75,7 +75,7 @@ def test_what_keeps_one_dag_of_a_pipeline_away_is_told(
         check_pipelines()
 
     assert len(built) < 4
-    assert f"churn: tasks.{task}.executor_config.pod_override is no mapping" in str(raised.value)
+    assert f"churn: tasks.{task}.executor_config.pod_override is not a mapping" in str(raised.value)
 
 
 def test_a_right_folder_passes_the_check(write: Callable[..., Path]) -> None:
@@ -99,8 +99,8 @@ def test_a_file_has_its_pipelines_name(write: Callable[..., Path]) -> None:
         load_pipeline(file)
 
     assert str(raised.value) == (
-        f"pipeline file {file} has another name than its pipeline: got churn, expected customers. "
-        "Call the file churn.yaml, or the pipeline customers."
+        f"pipeline file {file} does not have its pipeline's name: got churn, expected customers. "
+        "Rename the file to churn.yaml, or the pipeline to customers."
     )
 
 

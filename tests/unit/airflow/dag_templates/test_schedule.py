@@ -71,7 +71,7 @@ def test_a_person_has_less_time_to_answer_than_the_next_run_has_to_come(
 
 
 def test_an_answer_that_would_keep_the_next_run_waiting_is_an_error() -> None:
-    with pytest.raises(SpecError, match="promotion.response_timeout would keep the next run waiting: got 1 day"):
+    with pytest.raises(SpecError, match="promotion.response_timeout would hold up the next run: got 1 day"):
         dag_of(schedule={"cron": "@daily"}, promotion={"approval": "human", "response_timeout": "24:00:00"})
 
 

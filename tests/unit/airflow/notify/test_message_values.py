@@ -109,7 +109,7 @@ def test_a_template_reaches_no_secret(template: str, mails: Mailbox) -> None:
         text = sent(mails, template)
     except MLOpsError as error:
         text = str(error)
-        assert "template" in text or "did not take" in text
+        assert "template" in text or "did not accept" in text
     assert SENTINEL not in text
     assert not any(word in text for word in ("AIRFLOW_CONN", "module 'os'", "subprocess", "root:"))
 

@@ -60,11 +60,11 @@ def test_slack_s_api_and_webhook_are_told_in_its_own_markup(world: World, posts:
 @pytest.mark.parametrize(
     ("changes", "title"),
     [
-        ({}, "drift, retraining asked for"),
-        ({"rule": "decay", "drifted": False}, "retraining asked for"),
+        ({}, "drift, retraining requested"),
+        ({"rule": "decay", "drifted": False}, "retraining requested"),
         ({"suppressed": True, "why": "cooldown"}, "drift, retraining suppressed"),
         ({"action": "roll_back", "rule": "probation"}, "drift"),
-        ({"drifted": False}, "drift, retraining asked for"),  # as an older release wrote it
+        ({"drifted": False}, "drift, retraining requested"),  # as an older release wrote it
         ({"action": "keep", "rule": "healthy", "drifted": False}, None),
     ],
 )
@@ -124,7 +124,7 @@ def test_an_alias_that_was_set_right_is_told_once(world: World, mails: Mailbox) 
     watched = StepResult(step="watch", pipeline="churn", key=SHA, as_of=MARCH, facts={"reconciled": alias})
     for _ in range(2):
         assert world.tell(MAIL, results=[watched]).state == "success"
-    assert mails.subjects == ["churn: the alias champion was wrong, and is set right"]
+    assert mails.subjects == ["churn: the alias champion was wrong and has been corrected"]
 
 
 def test_words_of_people_and_data_fit_into_the_subject_of_a_mail(world: World, mails: Mailbox) -> None:

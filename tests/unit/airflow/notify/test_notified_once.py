@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from notified_model import API, DAY, LEAST, MAIL, SMTP, WEBHOOK, World
 
-from airflow_mlops_provider.effects.events import Places, Teller, events_of
+from airflow_mlops_provider.effects.events import Teller, WebAddresses, events_of
 from airflow_mlops_provider.effects.notices import notify
 from airflow_mlops_provider.exceptions import TransientServiceError
 from airflow_mlops_provider.spec import EventNotifier
@@ -59,7 +59,7 @@ def test_a_notifier_that_fails_is_tried_again_and_holds_up_no_other(world: World
     ended = world.tell(MAIL, {"notifier": WEBHOOK})
     assert ended.state == "up_for_retry"
     assert isinstance(ended.error, TransientServiceError)
-    assert "1 of 2 messages were not taken: got SmtpNotifier did not take the message" in ended.message
+    assert "1 of 2 messages could not be sent: got SmtpNotifier did not accept the message" in ended.message
     assert "451" in ended.message
     assert len(posts.texts) == 1
     mails.refuse = 0
@@ -107,7 +107,7 @@ def test_a_notifier_that_hangs_holds_up_no_other_however_much_it_has_to_tell(wor
                 events_of(world.registry, "churn", "churn", [], Teller()),
                 by="task",
                 started=datetime.now(UTC) - DAY,
-                places=Places(None, None),
+                places=WebAddresses(None, None),
                 send=hang,
             )
     assert len(words) == 2
@@ -144,7 +144,7 @@ def test_what_is_done_by_a_command_is_told_by_it(
     rollback(Namespace(pipeline="churn", to="previous", reason="bad", direct=True, output="json", verbose=False))
     [done] = json.loads(capsys.readouterr().out)
     assert done["outcome"] == "rolled back"
-    assert done["why"].endswith("Not taken by SmtpNotifier: the next run tries again")
+    assert done["why"].endswith("Not sent by SmtpNotifier: the next run tries again")
 
     mails.refuse = 0
     world.move_alias(2)
@@ -155,5 +155,5 @@ def test_what_is_done_by_a_command_is_told_by_it(
         "churn: version 1 is the champion, the first",
         "churn: version 2 is the champion, after version 1",
         "churn: rolled back to version 1; version 2 is in quarantine",
-        "churn: the alias champion was wrong, and is set right",
+        "churn: the alias champion was wrong and has been corrected",
     ]

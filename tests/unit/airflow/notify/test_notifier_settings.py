@@ -24,7 +24,10 @@ if TYPE_CHECKING:
         ({"notifier": "airflow.sdk.DAG"}, "churn: notifications.on_event names 'airflow.sdk.DAG'"),
         ({"notifier": "airflow.nowhere.Notifier"}, "'airflow.nowhere.Notifier' cannot be imported"),
         ({"notifier": SMTP, "params": {"too": "a@b.c"}}, f"churn: the params of notifier '{SMTP}' do not fit"),
-        ({**MAIL, "params": {"to": "a@b.c", "subject": "{{ event.nothing.there }}"}}, "notifier SmtpNotifier is wrong"),
+        (
+            {**MAIL, "params": {"to": "a@b.c", "subject": "{{ event.nothing.there }}"}},
+            "notifier SmtpNotifier is invalid",
+        ),
     ],
 )
 def test_a_wrong_notifier_shows_at_the_first_run_and_is_not_tried_again(

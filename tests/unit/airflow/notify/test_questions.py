@@ -49,8 +49,8 @@ def test_a_question_that_waits_is_told_once_with_where_and_until_when_to_answer(
 @pytest.mark.parametrize(
     ("away", "words"),
     [
-        ("refuses", "SmtpNotifier did not take the message"),
-        ("hangs", "SmtpNotifier takes longer than 0.5 s: the question does not wait for it"),
+        ("refuses", "SmtpNotifier did not accept the message"),
+        ("hangs", "SmtpNotifier takes longer than 0.5 s: the approval task does not wait for it"),
         ("unknown", "SMTP connection is not found"),
         ("wrong", "do not fit"),
     ],

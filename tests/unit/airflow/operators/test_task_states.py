@@ -85,7 +85,7 @@ def test_what_is_no_result_of_ours_is_refused_by_role(worker: Any, value: Any) -
 
     assert ended.state == "failed"
     assert isinstance(ended.error, AirflowFailException)
-    assert ended.message.startswith("input 'dataset' is not the result of one of our operators: got ")
+    assert ended.message.startswith("input 'dataset' is not the result of an operator of this package: got ")
     assert "Pass the dataset operator's output, such as `dataset=task.output`." in ended.message
 
 

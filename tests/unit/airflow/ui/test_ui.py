@@ -239,7 +239,7 @@ def test_an_mlflow_that_never_answers_holds_up_one_page_and_no_other(
         assert time.monotonic() - started < 6
     assert [one.status_code for one in shown] == [200, 200, 503, 503]
     assert {one.text.count("did not answer") for one in shown} == {1}
-    assert {one.text.count("not readable") for one in shown[:2]} == {2}
+    assert {one.text.count("unavailable") for one in shown[:2]} == {2}
 
 
 def test_a_store_that_does_not_answer_is_not_taken_for_mlflow_and_holds_up_no_other_page(
@@ -253,7 +253,7 @@ def test_a_store_that_does_not_answer_is_not_taken_for_mlflow_and_holds_up_no_ot
     def wait(*_: Any) -> None:
         requested.set()
         ended.wait(20)
-        raise TransientServiceError("S3 asks for fewer requests")
+        raise TransientServiceError("S3 is throttling requests")
 
     write_ledger(mlflow_uri, "churn", entries=1)
     monkeypatch.setattr(one_model, "version_sheet", wait)

@@ -133,7 +133,7 @@ def test_a_decision_on_a_version_that_no_longer_serves_says_so(
         assert (f"on version {of}, which no longer serves" in shown) is words, path
 
 
-@pytest.mark.parametrize("remarks", [[], ["r2 0.99999 is too good to be true of most data"]])
+@pytest.mark.parametrize("remarks", [[], ["r2 0.99999 is too good to be true for most data"]])
 def test_a_champion_that_is_too_good_to_be_true_has_a_mark(browser: Any, mlflow_uri: str, remarks: list[str]) -> None:
     write_log(mlflow_uri, "ledger", "churn", {"seq-1": entry(1, BEGAN, remarks=remarks).render()})
     for path in ("models", "models/churn"):
@@ -172,9 +172,9 @@ def test_who_may_not_see_the_results_is_told_that_and_no_other_thing(browser: An
     ("state", "message", "words"),
     [
         ("failed", "column 'age' is missing: expected age. Add it.\n  - a second line", "Ingest failed"),
-        ("up_for_retry", "MLflow does not answer", "Ingest waits for another try"),
-        ("skipped", "No retraining is asked for: keep", "Ingest was skipped"),
-        ("failed", None, "This task failed, and left no message"),
+        ("up_for_retry", "MLflow does not answer", "Ingest is waiting for a retry"),
+        ("skipped", "No retraining requested: keep", "Ingest was skipped"),
+        ("failed", None, "This task failed without a message"),
         ("skipped", None, "Airflow skipped this task"),
     ],
 )
@@ -196,7 +196,7 @@ def test_what_a_person_should_look_at_in_the_ledger_stands_on_both_pages(browser
     for page_of in ("/mlops/models", "/mlops/models/churn"):
         shown = html.unescape(browser("viewer").get(page_of).text)
         assert "values that this package did not write are ignored: 'seq-02'" in shown
-        assert "version 2 became champion (entry 2) with as_of 2126-04-01, later than the moment itself" in shown
+        assert "version 2 became champion (entry 2) with as_of 2126-04-01, later than the promotion itself" in shown
         assert "Roll it back (airflow mlops rollback, or the button on the model's page)" in shown
 
 
