@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_mlops_provider.exceptions import MAX_PROBLEMS, SpecError
 from airflow_mlops_provider.spec import Pipeline
 from airflow_mlops_provider.spec.frozen import PATTERNS_IN_WORDS
+from airflow_mlops_provider.spec.metrics import METRIC_KINDS
 from airflow_mlops_provider.yaml_files import read_yaml, unreadable
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _with_absolute_uri(pipeline: Pipeline, folder: Path | None) -> Pipeline:
 
 def _problem(problem: Any) -> str:
     """Return one sentence: the path, what is wrong, what was got, the nearest valid key."""
-    location = _in_file(problem["loc"])
+    location = _in_file(problem["loc"], is_key=problem["type"] == "extra_forbidden")
     path = ".".join(str(part) for part in location) or "the file"
     if problem["type"] == "extra_forbidden":
         key, valid = str(location[-1]), _valid_keys(location[:-1])
@@ -145,12 +146,19 @@ def _problem(problem: Any) -> str:
     return f"{path}: {message}, got {problem['input']!r}"
 
 
-def _in_file(location: Sequence[Any]) -> list[Any]:
-    """Return the place of an error without what pydantic adds to it: which kind of several a value was taken for."""
+def _in_file(location: Sequence[Any], *, is_key: bool) -> list[Any]:
+    """Return the place of an error without what pydantic adds to it: which kind of several a value was taken for.
+
+    :param is_key: the last part is a key of the file, whatever it is called.
+    """
     place: list[Any] = []
-    for part in location:
+    kind_at = -1
+    for number, part in enumerate(location):
         kinds = {kind for model in _models_at(place) if "kind" in model.model_fields for kind in _kinds_of(model)}
-        if part not in kinds and not str(part).startswith("<"):
+        last = is_key and number == len(location) - 1
+        if (part in kinds or part in METRIC_KINDS) and kind_at != len(place) and not last:
+            kind_at = len(place)
+        else:
             place.append(part)
     return place
 

@@ -85,7 +85,8 @@ def _check_names(findings: Findings, pipeline: Pipeline) -> None:
         with findings.looking(pipeline.name, f"candidate {name}") as words:
             build_pipeline(candidate, pipeline.data.columns, task=pipeline.task, seed=pipeline.seed, allow_list=allowed)
             words.append(candidate.estimator)
-    for metric in custom_among(pipeline.measured):
+    searched = [one.search.metric for one in pipeline.candidates.values() if one.search and one.search.metric]
+    for metric in {one.label: one for one in custom_among([*pipeline.measured, *searched])}.values():
         with findings.looking(pipeline.name, f"metric {metric.label}") as words:
             function = allowed.load_function(metric.function)
             _check_takes(function, metric.function, (), (), **metric.given(signature(function).parameters))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops_provider.allow_list import users_code
@@ -40,7 +41,8 @@ def runs_to_mirror(
         won = run.name == measured.winner
         runs.append(
             {
-                "id": f"{as_of_text(published.as_of)}-{run.name}-{published.key[:_SHORT]}",
+                # Without a colon, which other trackers do not take.
+                "id": f"{as_of_text(published.as_of).replace(':', '')}-{run.name}-{published.key[:_SHORT]}",
                 "pipeline": published.pipeline,
                 "as_of": as_of_text(published.as_of),
                 "candidate": run.name,
@@ -73,5 +75,5 @@ def mirror(trackers: Sequence[Tracker], runs: list[dict[str, Any]], allow_list: 
         function = allow_list.load_function(tracker.function)
         failpoint("mirror.before")
         with users_code(f"tracker {tracker.function}", _HINT):
-            function(runs, **tracker.params)
+            function(copy.deepcopy(runs), **tracker.params)
         failpoint("mirror.after")

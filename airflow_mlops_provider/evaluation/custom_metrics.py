@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _HINT = "Correct the function, then clear the task. Return nan where the metric is undefined."
 #: By how much the same rows may differ, once by weights and once repeated: sums are not added in one order.
-_SAME = 1e-6
+_SAME, _NOTHING = 1e-6, 1e-12
 _WEIGHT, _FRAME, _LABELS = "sample_weight", "frame", "y_pred"
 
 
@@ -53,15 +52,14 @@ class BoundMetric:
         :param weights: how often each row counts; once each when left out.
         :raises MLOpsError: the function raised, or returned no number.
         """
-        frame = None if predictions.own is None else predictions.own.frame
-        kwargs = self.settings.given(self.takes, frame, predictions.classes, weights)
+        kwargs = self.settings.given(self.takes, self._frame(predictions), predictions.classes, weights)
         with users_code(self._where, _HINT):
-            found = self.function(predictions.truth, self._scores(predictions), **kwargs)
-        if not isinstance(found, numbers.Real):
+            found = self.function(_read_only(predictions.truth), _read_only(self._scores(predictions)), **kwargs)
+        if (value := _number(found)) is None:
             raise MLOpsError(
                 f"{self._where} did not return a number", got=type(found).__name__, expected="a float", hint=_HINT
             )
-        return float(found)
+        return value
 
     def statistic(self, predictions: Predictions) -> Statistic:
         """Return the metric as a function of how often each row counts.
@@ -96,16 +94,22 @@ class BoundMetric:
     def _where(self) -> str:
         return f"metric {self.settings.label!r}: {self.settings.function}"
 
+    def _frame(self, predictions: Predictions) -> pd.DataFrame | None:
+        """Return the columns that this metric lists, as a copy that is the function's own."""
+        if predictions.own is None or predictions.own.frame is None or not self.settings.columns:
+            return None
+        return predictions.own.frame[self.settings.columns].copy()
+
     def _scores(self, predictions: Predictions) -> NDArray[Any]:
         """Return what the function gets beside the truth: labels where it calls them `y_pred`, else scores."""
         if predictions.task == "regression":
             return predictions.scores
-        if _LABELS in self.takes:
+        if self.takes[1:2] == (_LABELS,):
             return predictions.labels
         return predictions.scores[:, 1] if len(predictions.classes) == 2 else predictions.scores
 
     def _require_same(self, weighted: float, repeated: float) -> None:
-        if abs(weighted - repeated) <= _SAME * max(1.0, abs(repeated)) or math.isnan(repeated):
+        if not math.isfinite(repeated) or math.isclose(weighted, repeated, rel_tol=_SAME, abs_tol=_NOTHING):
             return
         raise MLOpsError(
             f"{self._where} does not weight rows by `sample_weight`",
@@ -120,7 +124,7 @@ class BoundMetric:
 class OwnMetrics:
     """The user's metrics of some rows.
 
-    :param frame: the columns that the functions get, a line a row; None when none asks for any.
+    :param frame: all columns that one of them lists, a line a row; None when none lists any.
     """
 
     bound: Mapping[str, BoundMetric]
@@ -131,7 +135,7 @@ class OwnMetrics:
 
         :param rows: positions, or a mask.
         """
-        return self if self.frame is None else replace(self, frame=self.frame.iloc[rows])
+        return self if self.frame is None else replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
 
 def own_metrics(
@@ -154,8 +158,27 @@ def own_metrics(
             expected=f"{', '.join(columns)}",
             hint="List it in data.columns, under amounts unless it is a feature or a key.",
         )
-    frame = read_table(job.store, dataset, columns).iloc[rows] if columns else None
+    frame = read_table(job.store, dataset, columns).iloc[rows].reset_index(drop=True) if columns else None
     return OwnMetrics(bound, frame)
+
+
+def _read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values that a function cannot change: all metrics and models share them."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _number(found: Any) -> float | None:
+    """Return a number as a float, one of numpy's too; None of anything else."""
+    import numpy as np
+
+    if isinstance(found, str | bytes) or np.ndim(found):
+        return None
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        return None
 
 
 def bind(metric: CustomMetric, function: Callable[..., Any]) -> BoundMetric:

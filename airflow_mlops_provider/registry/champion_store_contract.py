@@ -70,6 +70,16 @@ class ChampionStoreContract:
         assert not self.open_store().append(second)
         assert [entry.version for entry in self._history()] == [1]
 
+    def test_a_version_of_another_model_is_refused(self) -> None:
+        """Each store is of one model."""
+        try:
+            promote(self.open_store(), self._request(1, model="another"))
+        except RegistryError as error:
+            assert "another" in str(error)  # noqa: PT017  # pytest is not imported here
+        else:
+            raise AssertionError("a version of another model was promoted")
+        assert not self._history()
+
     def test_an_effect_that_is_repeated_adds_nothing(self) -> None:
         """A task that is retried or cleared finds its own entry."""
         self._promote(1)

@@ -145,6 +145,10 @@ def promote(store: ChampionStore, request: PromotionRequest) -> PromotionOutcome
     :raises RegistryError: MLflow refused, or the entry is too long.
     :raises TransientServiceError: MLflow cannot be reached; repeat with the same `idem`.
     """
+    if request.model != store.model:
+        raise RegistryError(
+            f"version {request.version} of model {request.model!r} cannot be promoted in the store of {store.model!r}"
+        )
     patience = Patience(f"the ledger of {request.model!r} is too busy")
     while True:
         patience.wait()

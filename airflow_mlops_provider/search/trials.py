@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_mlops_provider.allow_list import AllowList
     from airflow_mlops_provider.evaluation.custom_metrics import OwnMetrics
+    from airflow_mlops_provider.evaluation.metrics import Predictions
     from airflow_mlops_provider.modeling.splits import SplitPlan
     from airflow_mlops_provider.search.folds import Fold
     from airflow_mlops_provider.search.space import Point
@@ -129,13 +130,16 @@ class Bench:
             # What is odd about a trial is shown by its score; the candidate's own fit keeps its warnings.
             with warnings.catch_warnings(), parallel_config(backend="sequential"):
                 warnings.simplefilter("ignore")
-                return self._fitted_score(point, fold)
+                predictions = self._predicted(point, fold)
         except SpecError:
             raise
         except Exception as error:
             return None, shorten(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)
+        # A metric of the user's that raises is no fault of this point: the task fails.
+        return (None, predictions) if isinstance(predictions, str) else measure(self.metric, predictions)
 
-    def _fitted_score(self, point: Point, fold: Fold) -> tuple[float | None, str | None]:
+    def _predicted(self, point: Point, fold: Fold) -> Predictions | str:
+        """Return the predictions for the held-out rows of a fold, or why there are none."""
         import pandas as pd
 
         train, test = fold
@@ -144,12 +148,12 @@ class Bench:
         model = pipeline.named_steps["model"].fit(known, self.target[train])
         classes = self.plan.classes or []
         if classes and model.classes_.tolist() != classes:
-            return None, f"it learned the classes {shorten(model.classes_.tolist(), 100)}"
+            return f"it learned the classes {shorten(model.classes_.tolist(), 100)}"
         scores = predict(model, held_out, self.plan.task)
         truth = self.target[test]
         codes = pd.Categorical(truth, categories=classes).codes if classes else truth
         own = None if self.own is None else self.own.take(test)
-        return measure(self.metric, predictions_of(self.plan.task, codes, scores, classes, own=own))
+        return predictions_of(self.plan.task, codes, scores, classes, own=own)
 
     def _pipeline(self, point: Point) -> Any:
         changed = {"params": with_values(self.candidate.params, point), "search": None}

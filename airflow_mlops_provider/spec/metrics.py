@@ -23,8 +23,10 @@ LOSSES = frozenset({"log_loss", "brier", "rmse", "mae", "median_absolute_error",
 #: ending with _score return a value to maximize", those "ending with _error, _loss, or _deviance" one to minimize.
 MORE_IS_BETTER = ("_score", "_gain", "_profit")
 LESS_IS_BETTER = ("_error", "_loss", "_deviance", "_cost")
+#: What a function gets where it has parameters of these names.
+_GIVEN = frozenset({"sample_weight", "frame", "classes"})
 #: What pydantic puts into the place of an error: no key of the file begins so.
-_NAME, _FUNCTION = "<name>", "<function>"
+METRIC_KINDS = _NAME, _FUNCTION = "<name>", "<function>"
 #: Of a library, the functions that get truth and scores, and open nothing.
 _OF_SKLEARN = re.compile(r"sklearn\.metrics\.[a-z]\w*")
 
@@ -60,6 +62,8 @@ class CustomMetric(Frozen):
     def _says_what_is_better(self) -> CustomMetric:
         if not _OF_SKLEARN.fullmatch(self.function) and (problem := function_problem(self.function)) is not None:
             raise ValueError(problem)
+        if taken := sorted(_GIVEN & set(self.params)):
+            raise ValueError(f"params.{taken[0]} is passed to every metric: choose another name")
         if self.label in (*CLASSIFICATION_METRICS, *REGRESSION_METRICS):
             raise ValueError(f"{self.label} is a metric of the package; give yours another name")
         if not self.label.endswith((*MORE_IS_BETTER, *LESS_IS_BETTER)):

@@ -288,18 +288,32 @@ class Pipeline(Frozen):
     def _check_metrics(self) -> None:
         check_metrics(self.task, self.measured, "evaluation.metrics")
         custom = {one.label: one for one in custom_among(self.measured)}
-        columns = self.data.columns
-        known = [*columns.features, *columns.keys, *columns.amounts, columns.timestamp]
-        for label, one in custom.items():
-            if unknown := sorted(set(one.columns) - set(known)):
-                raise ValueError(
-                    f"metric {label!r} gets column {unknown[0]!r}, which is not a feature, key, timestamp or amount: "
-                    "list a number that no model may see under data.columns.amounts"
-                )
+        for one in custom.values():
+            self._check_columns(one)
         for name, candidate in self.training.candidates.items():
             metric = None if candidate.search is None else candidate.search.metric
-            if metric is not None and label_of(metric) not in custom:
-                check_metrics(self.task, [metric], f"training.candidates.{name}.search.metric")
+            if metric is None or (isinstance(metric, str) and metric in custom):
+                continue
+            where = f"training.candidates.{name}.search.metric"
+            check_metrics(self.task, [metric], where)
+            if isinstance(metric, str):
+                continue
+            self._check_columns(metric)
+            if custom.get(metric.label, metric) != metric:
+                raise ValueError(
+                    f"{where} and evaluation.metrics name different metrics {metric.label!r}: give one another `name`"
+                )
+
+    def _check_columns(self, metric: CustomMetric) -> None:
+        columns, privacy = self.data.columns, self.data.privacy
+        known = [*columns.features, *columns.keys, *columns.amounts, columns.timestamp]
+        if unknown := sorted(set(metric.columns) - set(known)):
+            raise ValueError(
+                f"metric {metric.label!r} gets column {unknown[0]!r}, which is not a feature, key, timestamp or "
+                "amount: list a number that no model may see under data.columns.amounts"
+            )
+        if dropped := sorted(set(metric.columns) & set(() if privacy is None else privacy.drop)):
+            raise ValueError(f"metric {metric.label!r} gets column {dropped[0]!r}, which data.privacy drops")
 
     def _check_decisions(self) -> None:
         for name, candidate in self.training.candidates.items():

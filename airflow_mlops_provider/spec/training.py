@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.frozen import CandidateName, DottedName, Finite, Frozen, OpenShare
-from airflow_mlops_provider.spec.metrics import custom_among, label_of
+from airflow_mlops_provider.spec.metrics import custom_among
 from airflow_mlops_provider.spec.parameters import estimator_problems
 from airflow_mlops_provider.spec.search import Range, Search, with_values
 
@@ -151,7 +151,9 @@ def with_metric(candidate: Candidate, metrics: Sequence[str | CustomMetric]) -> 
     if search is None:
         return candidate
     own = {one.label: one for one in custom_among(metrics)}
-    metric = metrics[0] if search.metric is None else own.get(label_of(search.metric), search.metric)
+    metric = metrics[0] if search.metric is None else search.metric
+    if isinstance(metric, str):
+        metric = own.get(metric, metric)
     return candidate.model_copy(update={"search": search.model_copy(update={"metric": metric})})
 
 

@@ -63,7 +63,10 @@ def write_pipelines(folder: Path) -> None:
         "killed",
         folder / "killed.csv",
         scoring={"sinks": [{"kind": "sql", "conn_id": "warehouse", "table": "killed"}]},
-        tasks=dict.fromkeys((*TASKS, "search", "score"), AT_ONCE),
+        trackers=[
+            {"function": "company_gates.trackers.to_files", "params": {"folder": str(folder / "killed_tracked")}}
+        ],
+        tasks=dict.fromkeys((*TASKS, "search", "mirror", "score"), AT_ONCE),
     )
     killed["training"]["candidates"]["tree"]["search"] = {
         "method": "random",

@@ -25,6 +25,7 @@ POINTS = {
     "training": _receipts("ingest", "validate", "prepare", "search", "train", "evaluate", "latency", "gate", "refit")
     | _pairs("search.trial", "publish.runs", "publish.trials", "publish.upload", "publish.register", "publish.pages")
     | _CHAMPION,
+    "mirror": _pairs("mirror"),
     "challenge": _pairs("look.write"),
     "scoring": _receipts("ingest", "score") | _pairs("predictions.publish"),
     "sinks": _pairs("predictions.sink"),

@@ -22,7 +22,7 @@ def test_every_point_of_the_code_is_one_of_some_dag() -> None:
 
 
 def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(airflow: LocalAirflow, points: Points) -> None:
-    points.arm(POINTS["training"] | POINTS["scoring"] | POINTS["sinks"])
+    points.arm(POINTS["training"] | POINTS["mirror"] | POINTS["scoring"] | POINTS["sinks"])
     run = Run.of(airflow, "killed", "2024-02-01", seconds=420)
     assert run.state == "success", run.states
     scoring = Run.triggered(airflow, "killed", "scoring")
@@ -47,6 +47,8 @@ def test_killed_at_every_point_a_run_ends_as_if_it_had_run_once(airflow: LocalAi
     with closing(sqlite3.connect(airflow.home / "warehouse.db")) as warehouse:
         written = warehouse.execute("select as_of, count(*), count(distinct id) from killed group by as_of").fetchall()
     assert written == [("2024-02-01", 24, 24)], "a killed sink is written again as a whole"
+    tracked = {file.stem for file in (airflow.home / "pipelines" / "killed_tracked").iterdir()}
+    assert tracked == set(run.value("mirror")["facts"]["runs"]), "a tracker that was killed gets the same runs again"
     predictions = airflow.artifacts / "predictions" / "killed" / "as_of=2024-02-01"
     assert [file.name for file in predictions.iterdir()] == ["predictions.parquet"]
     assert (

@@ -61,6 +61,7 @@ def problems(raw: dict[str, Any]) -> str:
         (["profit.a_score", {"function": "other.a_score"}], r"names \['a_score'\] twice"),
         ([{"function": "profit.a_score", "columns": ["amount"]}], "gets column 'amount', which is not a feature, key"),
         ([{"function": "profit.a_score", "columns": ["late"]}], "gets column 'late', which is not a feature, key"),
+        ([{"function": "profit.a_score", "params": {"frame": 1}}], "params.frame is passed to every metric"),
         (["sklearn.datasets.load_score"], "is not allowed here"),
         (["sklearn.metrics._ranking.x_score"], "is not allowed here"),
         (
@@ -68,7 +69,17 @@ def problems(raw: dict[str, Any]) -> str:
             r"metrics\.0\.param: .* did you mean 'params'",
         ),
     ],
-    ids=["no direction", "a name of ours", "twice", "no such column", "the target", "no metric", "private", "a key"],
+    ids=[
+        "no direction",
+        "a name of ours",
+        "twice",
+        "no such column",
+        "the target",
+        "a name that is taken",
+        "no metric",
+        "private",
+        "a key",
+    ],
 )
 def test_what_is_wrong_with_a_metric_of_the_users_is_one_clear_error(metrics: list[Any], says: str) -> None:
     message = problems(changed("evaluation.metrics", metrics))
@@ -81,6 +92,9 @@ def test_what_is_wrong_with_a_metric_of_the_users_is_one_clear_error(metrics: li
         ("gates", [{"kind": "absolute", "metric": "roc_auc", "mim": 1}], "gates.0.mim: unknown key"),
         ("scoring.sinks", [{"kind": "sql", "conn_id": "x", "tabel": "y"}], "scoring.sinks.0.tabel: unknown key"),
         ("runtime", {"kind": "docker", "imag": "x"}, "runtime.imag: unknown key 'imag'; did you mean 'image'"),
+        ("gates", [{"kind": "baseline", "champion": 1}], "gates.0.champion: unknown key 'champion'"),
+        ("runtime", {"kind": "docker", "image": "x", "docker": 1}, "runtime.docker: unknown key 'docker'"),
+        ("<your_setting>", 1, "<your_setting>: unknown key"),
         ("training.candidates", {"sql": {"estimator": "a.b", "parms": {}}}, "training.candidates.sql.parms: unknown"),
     ],
 )
@@ -103,6 +117,16 @@ def test_a_metric_of_the_users_goes_by_its_name_everywhere() -> None:
     search = pipeline.candidates["logistic"].search
     assert search is not None
     assert search.metric == pipeline.measured[1]
+    searched = raw["training"]["candidates"]["logistic"]["search"]
+    searched["metric"] = {"function": "other.worth", "name": "worth_gain"}
+    assert "name different metrics 'worth_gain'" in problems(raw)
+    searched["metric"] = {"function": "other.a_cost", "columns": ["nope"]}
+    assert "metric 'a_cost' gets column 'nope'" in problems(raw)
+    searched["metric"] = "worth_gain"
+    raw["data"]["privacy"] = {"drop": ["x"]}
+    raw["evaluation"]["metrics"][1] = {"function": "profit.worth", "name": "worth_gain", "columns": ["x"]}
+    assert "gets column 'x', which data.privacy drops" in problems(raw)
+    raw["evaluation"]["metrics"][1].pop("columns")
     raw["monitoring"]["estimated"] = {"metric": "worth_gain"}
     assert "set monitoring.estimated.metric to one of them" in problems(raw)
 

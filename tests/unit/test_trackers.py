@@ -31,10 +31,11 @@ def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     plugins.mkdir()
     monkeypatch.syspath_prepend(str(plugins))
 
-    def call(code: str, function: str = "tracking.to_tensorboard", **params: Any) -> None:
+    def call(code: str, function: str = "tracking.to_tensorboard", calls: int = 1, **params: Any) -> None:
         (plugins / "tracking.py").write_text(code)
         monkeypatch.delitem(sys.modules, "tracking", raising=False)
-        mirror([Tracker(function=function, params=params)], [RUN], AllowList(plugins_folder=str(plugins)))
+        trackers = [Tracker(function=function, params=params)] * calls
+        mirror(trackers, [RUN], AllowList(plugins_folder=str(plugins)))
 
     return call
 
@@ -71,6 +72,20 @@ def test_a_function_that_raises_is_named(
 ) -> None:
     with pytest.raises(kind, match=words):
         tracked(f"def to_tensorboard(runs):\n    {body}\n")
+
+
+def test_what_one_tracker_changes_the_next_does_not_see(tracked: Callable[..., None], tmp_path: Path) -> None:
+    tracked(
+        f"""
+def to_tensorboard(runs):
+    runs[0]["metrics"].clear()
+    with open({str(tmp_path / "seen")!r}, "a") as seen:
+        seen.write(str(len(runs[0]["params"])))
+    runs[0]["params"].clear()
+""",
+        calls=2,
+    )
+    assert (tmp_path / "seen").read_text() == "22"
 
 
 def test_a_function_that_is_not_allowed_is_not_called(tracked: Callable[..., None]) -> None:

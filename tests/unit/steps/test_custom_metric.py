@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from evaluated_world import LOGISTIC, STUMP, World, champion_of, rows_of
-from sklearn.metrics import matthews_corrcoef, roc_auc_score
+from evaluated_world import LOGISTIC, RIDGE, STUMP, World, champion_of, rows_of
+from sklearn.metrics import matthews_corrcoef, mean_pinball_loss, roc_auc_score, top_k_accuracy_score
+from sklearn.metrics import mean_absolute_percentage_error as MAPE
 
 from airflow_mlops_provider.allow_list import AllowList
 from airflow_mlops_provider.evaluation.bootstrap import resample
 from airflow_mlops_provider.evaluation.custom_metrics import OwnMetrics, bind
 from airflow_mlops_provider.evaluation.metrics import predictions_of
 from airflow_mlops_provider.evaluation.resampled_metrics import statistics_of
-from airflow_mlops_provider.exceptions import DataError, MLOpsError, NotAllowedError
+from airflow_mlops_provider.exceptions import DataError, MLOpsError, NotAllowedError, TransientServiceError
 from airflow_mlops_provider.spec import CustomMetric
 
 if TYPE_CHECKING:
@@ -101,6 +102,55 @@ def test_a_function_of_scikit_learn_is_a_metric(town: World) -> None:
     assert report.challenger.metrics["matthews_score"] == pytest.approx(matthews_corrcoef(truth, scores[:, 1] > 0.5))
 
 
+@pytest.mark.parametrize(
+    ("task", "candidate", "metric", "expected"),
+    [
+        (
+            "regression",
+            RIDGE,
+            {"function": "sklearn.metrics.mean_pinball_loss", "params": {"alpha": 0.9}},
+            lambda truth, scores: mean_pinball_loss(truth, scores[:, 0], alpha=0.9),
+        ),
+        (
+            "regression",
+            RIDGE,
+            "sklearn.metrics.mean_absolute_percentage_error",
+            lambda truth, scores: MAPE(truth, scores[:, 0]),
+        ),
+        (
+            "multiclass",
+            LOGISTIC,
+            {"function": "sklearn.metrics.top_k_accuracy_score", "params": {"k": 2}},
+            lambda truth, scores: top_k_accuracy_score(truth, scores, k=2),
+        ),
+        (
+            "multiclass",
+            LOGISTIC,
+            {"function": "sklearn.metrics.cohen_kappa_score"},
+            None,  # its parameters are called y1 and y2: it gets probabilities, and says so
+        ),
+    ],
+    ids=["pinball loss", "percentage error", "top two", "a function of labels by another name"],
+)
+def test_functions_of_scikit_learn_measure_other_tasks(
+    store: ArtifactStore, task: str, candidate: dict[str, Any], metric: Any, expected: Callable[..., float] | None
+) -> None:
+    world = World(store, task).load(rows_of(task))
+    models = world.train(one=candidate)
+    if expected is None:
+        with pytest.raises(MLOpsError, match="metric 'cohen_kappa_score': sklearn.metrics.cohen_kappa_score failed"):
+            world.evaluate(models, [metric])
+        return
+    report = world.report(models, [metric])
+    truth, scores, _ = world.held_out_rows(models[0])
+    [value] = report.challenger.metrics.values()
+    assert value == pytest.approx(expected(truth, scores), rel=1e-6)
+    [span] = report.intervals.values()
+    assert span.low is not None
+    assert span.high is not None
+    assert span.low < value < span.high
+
+
 def test_the_champion_is_measured_by_it_too(town: World, plugin: Callable[..., AllowList]) -> None:
     town.allow_list = plugin()
     logistic, stump = town.train(logistic=LOGISTIC, stump=STUMP)
@@ -163,6 +213,75 @@ def test_a_column_that_is_gone_is_named(world: World, plugin: Callable[..., Allo
     world.allow_list = plugin()
     with pytest.raises(DataError, match="no column 'amount'"):
         world.evaluate(world.train(logistic=LOGISTIC), [PROFIT])
+
+
+def test_a_function_changes_nothing_that_others_see(town: World, plugin: Callable[..., AllowList]) -> None:
+    town.allow_list = plugin(
+        """
+def frame_gain(y_true, y_score, frame):
+    frame["amount"] *= -1
+    return float(frame["amount"].mean())
+def truth_gain(y_true, y_score):
+    y_true[:] = 0
+    return 0.0
+"""
+    )
+    models = town.train(logistic=LOGISTIC, stump=STUMP)
+    report = town.report(models, [{"function": "profit.frame_gain", "columns": ["amount"]}, "roc_auc"])
+    one, other = (report.candidates[name].metrics["frame_gain"] for name in ("logistic", "stump"))
+    assert one == other
+    with pytest.raises(MLOpsError, match="truth_gain failed: got ValueError: assignment destination is read-only"):
+        town.evaluate(models, ["profit.truth_gain"])
+
+
+def test_each_function_gets_its_own_columns_in_the_order_of_the_rows(
+    town: World, plugin: Callable[..., AllowList]
+) -> None:
+    town.allow_list = plugin(
+        """
+import pandas as pd
+def columns_gain(y_true, y_score, frame):
+    return float(len(frame.columns))
+def aligned_gain(y_true, y_score, frame):
+    return float((frame["amount"] * pd.Series(y_true)).mean())
+def none_gain(y_true, y_score, frame):
+    return float(frame is None)
+"""
+    )
+    [model] = town.train(logistic=LOGISTIC)
+    metrics = [
+        {"function": "profit.columns_gain", "columns": ["height"]},
+        {"function": "profit.aligned_gain", "columns": ["amount"]},
+        "profit.none_gain",
+    ]
+    found = town.report([model], metrics).challenger.metrics
+    truth, _, rows = town.held_out_rows(model)
+    assert found["aligned_gain"] == pytest.approx((town.column("amount")[rows] * truth).mean())
+    assert (found["columns_gain"], found["none_gain"]) == (1, 1)
+
+
+def test_only_a_second_parameter_called_y_pred_gets_classes(town: World) -> None:
+    metric = {"function": "sklearn.metrics.log_loss", "name": "sk_log_loss"}
+    found = town.report(town.train(logistic=LOGISTIC), ["log_loss", metric]).challenger.metrics
+    assert found["sk_log_loss"] == pytest.approx(found["log_loss"])
+
+
+def test_a_metric_that_raises_fails_a_search_too(town: World, plugin: Callable[..., AllowList]) -> None:
+    town.allow_list = plugin("def a_score(y_true, y_score):\n    raise ConnectionError('refused')\n")
+    search = {"method": "grid", "space": {"C": [0.01, 1.0]}, "cv": 2, "metric": "profit.a_score"}
+    with pytest.raises(TransientServiceError, match="metric 'a_score': profit.a_score could not reach"):
+        town.train(logistic={**LOGISTIC, "search": search})
+
+
+@pytest.mark.parametrize("value", ["np.float32(0.5)", "np.array(0.5)", "np.bool_(True)", "float('inf')"])
+def test_numbers_of_numpy_are_numbers_and_infinity_is_undefined(
+    town: World, plugin: Callable[..., AllowList], value: str
+) -> None:
+    code = f"import numpy as np\ndef a_score(y_true, y_score, sample_weight=None):\n    return {value}\n"
+    town.allow_list = plugin(code)
+    found = town.report(town.train(logistic=LOGISTIC), ["roc_auc", "profit.a_score"]).challenger
+    assert found.metrics["a_score"] in (0.5, 1.0, None)
+    assert ("a_score" in found.undefined) == (value == "float('inf')")
 
 
 def test_nan_is_undefined_and_says_so(town: World, plugin: Callable[..., AllowList]) -> None:
