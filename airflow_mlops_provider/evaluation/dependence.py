@@ -26,7 +26,7 @@ _ORDERS = 7
 _FEWEST = 4
 #: Of few values: standard errors that are added to the correlation, and the largest one; and the same where the
 #: difference of two models is judged. The fewest degrees of freedom.
-_OF_FEW, _OF_FEW_BETWEEN_MODELS, _FEWEST_FREE = (0.25, 0.5), (0.75, 0.6), 3.0
+_OF_FEW, _OF_FEW_BETWEEN_MODELS, _FEWEST_FREE = (0.25, 0.5), (1.0, 0.6), 3.0
 
 
 def long_run_factor(values: NDArray[Any], *, between_models: bool = False) -> tuple[float, float]:
@@ -66,10 +66,10 @@ def long_run_factor(values: NDArray[Any], *, between_models: bool = False) -> tu
 def _of_few(correlation: float, size: int, *, between_models: bool) -> tuple[float, float]:
     """Return the factor of the largest correlation that so few values do not exclude, and its degrees of freedom.
 
-    Where days share a fifth of a model's error and follow an AR(0.8), 4 to 5 % of equally good models passed after 7 to
-    20 days by the smaller bound, and 2.5 to 3 % do by the larger one, which makes intervals of independent days a
-    quarter to a tenth wider. A replacement can wait for more days. A first champion cannot, and noise passes in less
-    than 1 % by the smaller bound: it holds for all but differences of models. From 60 values on neither counts.
+    Where days share a fifth of a model's error and follow an AR(0.8), 4 to 5 % of equally good models passed after 5 to
+    20 days by the smaller bound, and 1.8 to 2.4 % do by the larger one, which makes intervals of 5 to 10 independent
+    days two fifths wider, of 20 a sixth. A replacement can wait for more days. A first champion cannot, and noise passes
+    in about 1 % by the smaller bound: it holds for all but differences of models. From 60 values on neither counts.
     """
     beyond, most = _OF_FEW_BETWEEN_MODELS if between_models else _OF_FEW
     bound = beyond * min(1.0, max(0.0, 2 * FEW / size - 1)) / size**0.5
