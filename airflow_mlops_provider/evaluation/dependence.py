@@ -68,8 +68,9 @@ def _of_few(correlation: float, size: int, *, between_models: bool) -> tuple[flo
 
     Where days share a fifth of a model's error and follow an AR(0.8), 4 to 5 % of equally good models passed after 5 to
     20 days by the smaller bound, and 1.8 to 2.4 % do by the larger one, which makes intervals of 5 to 10 independent
-    days two fifths wider, of 20 a sixth. A replacement can wait for more days. A first champion cannot, and noise passes
-    in about 1 % by the smaller bound: it holds for all but differences of models. From 60 values on neither counts.
+    days two fifths wider, of 20 a sixth. A replacement can wait for more days. A first champion cannot, and noise
+    passes in about 1 % by the smaller bound: it holds for all but differences of models. From 60 values on neither
+    counts.
     """
     beyond, most = _OF_FEW_BETWEEN_MODELS if between_models else _OF_FEW
     bound = beyond * min(1.0, max(0.0, 2 * FEW / size - 1)) / size**0.5
