@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 #: Events of an asset that a task reads at most, the latest ones: some years of daily ones.
 MAX_EVENTS = 1000
 
-#: Under this key of a task's state store lies what it was once asked for, so that no later try or clearing changes it.
+#: Under this key of a task's state store lies the moment once requested, so that no later try or clearing changes it.
 _REQUESTED = "mlops.as_of"
 
 
@@ -50,7 +50,7 @@ def _found(context: Mapping[str, Any], given: str | None) -> tuple[str, datetime
     if requested := _requested_as_of(context):
         return "asset event", requested
     if run.run_type == "manual" and run.logical_date is not None:
-        # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was asked for.
+        # `airflow dags trigger --logical-date` gives the run the interval of today, whatever date was requested.
         return "logical date", _within_years(run.logical_date, "logical date")
     end = context.get("data_interval_end") or run.run_after
     return "end of the data interval", _within_years(end, "end of the data interval")

@@ -254,7 +254,7 @@ def _requested(section: Frozen, request: StepRequest) -> dict[str, Any]:
         else None,
         "champion": None
         if request.champion is None
-        # After a rollback the same version may carry another order_key, which its age is told from.
+        # After a rollback the same version may carry another order_key, by which its age is measured.
         else request.champion.model_dump(mode="json", include={"version", "digest", "order_key", "metrics"})
         # The champion gate asks the one that was judged.
         | ({} if (judged := request.champion.judged) is None else {"judged": judged.sha256})

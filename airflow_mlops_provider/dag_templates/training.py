@@ -177,7 +177,7 @@ def _search(pipeline: Pipeline, arguments: dict[str, Any], train: Any) -> None:
 
 
 def _approval(pipeline: Pipeline, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `promote` that concern the approval; none when nobody is to be asked."""
+    """Return the arguments of `promote` that concern the approval; none when no approval is required."""
     if pipeline.promotion.approval is None:
         return {}
     # Imported here: Airflow's operators that ask people bring what no other pipeline needs to be parsed.

@@ -30,7 +30,7 @@ _RATIONALE_BYTES = 600
 
 
 class Question(NamedTuple):
-    """What a person is asked.
+    """What a person has to decide.
 
     :param subject: one line.
     :param body: the scorecard, in Markdown.
@@ -41,7 +41,7 @@ class Question(NamedTuple):
 
 
 class NoQuestion(NamedTuple):
-    """Why nobody need be asked.
+    """Why nobody has to decide.
 
     :param reason: in words.
     """

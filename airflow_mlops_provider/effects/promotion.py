@@ -68,7 +68,7 @@ def promote(
 
     :param caller: DAG, run, task and map index: with the inputs' digests the effect's identity, never the try number.
     :param trained_for: why monitoring requested the training, which the ledger keeps; None when it did not.
-    :param approval: a person's answer about the challenger; None when nobody was to be asked.
+    :param approval: a person's answer about the challenger; None when no approval was required.
     :param approver: who requests it, for the ledger; None when the gates alone decide.
     :param why: the approver's reason, which the ledger keeps before the gates' verdicts.
     :param despite_gates: promote although a gate fails now; the ledger keeps its verdict.

@@ -1,4 +1,4 @@
-"""Scoring a window with the champion, whatever state its file is in, and publishing what was said."""
+"""Scoring a window with the champion, whatever state its file is in, and publishing its predictions."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def score(
     """Score, and publish the partition of the run's as_of. Safe to repeat: it is replaced as a whole.
 
     The champion is the one that the ledger names. When its file is lost, MLflow's copy is put back. When it cannot be
-    loaded, former champions are asked, the latest first; then a baseline that says of every row what the champion's
-    training target was on average. All are said loudly. A version that was asked for by number, or by another alias,
-    has nobody to stand in for it.
+    loaded, former champions predict, the latest first; then a baseline that predicts for every row what the champion's
+    training target was on average. All are reported loudly. A version that was requested by number or by another alias
+    has no stand-in.
     When the champion changes meanwhile, the window is scored again: the partition is always the last champion's.
 
     :param version: score with this version.
@@ -128,7 +128,7 @@ def _with_champion(
 def _with_first_of(
     registry: Registry, store: ArtifactStore, model: str, entries: Sequence[LedgerEntry], score_with: ScoreWith
 ) -> StepResult:
-    """Score with the first champion that can be asked, or with a baseline."""
+    """Score with the first champion that can predict, or with a baseline."""
     reasons: list[ModelUnavailableError] = []
     champions = [as_champion(entry) for entry in entries]
     for entry, champion in zip(entries, champions, strict=True):
@@ -153,7 +153,7 @@ def _score_by_entry(
 ) -> StepResult:
     """Ask a version; once more when its file was lost and is put back.
 
-    :raises ModelUnavailableError: it cannot be asked.
+    :raises ModelUnavailableError: it cannot predict.
     """
     champion = as_champion(entry)
     try:
@@ -231,7 +231,7 @@ def _publish(store: ArtifactStore, predictions: ArtifactRef, folder: str, scored
 def _beside(
     registry: Registry, store: ArtifactStore, scored: StepResult, model: str, score_with: ScoreWith
 ) -> StepResult:
-    """Score with the challenger as well. What is wrong with it is told, and takes nothing from the champion."""
+    """Score with the challenger as well. What is wrong with it is reported, and takes nothing from the champion."""
     version = registry.alias(model, CHALLENGER)
     if version is None or version == scored.facts["version"]:
         why = "there is no challenger" if version is None else "the challenger is the champion"

@@ -36,7 +36,7 @@ def joining(compute: Compute, given: Sequence[StepResult], *, recompute: bool) -
     """Return what asks a version for every row, and takes from tasks before it what they have computed.
 
     Nothing depends on them. A shard that is not there is computed; a version that they did not ask, such as a
-    champion that came meanwhile, one that stands in, or the challenger, is asked for all rows in one pass.
+    champion that came meanwhile, one that stands in, or the challenger, predicts all rows in one pass.
 
     :param given: results of shards.
     :param recompute: of this run: what the tasks before have computed in it is taken nevertheless.

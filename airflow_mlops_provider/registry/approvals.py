@@ -66,7 +66,7 @@ class Approvals:
         self._model = model
 
     def history(self) -> list[Approval]:
-        """Return every answer, oldest first; nothing when nobody was ever asked.
+        """Return every answer, oldest first; nothing before the first question.
 
         :raises RegistryError: the ledger is damaged or deleted.
         """

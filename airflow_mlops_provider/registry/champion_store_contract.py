@@ -118,7 +118,7 @@ class ChampionStoreContract:
         assert [entry.version for entry in self._history()] == [1, 2, 3, 2, 1]
 
     def test_a_quarantine_is_lifted_by_an_entry(self) -> None:
-        """The champion goes on serving, whatever is said of another version."""
+        """The champion goes on serving, whatever happens to another version."""
         self._promote(1)
         bar: dict[str, Any] = {"reason": "late", "idem": "bar"}
         assert set_quarantine(self.open_store(), 2, **bar).status == "quarantined"

@@ -31,17 +31,13 @@ from airflow_mlops_provider.spec.metrics import (
 )
 from airflow_mlops_provider.spec.notifications import EVENT_KINDS, EventKind, EventNotifier, Notifications, Notifier
 from airflow_mlops_provider.spec.operations import Drift, Estimated, Live, Monitoring, Probation, Retraining, Scoring
-from airflow_mlops_provider.spec.pipeline import (
-    Pipeline,
-    Promotion,
-    Schedule,
-    TaskName,
-    TaskSettings,
-)
+from airflow_mlops_provider.spec.pipeline import Pipeline, Schedule
 from airflow_mlops_provider.spec.preparation import Leakage, Missing, Overlap, Preparation, Split
 from airflow_mlops_provider.spec.privacy import Privacy
+from airflow_mlops_provider.spec.promotion import Promotion
 from airflow_mlops_provider.spec.runtime import Docker, InProcess, Mount, Runtime
 from airflow_mlops_provider.spec.search import Range, Search
+from airflow_mlops_provider.spec.tasks import TaskName, TaskSettings
 from airflow_mlops_provider.spec.training import Candidate, Costs, Refit, ThresholdRule, Training
 from airflow_mlops_provider.spec.validation import Validation
 

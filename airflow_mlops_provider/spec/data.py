@@ -208,7 +208,7 @@ class Data(Frozen):
             return self
         if self.label_delay:
             raise ValueError("label_delay needs columns.timestamp: else no row would be left out")
-        # A reader is told where the window starts, and partitions are days.
+        # A reader is given the start of the window, and partitions are days.
         if self.window is not None and self.source.reader is None and self.source.partitioned_by is None:
             raise ValueError("window needs columns.timestamp, a reader or partitions: else no row would be left out")
         return self

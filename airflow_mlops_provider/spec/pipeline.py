@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, get_args
 
 from pydantic import Field, model_validator
 
 from airflow_mlops_provider.spec.card import Card
 from airflow_mlops_provider.spec.data import Data
 from airflow_mlops_provider.spec.evaluation import Evaluation
-from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, ModelName, Moment, Span, Task
+from airflow_mlops_provider.spec.frozen import PIPELINE_NAME, Frozen, Moment, Task
 from airflow_mlops_provider.spec.gates import ChampionGate, Gate, SliceGate
 from airflow_mlops_provider.spec.judgement import check_judgement
 from airflow_mlops_provider.spec.metrics import DEFAULT_METRICS, CustomMetric, check_metrics, custom_among, label_of
 from airflow_mlops_provider.spec.notifications import Notifications
 from airflow_mlops_provider.spec.operations import Monitoring, Scoring
 from airflow_mlops_provider.spec.preparation import Preparation, split_problem
+from airflow_mlops_provider.spec.promotion import Promotion
 from airflow_mlops_provider.spec.runtime import COMPUTING, InProcess, Runtime, check_runtimes
+from airflow_mlops_provider.spec.tasks import TaskName, TaskSettings
 from airflow_mlops_provider.spec.trackers import Tracker
 from airflow_mlops_provider.spec.training import Candidate, Training, with_metric
 from airflow_mlops_provider.spec.validation import Validation
@@ -41,105 +42,6 @@ class Schedule(Frozen):
     catchup: bool = Field(
         False, description="Whether to run all past intervals too. Otherwise only the latest one is run."
     )
-
-
-class Promotion(Frozen):
-    """Where the champion is registered, and who approves a promotion."""
-
-    model: ModelName | None = Field(
-        None, description="Name of the registered model in MLflow. Defaults to the pipeline's name."
-    )
-    conn_id: str = Field("mlflow_default", description="Airflow connection of the MLflow server or database.")
-    approval: Literal["human"] | None = Field(
-        None,
-        description="With `human`, a challenger that passed its gates waits until a person approves it in Airflow. "
-        "Without this setting, it is promoted at once.",
-    )
-    approvers: list[str] = Field(
-        default_factory=list,
-        description="Ids of the Airflow users who may approve or reject a challenger. Defaults to everyone who may act "
-        "on the DAG.",
-    )
-    response_timeout: Span | None = Field(
-        None,
-        gt=timedelta(0),
-        description="Time for an approval, after which the challenger is rejected. Defaults to half of the schedule's "
-        "shortest interval, or to one day without a schedule.",
-    )
-
-    @model_validator(mode="after")
-    def _somebody_is_asked(self) -> Promotion:
-        if self.approval is None and (self.approvers or self.response_timeout is not None):
-            raise ValueError("approvers and response_timeout need approval: human")
-        return self
-
-
-class TaskSettings(Frozen):
-    """Airflow's own settings of one step's task."""
-
-    # As long as the columns of Airflow's database: a longer one would stop the scheduler, or the saving of every DAG.
-    pool: str | None = Field(
-        None, min_length=1, max_length=256, description="Airflow pool of the task. Defaults to Airflow's default pool."
-    )
-    queue: str | None = Field(
-        None,
-        min_length=1,
-        max_length=256,
-        description="Queue of the executor to which the task goes. Defaults to Airflow's default queue.",
-    )
-    executor: str | None = Field(
-        None,
-        min_length=1,
-        max_length=256,
-        description="Name of the executor that runs the task, one of those configured in Airflow. Defaults to the "
-        "first of them.",
-    )
-    executor_config: dict[str, Any] | None = Field(
-        None, description="Settings of the task for its executor, such as `pod_override` on Kubernetes."
-    )
-    retries: int | None = Field(
-        None,
-        ge=0,
-        le=1000,
-        description="Number of retries after a temporary error, such as a service that is away. Defaults to 3.",
-    )
-    retry_delay: Span | None = Field(
-        None, description="Time before the first retry. It doubles with each further retry. Defaults to 10 seconds."
-    )
-    max_retry_delay: Span | None = Field(
-        None, description="Longest time before a retry, however often `retry_delay` has doubled."
-    )
-    execution_timeout: Span | None = Field(
-        None, gt=timedelta(0), description="A try of the task that takes longer than this fails."
-    )
-    runtime: Runtime | None = Field(
-        None,
-        description="Where the task computes. Defaults to the pipeline's `runtime`. `search` follows `train`, and "
-        "`score_shard` follows `score`.",
-    )
-
-
-TaskName = Literal[
-    "champion",
-    "ingest",
-    "validate",
-    "prepare",
-    "search",
-    "train",
-    "evaluate",
-    "gate",
-    "refit",
-    "publish",
-    "approve",
-    "promote",
-    "mirror",
-    "score_shard",
-    "score",
-    "watch",
-    "retrain",
-    "roll_back",
-    "notify",
-]
 
 
 #: The columns of predictions, besides keys and timestamp.

@@ -91,7 +91,7 @@ _READING = ("ingest", "watch")
 
 
 def check_runtimes(runtimes: dict[str, Runtime | None], conn_ids: Sequence[str]) -> None:
-    """Refuse what cannot run where it is told to.
+    """Refuse what cannot run where it is configured to.
 
     :param runtimes: of each task that has one of its own, and of each that computes.
     :param conn_ids: the Airflow connections that reading takes.

@@ -174,7 +174,7 @@ def _point_values(names: list[str], answer: LivePredictions, predictions: Predic
 def _with_estimates(
     section: Section, job: Job, champion: Champion, answer: LivePredictions, known: NDArray[Any], report: LiveReport
 ) -> LiveReport:
-    """Set beside the metrics what would have been said of the same rows without their labels."""
+    """Set beside the metrics what would have been estimated of the same rows without their labels."""
     if section.estimated is None or answer.scores is None or report.task == "regression" or not known.any():
         return report
     reference, _ = read_reference(job.store, champion)
